@@ -1,0 +1,42 @@
+"""LV-Net: a lightweight 3D network that segments the liver on CT.
+
+The core knows nothing of Slicer, Qt or the command line.  Importing it needs no torch and takes a
+fraction of a second; names below are loaded when they are first used.
+
+>>> import lvnet
+>>> result = lvnet.segment("ct.nii.gz")            # doctest: +SKIP
+>>> lvnet.evaluate(result.labels, "liver.nii.gz")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, List
+
+from ._version import __version__
+from .errors import LVNetError
+
+if TYPE_CHECKING:
+    from .evaluation import evaluate
+    from .inference import Segmentation, load_model, segment
+    from .volume import Volume
+
+_LAZY = {
+    "Segmentation": "inference",
+    "Volume": "volume",
+    "evaluate": "evaluation",
+    "load_model": "inference",
+    "segment": "inference",
+}
+
+__all__ = ["LVNetError", "Segmentation", "Volume", "__version__", "evaluate", "load_model", "segment"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> List[str]:
+    return sorted(set(globals()) | set(_LAZY))

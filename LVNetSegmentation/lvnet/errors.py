@@ -1,0 +1,43 @@
+"""Errors that a user can cause, and the one signal that work was cancelled.
+
+Every error a user can cause is an :class:`LVNetError`: one line that says what is wrong and what
+to do.  The command line prints that line and exits with code 2, the panel shows it once.
+Anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class LVNetError(Exception):
+    """Base of all errors that a user can cause and put right."""
+
+
+class ImageError(LVNetError):
+    """An image that cannot be read, written or segmented."""
+
+
+class GeometryError(LVNetError):
+    """Two images, or an image and a network, whose grids do not fit together."""
+
+
+class CheckpointError(LVNetError):
+    """A weights file that is damaged, of another version, or not ours."""
+
+
+class ConfigurationError(LVNetError):
+    """Settings that make no sense together, such as a slab depth that a network cannot halve."""
+
+
+class DeviceError(LVNetError):
+    """A compute device that was asked for and does not work here."""
+
+
+class DependencyError(LVNetError):
+    """A package that this task needs and that is missing or broken."""
+
+
+class Cancelled(Exception):
+    """Raised inside long work once its `cancelled` callback has answered True.
+
+    Not an :class:`LVNetError`: nothing is wrong, and nothing is to be put right.
+    """

@@ -1,0 +1,178 @@
+"""Everything but the weights that a trained network needs: its recipe.
+
+The recipe lives in the checkpoint, not in the code that runs it: a checkpoint trained for another
+organ with another window, pixel size or slab depth runs unchanged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Dict, Mapping, Optional, Tuple, Type, TypeVar
+
+from .errors import CheckpointError, ConfigurationError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The shape of an LV-Net (paper, section on the network; V-Net's skeleton, one IRB a stage).
+
+    Attributes:
+        in_channels: image channels of a slab.
+        classes: classes including background.
+        widths: channels of the encoder stages, the bottom last.
+        expansion: eps of the IRB blocks.
+        kernel_size: k of the stem and of the depth-wise convolutions, odd.
+    """
+
+    in_channels: int = 1
+    classes: int = 2
+    widths: Tuple[int, ...] = (16, 32, 64, 128, 176)
+    expansion: int = 4
+    kernel_size: int = 5
+
+    def __post_init__(self) -> None:
+        numbers = (self.in_channels, self.classes, self.expansion, self.kernel_size, *self.widths)
+        if not all(isinstance(n, int) and not isinstance(n, bool) and 0 < n <= 65536 for n in numbers):
+            raise ConfigurationError(f"network sizes must be whole numbers from 1 to 65536: {self}")
+        if self.classes < 2:
+            raise ConfigurationError("a network needs at least two classes, background and one organ")
+        if self.kernel_size % 2 == 0:
+            raise ConfigurationError(f"the kernel size must be odd, not {self.kernel_size}")
+        if not 2 <= len(self.widths) <= 8:
+            raise ConfigurationError(f"a network needs 2 to 8 stages, not {len(self.widths)}")
+
+    @property
+    def divisor(self) -> int:
+        """What every side of a slab must be divisible by: two to the number of poolings."""
+        return 2 ** (len(self.widths) - 1)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a scan becomes slabs.
+
+    Attributes:
+        window: lowest and highest HU kept.
+        mean: subtracted after windowing, in HU; None takes each scan's own mean (the paper).
+        std: divided by after that, in HU; None takes each scan's own standard deviation.
+        in_plane_spacing: (y, x) pixel size in mm that slices are brought to; None resizes every
+            slice to `in_plane_size` whatever its field of view (the paper).
+        in_plane_size: (y, x) pixels of a slab when `in_plane_spacing` is None.
+        slice_spacing: distance between slices in mm that the scan is brought to; None keeps the
+            scan's own slices (the paper).
+        slab_depth: slices of a slab.
+    """
+
+    window: Tuple[float, float] = (-200.0, 200.0)
+    mean: Optional[float] = None
+    std: Optional[float] = None
+    in_plane_spacing: Optional[Tuple[float, float]] = None
+    in_plane_size: Tuple[int, int] = (256, 256)
+    slice_spacing: Optional[float] = None
+    slab_depth: int = 16
+
+    def __post_init__(self) -> None:
+        low, high = self.window
+        if not -32768 <= low < high <= 32767:
+            raise ConfigurationError(f"the HU window {self.window} is empty or out of range")
+        if (self.mean is None) != (self.std is None):
+            raise ConfigurationError("mean and std come together: give both or neither")
+        if self.std is not None and not 0 < self.std < 1e5:
+            raise ConfigurationError(f"the standard deviation must be positive, not {self.std}")
+        steps = [s for s in (self.slice_spacing, *(self.in_plane_spacing or ())) if s is not None]
+        if not all(0.05 <= step <= 50 for step in steps):
+            raise ConfigurationError(f"spacings must lie between 0.05 and 50 mm, not {steps}")
+        if not all(1 <= size <= 4096 for size in (*self.in_plane_size, self.slab_depth)):
+            raise ConfigurationError(f"slab sides must lie between 1 and 4096, not {self}")
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """One class of the output and how to say it to Slicer and DICOM.
+
+    Attributes:
+        value: its value in the label map, 1 to 255.
+        name: its name in English, lower case.
+        code: SNOMED CT code; its meaning in `meaning`.
+        colour: recommended display colour, RGB 0 to 255.
+    """
+
+    value: int
+    name: str
+    code: str = ""
+    meaning: str = ""
+    category_code: str = "123037004"
+    category_meaning: str = "Anatomical Structure"
+    colour: Tuple[int, int, int] = (221, 130, 101)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.value <= 255:
+            raise ConfigurationError(f"a class value must lie between 1 and 255, not {self.value}")
+        if not all(0 <= part <= 255 for part in self.colour):
+            raise ConfigurationError(f"a colour has three parts from 0 to 255, not {self.colour}")
+
+
+#: Liver as Slicer's General Anatomy list and SNOMED CT have it.
+LIVER = LabelClass(value=1, name="liver", code="10200004", meaning="Liver")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The whole recipe of a trained network.
+
+    Attributes:
+        name: short name of these weights.
+        provenance: free JSON object: data, date, commit, epochs, validation scores, licence.
+    """
+
+    architecture: Architecture = field(default_factory=Architecture)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    classes: Tuple[LabelClass, ...] = (LIVER,)
+    name: str = "unnamed"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.classes) != self.architecture.classes - 1:
+            raise ConfigurationError(
+                f"{len(self.classes)} class names for a network of {self.architecture.classes} classes"
+                " (background has no name)"
+            )
+        if len({c.value for c in self.classes}) != len(self.classes):
+            raise ConfigurationError("two classes share one label value")
+        if self.preprocessing.slab_depth % self.architecture.divisor:
+            raise ConfigurationError(
+                f"a slab of {self.preprocessing.slab_depth} slices cannot be halved"
+                f" {len(self.architecture.widths) - 1} times; take a multiple of {self.architecture.divisor}"
+            )
+
+    def to_dict(self) -> Dict[str, Any]:
+        """The recipe as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
+        """Reads what :meth:`to_dict` wrote.
+
+        Raises:
+            CheckpointError: a field is missing, unknown or of the wrong kind.
+        """
+        try:
+            return cls(
+                architecture=_build(Architecture, data["architecture"]),
+                preprocessing=_build(Preprocessing, data["preprocessing"]),
+                classes=tuple(_build(LabelClass, entry) for entry in data["classes"]),
+                name=str(data["name"]),
+                provenance=dict(data.get("provenance", {})),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigurationError) as error:
+            raise CheckpointError(f"the recipe in the weights file cannot be used: {error}") from error
+
+
+def _build(kind: Type[T], data: Mapping[str, Any]) -> T:
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(data) - known)
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]!r}")
+    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in data.items()})

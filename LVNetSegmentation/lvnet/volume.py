@@ -1,0 +1,73 @@
+"""The one image type of the core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Tuple
+
+import numpy as np
+
+IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A scan or a label map with its place in the patient.
+
+    Attributes:
+        array: (z, y, x) voxels; HU as int16 or float32 for a scan, uint8 for a label map.
+        spacing: (z, y, x) distance between voxel centres in mm.
+        origin: (x, y, z) position of the first voxel's centre in mm, LPS, as ITK has it.
+        direction: nine numbers, row by row, of the 3x3 direction cosines as ITK has them: column
+            i is the LPS direction of the i-th index axis in (x, y, z) order.
+        name: what to call this image in messages: a file or series name, never a patient's name.
+        notes: sentences about what was noticed or repaired on reading, for the user to see.
+    """
+
+    array: np.ndarray
+    spacing: Tuple[float, float, float] = (1.0, 1.0, 1.0)
+    origin: Tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: Tuple[float, ...] = IDENTITY_DIRECTION
+    name: str = ""
+    notes: Tuple[str, ...] = field(default=())
+
+    def with_array(self, array: np.ndarray, **changes: Any) -> Volume:
+        """The same place in the patient with other voxels on the same grid.
+
+        Args:
+            array: (z, y, x), the shape of this volume.
+            **changes: other fields to replace, for example `name`.
+
+        Raises:
+            ValueError: the shape differs.
+        """
+        if array.shape != self.array.shape:
+            raise ValueError(f"array has shape {array.shape}, the volume has {self.array.shape}")
+        return replace(self, array=array, **changes)
+
+    @property
+    def shape(self) -> Tuple[int, int, int]:
+        """(z, y, x) number of voxels."""
+        depth, height, width = self.array.shape
+        return depth, height, width
+
+    @property
+    def direction_matrix(self) -> np.ndarray:
+        """(3, 3) float64; column i is the LPS direction of index axis i in (x, y, z) order."""
+        return np.asarray(self.direction, dtype=np.float64).reshape(3, 3)
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(np.prod(self.spacing)) / 1000.0
+
+    def same_grid(self, other: Volume, tolerance: float = 1e-3) -> bool:
+        """Whether both volumes have the same size and place, within `tolerance` of a voxel."""
+        if self.shape != other.shape:
+            return False
+        step = min(self.spacing)
+        return bool(
+            np.allclose(self.spacing, other.spacing, rtol=0, atol=tolerance * step)
+            and np.allclose(self.origin, other.origin, rtol=0, atol=tolerance * step)
+            and np.allclose(self.direction, other.direction, rtol=0, atol=tolerance)
+        )
