@@ -1,0 +1,87 @@
+"""Bringing a scan to the orientation that the network was trained on, and its result back.
+
+The network sees every scan as index axes that run to the patient's left, posterior and superior
+side (LPS), whatever its direction matrix says.  This is axis permutation and flip to the nearest
+axes, never interpolation: a header that is rotated by up to 45 degrees changes no voxel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import Tuple
+
+import numpy as np
+
+from .errors import GeometryError
+from .volume import Volume
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How array axes (z, y, x) become canonical ones.
+
+    Attributes:
+        axes: for each canonical array axis (z, y, x), the array axis of the scan it is taken from.
+        flips: for each canonical array axis, whether it runs against the scan's.
+    """
+
+    axes: Tuple[int, int, int]
+    flips: Tuple[bool, bool, bool]
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        """A canonical view, (z, y, x), of the scan's array; nothing is copied."""
+        return array.transpose(self.axes)[self._slices]
+
+    def undo(self, array: np.ndarray) -> np.ndarray:
+        """A view in the scan's own axis order of a canonical array; nothing is copied."""
+        back = tuple(int(i) for i in np.argsort(self.axes))
+        return array[self._slices].transpose(back)
+
+    @property
+    def _slices(self) -> Tuple[slice, ...]:
+        return tuple(slice(None, None, -1) if flip else slice(None) for flip in self.flips)
+
+
+def orientation_of(volume: Volume) -> Orientation:
+    """The permutation and flips that bring a volume nearest to LPS axes.
+
+    Raises:
+        GeometryError: the direction matrix is singular or not finite.
+    """
+    matrix = volume.direction_matrix
+    if not np.all(np.isfinite(matrix)) or abs(np.linalg.det(matrix)) < 1e-3:
+        raise GeometryError("the direction matrix of the scan is singular; repair its header or export it again")
+    # Column i of the matrix is where index axis i leads; one index axis for each of L, P and S.
+    best = max(permutations(range(3)), key=lambda p: sum(abs(matrix[row, p[row]]) for row in range(3)))
+    flips = [bool(matrix[row, best[row]] < 0) for row in range(3)]
+    # Patient axes (x, y, z) and index axes (x, y, z) both turn round for arrays (z, y, x).
+    axes = tuple(2 - best[row] for row in (2, 1, 0))
+    return Orientation((axes[0], axes[1], axes[2]), (flips[2], flips[1], flips[0]))
+
+
+def to_canonical(volume: Volume) -> Tuple[Volume, Orientation]:
+    """The same scan with its index axes nearest to LPS; the voxels are a view of the original.
+
+    Returns:
+        The volume, with spacing, origin and direction to match, and how to come back.
+    """
+    orientation = orientation_of(volume)
+    matrix, spacing = volume.direction_matrix, np.array(volume.spacing)
+    origin = np.array(volume.origin, float)
+    columns = []
+    for axis, flip in zip(orientation.axes, orientation.flips):
+        column = matrix[:, 2 - axis]
+        if flip:
+            origin = origin + column * spacing[axis] * (volume.array.shape[axis] - 1)
+            column = -column
+        columns.append(column)
+    direction = np.stack(columns[::-1], axis=1)
+    moved = replace(
+        volume,
+        array=orientation.apply(volume.array),
+        spacing=tuple(float(spacing[axis]) for axis in orientation.axes),
+        origin=tuple(float(v) for v in origin),
+        direction=tuple(float(v) for v in direction.ravel()),
+    )
+    return moved, orientation

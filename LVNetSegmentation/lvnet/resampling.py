@@ -1,0 +1,68 @@
+"""Resampling along one axis as a small matrix, so that a volume is resampled by matrix products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Tuple
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a grid and of the grid that it is resampled to; both share their middle.
+
+    Attributes:
+        size: voxels of the scan.
+        new_size: voxels of the network's grid.
+        ratio: new voxel over old voxel; None keeps the ends of both grids together.
+    """
+
+    size: int
+    new_size: int
+    ratio: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.ratio <= 0:
+            object.__setattr__(self, "ratio", self.size / self.new_size)
+
+    @classmethod
+    def keeping(cls, size: int) -> Axis:
+        """An axis that is left as it is."""
+        return cls(size, size, 1.0)
+
+    @classmethod
+    def of_spacing(cls, size: int, spacing: float, new_spacing: float) -> Axis:
+        """An axis whose voxels are brought from `spacing` to `new_spacing` mm."""
+        # A hair less than half a voxel is not worth a voxel of its own beyond the scan's end.
+        return cls(size, max(1, int(np.ceil(size * spacing / new_spacing - 1e-3))), new_spacing / spacing)
+
+    def forward(self) -> np.ndarray:
+        """(new_size, size) float32: a triangle as wide as the wider of both voxels.
+
+        Rows sum to one; beyond the ends the last voxel is continued.
+        """
+        if self.size == self.new_size and abs(self.ratio - 1) < 1e-9:
+            return np.eye(self.size, dtype=np.float32)
+        centres = (np.arange(self.new_size) - (self.new_size - 1) / 2) * self.ratio + (self.size - 1) / 2
+        centres = np.clip(centres, 0, self.size - 1)
+        distance = np.abs(centres[:, None] - np.arange(self.size)[None, :])
+        weights = np.maximum(0.0, 1.0 - distance / max(1.0, self.ratio))
+        return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def backward_neighbours(self) -> Tuple[np.ndarray, np.ndarray]:
+        """For each old voxel, the new voxel before it and the share of the one after that."""
+        places = (np.arange(self.size) - (self.size - 1) / 2) / self.ratio + (self.new_size - 1) / 2
+        places = np.clip(places, 0, self.new_size - 1)
+        lower = np.minimum(places.astype(np.int64), max(0, self.new_size - 2))
+        return lower, (places - lower)
+
+    def backward(self) -> np.ndarray:
+        """(size, new_size) float32: linear interpolation back to the scan's voxels."""
+        lower, share = self.backward_neighbours()
+        weights = np.zeros((self.size, self.new_size), np.float32)
+        rows = np.arange(self.size)
+        weights[rows, lower] = 1 - share
+        if self.new_size > 1:
+            weights[rows, lower + 1] += share
+        return weights

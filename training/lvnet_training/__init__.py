@@ -1,0 +1,1 @@
+"""Training of LV-Net: data, augmentation, the loop, and export to the bundled format."""

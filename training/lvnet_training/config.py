@@ -1,0 +1,170 @@
+"""A training run's settings, read from YAML; unknown or impossible ones are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Mapping, Optional, Tuple, TypeVar, Union
+
+import yaml
+
+from lvnet.errors import ConfigurationError
+from lvnet.recipe import LIVER, Architecture, LabelClass, Preprocessing, Recipe
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some epochs at one resolution.
+
+    Attributes:
+        epochs: how many.
+        spacing: (z, y, x) mm of the patches.
+        patch: (z, y, x) voxels of a patch.
+        batch: patches a step.
+        learning_rate: at the stage's first epoch; multiplied by the run's decay every epoch.
+    """
+
+    epochs: int
+    spacing: Tuple[float, float, float]
+    patch: Tuple[int, int, int]
+    batch: int = 2
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch, *self.patch) < 1 or min(self.spacing) <= 0 or self.learning_rate <= 0:
+            raise ConfigurationError(f"epochs, batch, patch, spacing and learning rate must be positive: {self}")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a patch may be moved, bent and recoloured; see :mod:`.augmentation`.
+
+    Attributes:
+        rotation: largest in-plane angle in degrees; a third of it out of plane.
+        scale: smallest and largest magnification.
+        bend: largest displacement of the elastic field in mm.
+        shift: largest offset in HU.
+        contrast: largest relative change of contrast.
+        noise: largest standard deviation of noise in HU.
+        floor: smallest and largest HU below which a scan may be clipped, so that the floor of a
+            windowed scan tells nothing about where it comes from.
+        blur: largest in-plane blur in pixels.
+        thickness: largest slice thickness in mm that thin slices are averaged to.
+    """
+
+    rotation: float = 12.0
+    scale: Tuple[float, float] = (0.8, 1.25)
+    bend: float = 4.0
+    shift: float = 20.0
+    contrast: float = 0.15
+    noise: float = 20.0
+    floor: Tuple[float, float] = (-200.0, -110.0)
+    blur: float = 0.8
+    thickness: float = 6.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run.
+
+    Attributes:
+        stages: run one after the other.
+        samples_per_epoch: patches an epoch.
+        decay: factor on the learning rate after every epoch (paper: 0.9).
+        weight_decay: lambda of Eq. 3, L2 in the gradient (paper: 1e-5).
+        eta: weights of the auxiliary losses, coarsest stage first (paper: 0.2, 0.4, 0.6, 0.8).
+        average: decay of the moving average of the weights that is validated and exported; 0 off.
+        liver_share: share of patches centred on the organ.
+        phantoms: made phantoms beside the scans, and the share of patches drawn from them.
+        trust: weight by which a case is drawn, by case name; 1 where nothing is said.
+    """
+
+    stages: Tuple[Stage, ...]
+    architecture: Architecture = field(default_factory=Architecture)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    classes: Tuple[LabelClass, ...] = (LIVER,)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    name: str = "lvnet-liver"
+    seed: int = 1
+    samples_per_epoch: int = 200
+    decay: float = 0.9
+    weight_decay: float = 1e-5
+    eta: Tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    average: float = 0.0
+    liver_share: float = 0.6
+    phantoms: int = 0
+    phantom_share: float = 0.0
+    trust: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ConfigurationError("a training run needs at least one stage")
+        divisor = self.architecture.divisor
+        for stage in self.stages:
+            if any(side % divisor for side in stage.patch):
+                raise ConfigurationError(f"every side of a patch must be a multiple of {divisor}: {stage.patch}")
+        if len(self.eta) != len(self.architecture.widths) - 1:
+            raise ConfigurationError(f"{len(self.eta)} eta for {len(self.architecture.widths) - 1} decoder stages")
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages together."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def stage_of(self, epoch: int) -> Tuple[Stage, int]:
+        """The stage that epoch number `epoch` (from 0) belongs to, and its number within it."""
+        for stage in self.stages:
+            if epoch < stage.epochs:
+                return stage, epoch
+            epoch -= stage.epochs
+        raise ValueError(f"epoch lies {epoch + 1} beyond the last stage")
+
+    def recipe(self, provenance: Optional[Mapping[str, Any]] = None) -> Recipe:
+        """The recipe that the exported weights carry."""
+        return Recipe(self.architecture, self.preprocessing, self.classes, self.name, provenance or {})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the settings, so that weights can name the run that made them."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def load_config(path: Union[str, Path]) -> Config:
+    """Reads a YAML file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or a setting is unknown or impossible.
+    """
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"cannot read the configuration {path}: {str(error).splitlines()[0]}") from error
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"the configuration {path} holds no settings")
+    try:
+        nested = {
+            "architecture": Architecture,
+            "preprocessing": Preprocessing,
+            "augmentation": Augmentation,
+        }
+        for key, kind in nested.items():
+            if key in data:
+                data[key] = _build(kind, data[key])
+        for key, kind in (("stages", Stage), ("classes", LabelClass)):
+            if key in data:
+                data[key] = tuple(_build(kind, entry) for entry in data[key])
+        return _build(Config, data)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigurationError(f"the configuration {path} cannot be used: {error}") from error
+
+
+def _build(kind: Any, data: Mapping[str, Any]) -> Any:
+    known = {f.name for f in fields(kind)}
+    for key in data:
+        if key not in known:
+            raise ValueError(f"unknown setting {key!r}; {kind.__name__} takes {', '.join(sorted(known))}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
