@@ -1,0 +1,157 @@
+"""The liver: shape, vessels and lesions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, Tuple
+
+import numpy as np
+
+from .shapes import Ellipsoid, Shape, Tube, Union, rotation, smooth_max
+from .torso import Torso
+
+#: Step of the grid on which a new liver's volume is estimated, in mm.
+_STEP = 8.0
+#: Thickness of the diaphragm's muscle in mm.
+DIAPHRAGM = 2.5
+
+
+@dataclass
+class Liver:
+    """A liver that fills the right upper abdomen under the diaphragm, and what is in it.
+
+    Attributes:
+        lobes: right lobe, its tip, left lobe and caudate, before the torso bounds them.
+        gap: fat between liver and body wall in mm; less than 1 means contact.
+        portal, hepatic: segments of the two vessel trees.
+        lesions: (shape, HU difference from the liver, HU difference of its rim).
+        hilum: where the portal vein enters, (x, y, z).
+        low, high: bounding box, (x, y, z).
+    """
+
+    lobes: Shape
+    gap: float
+    portal: List[Tube]
+    hepatic: List[Tube]
+    lesions: List[Tuple[Ellipsoid, float, float]]
+    hilum: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, torso: Torso) -> Liver:
+        """A random liver of 1.0 to 2.3 litres that fits the trunk."""
+        target_ml = rng.uniform(1150.0, 2150.0) * (torso.half_width * torso.half_depth / (131.0 * 94.0)) ** 0.5
+        target_ml = min(max(target_ml, 1150.0), 2150.0)
+        form = rng.uniform(-1.0, 1.0, 8)
+        gap = float(max(0.0, rng.uniform(-1.5, 2.5)))
+        x, y, z = _sample_points(torso)
+        bounds = _bounds(torso, gap, x, y, z)
+        small, large = 0.45, 1.5
+        for _ in range(9):
+            size = 0.5 * (small + large)
+            inside = smooth_max(_lobes(torso, form, size).distance(x, y, z), bounds, 8.0) < 0
+            if inside.sum() * _STEP**3 / 1000.0 < target_ml:
+                small = size
+            else:
+                large = size
+        lobes = _lobes(torso, form, size)
+        depth = smooth_max(lobes.distance(x, y, z), bounds, 8.0)
+        points = np.stack([x[depth < 0], y[depth < 0], z[depth < 0]], axis=1)
+        deep = np.stack([x[depth < -9], y[depth < -9], z[depth < -9]], axis=1)
+        hilum = np.array([-0.17 * torso.half_width, 0.02 * torso.half_depth, np.median(points[:, 2]) - 12.0])
+        hilum = deep[np.argmin(((deep - hilum) ** 2).sum(axis=1))]
+        cava = np.array([-16.0, torso.spine_y - 48.0, torso.dome_top - 28.0])
+        cava = deep[np.argmin(((deep - cava) ** 2).sum(axis=1))]
+        return cls(
+            lobes=lobes,
+            gap=gap,
+            portal=_grow_tree(rng, hilum, deep, 6.5, 30),
+            hepatic=_grow_tree(rng, cava, deep, 6.0, 26),
+            lesions=_draw_lesions(rng, deep),
+            hilum=hilum,
+            low=points.min(axis=0) - _STEP,
+            high=points.max(axis=0) + _STEP,
+        )
+
+    def distance(
+        self, x: np.ndarray, y: np.ndarray, z: np.ndarray, cavity: np.ndarray, diaphragm: np.ndarray, torso: Torso
+    ) -> np.ndarray:
+        """Signed distance in mm, given those to the body wall and to the diaphragm at the same points."""
+        bounds = smooth_max(cavity + self.gap, diaphragm + DIAPHRAGM, 5.0)
+        bounds = np.maximum(bounds, -_behind(torso, x, y))
+        return smooth_max(self.lobes.distance(x, y, z), bounds, 8.0)
+
+
+def _lobes(torso: Torso, form: np.ndarray, size: float) -> Union:
+    a, b, top = torso.half_width, torso.half_depth, torso.dome_top
+    right = Ellipsoid(
+        (-0.53 * a, 0.06 * b, top - 82.0 + 6.0 * form[0]),
+        (size * 0.62 * a, size * 1.02 * b, size * (88.0 + 8.0 * form[1])),
+        rotation(about_y=14.0 + 8.0 * form[2]),
+    )
+    tip = Ellipsoid(
+        (-0.68 * a, 0.10 * b, top - 138.0 - 14.0 * form[3]),
+        (size * 0.30 * a, size * 0.62 * b, size * (52.0 + 12.0 * form[3])),
+        rotation(about_y=-8.0),
+    )
+    left = Ellipsoid(
+        ((0.10 + 0.08 * form[4]) * a, -0.40 * b, top - 66.0 + 8.0 * form[5]),
+        (size * (0.66 + 0.10 * form[4]) * a, size * 0.46 * b, size * (42.0 + 6.0 * form[6])),
+        rotation(about_y=10.0 + 8.0 * form[7], about_z=-12.0),
+    )
+    caudate = Ellipsoid((-0.10 * a, 0.22 * b, top - 74.0), (size * 24.0, size * 22.0, size * 32.0), np.eye(3))
+    return Union((right, tip, left, caudate), 12.0)
+
+
+def _behind(torso: Torso, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Signed distance to the column of spine, crura and great vessels, which the liver lies before."""
+    return np.asarray(np.sqrt(x * x + (y - torso.spine_y) ** 2) - 40.0)
+
+
+def _sample_points(torso: Torso) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    a, b, top = torso.half_width, torso.half_depth, torso.dome_top
+    axes = (
+        np.arange(top - 250.0, top + _STEP, _STEP, dtype=np.float32),
+        np.arange(-b, b + _STEP, _STEP, dtype=np.float32),
+        np.arange(-a, 0.9 * a, _STEP, dtype=np.float32),
+    )
+    z, y, x = np.meshgrid(*axes, indexing="ij")
+    keep = torso.cavity(x, y, z) < 0
+    return x[keep], y[keep], z[keep]
+
+
+def _bounds(torso: Torso, gap: float, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    walls = smooth_max(torso.cavity(x, y, z) + gap, torso.above_diaphragm(x, y, z) + DIAPHRAGM, 5.0)
+    return np.maximum(walls, -_behind(torso, x, y))
+
+
+def _grow_tree(rng: np.random.Generator, root: np.ndarray, inside: np.ndarray, radius: float, twigs: int) -> List[Tube]:
+    """A tree of tapering tubes from `root` to random points, each joined to the nearest branch so far."""
+    targets = inside[rng.choice(len(inside), size=min(twigs, len(inside)), replace=False)]
+    targets = targets + rng.uniform(-0.5 * _STEP, 0.5 * _STEP, targets.shape)
+    targets = targets[np.argsort(((targets - root) ** 2).sum(axis=1), kind="stable")]
+    nodes, widths, tubes = [root], [radius], []
+    for target in targets:
+        parent = int(np.argmin([((node - target) ** 2).sum() for node in nodes]))
+        width = max(1.1, widths[parent] * rng.uniform(0.62, 0.82))
+        middle = 0.5 * (nodes[parent] + target) + rng.uniform(-4.0, 4.0, 3)
+        start = min(widths[parent], 1.25 * width)
+        tubes.append(Tube([nodes[parent], middle, target], [start, 0.5 * (start + width), width]))
+        nodes += [middle, target]
+        widths += [0.5 * (start + width), width]
+    return tubes
+
+
+def _draw_lesions(rng: np.random.Generator, inside: np.ndarray) -> List[Tuple[Ellipsoid, float, float]]:
+    lesions = []
+    for _ in range(int(rng.choice(5, p=(0.4, 0.2, 0.18, 0.12, 0.1)))):
+        centre = inside[rng.integers(len(inside))]
+        radius = rng.uniform(4.0, 13.0) if rng.random() < 0.7 else rng.uniform(13.0, 30.0)
+        semi = radius * rng.uniform(0.8, 1.25, 3)
+        turn = rotation(*rng.uniform(-60.0, 60.0, 3))
+        shape = Ellipsoid((centre[0], centre[1], centre[2]), (semi[0], semi[1], semi[2]), turn)
+        core = rng.uniform(-55.0, -18.0) if rng.random() < 0.8 else rng.uniform(12.0, 40.0)
+        rim = core if rng.random() < 0.6 else rng.uniform(-10.0, 30.0)
+        lesions.append((shape, float(core), float(rim)))
+    return lesions
