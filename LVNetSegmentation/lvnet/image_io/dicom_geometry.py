@@ -1,0 +1,192 @@
+"""Order, spacing, gaps, repeats and tilt of the slices of a series.
+
+Decisions, in the order they are taken:
+
+- Slices are sorted along the normal of their plane; of several at one position the first
+  acquisition is kept.
+- A stack with a gap of more than 5 slices and 30 mm is two scans; the longer one is kept.
+- Positions that follow a regular grid to a tenth of the spacing are that grid.
+- Otherwise the scan is brought to a regular grid by linear interpolation between neighbouring
+  slices; slices that already lie on the grid are kept as they are.  Missing slices are the usual
+  case, and filling them in keeps every other slice at its true place.
+- Slices that are shifted sideways (gantry tilt) are kept as they are, one above the other: no
+  orthogonal grid can hold them, a label map would otherwise not fit the slices it was made for,
+  and spacing along the normal keeps the volume of a voxel true.  The note says how far off a
+  position is.
+"""
+
+from __future__ import annotations
+
+from typing import List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from .dicom_series import Slice
+
+_SAME_PLACE_MM = 0.01
+_GAP_SLICES, _GAP_MM = 5, 30.0
+_JITTER = 0.1
+_TILT_DEGREES = 0.3
+
+
+class Layer(NamedTuple):
+    """One slice of the volume: `slices[first]`, blended with `slices[second]` by `weight` where that is not 0."""
+
+    first: int
+    second: int
+    weight: float
+
+
+class Stack(NamedTuple):
+    """A series in order.
+
+    Attributes:
+        slices: sorted along the normal, one a position.
+        layers: what the slices of the volume are made of.
+        spacing: (x, y, z) in mm.
+        origin: (x, y, z) of the first voxel, LPS.
+        direction: nine direction cosines, row by row.
+        notes: what was noticed.
+    """
+
+    slices: List[Slice]
+    layers: List[Layer]
+    spacing: Tuple[float, float, float]
+    origin: Tuple[float, ...]
+    direction: Tuple[float, ...]
+    notes: Tuple[str, ...]
+
+
+def arrange(slices: Sequence[Slice]) -> Stack:
+    """Sorts the slices of one series and lays them on a regular grid."""
+    notes: List[str] = []
+    row, column = np.asarray(slices[0].fields.orientation).reshape(2, 3)
+    normal = np.cross(row, column)
+    normal /= np.linalg.norm(normal)
+    ordered, heights = _sorted_along(slices, normal, notes)
+    ordered, heights = _longest_part(ordered, heights, notes)
+    layers, step = _layers(heights, notes)
+    if len(ordered) == 1:
+        step = _thickness(ordered[0], notes)
+    pixel_rows, pixel_columns = ordered[0].fields.pixel_spacing
+    positions = np.array([s.fields.position for s in ordered])
+    _note_shift(positions, heights, normal, min(pixel_rows, pixel_columns), notes)
+    direction = np.stack([row, column, normal], axis=1)
+    return Stack(
+        ordered,
+        layers,
+        (pixel_columns, pixel_rows, step),
+        tuple(float(part) for part in positions[0]),
+        tuple(float(part) for part in direction.ravel()),
+        tuple(notes),
+    )
+
+
+def _sorted_along(slices: Sequence[Slice], normal: np.ndarray, notes: List[str]) -> Tuple[List[Slice], np.ndarray]:
+    heights = np.array([np.dot(s.fields.position, normal) for s in slices])
+    keys = [(s.header.numbers["acquisition"], s.header.numbers["instance"], s.frame) for s in slices]
+    ordered: List[int] = []
+    # Grouped by position first: rounding noise must not decide which acquisition comes first.
+    group: List[int] = []
+    for index in np.argsort(heights, kind="stable"):
+        if group and heights[index] - heights[group[0]] > _SAME_PLACE_MM:
+            ordered.append(min(group, key=lambda i: keys[i]))
+            group = []
+        group.append(int(index))
+    ordered.append(min(group, key=lambda i: keys[i]))
+    repeated = len(slices) - len(ordered)
+    if repeated:
+        notes.append(f"{repeated} slices at positions that others have too were left out (copies or a later phase)")
+    return [slices[i] for i in ordered], heights[ordered]
+
+
+def _longest_part(slices: List[Slice], heights: np.ndarray, notes: List[str]) -> Tuple[List[Slice], np.ndarray]:
+    gaps = np.diff(heights)
+    if not gaps.size:
+        return slices, heights
+    limit = max(_GAP_SLICES * float(np.median(gaps)), _GAP_MM)
+    breaks = np.flatnonzero(gaps > limit) + 1
+    if not breaks.size:
+        return slices, heights
+    edges = [0, *(int(b) for b in breaks), len(slices)]
+    begin, end = max(zip(edges[:-1], edges[1:]), key=lambda part: part[1] - part[0])
+    notes.append(
+        f"the series has a gap of {gaps.max():.0f} mm: only the longest part was taken, {end - begin} of"
+        f" {len(slices)} slices"
+    )
+    return slices[begin:end], heights[begin:end]
+
+
+def _layers(heights: np.ndarray, notes: List[str]) -> Tuple[List[Layer], float]:
+    count = len(heights)
+    if count == 1:
+        return [Layer(0, 0, 0.0)], 1.0
+    gaps = np.diff(heights)
+    total = float(heights[-1] - heights[0])
+    step = total / (count - 1)
+    if _deviation(heights, step) <= _JITTER:
+        return [Layer(index, index, 0.0) for index in range(count)], step
+    # The finer part of a scan with several spacings sets the grid, so that nothing is lost.
+    usual = float(np.percentile(gaps, 25))
+    intervals = max(1, round(total / usual))
+    step = total / intervals
+    missing = intervals + 1 - count
+    targets = heights[0] + step * np.arange(intervals + 1)
+    right = np.clip(np.searchsorted(heights, targets), 1, count - 1)
+    weights = (targets - heights[right - 1]) / (heights[right] - heights[right - 1])
+    layers = []
+    for index, weight, target in zip(right, weights, targets):
+        nearest = int(index - 1 if target - heights[index - 1] < heights[index] - target else index)
+        if abs(target - heights[nearest]) <= _JITTER * step:
+            layers.append(Layer(nearest, nearest, 0.0))
+        else:
+            layers.append(Layer(int(index) - 1, int(index), float(weight)))
+    if missing > 0 and _deviation(heights, step) <= _JITTER:
+        what = "1 slice is" if missing == 1 else f"{missing} slices are"
+        notes.append(f"{what} missing; filled in between neighbours ({len(layers)} slices of {step:.3g} mm now)")
+    else:
+        notes.append(
+            f"slices {gaps.min():.3g} to {gaps.max():.3g} mm apart were resampled to {len(layers)} slices"
+            f" {step:.3g} mm apart"
+        )
+    return layers, step
+
+
+def _deviation(heights: np.ndarray, step: float) -> float:
+    """The largest distance from a grid of `step`, in steps."""
+    places = (heights - heights[0]) / step
+    nearest = np.rint(places)
+    if len(np.unique(nearest)) < len(nearest):
+        return np.inf
+    return float(np.abs(places - nearest).max())
+
+
+def _thickness(only: Slice, notes: List[str]) -> float:
+    try:
+        value = float(only.header.fields["thickness"])
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1000:
+        notes.append("the only slice has no thickness: 1 mm is assumed")
+        return 1.0
+    return value
+
+
+def _note_shift(positions: np.ndarray, heights: np.ndarray, normal: np.ndarray, pixel: float, notes: List[str]) -> None:
+    rise = heights - heights[0]
+    sideways = positions - positions[0] - rise[:, None] * normal
+    farthest = float(np.linalg.norm(sideways, axis=1).max())
+    if len(heights) < 2 or farthest <= 0.5 * pixel:
+        return
+    slope = rise @ sideways / (rise @ rise)
+    angle = float(np.degrees(np.arctan(np.linalg.norm(slope))))
+    uneven = float(np.linalg.norm(sideways - rise[:, None] * slope, axis=1).max())
+    if uneven <= pixel and angle > _TILT_DEGREES:
+        notes.append(
+            f"gantry tilt of {angle:.1f} degrees: slices are kept as they are, positions are up to"
+            f" {farthest:.0f} mm off"
+        )
+    elif farthest > pixel:
+        notes.append(
+            f"slices are shifted sideways by up to {farthest:.1f} mm: they are kept as they are, one above the other"
+        )

@@ -1,0 +1,125 @@
+"""Which of the files in a folder are the CT series to segment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from ..errors import ImageError
+from ..progress import Progress
+from .dicom_header import DicomHeader, FrameFields, read_dicom_header
+
+
+class Slice(NamedTuple):
+    """One slice: a file, or one frame of it."""
+
+    header: DicomHeader
+    frame: int
+    fields: FrameFields
+
+
+class Series(NamedTuple):
+    """Slices of one series with one orientation and one pixel grid, in the order they were found."""
+
+    slices: List[Slice]
+    notes: Tuple[str, ...]
+
+
+def choose_series(name: str, paths: Iterable[str], progress: Progress, wanted: Optional[str] = None) -> Series:
+    """Finds the CT series among files and takes the largest, or the one that a file belongs to.
+
+    Args:
+        name: the folder's name for messages.
+        paths: files, of which any may be no DICOM at all.
+        progress: told the share of headers read.
+        wanted: one of `paths`; its series is taken, however small.
+
+    Raises:
+        ImageError: there is no CT series.
+    """
+    listed = list(paths)
+    headers = []
+    for index, path in enumerate(listed):
+        header = read_dicom_header(path)
+        if header is not None:
+            headers.append(header)
+        if index % 32 == 0:
+            progress(index / len(listed), "reading the scan's headers")
+    if not headers:
+        raise ImageError(f"{name} holds no DICOM files; give a folder with a CT series, or an image file")
+    left_out: Counter = Counter()
+    groups = _group(headers, left_out)
+    if not groups:
+        raise ImageError(f"{name} holds no CT series that can be placed in space ({_listed(left_out)}); choose another")
+    groups.sort(key=lambda group: group[0].header.numbers["series_number"])
+    if wanted is None:
+        index = max(range(len(groups)), key=lambda i: len(groups[i]))
+    else:
+        found = [i for i, group in enumerate(groups) if any(s.header.path == wanted for s in group)]
+        if not found:
+            raise ImageError(f"{name} is no slice of a CT series ({_listed(left_out)}); choose another file")
+        index = found[0]
+    notes: List[str] = []
+    if len(groups) > 1:
+        why = "the largest" if wanted is None else "the one of the given file"
+        notes.append(f"series {index + 1} of {len(groups)} was taken, {why}: {len(groups[index])} slices")
+    if left_out:
+        notes.append(f"left out: {_listed(left_out)}")
+    return Series(groups[index], tuple(notes))
+
+
+def _group(headers: List[DicomHeader], left_out: Counter) -> List[List[Slice]]:
+    groups: Dict[Tuple[object, ...], List[List[Slice]]] = {}
+    for header in headers:
+        reason = _not_a_slice(header)
+        if reason:
+            left_out[reason] += 1
+            continue
+        numbers = header.numbers
+        single = len(header.frames) == 1
+        key = (header.fields["series_uid"], numbers["rows"], numbers["columns"], "" if single else header.path)
+        for frame, fields in enumerate(header.frames):
+            slice_ = Slice(header, frame, fields)
+            for group in groups.setdefault(key, []):
+                if _same_plane(group[0].fields, fields):
+                    group.append(slice_)
+                    break
+            else:
+                groups[key].append([slice_])
+    return [group for same in groups.values() for group in same]
+
+
+def _not_a_slice(header: DicomHeader) -> str:
+    """Why a file is no slice of a CT volume; empty if it is one."""
+    fields, numbers = header.fields, header.numbers
+    if fields["modality"].upper() != "CT":
+        return "other modalities"
+    if not numbers["rows"] or not numbers["columns"]:
+        return "files without an image"
+    if "LOCALIZER" in fields["image_type"].upper() or "SCOUT" in fields["image_type"].upper():
+        return "localizers"
+    if numbers["samples"] > 1:
+        return "colour images"
+    if numbers["frames"] > 1 and numbers["frames"] != len(header.frames):
+        return "multi-frame images without positions"
+    for frame in header.frames:
+        sizes = (len(frame.position), len(frame.orientation), len(frame.pixel_spacing))
+        if sizes != (3, 6, 2) or not np.isfinite(frame.position + frame.orientation + frame.pixel_spacing).all():
+            return "images without a position"
+        axes = np.asarray(frame.orientation).reshape(2, 3)
+        if np.abs(axes @ axes.T - np.eye(2)).max() > 1e-2:
+            return "images without a position"
+    return ""
+
+
+def _same_plane(first: FrameFields, second: FrameFields) -> bool:
+    return bool(
+        np.allclose(first.orientation, second.orientation, rtol=0, atol=1e-3)
+        and np.allclose(first.pixel_spacing, second.pixel_spacing, rtol=1e-3, atol=0)
+    )
+
+
+def _listed(counts: Counter) -> str:
+    return ", ".join(f"{counts[reason]} x {reason}" for reason in sorted(counts)) or "none"

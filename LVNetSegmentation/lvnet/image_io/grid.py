@@ -1,0 +1,60 @@
+"""What a scan's size and place in the patient must satisfy."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+
+from ..errors import ImageError
+
+
+def check_size(name: str, size: Sequence[int], components: int = 1) -> int:
+    """Checks the (x, y, z, ...) size of an image that is to be read as a volume.
+
+    Returns:
+        How many trailing axes of length 1 are to be dropped.
+
+    Raises:
+        ImageError: it is empty, 2D, a series of volumes, or has several values a voxel.
+    """
+    if any(length < 1 for length in size):
+        raise ImageError(f"{name} is empty: its size is {_times(size)} voxels; export the scan again")
+    if components != 1:
+        raise ImageError(f"{name} is a colour or vector image ({components} values a voxel); a CT with one is needed")
+    if len(size) < 3:
+        raise ImageError(f"{name} is a {len(size)}D image ({_times(size)}); a 3D volume of slices is needed")
+    if any(length > 1 for length in size[3:]):
+        raise ImageError(
+            f"{name} is a {len(size)}D image ({_times(size)}); save one of its volumes as a file of its own"
+        )
+    return len(size) - 3
+
+
+def check_grid(
+    name: str, spacing: Sequence[float], origin: Sequence[float], direction: Sequence[float], *, signed: bool = False
+) -> None:
+    """Checks the place of a volume in the patient.
+
+    Args:
+        name: the file's name for messages.
+        spacing: three numbers in mm.
+        origin: (x, y, z) in mm.
+        direction: nine numbers, row by row.
+        signed: a negative spacing is a matter of the file format, not an error.
+
+    Raises:
+        ImageError: the spacing is zero, negative or not finite, or the axes span no volume.
+    """
+    numbers = ", ".join(f"{value:g}" for value in spacing)
+    if not all(np.isfinite(value) and (value > 0 or (signed and value < 0)) for value in spacing):
+        raise ImageError(f"{name}: its voxel spacing ({numbers} mm) is not positive; correct the file's header")
+    matrix = np.asarray(direction, np.float64).reshape(3, 3)
+    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-6:
+        raise ImageError(f"{name}: the directions of its axes span no volume; correct the file's header")
+    if not np.isfinite(np.asarray(origin, np.float64)).all():
+        raise ImageError(f"{name}: its position in the patient is not a number; correct the file's header")
+
+
+def _times(size: Sequence[int]) -> str:
+    return " x ".join(str(length) for length in size)

@@ -1,0 +1,65 @@
+"""SimpleITK without its noise: headers, whole images, and nothing on stderr."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator, Tuple
+
+import SimpleITK as sitk  # noqa: N813 - the library's own customary name
+
+from .streams import damaged
+
+Grid = Tuple[Tuple[float, ...], Tuple[float, ...], Tuple[float, ...]]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences ITK's own warnings, which would go to stderr in several lines each."""
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+def read_header(name: str, path: Path, image_io: str) -> Any:
+    """A SimpleITK reader that has read the header of a file and nothing more.
+
+    Raises:
+        ImageError: the header makes no sense to ITK.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(image_io)
+    reader.SetFileName(str(path))
+    try:
+        with quiet():
+            reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise damaged(name) from error
+    return reader
+
+
+def read_whole(name: str, reader: Any) -> Any:
+    """The SimpleITK image that a reader points to.
+
+    Raises:
+        ImageError: the file ends too early or is damaged.
+    """
+    try:
+        with quiet():
+            return reader.Execute()
+    except RuntimeError as error:
+        raise damaged(name) from error
+
+
+def grid_of(image: Any) -> Grid:
+    """Spacing (x, y, z), origin (x, y, z) and nine direction cosines of the first three axes."""
+    dimension = image.GetDimension()
+    direction = image.GetDirection()
+    return (
+        tuple(image.GetSpacing()[:3]),
+        tuple(image.GetOrigin()[:3]),
+        tuple(direction[row * dimension + column] for row in range(3) for column in range(3)),
+    )

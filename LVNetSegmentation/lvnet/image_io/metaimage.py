@@ -1,0 +1,161 @@
+"""MetaImage files (.mha, .mhd).
+
+Voxels are read here rather than by ITK, which hands out whatever memory held when compressed
+voxels are damaged, and says so on stderr only.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Dict, Sequence, Tuple
+
+import numpy as np
+
+from ..errors import ImageError
+from ..progress import Progress
+from ..volume import IDENTITY_DIRECTION
+from . import itk
+from .grid import check_grid, check_size
+from .source import Source, squeezed_note
+from .streams import damaged, open_voxels, read_slices
+from .voxels import VoxelStack
+
+_TYPES = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}  # fmt: skip
+_NAMES = {np.dtype(np.uint8): "MET_UCHAR", np.dtype(np.int16): "MET_SHORT", np.dtype(np.float32): "MET_FLOAT"}
+_SIZE_FIELD = b"CompressedDataSize = "
+_SIZE_WIDTH = 20
+
+
+def read_metaimage(name: str, path: Path, progress: Progress) -> Source:
+    """Reads an .mha file, or an .mhd file with the one file of voxels that it names.
+
+    Args:
+        name: the file's name for messages.
+        path: the file.
+        progress: told the share of slices read.
+
+    Raises:
+        ImageError: the file is damaged, no 3D volume of real numbers, or its grid makes no sense.
+    """
+    fields, end = _read_fields(name, path)
+    try:
+        size = tuple(int(part) for part in fields["dimsize"].split())
+        components = int(fields.get("elementnumberofchannels", "1"))
+        kind = fields["elementtype"].upper()
+        written = [float(part) for part in fields.get("elementspacing", "1 1 1").split()]
+        skip = int(fields.get("headersize", "0"))
+    except (KeyError, ValueError) as error:
+        raise damaged(name) from error
+    dropped = check_size(name, size, components)
+    # MetaImage lets a negative spacing mean a flipped axis, and so does ITK; NaN it takes for 0.
+    check_grid(name, written[:3], (0.0,) * 3, IDENTITY_DIRECTION, signed=True)
+    if kind not in _TYPES:
+        raise ImageError(f"{name} stores voxels as {kind}; save it with whole or real numbers")
+    if fields.get("binarydata", "true").lower() != "true":
+        raise ImageError(f"{name} stores its voxels as text; save it in binary form")
+    data, offset = _voxel_file(name, path, fields["elementdatafile"], end)
+    shape = (size[2], size[1], size[0])
+    big = "true" in (fields.get("binarydatabyteordermsb", "").lower(), fields.get("elementbyteordermsb", "").lower())
+    dtype = np.dtype((">" if big else "<") + _TYPES[kind])
+    compressed = fields.get("compresseddata", "false").lower() == "true"
+    length = int(np.prod(shape)) * dtype.itemsize
+    if skip == -1:  # the voxels are the end of the file
+        offset = data.stat().st_size - length
+    elif skip > 0:
+        offset += skip
+    if not compressed and (offset < 0 or data.stat().st_size < offset + length):
+        raise damaged(name)
+    # ITK looks for the header's voxels only when it reads them, so this is quick and quiet.
+    grid = _positive(itk.grid_of(itk.read_header(name, path, "MetaImageIO")))
+    check_grid(name, *grid)
+    stack = VoxelStack(shape)
+    with open_voxels(name, data, "zlib" if compressed else "raw", offset) as stream:
+        for index, values in enumerate(read_slices(name, stream, shape, dtype, progress)):
+            stack.put(index, values)
+    return Source(stack, *grid, squeezed_note(dropped))
+
+
+def _read_fields(name: str, path: Path) -> Tuple[Dict[str, str], int]:
+    """The header's fields with lower-case names, and the offset behind it."""
+    fields: Dict[str, str] = {}
+    with open(path, "rb") as file:
+        for _ in range(200):
+            line = file.readline(4096)
+            key, found, value = line.decode("utf-8", "replace").partition("=")
+            if not found:
+                break
+            fields[key.strip().lower()] = value.strip()
+            if key.strip().lower() == "elementdatafile":
+                return fields, file.tell()
+    if "ndims" in fields or "dimsize" in fields:
+        raise damaged(name)
+    raise ImageError(f"{name} is not a MetaImage file, whatever its name says; check where it comes from")
+
+
+def _voxel_file(name: str, path: Path, entry: str, end: int) -> Tuple[Path, int]:
+    if entry.upper() == "LOCAL":
+        return path, end
+    if entry.upper().startswith("LIST") or "%" in entry:
+        raise ImageError(f"{name} spreads its voxels over several files; save it as one .mha file")
+    data = path.parent / entry
+    # A header from elsewhere has no business outside its own folder.
+    if os.path.isabs(entry) or ".." in Path(entry).parts or not data.is_file():
+        raise ImageError(f"{name}: the file of voxels that its header names is not in the same folder; copy it there")
+    return data, 0
+
+
+def _positive(grid: itk.Grid) -> itk.Grid:
+    """ITK's own way with a negative spacing: the axis points the other way."""
+    spacing, origin, direction = grid
+    signs = [1.0 if step > 0 else -1.0 for step in spacing]
+    return (
+        tuple(abs(step) for step in spacing),
+        origin,
+        tuple(value * signs[index % 3] for index, value in enumerate(direction)),
+    )
+
+
+def metaimage_header(
+    shape: Sequence[int],
+    dtype: np.dtype,
+    spacing: Sequence[float],
+    origin: Sequence[float],
+    direction: Sequence[float],
+) -> Tuple[bytes, int]:
+    """The header of an .mha file with zlib-compressed voxels, exact to the last bit of a double.
+
+    Args:
+        shape: (z, y, x).
+        dtype: uint8, int16 or float32.
+        spacing: (x, y, z) in mm.
+        origin: (x, y, z) in mm, LPS.
+        direction: nine direction cosines, row by row, LPS.
+
+    Returns:
+        The bytes, and where in them :func:`compressed_size` belongs once it is known.
+    """
+    matrix = np.asarray(direction, np.float64).reshape(3, 3)
+    text = [
+        "ObjectType = Image", "NDims = 3", "BinaryData = True", "BinaryDataByteOrderMSB = False",
+        "CompressedData = True", _SIZE_FIELD.decode() + " " * _SIZE_WIDTH,
+        f"TransformMatrix = {_numbers(matrix.T.ravel())}", f"Offset = {_numbers(origin)}", "CenterOfRotation = 0 0 0",
+        f"ElementSpacing = {_numbers(spacing)}", f"DimSize = {shape[2]} {shape[1]} {shape[0]}",
+        f"ElementType = {_NAMES[dtype]}", "ElementDataFile = LOCAL", "",
+    ]  # fmt: skip
+    header = "\n".join(text).encode("ascii")
+    return header, header.index(_SIZE_FIELD) + len(_SIZE_FIELD)
+
+
+def compressed_size(count: int) -> bytes:
+    """What belongs at the place that :func:`metaimage_header` tells."""
+    return str(count).ljust(_SIZE_WIDTH).encode("ascii")
+
+
+def _numbers(values: Sequence[float]) -> str:
+    # repr is the shortest text that reads back as the same double.
+    return " ".join(repr(float(value)) for value in values)

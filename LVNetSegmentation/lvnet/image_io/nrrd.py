@@ -1,0 +1,142 @@
+"""NRRD files (.nrrd, .nhdr): read through ITK, written so that ITK reads the grid back exactly."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import List, Mapping, Sequence, Tuple
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from ..errors import ImageError
+from ..progress import Progress
+from . import itk
+from .grid import check_grid, check_size
+from .source import Source, squeezed_note
+from .streams import damaged
+from .voxels import VoxelStack
+
+_NAMES = {np.dtype(np.uint8): "uint8", np.dtype(np.int16): "int16", np.dtype(np.float32): "float"}
+
+
+def read_nrrd(name: str, path: Path, progress: Progress) -> Source:
+    """Reads an NRRD file, with its voxels beside it if it is an .nhdr file.
+
+    Args:
+        name: the file's name for messages.
+        path: the file.
+        progress: told the share of slices read.
+
+    Raises:
+        ImageError: the file is damaged, no 3D volume of real numbers, or its grid makes no sense.
+    """
+    reader = open_nrrd(name, path)
+    dropped = check_size(name, reader.GetSize(), reader.GetNumberOfComponents())
+    grid = itk.grid_of(reader)
+    check_grid(name, *grid)
+    progress(0.0, "reading the scan")
+    image = itk.read_whole(name, reader)
+    values = sitk.GetArrayViewFromImage(image)
+    if values.dtype.kind not in "iuf":
+        raise ImageError(
+            f"{name} stores voxels as {image.GetPixelIDTypeAsString()}; save it with whole or real numbers"
+        )
+    depth, height, width = values.shape[-3:]
+    values = values.reshape(depth, height, width)
+    stack = VoxelStack((depth, height, width))
+    for index in range(depth):
+        stack.put(index, values[index])
+        progress((index + 1) / depth, "reading the scan")
+    return Source(stack, *grid, squeezed_note(dropped))
+
+
+def open_nrrd(name: str, path: Path) -> sitk.ImageFileReader:
+    """A reader with the header of an NRRD file.
+
+    Raises:
+        ImageError: it is empty, damaged, or no NRRD file.
+    """
+    with open(path, "rb") as file:
+        start = file.read(1 << 16).split(b"\n\n")[0]
+    if not start.startswith(b"NRRD"):
+        raise ImageError(f"{name} is not an NRRD file, whatever its name says; check where it comes from")
+    # Teem calls an empty axis an unreadable file; the user deserves the reason.
+    for line in start.splitlines():
+        if line.startswith(b"sizes:"):
+            try:
+                check_size(name, [*(int(part) for part in line[6:].split()), 1, 1, 1])
+            except ValueError as error:
+                raise damaged(name) from error
+            except ImageError as error:
+                if "empty" in str(error):
+                    raise
+    return itk.read_header(name, path, "NrrdImageIO")
+
+
+def nrrd_header(
+    shape: Sequence[int],
+    dtype: np.dtype,
+    spacing: Sequence[float],
+    origin: Sequence[float],
+    direction: Sequence[float],
+    fields: Mapping[str, str],
+) -> bytes:
+    """The header of an .nrrd file with gzip-compressed voxels.
+
+    NRRD stores spacing times direction.  Where three doubles exist from which ITK's reader gets
+    spacing and direction back to the last bit (always for axes along the patient's, and for
+    whatever came from an NRRD file), these are written, else the nearest ones.
+
+    Args:
+        shape: (z, y, x).
+        dtype: uint8, int16 or float32.
+        spacing: (x, y, z) in mm.
+        origin: (x, y, z) in mm, LPS.
+        direction: nine direction cosines, row by row, LPS.
+        fields: more keys and values, such as those of a segmentation.
+    """
+    matrix = np.asarray(direction, np.float64).reshape(3, 3)
+    axes = " ".join(_vector(_space_direction(matrix[:, axis], float(spacing[axis]))) for axis in range(3))
+    lines = [
+        "NRRD0004", f"type: {_NAMES[dtype]}", "dimension: 3", "space: left-posterior-superior",
+        f"sizes: {shape[2]} {shape[1]} {shape[0]}", f"space directions: {axes}", "kinds: domain domain domain",
+        *([] if dtype.itemsize == 1 else ["endian: little"]), "encoding: gzip", f"space origin: {_vector(origin)}",
+        *(f"{key}:={_escaped(value)}" for key, value in fields.items()), "", "",
+    ]  # fmt: skip
+    return "\n".join(lines).encode("utf-8")
+
+
+def _space_direction(direction: np.ndarray, step: float, reach: int = 3) -> Tuple[float, ...]:
+    """The vector of length `step` whose parts times 1 / length are `direction`, to the bit if there is one."""
+    choices: List[List[Tuple[bool, float]]] = []
+    for part in direction:
+        near = [float(part) * step]
+        for towards in (np.inf, -np.inf):
+            value = near[0]
+            for _ in range(reach):
+                value = float(np.nextafter(value, towards))
+                near.append(value)
+        if near[0] == 0.0:
+            near = near[:1]
+        choices.append([(value * (1.0 / step) != part, value) for value in near])
+    # Fewest directions wrong first, then the smallest change; the length must be right if it can.
+    best: Tuple[Tuple[bool, int, float], Tuple[float, ...]] = ((True, 4, np.inf), tuple(c[0][1] for c in choices))
+    for trial in itertools.product(*choices):
+        x, y, z = (value for _, value in trial)
+        rank = (
+            bool(np.sqrt(x * x + y * y + z * z) != step),
+            sum(wrong for wrong, _ in trial),
+            sum(abs(value - choice[0][1]) for (_, value), choice in zip(trial, choices)),
+        )
+        if rank < best[0]:
+            best = (rank, (x, y, z))
+    return best[1]
+
+
+def _vector(values: Sequence[float]) -> str:
+    return "(" + ",".join(repr(float(value)) for value in values) + ")"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n")

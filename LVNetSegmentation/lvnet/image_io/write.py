@@ -1,0 +1,151 @@
+"""Images and label maps to files, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import zlib
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, Dict, Iterator, Sequence, Union
+
+import numpy as np
+
+from ..errors import ImageError
+from ..recipe import LabelClass
+from ..volume import Volume
+from .grid import check_grid
+from .metaimage import compressed_size, metaimage_header
+from .names import IMAGE_SUFFIXES, LABEL_SUFFIXES, PathLike, check_output_path, shown
+from .nifti import nifti_header
+from .nrrd import nrrd_header
+from .seg_nrrd import segmentation_fields
+
+
+def write_labels(volume: Volume, path: PathLike, classes: Sequence[LabelClass]) -> None:
+    """Writes a label map as compressed uint8 voxels on the volume's own grid.
+
+    Read back with ITK, size, spacing, origin and direction are the volume's own, bit for bit,
+
+    - in .mha: always;
+    - in .nii and .nii.gz: for grids that came from NIfTI, or whose numbers float32 holds; others
+      are rounded to float32, the format's own precision;
+    - in .nrrd and .seg.nrrd: for grids that came from NRRD, and axes along the patient's; oblique
+      ones from other formats may differ in the last bit of a double, since the format stores
+      spacing times direction.
+
+    Args:
+        volume: (z, y, x) whole numbers from 0 to 255 (bool is fine).
+        path: ends with one of `LABEL_SUFFIXES`; .seg.nrrd opens in Slicer as a segmentation with
+            the classes' names, colours and terminology.
+        classes: what the label values mean; every value but 0 that occurs must be named.
+
+    Raises:
+        ImageError: the file cannot be written there, or its format cannot hold the grid.
+        ValueError: the voxels are no label map of these classes.
+    """
+    labels = _as_uint8(volume.array)
+    known = np.zeros(256, bool)
+    known[[0, *(entry.value for entry in classes)]] = True
+    for layer in labels:
+        if not known[layer].all():
+            raise ValueError(f"label value {int(layer[~known[layer]][0])} belongs to none of the classes")
+    suffix = check_output_path(path, LABEL_SUFFIXES)
+    fields: Dict[str, str] = {}
+    if suffix == ".seg.nrrd":
+        fields = segmentation_fields(volume.with_array(labels), classes)
+    _write(volume, labels, path, suffix, fields, level=6)
+
+
+def write_image(volume: Volume, path: PathLike) -> None:
+    """Writes a scan or a probability map as compressed voxels, as exactly as :func:`write_labels`.
+
+    Args:
+        volume: (z, y, x) int16, uint8 or float32.
+        path: ends with one of `IMAGE_SUFFIXES`.
+
+    Raises:
+        ImageError: the file cannot be written there, or its format cannot hold the grid.
+        ValueError: voxels of another type.
+    """
+    if volume.array.dtype not in (np.int16, np.uint8, np.float32):
+        raise ValueError(f"images are int16, uint8 or float32, not {volume.array.dtype}")
+    suffix = check_output_path(path, (".seg.nrrd", *IMAGE_SUFFIXES))
+    if suffix == ".seg.nrrd":
+        raise ImageError(f"{shown(path)}: .seg.nrrd holds segments, not images; write .nrrd instead")
+    # Noise hardly compresses; a higher level would cost minutes for a few per cent.
+    _write(volume, volume.array, path, suffix, {}, level=1)
+
+
+def _as_uint8(array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "biu" or (array.size and not (array.min() >= 0 and array.max() <= 255)):
+        raise ValueError("a label map holds whole numbers from 0 to 255")
+    return array.astype(np.uint8)
+
+
+def _write(
+    volume: Volume, array: np.ndarray, path: PathLike, suffix: str, fields: Dict[str, str], *, level: int
+) -> None:
+    name = shown(path)
+    if array.ndim != 3 or not array.size:
+        raise ValueError(f"a volume is (z, y, x) and not empty, not {array.shape}")
+    spacing = volume.spacing[::-1]
+    place = (spacing, volume.origin, volume.direction)
+    check_grid(name, *place)
+    dtype = array.dtype.newbyteorder("=")
+    later = None
+    if suffix in (".nii", ".nii.gz"):
+        head, header = nifti_header(name, array.shape, dtype, *place), b""
+        window = 31 if suffix == ".nii.gz" else 0
+    elif suffix == ".mha":
+        header, later = metaimage_header(array.shape, dtype, *place)
+        head, window = b"", 15
+    else:
+        head, header, window = b"", nrrd_header(array.shape, dtype, *place, fields), 31
+    packer: Any = zlib.compressobj(level, zlib.DEFLATED, window) if window else _Plain()
+    with atomic_file(path) as file:
+        file.write(header)
+        file.write(packer.compress(head))
+        for layer in array:
+            file.write(packer.compress(np.ascontiguousarray(layer, layer.dtype.newbyteorder("<")).tobytes()))
+        file.write(packer.flush())
+        if later is not None:
+            count = file.tell() - len(header)
+            file.seek(later)
+            file.write(compressed_size(count))
+
+
+class _Plain:
+    """A compressor that does not compress."""
+
+    def compress(self, data: bytes) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+@contextmanager
+def atomic_file(path: Union[str, os.PathLike[str]]) -> Iterator[BinaryIO]:
+    """A file that appears under its name once it is complete, and leaves no trace otherwise.
+
+    Raises:
+        ImageError: the disk is full, the folder takes no files, or the like.
+    """
+    target = os.path.realpath(path)  # a link stays a link
+    # Opened as a plain new file rather than by tempfile, so that the usual permissions apply.
+    temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(16)}.part")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        reason = "the disk is full; free some space" if error.errno == errno.ENOSPC else error.strerror or "disk error"
+        raise ImageError(f"{shown(path)} cannot be written: {reason}") from error
+    finally:
+        with suppress(OSError):  # gone already when all went well
+            os.unlink(temporary)
