@@ -84,10 +84,11 @@ class UpSampling(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.convolve = pointwise(in_channels, out_channels)
+        self.enlarge = nn.Upsample(scale_factor=2, mode="trilinear", align_corners=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, D, H, W) to (N, out, 2D, 2H, 2W)."""
-        return F.interpolate(self.convolve(x), scale_factor=2, mode="trilinear", align_corners=False)
+        return self.enlarge(self.convolve(x))
 
 
 class DeepSupervisionHead(nn.Module):

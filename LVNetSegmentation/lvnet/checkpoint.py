@@ -1,0 +1,155 @@
+"""One file that holds a trained network: weights, and the whole recipe as metadata.
+
+The file is of the safetensors format, float16 on disk and float32 in use.  Its metadata has four
+strings: `format` (ours), `format_version`, `recipe` (JSON, see :class:`lvnet.recipe.Recipe`) and
+`checksum` (SHA-256 over the recipe and every tensor).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Union
+
+import numpy as np
+
+from .errors import CheckpointError, ConfigurationError
+from .recipe import Recipe
+from .safetensors_format import encode_safetensors, read_safetensors
+
+if TYPE_CHECKING:
+    from .network import LVNet
+
+FORMAT = "lvnet-checkpoint"
+FORMAT_VERSION = "1"
+#: The weights that come with the package.
+BUNDLED_WEIGHTS = Path(__file__).parent / "weights" / "lvnet-liver.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A checkpoint in memory.
+
+    Attributes:
+        arrays: the state of the network by name, float32 (counters int64).
+        recipe: everything else.
+        checksum: SHA-256 in hexadecimal, checked on reading.
+        path: where it was read from.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    recipe: Recipe
+    checksum: str
+    path: Path
+
+    def build(self) -> LVNet:
+        """The network in evaluation mode, on the CPU.
+
+        Raises:
+            CheckpointError: the weights do not fit the architecture.
+        """
+        import torch
+
+        from .network import LVNet
+
+        network = LVNet(self.recipe.architecture)
+        state = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise CheckpointError(f"{self.path}: the weights do not fit the architecture that the file names") from error
+        return network.eval()
+
+
+def load_checkpoint(path: Optional[Union[str, Path]] = None) -> Checkpoint:
+    """Reads a checkpoint; the bundled one if no path is given.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, of another version, changed, or not ours.
+    """
+    path = Path(path) if path is not None else BUNDLED_WEIGHTS
+    stored, metadata = read_safetensors(path)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not an LV-Net checkpoint; make one with `lvnet-train export`")
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format version {metadata.get('format_version')!r}, this program reads version"
+            f" {FORMAT_VERSION}; update the program or export the weights again"
+        )
+    text, checksum = metadata.get("recipe", ""), metadata.get("checksum", "")
+    if _checksum(text, stored) != checksum:
+        raise CheckpointError(f"{path} was changed after it was written (wrong checksum); copy or download it again")
+    try:
+        recipe = Recipe.from_dict(json.loads(text))
+    except (ValueError, RecursionError, ConfigurationError) as error:
+        raise CheckpointError(f"{path}: its recipe cannot be read") from error
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    arrays: Dict[str, np.ndarray] = {}
+    for name, array in stored.items():
+        if array.dtype.kind == "f":
+            array = array.astype(np.float32)
+            if not np.all(np.isfinite(array)):
+                raise CheckpointError(f"{path}: the weights hold numbers that are not finite")
+        arrays[name] = array
+    return Checkpoint(arrays, recipe, checksum, path)
+
+
+def save_checkpoint(path: Union[str, Path], state: Mapping[str, Any], recipe: Recipe) -> str:
+    """Writes weights and recipe; the file is whole or absent.
+
+    Args:
+        path: ends in .safetensors.
+        state: the network's `state_dict`; auxiliary heads are left out, floats become float16.
+        recipe: what goes with it.
+
+    Returns:
+        The checksum.
+
+    Raises:
+        CheckpointError: a weight does not fit into float16, or the file cannot be written.
+    """
+    arrays = {}
+    for name, value in state.items():
+        if name.startswith("heads."):
+            continue
+        array = np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+        if array.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float16)
+            if not np.all(np.isfinite(array)):
+                raise CheckpointError(f"the weight {name} does not fit into 16 bits; the training has gone astray")
+        arrays[name] = array
+    text = json.dumps(recipe.to_dict(), ensure_ascii=False, sort_keys=True)
+    checksum = _checksum(text, arrays)
+    metadata = {"format": FORMAT, "format_version": FORMAT_VERSION, "recipe": text, "checksum": checksum}
+    _write_whole(Path(path), encode_safetensors(arrays, metadata))
+    return checksum
+
+
+def _checksum(recipe: str, arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(recipe.encode("utf-8"))
+    for name in sorted(arrays):
+        digest.update(f"\n{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            os.unlink(temporary)

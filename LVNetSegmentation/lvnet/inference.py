@@ -1,0 +1,253 @@
+"""Segmenting a scan: slabs through the network, and probabilities back on the scan's own grid."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple, Union
+
+import numpy as np
+
+from .checkpoint import Checkpoint, load_checkpoint
+from .devices import select_device
+from .errors import ConfigurationError, DeviceError
+from .postprocessing import postprocess as clean
+from .preprocessing import Prepared, prepare
+from .progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
+from .recipe import Recipe
+from .volume import Volume
+
+if TYPE_CHECKING:
+    import torch
+
+    from .network import LVNet
+
+#: Share of a slab that its neighbour covers again, unless said otherwise.
+DEFAULT_OVERLAP = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network ready to run.
+
+    Attributes:
+        network: in evaluation mode, on `device`.
+        recipe: what it was trained with.
+        device: where it runs.
+        device_reason: one line that says why it runs there.
+        checkpoint: the file it came from.
+    """
+
+    network: LVNet
+    recipe: Recipe
+    device: torch.device
+    device_reason: str
+    checkpoint: Optional[Checkpoint] = None
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What comes out.
+
+    Attributes:
+        labels: uint8 label map on the scan's own grid; 0 is background.
+        probabilities: float32 probability of "any class but background" on the scan's own grid,
+            where it was asked for.
+        recipe: of the network that made it; its classes name the values of `labels`.
+        notes: sentences about the scan and the run that a user should see.
+        volumes_ml: millilitres by class name.
+    """
+
+    labels: Volume
+    probabilities: Optional[Volume]
+    recipe: Recipe
+    notes: Tuple[str, ...]
+    volumes_ml: Dict[str, float]
+
+
+def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") -> Model:
+    """Loads a checkpoint (the bundled one by default) onto a device.
+
+    Raises:
+        CheckpointError: the file cannot be used.
+        DeviceError: the device cannot be used.
+    """
+    import torch
+
+    checkpoint = load_checkpoint(path)
+    chosen, reason = select_device(device)
+    network = checkpoint.build().to(chosen, memory_format=torch.channels_last_3d)
+    return Model(network, checkpoint.recipe, chosen, reason, checkpoint)
+
+
+def segment(
+    scan: Union[str, Path, Volume],
+    *,
+    model: Optional[Model] = None,
+    weights: Optional[Union[str, Path]] = None,
+    device: str = "auto",
+    overlap: float = DEFAULT_OVERLAP,
+    postprocess: bool = True,
+    probabilities: bool = False,
+    progress: Progress = silent,
+    cancelled: CancelCheck = never_cancelled,
+) -> Segmentation:
+    """Segments one scan.
+
+    Args:
+        scan: a path (file or DICOM folder) or a volume in HU, any orientation and spacing.
+        model: from :func:`load_model`, to load once and segment often; else `weights` and `device`.
+        weights: a checkpoint file; None takes the bundled one.
+        device: auto, cpu, cuda, cuda:N or mps.
+        overlap: share of a slab that its neighbour covers again, 0 to 0.9.
+        postprocess: keep the largest component of every class and fill its holes.
+        probabilities: also return the probability map.
+        progress: called with the share that is done and the stage.
+        cancelled: asked between slabs and stages.
+
+    Returns:
+        The label map on the scan's own grid, and what goes with it.
+
+    Raises:
+        LVNetError: the scan, the weights or the device cannot be used.
+        Cancelled: `cancelled` answered True.
+    """
+    if not isinstance(scan, Volume):
+        from .image_io import read_image
+
+        progress(0.0, "reading the scan")
+        scan = read_image(scan)
+    if model is None:
+        progress(0.02, "loading the network")
+        model = load_model(weights, device)
+    raise_if_cancelled(cancelled)
+    progress(0.04, "preparing the scan")
+    prepared = prepare(scan, model.recipe.preprocessing, cancelled)
+    scores = predict(prepared.array, model, overlap, lambda done: progress(0.08 + 0.82 * done, "segmenting"), cancelled)
+    progress(0.90, "bringing the result to the scan's grid")
+    labels, soft = _to_scan(scan, prepared, scores, model.recipe, probabilities, cancelled)
+    if postprocess:
+        progress(0.96, "cleaning up")
+        labels = clean(labels)
+    volumes = {c.name: float(np.count_nonzero(labels == c.value)) * scan.voxel_volume_ml for c in model.recipe.classes}
+    notes = list(scan.notes)
+    if not labels.any():
+        names = ", ".join(c.name for c in model.recipe.classes)
+        notes.append(f"nothing was found ({names}): the scan may not show it, or not be a CT in HU")
+    progress(1.0, "done")
+    soft_volume = None if soft is None else scan.with_array(soft, notes=())
+    return Segmentation(scan.with_array(labels, notes=()), soft_volume, model.recipe, tuple(notes), volumes)
+
+
+def slab_starts(length: int, depth: int, overlap: float) -> List[int]:
+    """First slices of slabs that cover `length` slices evenly with at least `overlap`.
+
+    Raises:
+        ConfigurationError: the overlap is not between 0 and 0.9.
+    """
+    if not 0 <= overlap <= 0.9:
+        raise ConfigurationError(f"the overlap of slabs must lie between 0 and 0.9, not {overlap}")
+    if length <= depth:
+        return [0]
+    step = max(1, int(depth * (1 - overlap)))
+    count = int(np.ceil((length - depth) / step)) + 1
+    return [int(round(i * (length - depth) / (count - 1))) for i in range(count)]
+
+
+def slab_weights(depth: int) -> np.ndarray:
+    """(depth,) float32 weights of a slab's slices: a smooth hill, so that seams do not show.
+
+    Slices in the middle of a slab have seen their neighbours on both sides; those at its ends are
+    down to a small share, never zero, since the first and last slices of a scan have no other.
+    """
+    places = (np.arange(depth) + 0.5) / depth
+    return (0.02 + 0.98 * np.sin(np.pi * places) ** 2).astype(np.float32)
+
+
+def predict(
+    array: np.ndarray,
+    model: Model,
+    overlap: float = DEFAULT_OVERLAP,
+    progress: Optional[Callable[[float], None]] = None,
+    cancelled: CancelCheck = never_cancelled,
+) -> np.ndarray:
+    """Class probabilities of normalised voxels.
+
+    Args:
+        array: (z, y, x) float32 on the network's grid.
+        model: the network.
+        overlap: of neighbouring slabs.
+        progress: called with the share that is done.
+        cancelled: asked before every slab.
+
+    Returns:
+        (classes, z, y, x) float32; sums to one over the classes.
+    """
+    import torch
+
+    depth, divisor = model.recipe.preprocessing.slab_depth, model.recipe.architecture.divisor
+    length, height, width = array.shape
+    # The border is continued: a scan that is cut off shows more of the same beyond its end.
+    pad = (max(0, depth - length), -height % divisor, -width % divisor)
+    before = [p // 2 for p in pad]
+    padded = np.pad(array, [(b, p - b) for b, p in zip(before, pad)], mode="edge")
+    starts = slab_starts(padded.shape[0], depth, overlap)
+    weights = slab_weights(depth)
+    classes = model.recipe.architecture.classes
+    sums = np.zeros((classes, length, height, width), np.float32)
+    total = np.zeros(length, np.float32)
+    rows, columns = slice(before[1], before[1] + height), slice(before[2], before[2] + width)
+    with torch.inference_mode(), _readable_memory_errors(model.device):
+        for number, start in enumerate(starts):
+            raise_if_cancelled(cancelled)
+            slab = torch.from_numpy(np.ascontiguousarray(padded[start : start + depth]))[None, None].to(model.device)
+            slab = slab.contiguous(memory_format=torch.channels_last_3d)
+            result = torch.softmax(model.network(slab).float(), dim=1)[0, :, :, rows, columns].cpu().numpy()
+            # Slices that padding added belong to no slice of the scan.
+            first, last = max(0, start - before[0]), min(length, start - before[0] + depth)
+            inside = slice(first - start + before[0], last - start + before[0])
+            sums[:, first:last] += result[:, inside] * weights[inside].reshape(1, -1, 1, 1)
+            total[first:last] += weights[inside]
+            if progress is not None:
+                progress((number + 1) / len(starts))
+    sums /= total.reshape(1, -1, 1, 1)
+    return sums
+
+
+@contextlib.contextmanager
+def _readable_memory_errors(device: torch.device) -> Iterator[None]:
+    """Turns running out of memory into one line that says what to do."""
+    import torch
+
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise DeviceError("the GPU has too little free memory for this scan; use --device cpu") from error
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "not enough memory" in str(error) or "can't allocate" in str(error):
+            raise DeviceError(f"too little memory on the {device.type.upper()}; close other programs") from error
+        raise
+
+
+def _to_scan(
+    scan: Volume, prepared: Prepared, scores: np.ndarray, recipe: Recipe, probabilities: bool, cancelled: CancelCheck
+) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+    """Labels and, if asked for, probabilities on the scan's own grid."""
+    labels = np.zeros(scan.shape, np.uint8)
+    soft = np.zeros(scan.shape, np.float32) if probabilities else None
+    canonical_labels = prepared.orientation.apply(labels)
+    canonical_soft = None if soft is None else prepared.orientation.apply(soft)
+    values = np.array([c.value for c in recipe.classes], np.uint8)
+    # Background is one minus the rest: outside the body's box every class is zero.
+    for z, plane in prepared.restore(scores[1:]):
+        if z % 16 == 0:
+            raise_if_cancelled(cancelled)
+        organ = plane.sum(axis=0) if len(values) > 1 else plane[0]
+        best = plane.argmax(axis=0) if len(values) > 1 else None
+        top = plane.max(axis=0) if len(values) > 1 else plane[0]
+        found = top > 1 - organ
+        canonical_labels[z] = np.where(found, values[0] if best is None else values[best], 0)
+        if canonical_soft is not None:
+            canonical_soft[z] = organ
+    return labels, soft

@@ -1,0 +1,212 @@
+"""`lvnet-train`: prepare, fit, evaluate, export."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from lvnet.errors import LVNetError
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Runs a command; the exit code is 0, 2 for a user's error, 130 when interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except LVNetError as error:
+        print(f"lvnet-train: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lvnet-train: interrupted; the last finished epoch is kept, run the same command to go on", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lvnet-train", description="Trains LV-Net on CTs with labels.")
+    commands = parser.add_subparsers(required=True, metavar="prepare|fit|evaluate|export")
+
+    command = commands.add_parser("prepare", help="check a data set, fill the cache, print a table of its cases")
+    command.add_argument("data", type=Path, help="folder of case folders with ct.nii.gz and liver.nii.gz")
+    command.add_argument("--cache", type=Path, required=True)
+    command.set_defaults(run=_prepare)
+
+    command = commands.add_parser("fit", help="train; the same command resumes where it stopped")
+    command.add_argument("--config", type=Path, required=True, help="YAML, see training/configs")
+    command.add_argument("--data", type=Path, help="folder of case folders; none: only made phantoms")
+    command.add_argument("--validation", type=Path, help="folder of case folders that choose the best epoch")
+    command.add_argument("--output", type=Path, required=True, help="folder for last.pt, best.pt and log.csv")
+    command.add_argument("--cache", type=Path, help="default: OUTPUT/cache")
+    command.add_argument("--weights", type=Path, help="begin from the weights of this .pt file")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    command.add_argument("--validate-every", type=int, default=1, metavar="N", help="epochs between validations")
+    command.set_defaults(run=_fit)
+
+    command = commands.add_parser("evaluate", help="score a checkpoint on case folders")
+    command.add_argument("data", type=Path)
+    command.add_argument("--weights", type=Path, help=".safetensors; default: the bundled weights")
+    command.add_argument("--device", default="auto")
+    command.add_argument("--overlap", type=float, default=0.5)
+    command.add_argument("--json", type=Path, help="also write the scores here")
+    command.set_defaults(run=_evaluate)
+
+    command = commands.add_parser("export", help="make a checkpoint in the bundled format from a run")
+    command.add_argument("run_file", type=Path, help="best.pt or last.pt of a run")
+    command.add_argument("output", type=Path, help="the .safetensors file to write")
+    command.add_argument("--config", type=Path, required=True, help="the YAML that the run was made with")
+    command.add_argument("--provenance", type=Path, help="JSON object that goes into the file: data, licence, scores")
+    command.set_defaults(run=_export)
+    return parser
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from .dataset import find_cases, load_cases
+
+    cases, refused = load_cases(find_cases(options.data), options.cache)
+    print(f"{'case':<24}{'z, y, x':>16}{'spacing mm':>22}{'liver ml':>10}{'HU':>14}")
+    for case in cases:
+        voxel = case.spacing[0] * case.spacing[1] * case.spacing[2] / 1000
+        size, spacing = " x ".join(map(str, case.image.shape)), " x ".join(f"{s:.2f}" for s in case.spacing)
+        values = f"{case.image.min()}..{case.image.max()}"
+        print(f"{case.name:<24}{size:>16}{spacing:>22}{(case.label > 0).sum() * voxel:>10.0f}{values:>14}")
+    for sentence in refused:
+        print(sentence)
+    print(f"{len(cases)} cases ready in {options.cache}, {len(refused)} left out")
+    return 0
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from lvnet.devices import select_device
+
+    from .config import load_config
+    from .dataset import cached, find_cases, load_cases
+    from .loop import Run, fit
+    from .validation import load_pairs, validate
+
+    config = load_config(options.config)
+    cache = options.cache or options.output / "cache"
+    cases, refused = load_cases(find_cases(options.data), cache, config.architecture.classes) if options.data else ([], [])
+    for sentence in refused:
+        print(sentence)
+    device, reason = select_device(options.device)
+    print(reason)
+    phantoms = [_phantom(seed, cache, cached) for seed in range(config.seed * 1000, config.seed * 1000 + config.phantoms)]
+    if not cases and not phantoms:
+        raise LVNetError("nothing to train on: give --data or ask for phantoms in the configuration")
+    run = Run.start(config, device)
+    last = options.output / "last.pt"
+    if last.exists():
+        run.restore(last)
+        print(f"resuming after epoch {run.epoch}")
+    elif options.weights:
+        run.restore(options.weights, weights_only=True)
+    judge = None
+    if options.validation:
+        pairs = load_pairs(find_cases(options.validation))
+        recipe = config.recipe()
+        judge = lambda network: validate(network.to(device), recipe, pairs)  # noqa: E731
+    with _Bar() as bar:
+        fit(run, cases, phantoms, options.output, judge, options.validate_every, bar.progress, bar.say)
+    return 0
+
+
+def _phantom(seed: int, cache: Path, cached: Any) -> Any:
+    from lvnet.phantom import make_phantom
+
+    return cached(f"phantom{seed}", cache / f"phantom-{seed}", lambda: make_phantom(seed))
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from lvnet.inference import load_model
+
+    from .dataset import find_cases
+    from .validation import load_pairs, score
+
+    pairs = load_pairs(find_cases(options.data))
+    with _Bar() as bar:
+        scores = score(load_model(options.weights, options.device), pairs, options.overlap, bar.progress)
+    names = ("dice", "voe", "rvd", "assd_mm", "mssd_mm")
+    print(f"{'case':<24}" + "".join(f"{name:>10}" for name in names))
+    for case, values in scores.items():
+        cells = ("-" if values[name] is None else f"{values[name]:.4f}" for name in names)
+        print(f"{case:<24}" + "".join(f"{cell:>10}" for cell in cells))
+    print(f"{'mean dice':<24}{sum(v['dice'] for v in scores.values()) / len(scores):>10.4f}")
+    if options.json:
+        options.json.write_text(json.dumps(scores, indent=2), encoding="utf-8")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    import torch
+
+    from lvnet.checkpoint import save_checkpoint
+    from lvnet.errors import CheckpointError
+
+    from .config import load_config
+    from .loop import Run
+
+    config = load_config(options.config)
+    run = Run.start(config, torch.device("cpu"))
+    run.restore(options.run_file)
+    provenance: Dict[str, Any] = {}
+    if options.provenance:
+        try:
+            provenance = dict(json.loads(options.provenance.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"cannot read the provenance {options.provenance}: {error}") from error
+    provenance.setdefault("date", date.today().isoformat())
+    provenance.setdefault("commit", _commit())
+    provenance.update(epochs=run.epoch, best_validation_dice=round(run.best_dice, 4), config_sha256=config.digest)
+    checksum = save_checkpoint(options.output, run.average, config.recipe(provenance))
+    print(f"wrote {options.output} ({os.path.getsize(options.output)} bytes), checksum {checksum}")
+    return 0
+
+
+def _commit() -> str:
+    """The commit of the training code; empty outside a checkout."""
+    command: List[str] = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+class _Bar:
+    """A progress bar on a terminal, a line every half minute in a pipe."""
+
+    def __enter__(self) -> _Bar:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining}", disable=not sys.stderr.isatty())
+        self._spoken = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def progress(self, share: float, stage: str) -> None:
+        """A :data:`lvnet.progress.Progress`."""
+        if share < self._bar.n:
+            self._bar.reset()
+        self._bar.set_description(stage, refresh=False)
+        self._bar.update(share - self._bar.n)
+        if self._bar.disable and time.monotonic() - self._spoken > 30:
+            self._spoken = time.monotonic()
+            print(f"{stage} ({share:.0%})", file=sys.stderr, flush=True)
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        if self._bar.disable:
+            print(line, flush=True)
+        else:
+            self._bar.write(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
