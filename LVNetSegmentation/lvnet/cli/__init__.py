@@ -1,0 +1,149 @@
+"""The command line `lvnet`: thin glue over the core.
+
+Exit codes: 0 done, 2 an error that the user can put right (one line on stderr), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from typing import Any, Optional, Sequence
+
+from .._version import __version__
+from ..errors import Cancelled, LVNetError
+
+EXIT_DONE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: without the program's name; None takes those of the process.
+
+    Returns:
+        The exit code.
+    """
+    options = build_parser().parse_args(arguments)
+    _respect_threads(getattr(options, "threads", None))
+    previous = _interrupt_on_termination()
+    try:
+        return int(options.run(options))
+    except LVNetError as error:
+        print(f"lvnet: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except (KeyboardInterrupt, Cancelled):
+        print("lvnet: interrupted, nothing was written", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away, as `lvnet info | head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each names the function that runs it as `run`."""
+    parser = argparse.ArgumentParser(
+        prog="lvnet", description="Liver segmentation on CT with LV-Net, on this computer only: no scan is sent anywhere."
+    )
+    parser.add_argument("--version", action="version", version=f"lvnet {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="segment|evaluate|info|phantom", dest="command")
+    _add_segment(commands)
+    _add_evaluate(commands)
+    _add_info(commands)
+    _add_phantom(commands)
+    return parser
+
+
+def _add_segment(commands: Any) -> None:
+    command = commands.add_parser(
+        "segment",
+        help="segment scans",
+        description="Segments CTs: NIfTI, NRRD, MHA/MHD files or folders of DICOM. The result lies on the scan's own grid.",
+    )
+    command.add_argument("inputs", nargs="+", metavar="INPUT", help="a scan, a DICOM folder, or a folder of scans")
+    command.add_argument(
+        "-o", "--output", required=True, metavar="OUT",
+        help="a file (.nii.gz .nii .nrrd .mha .seg.nrrd) for one scan, a folder for several",
+    )  # fmt: skip
+    command.add_argument("--format", default=".nii.gz", metavar="SUFFIX", help="of files in a folder (default .nii.gz)")
+    command.add_argument("--weights", metavar="FILE", help="a checkpoint; default: the bundled liver weights")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default auto)")
+    command.add_argument("--overlap", type=float, metavar="F", help="of neighbouring slabs, 0 to 0.9 (default 0.5)")
+    command.add_argument("--probabilities", metavar="FILE", help="also write the probability map (one scan only)")
+    command.add_argument("--no-postprocessing", action="store_true", help="keep every component and hole")
+    command.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    command.add_argument("--quiet", action="store_true", help="print errors only")
+    command.set_defaults(run=_run("segment", "run_segment"))
+
+
+def _add_evaluate(commands: Any) -> None:
+    command = commands.add_parser(
+        "evaluate",
+        help="compare segmentations with references",
+        description="DICE, VOE, RVD, ASSD and MSSD of a label map, or of a folder of them matched by name.",
+    )
+    command.add_argument("prediction", metavar="PREDICTION", help="a label map or a folder of them")
+    command.add_argument("reference", metavar="REFERENCE", help="a label map or a folder of them")
+    command.add_argument("--preset", default="lits", help="definition of the surface metrics: lits, chaos, medpy, surfel")
+    command.add_argument("--label", type=int, metavar="N", help="only this label value")
+    command.add_argument("--resample", action="store_true", help="bring the reference to the prediction's grid first")
+    command.add_argument("--json", metavar="FILE", help="write JSON here; - prints it")
+    command.add_argument("--csv", metavar="FILE", help="write a table here")
+    command.set_defaults(run=_run("evaluate", "run_evaluate"))
+
+
+def _add_info(commands: Any) -> None:
+    command = commands.add_parser("info", help="version, devices and the loaded weights")
+    command.add_argument("--weights", metavar="FILE", help="a checkpoint; default: the bundled liver weights")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=_run("info", "run_info"))
+
+
+def _add_phantom(commands: Any) -> None:
+    command = commands.add_parser("phantom", help="make abdominal CTs by numbers, with their exact liver")
+    command.add_argument("output", metavar="OUT_DIR", help="gets ct.nii.gz and liver.nii.gz; a folder each for several")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="the first phantom (default 0)")
+    command.add_argument("--count", type=int, default=1, metavar="N", help="how many (default 1)")
+    command.add_argument("--quiet", action="store_true", help="print errors only")
+    command.set_defaults(run=_run("phantom", "run_phantom"))
+
+
+def _run(module: str, function: str) -> Any:
+    """A command's function, imported only once it runs: `lvnet --help` needs no torch."""
+
+    def run(options: argparse.Namespace) -> int:
+        import importlib
+
+        return int(getattr(importlib.import_module(f"{__name__}.{module}"), function)(options))
+
+    return run
+
+
+def _respect_threads(threads: Optional[int]) -> None:
+    """Set before numpy and torch are imported: their pools read these once."""
+    if threads is None:
+        return
+    if threads < 1:
+        raise SystemExit("lvnet: --threads must be at least 1")
+    for name in _THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+
+
+def _interrupt_on_termination() -> Any:
+    """Lets SIGTERM unwind like Ctrl-C, so that temporary files go; only in the main thread."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        return signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:
+        return None

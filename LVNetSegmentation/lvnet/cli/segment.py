@@ -1,0 +1,164 @@
+"""`lvnet segment`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+from ..acceleration.allocator import keep_pages
+from ..errors import ConfigurationError, ImageError, LVNetError
+from ..image_io import (
+    IMAGE_SUFFIXES,
+    LABEL_SUFFIXES,
+    check_output_path,
+    find_scans,
+    is_dicom_folder,
+    output_name,
+    read_image,
+    write_image,
+    write_labels,
+)
+from ..inference import DEFAULT_OVERLAP, Model, Segmentation, load_model, segment, slab_starts
+from .terminal import ProgressBar
+
+Job = Tuple[Path, Path]
+
+
+def run_segment(options: argparse.Namespace) -> int:
+    """Segments every input; one that fails does not stop the rest, and the exit code is 2 then."""
+    # Everything that can be refused is refused before the network is loaded.
+    jobs, batch = plan_jobs(options.inputs, options.output, options.format)
+    if options.probabilities is not None:
+        if batch:
+            raise ConfigurationError("--probabilities goes with one scan; segment them one by one")
+        check_output_path(Path(options.probabilities), IMAGE_SUFFIXES)
+    overlap = DEFAULT_OVERLAP if options.overlap is None else options.overlap
+    slab_starts(1, 1, overlap)
+    keep_pages()
+    if options.threads is not None:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    model = load_model(options.weights, options.device)
+    if not options.quiet:
+        print(f"lvnet: computing on {model.device_reason}", file=sys.stderr)
+    results: List[Dict[str, Any]] = []
+    for number, (source, target) in enumerate(jobs):
+        title = f"{number + 1}/{len(jobs)} " if batch else ""
+        try:
+            results.append(_segment_one(options, model, source, target, overlap, title))
+        except LVNetError as error:
+            if not batch:
+                raise
+            print(f"lvnet: {source.name}: {' '.join(str(error).split())}", file=sys.stderr)
+            results.append({"input": str(source), "output": None, "error": str(error)})
+    failed = sum("error" in result for result in results)
+    if options.json:
+        print(json.dumps(results if batch else results[0], indent=2, ensure_ascii=False, allow_nan=False))
+    if batch and not options.quiet:
+        print(f"lvnet: {len(results) - failed} of {len(results)} scans segmented", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def plan_jobs(inputs: List[str], output: str, suffix: str) -> Tuple[List[Job], bool]:
+    """Which scan goes to which file, and whether that is batch work.
+
+    Raises:
+        LVNetError: an input or the output cannot be used.
+    """
+    if suffix not in LABEL_SUFFIXES:
+        raise ConfigurationError(f"--format must be one of {' '.join(LABEL_SUFFIXES)}, not {suffix!r}")
+    scans: List[Path] = []
+    batch = len(inputs) > 1
+    for given in map(Path, inputs):
+        if given.is_dir() and not is_dicom_folder(given):
+            found = find_scans(given)
+            if not found:
+                raise ImageError(f"{given} holds neither DICOM nor scans ({' '.join(IMAGE_SUFFIXES)})")
+            scans += found
+            batch = True
+        else:
+            scans.append(given)
+    target = Path(output)
+    is_file = target.name.lower().endswith(tuple(LABEL_SUFFIXES)) and not target.is_dir()
+    if not batch and is_file:
+        check_output_path(target, LABEL_SUFFIXES)
+        return [(scans[0], target)], False
+    if is_file:
+        raise ConfigurationError(f"{len(scans)} scans need an output folder, not the file {target}")
+    if target.suffix and not target.is_dir() and not output.endswith(("/", "\\")) and not batch:
+        # A mistyped suffix must not quietly become a folder.
+        check_output_path(target, LABEL_SUFFIXES)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"cannot make the output folder {target}: {error.strerror}; choose another") from error
+    names = _distinct_names(scans)
+    jobs = [(scan, target / f"{name}{suffix}") for scan, name in zip(scans, names)]
+    for _, file in jobs:
+        check_output_path(file, LABEL_SUFFIXES)
+    return jobs, batch
+
+
+def _distinct_names(scans: List[Path]) -> List[str]:
+    """A name for each result; scans of one name, such as case1/ct.nii.gz, take their folder's."""
+    names = [output_name(scan) for scan in scans]
+    resolved = [scan.resolve() for scan in scans]
+    if len(set(names)) < len(names):
+        names = [f"{path.parent.name}_{name}" if names.count(name) > 1 else name for path, name in zip(resolved, names)]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigurationError(f"two inputs would both be written as {twice}; segment them into different folders")
+    return names
+
+
+def _segment_one(
+    options: argparse.Namespace, model: Model, source: Path, target: Path, overlap: float, title: str
+) -> Dict[str, Any]:
+    began = time.monotonic()
+    with ProgressBar(title, None if not options.quiet else False) as bar:
+        bar(0.0, "reading the scan")
+        scan = read_image(source)
+        result = segment(
+            scan,
+            model=model,
+            overlap=overlap,
+            postprocess=not options.no_postprocessing,
+            probabilities=options.probabilities is not None,
+            progress=bar,
+        )
+        bar(0.98, "writing")
+        write_labels(result.labels, target, model.recipe.classes)
+        if result.probabilities is not None:
+            write_image(result.probabilities, Path(options.probabilities))
+    seconds = time.monotonic() - began
+    if not options.quiet:
+        _say(source, target, result, seconds)
+    checkpoint = model.checkpoint
+    return {
+        "input": str(source),
+        "output": str(target),
+        "probabilities": options.probabilities,
+        "volumes_ml": {name: round(value, 3) for name, value in result.volumes_ml.items()},
+        "notes": list(result.notes),
+        "device": str(model.device),
+        "device_reason": model.device_reason,
+        "weights": model.recipe.name,
+        "weights_sha256": checkpoint.checksum if checkpoint else None,
+        "overlap": overlap,
+        "postprocessing": not options.no_postprocessing,
+        "size": list(scan.shape[::-1]),
+        "spacing_mm": list(scan.spacing[::-1]),
+        "seconds": round(seconds, 2),
+    }
+
+
+def _say(source: Path, target: Path, result: Segmentation, seconds: float) -> None:
+    volumes = ", ".join(f"{name} {value:.0f} ml" for name, value in result.volumes_ml.items())
+    print(f"lvnet: {source.name} -> {target}: {volumes}, {seconds:.1f} s", file=sys.stderr)
+    for note in result.notes:
+        print(f"lvnet: note: {note}", file=sys.stderr)

@@ -1,0 +1,53 @@
+"""What a person sees while they wait: a bar on a terminal, nothing in a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Optional, Type
+
+_WIDTH = 24
+
+
+class ProgressBar:
+    """A :data:`lvnet.progress.Progress` that draws one line on stderr.
+
+    Args:
+        title: stands before the bar.
+        shown: None draws on a terminal only.
+    """
+
+    def __init__(self, title: str = "", shown: Optional[bool] = None) -> None:
+        self.title = title
+        self.shown = sys.stderr.isatty() if shown is None else shown
+        self._began = time.monotonic()
+        self._length = 0
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.clear()
+
+    def __call__(self, share: float, stage: str) -> None:
+        """Draws the bar."""
+        if not self.shown:
+            return
+        share = min(1.0, max(0.0, share))
+        filled = round(share * _WIDTH)
+        elapsed = time.monotonic() - self._began
+        left = f", {elapsed / share - elapsed:.0f} s left" if share > 0.1 and elapsed > 2 else ""
+        line = f"{self.title}[{'#' * filled}{'.' * (_WIDTH - filled)}] {share:4.0%} {stage}{left}"
+        sys.stderr.write("\r" + line.ljust(self._length))
+        sys.stderr.flush()
+        self._length = len(line)
+
+    def clear(self) -> None:
+        """Takes the bar away."""
+        if self.shown and self._length:
+            sys.stderr.write("\r" + " " * self._length + "\r")
+            sys.stderr.flush()
+            self._length = 0
