@@ -135,7 +135,7 @@ def _checksum(recipe: str, arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256(recipe.encode("utf-8"))
     for name in sorted(arrays):
         digest.update(f"\n{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
-        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        digest.update(arrays[name].tobytes())
     return digest.hexdigest()
 
 

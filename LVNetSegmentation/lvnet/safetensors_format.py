@@ -125,7 +125,7 @@ def encode_safetensors(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, 
     header: Dict[str, Any] = {"__metadata__": dict(metadata)}
     pieces, position = [], 0
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")
         dtype = array.dtype.newbyteorder("<")
         piece = array.astype(dtype, copy=False).tobytes()
         header[name] = {

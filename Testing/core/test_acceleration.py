@@ -1,0 +1,99 @@
+"""Fast paths give the plain path's results, and are not missed where they are absent."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from lvnet import acceleration
+from lvnet.acceleration import depthwise_conv3d
+from torch.nn import functional as F  # noqa: N812
+
+numba = pytest.importorskip("numba", reason="the [fast] extra is not installed")
+
+
+def plain(x, weight):
+    return F.conv3d(x, weight, padding=weight.shape[-1] // 2, groups=weight.shape[0])
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 5, 6), (2, 16, 7, 9, 11), (1, 33, 1, 2, 3), (3, 7, 2, 1, 17), (1, 1100, 2, 3, 9)])
+def test_the_fast_backward_pass_gives_the_gradients_of_double_precision(shape):
+    torch.manual_seed(1)
+    x = torch.randn(shape, requires_grad=True)
+    weight = torch.randn(shape[1], 1, 5, 5, 5, requires_grad=True)
+    out = depthwise_conv3d(x, weight)
+    assert "DepthwiseConv3dFunction" in type(out.grad_fn).__name__
+    pull = torch.randn_like(out)
+    out.backward(pull)
+    x64, weight64 = x.detach().double().requires_grad_(), weight.detach().double().requires_grad_()
+    expected = plain(x64, weight64)
+    expected.backward(pull.double())
+    for got, want in ((out, expected), (x.grad, x64.grad), (weight.grad, weight64.grad)):
+        assert (got.double() - want).abs().max() <= 1e-5 * want.abs().max().clamp(min=1)
+
+
+def test_the_kernels_write_every_element():
+    import numpy as np
+    from lvnet.acceleration import numba_depthwise
+
+    x = np.random.default_rng(1).standard_normal((1, 3, 4, 9, 8)).astype(np.float32)
+    g = np.random.default_rng(2).standard_normal(x.shape).astype(np.float32)
+    # The result must not depend on how many parts the rows are split into.
+    one, many = (numba_depthwise.weight_gradient(x, g, threads) for threads in (1, 5))
+    assert np.isfinite(one).all()
+    np.testing.assert_allclose(one, many, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 7])
+def test_other_kernel_sizes_take_the_plain_path(kernel):
+    weight = torch.randn(4, 1, kernel, kernel, kernel, requires_grad=True)
+    x = torch.randn(1, 4, 5, 5, 5)
+    out = depthwise_conv3d(x, weight)
+    assert "DepthwiseConv3dFunction" not in type(out.grad_fn).__name__
+    assert torch.equal(out, plain(x, weight))
+
+
+def test_inference_and_double_precision_take_the_plain_path():
+    weight, x = torch.randn(4, 1, 5, 5, 5, requires_grad=True), torch.randn(1, 4, 5, 5, 5)
+    with torch.no_grad():
+        assert torch.equal(depthwise_conv3d(x, weight), plain(x, weight))
+    out = depthwise_conv3d(x.double(), weight.double())
+    assert "DepthwiseConv3dFunction" not in type(out.grad_fn).__name__
+
+
+@pytest.mark.parametrize("how", ["blocked", "switched off"])
+def test_without_numba_training_takes_the_plain_path(how):
+    program = """
+import sys
+if sys.argv[1] == "blocked":
+    class Block:
+        def find_spec(self, name, path=None, target=None):
+            if name.split(".")[0] == "numba":
+                raise ModuleNotFoundError(name)
+    sys.meta_path.insert(0, Block())
+    import importlib.util
+    find = importlib.util.find_spec
+    importlib.util.find_spec = lambda name, package=None: None if name == "numba" else find(name, package)
+import torch
+from lvnet.acceleration import depthwise_conv3d
+weight = torch.randn(4, 1, 5, 5, 5, requires_grad=True)
+out = depthwise_conv3d(torch.randn(1, 4, 6, 6, 6), weight)
+out.sum().backward()
+assert weight.grad is not None and "numba" not in sys.modules
+print(type(out.grad_fn).__name__)
+"""
+    environment = {"PYTHONPATH": ":".join(p for p in sys.path if p), "PATH": "/usr/bin:/bin"}
+    if how == "switched off":
+        environment["LVNET_ACCELERATION"] = "off"
+    result = subprocess.run([sys.executable, "-c", program, how], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "ConvolutionBackward0"
+
+
+def test_the_allocator_settings_are_taken_only_by_glibc_and_can_be_switched_off(monkeypatch):
+    from lvnet.acceleration import allocator
+
+    monkeypatch.setenv(acceleration.SWITCH, "off")
+    assert allocator.keep_pages() is False
+    monkeypatch.delenv(acceleration.SWITCH)
+    monkeypatch.setattr(allocator.sys, "platform", "win32")
+    assert allocator.keep_pages() is False
