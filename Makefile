@@ -1,0 +1,48 @@
+# `make demo` and `make test` do all the set-up on a machine that has only Python and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Real scans for tests and training, where they are at hand.
+export LVNET_DATA_DIR ?= $(abspath $(wildcard ../shared/data))
+
+.PHONY: demo test test-slow lint clean
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fast,train,test]'
+	touch $@
+
+# CT=/path/to/scan segments a scan of your own instead of a phantom.
+demo: $(VENV)/ready
+	mkdir -p demo
+ifdef CT
+	$(BIN)/lvnet segment "$(CT)" -o demo/liver.seg.nrrd
+	$(BIN)/python -m lvnet_training.pictures "$(CT)" demo/liver.seg.nrrd demo/overlay.png
+else
+	$(BIN)/lvnet phantom demo --seed 7
+	$(BIN)/lvnet segment demo/ct.nii.gz -o demo/liver.seg.nrrd
+	$(BIN)/lvnet evaluate demo/liver.seg.nrrd demo/liver.nii.gz
+	$(BIN)/python -m lvnet_training.pictures demo/ct.nii.gz demo/liver.seg.nrrd demo/overlay.png --reference demo/liver.nii.gz
+endif
+	@echo "demo/liver.seg.nrrd opens in 3D Slicer; demo/overlay.png shows it"
+
+# One process a layer: the real slicer and a stand-in for it cannot share one.
+test: $(VENV)/ready
+	rm -f .coverage
+	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-report= Testing/core
+	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= Testing/training
+	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= Testing/mrml
+	$(BIN)/python -m coverage report --skip-covered --fail-under=90
+
+test-slow: $(VENV)/ready
+	$(BIN)/python -m pytest -q -m slow Testing/core
+	$(BIN)/python -m pytest -q -m slow Testing/training
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo build .coverage .mypy_cache .ruff_cache .pytest_cache
