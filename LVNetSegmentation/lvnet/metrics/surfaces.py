@@ -1,0 +1,108 @@
+"""The surfaces of a mask in the words of each preset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Sequence, Tuple
+
+import numpy as np
+
+from .bits import Lattice, eroded_along, places_of, shifted, values_at
+from .presets import Preset
+from .surfels import CORNERS, areas_by_code
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Points of a surface.
+
+    Attributes:
+        bits: the points as a row of bits.
+        places: (n,) int64, the same points by their place in that row, ascending.
+        areas: (n,) float64 mm2 of each point, or None where all count alike.
+    """
+
+    bits: np.ndarray
+    places: np.ndarray
+    areas: Optional[np.ndarray] = None
+
+
+def surface_of(
+    mask: np.ndarray,
+    lattice: Lattice,
+    preset: Preset,
+    spacing: Sequence[float],
+    cut: Sequence[Tuple[bool, bool]],
+) -> Surface:
+    """The surface of a mask.
+
+    Args:
+        mask: row of bits.
+        lattice: where its voxels lie.
+        preset: whose definition to take.
+        spacing: (z, y, x) mm.
+        cut: for each axis, whether the box's low and high side lie at the image border.
+    """
+    if preset.surface == "surfels":
+        return _surfels(mask, lattice, spacing)
+    if preset.surface == "voxels18":
+        inner = _inner18(mask, lattice)
+    else:
+        inner = _inner6(mask if preset.outside_is_background else _filled_outside(mask, lattice, cut), lattice)
+    np.invert(inner, out=inner)
+    inner &= mask
+    return Surface(inner, places_of(inner))
+
+
+def _inner6(mask: np.ndarray, lattice: Lattice) -> np.ndarray:
+    inner = eroded_along(mask, 1)
+    inner &= eroded_along(mask, lattice.line_words * 64)
+    inner &= eroded_along(mask, lattice.plane_words * 64)
+    return inner
+
+
+def _inner18(mask: np.ndarray, lattice: Lattice) -> np.ndarray:
+    # The 18-neighbourhood is three 3 x 3 squares, one in each pair of axes, and a square is two
+    # lines.  Erosion along z is common to two of the squares.
+    line, plane = lattice.line_words * 64, lattice.plane_words * 64
+    along_x, along_y = eroded_along(mask, 1), eroded_along(mask, line)
+    inner = eroded_along(along_x, line)
+    along_x &= along_y
+    inner &= eroded_along(along_x, plane)
+    return inner
+
+
+def _filled_outside(mask: np.ndarray, lattice: Lattice, cut: Sequence[Tuple[bool, bool]]) -> np.ndarray:
+    """A copy in which what lies beyond the image border is part of the mask."""
+    filled = mask.copy()
+    (front, back), (top, bottom), (left, right) = cut
+    ones = ~np.uint64(0)
+    start, end = lattice.lead_words, lattice.lead_words + lattice.shape[0] * lattice.plane_words
+    if front:
+        filled[start - lattice.plane_words : start] = ones
+    if back:
+        filled[end : end + lattice.plane_words] = ones
+    if top:
+        lattice.body(filled, lines_before=1)[:, 0] = ones
+    if bottom:
+        lattice.body(filled)[:, lattice.shape[1]] = ones
+    if left:  # the last bit of the line before
+        filled[start - 1 : end - 1 : lattice.line_words] |= np.uint64(1 << 63)
+    if right:
+        lattice.body(filled)[:, :, lattice.shape[2] // 64] |= np.uint64(1 << (lattice.shape[2] % 64))
+    return filled
+
+
+def _surfels(mask: np.ndarray, lattice: Lattice, spacing: Sequence[float]) -> Surface:
+    # A point here is the corner where voxel (z, y, x) and its seven neighbours towards the origin
+    # meet; it carries surface if the eight are neither all in the mask nor all out of it.
+    line, plane = lattice.line_words * 64, lattice.plane_words * 64
+    some, every = mask, mask
+    for step in (1, line, plane):
+        some, every = some | shifted(some, step), every & shifted(every, step)
+    some &= ~every
+    places = places_of(some)
+    codes = np.zeros(places.shape, np.uint8)
+    for bit, (z, y, x) in enumerate(CORNERS):
+        codes |= values_at(mask, places - (z * plane + y * line + x)) << np.uint8(bit)
+    return Surface(some, places, areas_by_code(spacing)[codes])
