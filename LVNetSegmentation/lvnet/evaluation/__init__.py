@@ -1,0 +1,9 @@
+"""Scoring predictions against references: one pair, or two folders matched by name."""
+
+from __future__ import annotations
+
+from .folders import evaluate_folders
+from .pair import evaluate
+from .table import write_csv
+
+__all__ = ["evaluate", "evaluate_folders", "write_csv"]

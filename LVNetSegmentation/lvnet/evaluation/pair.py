@@ -1,0 +1,157 @@
+"""Scoring one prediction."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from ..errors import ConfigurationError, GeometryError, ImageError
+from ..metrics import Metrics, compare
+from ..metrics.bits import Box, bounding_box, union
+from ..metrics.presets import preset_named
+from ..volume import Volume
+from .grids import on_one_grid
+
+PathLike = Union[str, "os.PathLike[str]"]
+#: Metrics by label value; the key None stands for "no label occurs in either".
+Scores = Dict[Optional[int], Metrics]
+
+#: A label map with more values than this is taken for an image given by mistake.
+MOST_LABELS = 100
+
+
+def evaluate(
+    prediction: Union[PathLike, Volume],
+    reference: Union[PathLike, Volume],
+    *,
+    preset: str = "lits",
+    label: Optional[int] = None,
+    resample: bool = False,
+) -> Dict[str, Any]:
+    """Scores one prediction.
+
+    Args:
+        prediction: a label map's file, or a volume.
+        reference: the same.
+        preset: whose definitions of the metrics to take, a name from `lvnet.metrics.PRESETS`.
+        label: the one label value to score; None scores every value but 0 that occurs in either.
+        resample: bring the reference to the prediction's grid (nearest neighbour) where the two
+            differ; otherwise that is an error.
+
+    Returns:
+        Valid JSON: with one label the numbers of :meth:`lvnet.metrics.Metrics.to_dict` (`dice`,
+        `voe`, `rvd`, `absolute_rvd`, `assd_mm`, `mssd_mm`, `prediction_ml`, `reference_ml`,
+        `preset`); with several, one such object a label under `labels`, keyed by the value as a
+        string, and `preset`.  `notes`, where there is something to say, is a list of sentences.
+
+    Raises:
+        ImageError: a file cannot be read or is no label map.
+        GeometryError: the grids differ and `resample` is False.
+        ConfigurationError: no such preset, or label 0.
+    """
+    scores, notes = score(prediction, reference, preset, label, resample)
+    return written(scores, notes, preset)
+
+
+def score(
+    prediction: Union[PathLike, Volume],
+    reference: Union[PathLike, Volume],
+    preset: str,
+    label: Optional[int],
+    resample: bool,
+) -> Tuple[Scores, List[str]]:
+    """What :func:`evaluate` computes: metrics by label value, and notes."""
+    preset_named(preset)
+    check_label(label)
+    predicted, referred = _label_map(prediction, "prediction"), _label_map(reference, "reference")
+    notes = [*predicted.notes, *(note for note in referred.notes if note not in predicted.notes)]
+    predicted, referred, note = on_one_grid(predicted, referred, resample)
+    notes.extend(note)
+
+    box = _with_rim(union(bounding_box(predicted.array), bounding_box(referred.array)), predicted.shape)
+    one, other = predicted.array[box], referred.array[box]
+    if label is not None:
+        values, extra = [label], []
+        if not (one == label).any() and not (other == label).any():
+            extra = [f"label {label} occurs in neither"]
+    else:
+        in_one, in_other = _values(one, "prediction"), _values(other, "reference")
+        values, extra = sorted(in_one | in_other), _about_values(in_one, in_other)
+    notes.extend(extra)
+    if not values:
+        return {None: compare(one != 0, other != 0, predicted.spacing, preset=preset)}, notes
+    scores: Scores = {}
+    for value in values:
+        scores[value] = compare(one == value, other == value, predicted.spacing, preset=preset)
+    return scores, notes
+
+
+def written(scores: Scores, notes: Sequence[str], preset: str, several: Optional[bool] = None) -> Dict[str, Any]:
+    """The JSON object of one pair; `several` says whether to use `labels` (None: by their number)."""
+    result: Dict[str, Any]
+    if None not in scores and (several or (several is None and len(scores) > 1)):
+        labels = {str(value): metrics.to_dict() for value, metrics in scores.items() if value is not None}
+        result = {"preset": preset, "labels": labels}
+    else:
+        (metrics,) = scores.values()
+        result = metrics.to_dict()
+    if notes:
+        result["notes"] = list(notes)
+    return result
+
+
+def check_label(label: Optional[int]) -> None:
+    """Refuses the background as an organ."""
+    if label == 0:
+        raise ConfigurationError("label 0 is the background; give the value of an organ")
+
+
+def _label_map(source: Union[PathLike, Volume], role: str) -> Volume:
+    if not isinstance(source, Volume):
+        from ..image_io import read_labels
+
+        source = read_labels(source)
+    array = source.array
+    if array.ndim != 3:
+        raise GeometryError(f"the {role} has {array.ndim} dimensions; a 3D label map is needed")
+    if array.dtype != np.bool_ and not np.issubdtype(array.dtype, np.integer):
+        raise ImageError(
+            f"the {role} is no label map: it holds {array.dtype} values; give whole numbers, one for each organ"
+        )
+    return source
+
+
+def _values(array: np.ndarray, role: str) -> set[int]:
+    """The label values but 0, plane by plane, so that an image is noticed soon."""
+    found: set[int] = set()
+    for plane in array:
+        found.update(int(value) for value in np.unique(plane[plane != 0]))
+        if len(found) > MOST_LABELS:
+            raise ImageError(
+                f"the {role} is no label map: it holds more than {MOST_LABELS} different values; "
+                "give the segmentation rather than the scan"
+            )
+    return found
+
+
+def _about_values(prediction: set[int], reference: set[int]) -> List[str]:
+    if prediction and reference and not prediction & reference:
+        return [
+            f"the prediction holds label {_listed(prediction)} and the reference label {_listed(reference)}: "
+            "they have no value in common, so nothing can overlap"
+        ]
+    return []
+
+
+def _listed(values: set[int]) -> str:
+    return ", ".join(str(value) for value in sorted(values))
+
+
+def _with_rim(box: Optional[Box], shape: Tuple[int, int, int]) -> Box:
+    """The box and one voxel around it, so that only the image's own border is a border."""
+    if box is None:
+        return slice(0, 1), slice(0, 1), slice(0, 1)
+    z, y, x = (slice(max(0, side.start - 1), min(size, side.stop + 1)) for side, size in zip(box, shape))
+    return z, y, x

@@ -1,0 +1,53 @@
+"""Results as a table for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any, Iterator, Mapping, Tuple
+
+from .pair import PathLike
+
+_COLUMNS = ("dice", "voe", "rvd", "absolute_rvd", "assd_mm", "mssd_mm", "prediction_ml", "reference_ml", "preset")
+_MAY_BE_UNDEFINED = ("rvd", "absolute_rvd", "assd_mm", "mssd_mm")
+
+
+def write_csv(result: Mapping[str, Any], path: PathLike) -> None:
+    """Writes a result of :func:`~lvnet.evaluation.evaluate` or :func:`~lvnet.evaluation.evaluate_folders` as a table.
+
+    One row a case, or a case and label, with a line of headings.  A value that is undefined is an
+    empty cell, and the column `<name>_reason` says why; a failed or unmatched case is a row with
+    its message in `error`.
+
+    Args:
+        result: the result.
+        path: the file to write, whole or not at all; an existing one is replaced.
+
+    Raises:
+        ImageError: the file cannot be written there.
+    """
+    from ..image_io.write import atomic_file
+
+    reasons = [f"{name}_reason" for name in _MAY_BE_UNDEFINED]
+    text = io.StringIO(newline="")
+    # Excel opens it as it is: commas, a point, CRLF.
+    table = csv.DictWriter(text, ["case", "label", *_COLUMNS, *reasons, "notes", "error"], extrasaction="ignore")
+    table.writeheader()
+    for case, label, values in _rows(result):
+        table.writerow({**values, "case": case, "label": label, "notes": "; ".join(values.get("notes", ()))})
+    for case, message in result.get("failed", {}).items():
+        table.writerow({"case": case, "error": message})
+    for key, message in (("unmatched_predictions", "no reference"), ("unmatched_references", "no prediction")):
+        for case in result.get(key, ()):
+            table.writerow({"case": case, "error": message})
+    with atomic_file(path) as file:
+        file.write(text.getvalue().encode("utf-8"))
+
+
+def _rows(result: Mapping[str, Any], case: str = "") -> Iterator[Tuple[str, str, Mapping[str, Any]]]:
+    for name, values in result.get("cases", {}).items():
+        yield from _rows(values, name)
+    for label, values in result.get("labels", {}).items():
+        yield case, label, {**values, "notes": result.get("notes", ())}
+    if "dice" in result:
+        yield case, "", result
