@@ -7,13 +7,13 @@ from typing import List, Tuple
 
 import numpy as np
 
-from .shapes import Ellipsoid, Shape, Tube, Union, rotation, smooth_max
+from .shapes import Ellipsoid, Shape, Tube, Union, rotation, smooth_max, smooth_min
 from .torso import Torso
 
 #: Step of the grid on which a new liver's volume is estimated, in mm.
 _STEP = 8.0
 #: Thickness of the diaphragm's muscle in mm.
-DIAPHRAGM = 2.5
+DIAPHRAGM = 3.0
 
 
 @dataclass
@@ -41,22 +41,23 @@ class Liver:
     @classmethod
     def draw(cls, rng: np.random.Generator, torso: Torso) -> Liver:
         """A random liver of 1.0 to 2.3 litres that fits the trunk."""
-        target_ml = rng.uniform(1150.0, 2150.0) * (torso.half_width * torso.half_depth / (131.0 * 94.0)) ** 0.5
-        target_ml = min(max(target_ml, 1150.0), 2150.0)
+        target_ml = rng.uniform(1150.0, 2000.0) * (torso.half_width * torso.half_depth / (131.0 * 94.0)) ** 0.5
+        target_ml = min(max(target_ml, 1150.0), 2000.0)
         form = rng.uniform(-1.0, 1.0, 8)
-        gap = float(max(0.0, rng.uniform(-1.5, 2.5)))
+        gap = float(max(0.0, rng.uniform(-2.0, 1.2)))
         x, y, z = _sample_points(torso)
-        bounds = _bounds(torso, gap, x, y, z)
+        walls = np.maximum(torso.cavity(x, y, z) + gap, torso.above_diaphragm(x, y, z) + DIAPHRAGM)
+        walls = smooth_max(walls, -_behind(torso, x, y, z), 6.0)
         small, large = 0.45, 1.5
         for _ in range(9):
             size = 0.5 * (small + large)
-            inside = smooth_max(_lobes(torso, form, size).distance(x, y, z), bounds, 8.0) < 0
+            inside = np.maximum(_lobes(torso, form, size).distance(x, y, z), walls) < 0
             if inside.sum() * _STEP**3 / 1000.0 < target_ml:
                 small = size
             else:
                 large = size
         lobes = _lobes(torso, form, size)
-        depth = smooth_max(lobes.distance(x, y, z), bounds, 8.0)
+        depth = np.maximum(lobes.distance(x, y, z), walls)
         points = np.stack([x[depth < 0], y[depth < 0], z[depth < 0]], axis=1)
         deep = np.stack([x[depth < -9], y[depth < -9], z[depth < -9]], axis=1)
         hilum = np.array([-0.17 * torso.half_width, 0.02 * torso.half_depth, np.median(points[:, 2]) - 12.0])
@@ -74,39 +75,49 @@ class Liver:
             high=points.max(axis=0) + _STEP,
         )
 
-    def distance(
+    def distances(
         self, x: np.ndarray, y: np.ndarray, z: np.ndarray, cavity: np.ndarray, diaphragm: np.ndarray, torso: Torso
-    ) -> np.ndarray:
-        """Signed distance in mm, given those to the body wall and to the diaphragm at the same points."""
-        bounds = smooth_max(cavity + self.gap, diaphragm + DIAPHRAGM, 5.0)
-        bounds = np.maximum(bounds, -_behind(torso, x, y))
-        return smooth_max(self.lobes.distance(x, y, z), bounds, 8.0)
+    ) -> Tuple[np.ndarray, np.ndarray]:
+        """Signed distances in mm to the liver's free surface, and to body wall and diaphragm with their gaps.
+
+        The liver is where both are negative.
+
+        Args:
+            x, y, z: points.
+            cavity, diaphragm: signed distances there to the body wall and to the diaphragm.
+        """
+        free = smooth_max(self.lobes.distance(x, y, z), -_behind(torso, x, y, z), 6.0)
+        # No rounding between the two: the liver lies flat against wall and diaphragm.
+        return free, np.maximum(cavity + self.gap, diaphragm + DIAPHRAGM)
 
 
 def _lobes(torso: Torso, form: np.ndarray, size: float) -> Union:
     a, b, top = torso.half_width, torso.half_depth, torso.dome_top
     right = Ellipsoid(
-        (-0.53 * a, 0.06 * b, top - 82.0 + 6.0 * form[0]),
-        (size * 0.62 * a, size * 1.02 * b, size * (88.0 + 8.0 * form[1])),
-        rotation(about_y=14.0 + 8.0 * form[2]),
+        # Anchored beyond wall and dome, so that these shape its outside whatever its size.
+        (-1.10 * a + size * 0.66 * a, 0.04 * b, top + 22.0 - size * (104.0 + 8.0 * form[0])),
+        (size * 0.66 * a, size * 1.12 * b, size * (104.0 + 8.0 * form[1])),
+        rotation(about_y=12.0 + 8.0 * form[2]),
     )
     tip = Ellipsoid(
-        (-0.68 * a, 0.10 * b, top - 138.0 - 14.0 * form[3]),
-        (size * 0.30 * a, size * 0.62 * b, size * (52.0 + 12.0 * form[3])),
+        (-1.06 * a + size * 0.38 * a, 0.06 * b, top - 138.0 - 14.0 * form[3]),
+        (size * 0.40 * a, size * 0.70 * b, size * (52.0 + 12.0 * form[3])),
         rotation(about_y=-8.0),
     )
     left = Ellipsoid(
-        ((0.10 + 0.08 * form[4]) * a, -0.40 * b, top - 66.0 + 8.0 * form[5]),
-        (size * (0.66 + 0.10 * form[4]) * a, size * 0.46 * b, size * (42.0 + 6.0 * form[6])),
+        ((0.10 + 0.08 * form[4]) * a, (-1.06 + size * 0.54) * b, top - 66.0 + 8.0 * form[5]),
+        (size * (0.66 + 0.10 * form[4]) * a, size * 0.56 * b, size * (42.0 + 6.0 * form[6])),
         rotation(about_y=10.0 + 8.0 * form[7], about_z=-12.0),
     )
     caudate = Ellipsoid((-0.10 * a, 0.22 * b, top - 74.0), (size * 24.0, size * 22.0, size * 32.0), np.eye(3))
     return Union((right, tip, left, caudate), 12.0)
 
 
-def _behind(torso: Torso, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Signed distance to the column of spine, crura and great vessels, which the liver lies before."""
-    return np.asarray(np.sqrt(x * x + (y - torso.spine_y) ** 2) - 40.0)
+def _behind(torso: Torso, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Signed distance to what the liver lies before: spine, crura, great vessels, the right kidney's bed."""
+    column = np.sqrt(x * x + (y - torso.spine_y) ** 2) - 40.0
+    bed = Ellipsoid((-50.0, 0.72 * torso.half_depth, torso.dome_top - 165.0), (44.0, 46.0, 82.0), np.eye(3))
+    return smooth_min(column, bed.distance(x, y, z), 10.0)
 
 
 def _sample_points(torso: Torso) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,11 +130,6 @@ def _sample_points(torso: Torso) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     z, y, x = np.meshgrid(*axes, indexing="ij")
     keep = torso.cavity(x, y, z) < 0
     return x[keep], y[keep], z[keep]
-
-
-def _bounds(torso: Torso, gap: float, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    walls = smooth_max(torso.cavity(x, y, z) + gap, torso.above_diaphragm(x, y, z) + DIAPHRAGM, 5.0)
-    return np.maximum(walls, -_behind(torso, x, y))
 
 
 def _grow_tree(rng: np.random.Generator, root: np.ndarray, inside: np.ndarray, radius: float, twigs: int) -> List[Tube]:

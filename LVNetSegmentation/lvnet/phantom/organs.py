@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from typing import List, Optional
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def draw_heart(rng: np.random.Generator, torso: Torso, tissues: Tissues) -> List
     blood = tissues.aorta * 0.85 if tissues.phase != "arterial" else 0.7 * tissues.aorta
     oesophagus = Tube([(4.0, torso.spine_y - 32.0, top - 40.0), (2.0, torso.spine_y - 34.0, top + 220.0)], [9.0, 9.0])
     return [
-        Part(heart, tissues.myocardium, wall=rng.uniform(9.0, 16.0), core=blood, region="chest", film=4.0),
+        Part(heart, tissues.myocardium, wall=rng.uniform(9.0, 16.0), core=blood, region="chest", film=rng.uniform(0.0, 3.0)),
         Part(oesophagus, tissues.muscle, region="any"),
     ]
 
@@ -79,7 +79,7 @@ def draw_retroperitoneum(rng: np.random.Generator, torso: Torso, tissues: Tissue
 def _small_bowel(rng: np.random.Generator, torso: Torso, tissues: Tissues) -> List[Part]:
     a, b, top = torso.half_width, torso.half_depth, torso.dome_top
     parts = []
-    for _ in range(int(rng.integers(24, 38))):
+    for _ in range(int(rng.integers(44, 64))):
         point = np.array([rng.uniform(-0.62, 0.66) * a, rng.uniform(-0.75, 0.12) * b, top - rng.uniform(165.0, 370.0)])
         heading = rng.normal(size=3)
         chain, radius = [point], rng.uniform(10.0, 16.0)
@@ -146,9 +146,9 @@ def _spleen(rng: np.random.Generator, torso: Torso, tissues: Tissues) -> List[Pa
 
 def _stomach(rng: np.random.Generator, torso: Torso, tissues: Tissues) -> List[Part]:
     a, b, top = torso.half_width, torso.half_depth, torso.dome_top
-    size = rng.uniform(0.75, 1.2)
+    size = rng.uniform(0.78, 1.12)
     fundus = Ellipsoid(
-        (0.40 * a, -0.02 * b, top - 58.0), (size * 44.0, size * 46.0, size * 50.0), rotation(about_y=rng.uniform(0, 25))
+        (0.40 * a, -0.02 * b, top - 58.0), (size * 50.0, size * 54.0, size * 56.0), rotation(about_y=rng.uniform(0, 25))
     )
     bend = top - rng.uniform(125.0, 165.0)
     body = Tube(
@@ -258,8 +258,3 @@ def _great_vessels(rng: np.random.Generator, torso: Torso, tissues: Tissues, hil
         Part(cava, tissues.cava, region="any", bumps=0.0),
         *(Part(vein, tissues.portal_vein, bumps=0.0) for vein in (portal, splenic, mesenteric)),
     ]
-
-
-def scan_landmarks(torso: Torso, low: np.ndarray, high: np.ndarray) -> Tuple[float, float]:
-    """(lowest, highest) z of the liver, for choosing which stretch of the patient a scan covers."""
-    return float(low[2]), float(min(high[2], torso.dome_top))

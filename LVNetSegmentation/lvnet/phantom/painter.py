@@ -28,6 +28,7 @@ class Patient:
         bend: displacement that makes the symmetric formulas irregular (3 channels, mm).
         surface: roughness of organ surfaces (mm).
         shade: slow changes of brightness, from perfusion and beam hardening (HU).
+        patches: uneven perfusion and fat in the liver (standard deviation 1).
         grain: fine structure of muscle, food, lung and fat (about -1 to 1).
     """
 
@@ -40,6 +41,7 @@ class Patient:
     bend: SmoothField
     surface: SmoothField
     shade: SmoothField
+    patches: SmoothField
     grain: SmoothField
 
     @classmethod
@@ -57,7 +59,8 @@ class Patient:
             retroperitoneum=draw_retroperitoneum(rng, torso, tissues, liver.hilum),
             bend=SmoothField(rng, 62.0, 14.0, channels=3),
             surface=SmoothField(rng, 24.0, 5.0),
-            shade=SmoothField(rng, 45.0, 24.0),
+            shade=SmoothField(rng, 45.0, 36.0),
+            patches=SmoothField(rng, 26.0, 5.2),
             grain=SmoothField(rng, 9.0, 3.0),
         )
 
@@ -72,7 +75,8 @@ class Patient:
         scanner.paint_table(slab, torso)
         wall = self._paint_wall(slab, grain)
         above = torso.above_diaphragm(slab.x, slab.y, slab.z)
-        abdomen = np.maximum(wall + 0.8, above + DIAPHRAGM)
+        contact = min(0.5 * slab.edge, DIAPHRAGM)
+        abdomen = np.maximum(wall + 0.8, above + DIAPHRAGM) - contact
         chest = np.maximum(wall, -above)
         self._paint_chest(slab, chest, grain)
         for part in self.heart:
@@ -83,7 +87,7 @@ class Patient:
         slab.paint(inside, tissues.fat + 12.0 * grain)
         for part in self.abdomen:
             self._paint_part(slab, part, abdomen, grain)
-        self._paint_liver(slab, wall, above, grain)
+        self._paint_liver(slab, wall, above, grain, self.patches.on(z, y, x)[0])
         for part in self.retroperitoneum:
             self._paint_part(slab, part, abdomen, grain)
         paint_ribs(slab, torso, tissues, wall)
@@ -101,7 +105,7 @@ class Patient:
         muscle = torso.muscle(slab.x, slab.y, slab.z) + slab.surface
         # Streaks of fat between the muscles, mostly in the back.
         streaks = np.clip(1.0 - np.abs(grain) * 5.0, 0.0, 1.0) * np.clip(slab.y / 110.0 - 0.2, 0.0, 0.6)
-        slab.paint(muscle, tissues.muscle + 4.0 * grain - 110.0 * streaks)
+        slab.paint(muscle, tissues.muscle + 4.0 * grain - 60.0 * streaks)
         wall = torso.cavity(slab.x, slab.y, slab.z) + 0.4 * slab.surface
         slab.paint(wall, tissues.fat + 12.0 * grain)
         return wall
@@ -133,16 +137,21 @@ class Patient:
             if part.gas_above is not None:
                 slab.paint(np.maximum(distance + part.wall, y - part.gas_above), AIR + 20.0, window)
 
-    def _paint_liver(self, slab: Slab, wall: np.ndarray, above: np.ndarray, grain: np.ndarray) -> None:
+    def _paint_liver(
+        self, slab: Slab, wall: np.ndarray, above: np.ndarray, grain: np.ndarray, patches: np.ndarray
+    ) -> None:
         liver, tissues = self.liver, self.tissues
         window = slab.window(liver.low, liver.high)
         if window is None:
             return
         x, y, z = slab.x[window], slab.y[window], slab.z[window]
-        distance = liver.distance(x, y, z, wall[window], above[window], self.torso) + 0.8 * slab.surface[window]
-        distance = np.maximum(distance, np.maximum(wall[window], above[window] + DIAPHRAGM))
-        slab.paint(distance, tissues.liver + 2.5 * grain[window], window)
-        slab.label[window] = distance < 0
+        free, bounds = liver.distances(x, y, z, wall[window], above[window], self.torso)
+        free += 0.8 * slab.surface[window]
+        bounds = np.maximum(bounds, np.maximum(wall[window], above[window] + DIAPHRAGM))
+        hu = tissues.liver + tissues.patchiness * patches[window] + 2.5 * grain[window]
+        # Half a pixel over the wall, or the fat under both soft edges would shine through as a dark line.
+        slab.paint(np.maximum(free, bounds - min(0.5 * slab.edge, DIAPHRAGM)), hu, window)
+        slab.label[window] = np.maximum(free, bounds) < 0
         for lesion, core, rim in liver.lesions:
             self._paint_inside(slab, lesion, tissues.liver + rim, 0.6)
             self._paint_inside(slab, lesion, tissues.liver + core, 0.6, inset=2.5)

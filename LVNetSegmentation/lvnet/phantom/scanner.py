@@ -43,7 +43,7 @@ class Scanner:
         """Random settings, from smooth thick slices to sharp noisy ones."""
         return cls(
             blur=rng.uniform(0.5, 1.1),
-            noise=rng.uniform(9.0, 22.0),
+            noise=rng.uniform(11.0, 20.0),
             grain=rng.uniform(0.9, 1.6),
             sharpness=rng.uniform(0.0, 0.8),
             memory=rng.uniform(0.1, 0.5),
@@ -73,7 +73,7 @@ class Scanner:
         rows, columns = slices.shape[1:]
         v, u = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j].astype(np.float32)
         # Rays through the middle of the body lose most; larger voxels average more of it away.
-        strength = self.noise * min(1.0, (1.75 / pixel) ** 0.6) * (1.1 - 0.45 * (u * u + v * v))
+        strength = self.noise * min(1.0, (1.75 / pixel) ** 0.4) * (1.1 - 0.45 * (u * u + v * v))
         fresh = np.float32(np.sqrt(1.0 - self.memory**2))
         for image in slices:
             white = rng.standard_normal((rows, columns), dtype=np.float32)

@@ -15,22 +15,22 @@ _DISC = 7.0
 def paint_ribs(slab: Slab, torso: Torso, tissues: Tissues, wall: np.ndarray) -> None:
     """Ribs, their cartilage and the breastbone.
 
-    Ribs are sheets that fall towards the front, cut out of the middle of the chest wall.
+    Ribs are sheets that fall towards the side and the front, cut out of the middle of the chest wall.
 
     Args:
         wall: (z, y, x) signed distance to the inner face of the wall.
     """
     x, y, z = slab.x, slab.y, slab.z
     lowest = -75.0 + 95.0 * (0.5 * (1.0 - y / torso.half_depth)) ** 2 + torso.dome_top - 83.0
-    along = z - torso.rib_tilt * y + torso.rib_phase
+    along = z - torso.rib_tilt * y + 0.32 * np.abs(x) + torso.rib_phase
     step = (along / torso.rib_pitch - np.floor(along / torso.rib_pitch) - 0.5) * torso.rib_pitch * 0.87
-    across = wall - 0.42 * torso.wall_side
-    rib = (np.sqrt((across / 3.8) ** 2 + (step / 6.6) ** 2) - 1.0) * 4.5
+    across = wall - 0.27 * torso.wall_side
+    rib = (np.sqrt((across / 3.2) ** 2 + (step / 5.8) ** 2) - 1.0) * 4.0
     rib = np.maximum(rib, lowest - z)
     bony = y > -0.62 * torso.half_depth
     hard = np.where(bony, np.float32(tissues.compact_bone), np.float32(105.0))
     slab.paint(rib, hard)
-    slab.paint(rib + 2.4, np.where(bony, np.float32(tissues.spongiosa), np.float32(95.0)))
+    slab.paint(rib + 2.0, np.where(bony, np.float32(tissues.spongiosa), np.float32(95.0)))
     front = -torso.half_depth - 0.5 * torso.wall_front
     plate = np.sqrt((x / 17.0) ** 2 + ((y - front * torso.taper(z)) / 6.0) ** 2) * 6.0 - 6.0
     plate = np.maximum(plate, torso.dome_top - 60.0 - z)
@@ -56,7 +56,7 @@ def paint_spine(slab: Slab, torso: Torso, tissues: Tissues) -> None:
     canal = np.sqrt(x * x + (y - 26.0) ** 2) - 9.0
     arch = np.maximum(canal - 5.5, np.abs(height + 3.0) - 11.0)
     side = np.sqrt(((np.abs(x) - 27.0) / 17.0) ** 2 + ((y - 26.0) / 5.0) ** 2 + ((height - 2.0) / 6.0) ** 2) * 6.0 - 6.0
-    spine = np.sqrt((x / 4.0) ** 2 + ((y - 50.0) / 17.0) ** 2 + ((height + 6.0) / 9.0) ** 2) * 5.0 - 5.0
+    spine = np.sqrt((x / 4.0) ** 2 + ((y - 43.0) / 13.0) ** 2 + ((height + 6.0) / 8.0) ** 2) * 5.0 - 5.0
     slab.paint(np.minimum(np.minimum(arch, side), spine), 0.7 * tissues.compact_bone, window)
     slab.paint(canal, 18.0, window)
 

@@ -38,6 +38,7 @@ class Tissues:
     spongiosa: float
     compact_bone: float
     oral_contrast: bool
+    patchiness: float
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Tissues:
@@ -51,7 +52,7 @@ class Tissues:
 
         muscle = pick((46, 60), (54, 68), (62, 82), (58, 74))
         fatty = bool(rng.random() < 0.2)
-        liver = muscle + (rng.uniform(-13.0, -6.0) if fatty else rng.uniform(-7.0, 9.0))
+        liver = muscle + (rng.uniform(-9.0, -4.0) if fatty else rng.uniform(-5.0, 4.0))
         aorta = pick((36, 48), (220, 330), (120, 165), (90, 120))
         cava = aorta * rng.uniform(0.92, 1.0) if not arterial else rng.uniform(50.0, 110.0)
         vein = pick((-16, -5), (-6, 8), (20, 60), (8, 25))
@@ -74,8 +75,9 @@ class Tissues:
             bile=rng.uniform(0.0, 18.0),
             lung=rng.uniform(-870.0, -800.0),
             spongiosa=rng.uniform(130.0, 230.0),
-            compact_bone=rng.uniform(420.0, 750.0),
+            compact_bone=rng.uniform(380.0, 620.0),
             oral_contrast=bool(rng.random() < (0.3 if not portal else 0.4)),
+            patchiness=rng.uniform(7.0, 12.0),
         )
 
     def contents(self, rng: np.random.Generator) -> float:

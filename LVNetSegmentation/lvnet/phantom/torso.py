@@ -49,20 +49,21 @@ class Torso:
         """A random trunk, from slim to stout."""
         stout = rng.uniform(0.0, 1.0)
         scale = rng.uniform(0.92, 1.08)
+        dome = rng.uniform(105.0, 125.0)
         return cls(
             half_width=scale * (122.0 + 18.0 * stout),
             half_depth=scale * (84.0 + 20.0 * stout),
-            wall_side=rng.uniform(15.0, 21.0),
-            wall_front=rng.uniform(9.0, 13.0),
-            wall_back=rng.uniform(36.0, 46.0),
-            fat_side=5.0 + 26.0 * stout * rng.uniform(0.4, 1.0),
-            fat_front=6.0 + 30.0 * stout * rng.uniform(0.3, 1.0),
+            wall_side=rng.uniform(20.0, 28.0),
+            wall_front=rng.uniform(13.0, 18.0),
+            wall_back=rng.uniform(40.0, 50.0),
+            fat_side=6.0 + 30.0 * stout * rng.uniform(0.5, 1.0),
+            fat_front=7.0 + 34.0 * stout * rng.uniform(0.4, 1.0),
             fat_back=6.0 + 20.0 * stout * rng.uniform(0.5, 1.0),
             skin=rng.uniform(1.6, 2.6),
             roundness=rng.uniform(2.15, 2.6),
             dome_floor=rng.uniform(-42.0, -22.0),
-            dome_right=rng.uniform(105.0, 125.0),
-            dome_left=rng.uniform(90.0, 112.0),
+            dome_right=dome,
+            dome_left=dome - rng.uniform(10.0, 30.0),
             rib_pitch=rng.uniform(25.0, 30.0),
             rib_phase=rng.uniform(0.0, 30.0),
             rib_tilt=rng.uniform(0.40, 0.62),
