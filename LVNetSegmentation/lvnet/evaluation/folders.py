@@ -44,12 +44,12 @@ def evaluate_folders(
         cancelled: asked before each case.
 
     Returns:
-        Valid JSON: `preset`; `cases`, by name what :func:`~lvnet.evaluation.evaluate` answers (all of them flat, or
-        all with `labels` where the cases
-            together hold several, but for cases with none); `failed`, messages by name;
-        `unmatched_predictions` and `unmatched_references`, lists of names; `summary`, for each
-        metric `mean`, `sd` (of the sample), `median`, `count` of the values in them and
-        `undefined`, the number of values that are not; under `labels` where there are several.
+        Valid JSON: `preset`; `cases`, by name what :func:`~lvnet.evaluation.evaluate` answers (all
+        of them flat or, where the cases together hold several labels, all with `labels`, but for
+        cases with none); `failed`, messages by name; `unmatched_predictions` and
+        `unmatched_references`, lists of names; `summary`, for each metric `mean`, `sd` (of the
+        sample), `median`, `count` of the values in them and `undefined`, the number of values that
+        are not; under `labels` where there are several.
 
     Raises:
         ImageError: a folder cannot be listed, or no name is in both.

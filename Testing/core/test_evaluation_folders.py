@@ -1,0 +1,168 @@
+"""What scoring two folders promises."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from lvnet.errors import Cancelled, ConfigurationError, ImageError
+from lvnet.evaluation import evaluate, evaluate_folders, write_csv
+
+sitk = pytest.importorskip("SimpleITK")
+
+
+def save(path, *boxes, spacing=1.0):
+    """A label map of boxes (value, size) that share a corner."""
+    array = np.zeros((8, 9, 10), np.uint8)
+    for value, size in boxes:
+        array[1 : 1 + size, 1 : 1 + size, 1 : 1 + size] = value
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((spacing,) * 3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(path))
+
+
+@pytest.fixture
+def folders(tmp_path):
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "references").mkdir()
+    return tmp_path / "predictions", tmp_path / "references"
+
+
+def test_cases_are_matched_by_name_whatever_their_suffix(folders):
+    predictions, references = folders
+    save(predictions / "a.nii.gz", (1, 4))
+    save(references / "a.nrrd", (1, 5))
+    save(predictions / "b.mha", (1, 4))
+    save(references / "b" / "liver.nii.gz", (1, 4))
+    save(references / "b" / "ct.nii.gz", (7, 4))
+    save(predictions / "c" / "output.nii.gz", (1, 3))
+    save(references / "c.nii.gz", (1, 3))
+    (predictions / "notes.txt").write_text("not a label map")
+    (predictions / ".hidden.nii.gz").write_text("not a label map")
+    result = evaluate_folders(*folders)
+    assert list(result["cases"]) == ["a", "b", "c"]
+    assert result["cases"]["a"] == evaluate(predictions / "a.nii.gz", references / "a.nrrd")
+    assert result["cases"]["b"]["dice"] == result["cases"]["c"]["dice"] == 1
+    assert result["failed"] == {}
+    assert result["unmatched_predictions"] == result["unmatched_references"] == []
+
+
+def test_cases_without_a_partner_are_listed(folders):
+    predictions, references = folders
+    for folder, name in ((predictions, "both"), (references, "both"), (predictions, "mine"), (references, "yours")):
+        save(folder / f"{name}.nii.gz", (1, 4))
+    result = evaluate_folders(*folders)
+    assert result["unmatched_predictions"] == ["mine"]
+    assert result["unmatched_references"] == ["yours"]
+    assert list(result["cases"]) == ["both"]
+
+
+def test_a_case_that_fails_is_listed_and_stops_nobody(folders):
+    predictions, references = folders
+    for name in ("a", "b", "broken"):
+        save(predictions / f"{name}.nii.gz", (1, 4))
+        save(references / f"{name}.nii.gz", (1, 4), spacing=2.0 if name == "b" else 1.0)
+    (references / "broken.nii.gz").write_bytes(b"nothing of use")
+    result = evaluate_folders(*folders)
+    assert list(result["cases"]) == ["a"]
+    assert set(result["failed"]) == {"b", "broken"}
+    assert "spacing" in result["failed"]["b"]
+    assert list(evaluate_folders(*folders, resample=True)["cases"]) == ["a", "b"]
+
+
+def test_two_files_for_one_case_are_a_failure_of_that_case(folders):
+    predictions, references = folders
+    for file in (predictions / "a.nii.gz", predictions / "a.nrrd", references / "a.nrrd"):
+        save(file, (1, 4))
+    result = evaluate_folders(*folders)
+    assert result["cases"] == {}
+    assert "a.nii.gz, a.nrrd" in result["failed"]["a"]
+    assert result["summary"]["dice"]["mean"] is None
+    json.dumps(result, allow_nan=False)
+
+
+def test_the_summary_leaves_out_what_is_undefined_and_counts_it(folders):
+    predictions, references = folders
+    for name, size, reference in (("a", 3, 4), ("b", 4, 4), ("c", 5, 4), ("d", 0, 4)):
+        save(predictions / f"{name}.nii.gz", (1, size))
+        save(references / f"{name}.nii.gz", (1, reference))
+    result = evaluate_folders(*folders)
+    rvd = np.array([27 / 64 - 1, 0, 125 / 64 - 1, -1])
+    assert result["summary"]["rvd"]["mean"] == pytest.approx(rvd.mean())
+    assert result["summary"]["rvd"]["sd"] == pytest.approx(rvd.std(ddof=1))
+    assert result["summary"]["rvd"]["median"] == pytest.approx(np.median(rvd))
+    assert result["summary"]["absolute_rvd"]["mean"] == pytest.approx(np.abs(rvd).mean())
+    assert result["summary"]["assd_mm"]["count"] == 3
+    assert result["summary"]["assd_mm"]["undefined"] == 1
+    json.dumps(result, allow_nan=False)
+
+
+def test_one_case_has_no_standard_deviation_and_says_so(folders):
+    for folder in folders:
+        save(folder / "a.nii.gz", (1, 4))
+    summary = evaluate_folders(*folders)["summary"]["dice"]
+    assert summary["sd"] is None
+    assert "fewer than two" in summary["sd_reason"]
+
+
+def test_several_labels_among_the_cases_give_labels_everywhere(folders):
+    predictions, references = folders
+    save(predictions / "a.nii.gz", (2, 5), (1, 3))
+    save(references / "a.nii.gz", (2, 5), (1, 2))
+    save(predictions / "b.nii.gz", (1, 3))
+    save(references / "b.nii.gz", (1, 3))
+    save(predictions / "nothing.nii.gz")
+    save(references / "nothing.nii.gz")
+    result = evaluate_folders(*folders)
+    assert set(result["cases"]["a"]["labels"]) == {"1", "2"}
+    assert set(result["cases"]["b"]["labels"]) == {"1"}
+    assert result["cases"]["nothing"]["dice"] == 1
+    assert result["summary"]["labels"]["1"]["dice"]["count"] == 2
+    assert result["summary"]["labels"]["2"]["dice"]["count"] == 1
+    assert "labels" not in evaluate_folders(*folders, label=1)["summary"]
+
+
+def test_progress_is_told_and_cancelling_stops(folders):
+    for folder in folders:
+        for name in "ab":
+            save(folder / f"{name}.nii.gz", (1, 4))
+    told = []
+    evaluate_folders(*folders, progress=lambda share, stage: told.append((share, stage)))
+    assert told == [(0.0, "evaluating a"), (0.5, "evaluating b"), (1.0, "evaluated")]
+    with pytest.raises(Cancelled):
+        evaluate_folders(*folders, cancelled=lambda: True)
+
+
+def test_folders_without_a_common_name_or_at_all_are_refused(folders, tmp_path):
+    predictions, references = folders
+    save(predictions / "a.nii.gz", (1, 4))
+    save(references / "b.nii.gz", (1, 4))
+    with pytest.raises(ImageError, match="no prediction has a reference of the same name"):
+        evaluate_folders(*folders)
+    with pytest.raises(ImageError, match="cannot be listed"):
+        evaluate_folders(tmp_path / "absent", references)
+    with pytest.raises(ConfigurationError, match="preset"):
+        evaluate_folders(*folders, preset="nothing")
+
+
+def test_the_table_has_a_row_for_each_case_and_reasons_for_gaps(folders, tmp_path):
+    predictions, references = folders
+    for name, size in (("a", 4), ("missed", 0)):
+        save(predictions / f"{name}.nii.gz", (1, size))
+        save(references / f"{name}.nii.gz", (1, 4))
+    save(predictions / "alone.nii.gz", (1, 4))
+    save(predictions / "bad.nii.gz", (1, 4))
+    save(references / "bad.nii.gz", (1, 4), spacing=3.0)
+    write_csv(evaluate_folders(*folders), tmp_path / "table.csv")
+    with open(tmp_path / "table.csv", newline="", encoding="utf-8") as file:
+        rows = {row["case"]: row for row in csv.DictReader(file)}
+    assert list(rows) == ["a", "missed", "bad", "alone"]
+    assert float(rows["a"]["dice"]) == 1
+    assert rows["missed"]["assd_mm"] == ""
+    assert rows["missed"]["assd_mm_reason"] == "the prediction is empty"
+    assert "different grids" in rows["bad"]["error"]
+    assert rows["alone"]["error"] == "no reference"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["predictions", "references", "table.csv"]
