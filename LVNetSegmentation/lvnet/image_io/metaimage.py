@@ -17,7 +17,7 @@ from ..progress import Progress
 from ..volume import IDENTITY_DIRECTION
 from . import itk
 from .grid import check_grid, check_size
-from .source import Source, squeezed_note
+from .source import UNKNOWN_SPACING, Source, squeezed_note
 from .streams import damaged, open_voxels, read_slices
 from .voxels import VoxelStack
 
@@ -48,12 +48,13 @@ def read_metaimage(name: str, path: Path, progress: Progress) -> Source:
         components = int(fields.get("elementnumberofchannels", "1"))
         kind = fields["elementtype"].upper()
         written = [float(part) for part in fields.get("elementspacing", "1 1 1").split()]
+        place = [float(part) for key in ("offset", "transformmatrix") for part in fields.get(key, "").split()]
         skip = int(fields.get("headersize", "0"))
     except (KeyError, ValueError) as error:
         raise damaged(name) from error
     dropped = check_size(name, size, components)
     # MetaImage lets a negative spacing mean a flipped axis, and so does ITK; NaN it takes for 0.
-    check_grid(name, written[:3], (0.0,) * 3, IDENTITY_DIRECTION, signed=True)
+    check_grid(name, written[:3], place, IDENTITY_DIRECTION, signed=True)
     if kind not in _TYPES:
         raise ImageError(f"{name} stores voxels as {kind}; save it with whole or real numbers")
     if fields.get("binarydata", "true").lower() != "true":
@@ -77,7 +78,10 @@ def read_metaimage(name: str, path: Path, progress: Progress) -> Source:
     with open_voxels(name, data, "zlib" if compressed else "raw", offset) as stream:
         for index, values in enumerate(read_slices(name, stream, shape, dtype, progress)):
             stack.put(index, values)
-    return Source(stack, *grid, squeezed_note(dropped))
+    notes = squeezed_note(dropped)
+    if "elementspacing" not in fields and "elementsize" not in fields:
+        notes += (UNKNOWN_SPACING,)
+    return Source(stack, *grid, notes)
 
 
 def _read_fields(name: str, path: Path) -> Tuple[Dict[str, str], int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
-from typing import List, Mapping, Sequence, Tuple
+from typing import Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -13,11 +14,11 @@ from ..errors import ImageError
 from ..progress import Progress
 from . import itk
 from .grid import check_grid, check_size
-from .source import Source, squeezed_note
-from .streams import damaged
+from .source import UNKNOWN_SPACING, Source, squeezed_note
 from .voxels import VoxelStack
 
 _NAMES = {np.dtype(np.uint8): "uint8", np.dtype(np.int16): "int16", np.dtype(np.float32): "float"}
+_VECTOR = re.compile(r"\([^)]*\)")
 
 
 def read_nrrd(name: str, path: Path, progress: Progress) -> Source:
@@ -31,7 +32,7 @@ def read_nrrd(name: str, path: Path, progress: Progress) -> Source:
     Raises:
         ImageError: the file is damaged, no 3D volume of real numbers, or its grid makes no sense.
     """
-    reader = open_nrrd(name, path)
+    reader, notes = open_nrrd(name, path)
     dropped = check_size(name, reader.GetSize(), reader.GetNumberOfComponents())
     grid = itk.grid_of(reader)
     check_grid(name, *grid)
@@ -48,30 +49,38 @@ def read_nrrd(name: str, path: Path, progress: Progress) -> Source:
     for index in range(depth):
         stack.put(index, values[index])
         progress((index + 1) / depth, "reading the scan")
-    return Source(stack, *grid, squeezed_note(dropped))
+    return Source(stack, *grid, squeezed_note(dropped) + notes)
 
 
-def open_nrrd(name: str, path: Path) -> sitk.ImageFileReader:
-    """A reader with the header of an NRRD file.
+def open_nrrd(name: str, path: Path) -> Tuple[sitk.ImageFileReader, Tuple[str, ...]]:
+    """A reader with the header of an NRRD file, and what is to be said of that header.
 
     Raises:
         ImageError: it is empty, damaged, or no NRRD file.
     """
     with open(path, "rb") as file:
-        start = file.read(1 << 16).split(b"\n\n")[0]
+        start = re.split(rb"\r?\n\r?\n", file.read(1 << 16))[0]
     if not start.startswith(b"NRRD"):
         raise ImageError(f"{name} is not an NRRD file, whatever its name says; check where it comes from")
+    fields = _fields(start)
     # Teem calls an empty axis an unreadable file; the user deserves the reason.
-    for line in start.splitlines():
-        if line.startswith(b"sizes:"):
-            try:
-                check_size(name, [*(int(part) for part in line[6:].split()), 1, 1, 1])
-            except ValueError as error:
-                raise damaged(name) from error
-            except ImageError as error:
-                if "empty" in str(error):
-                    raise
-    return itk.read_header(name, path, "NrrdImageIO")
+    sizes = fields.get("sizes", "").split()
+    if any(part.lstrip("-0") == "" or part.startswith("-") for part in sizes):
+        raise ImageError(f"{name} is empty: its size is {' x '.join(sizes)} voxels; export the scan again")
+    # Where an axis has no direction or spacing, ITK quietly takes 1 mm along an axis of its choice.
+    for key, axes in (("space directions", _VECTOR.findall), ("spacings", str.split)):
+        known = [axis for axis in axes(fields.get(key, "")) if "nan" not in axis.lower() and axis != "none"]
+        if key in fields and len(known) < min(3, len(sizes)):
+            raise ImageError(f"{name}: its header lacks the voxel spacing of an axis; export the scan again")
+    notes = () if "space directions" in fields or "spacings" in fields else (UNKNOWN_SPACING,)
+    return itk.read_header(name, path, "NrrdImageIO"), notes
+
+
+def _fields(header: bytes) -> Dict[str, str]:
+    """The standard fields of a header, without the keys and values that programs add."""
+    lines = header.decode("utf-8", "replace").splitlines()
+    pairs = (line.partition(":") for line in lines if ":=" not in line and not line.startswith("#"))
+    return {key.strip().lower(): value.strip() for key, found, value in pairs if found}
 
 
 def nrrd_header(
@@ -85,8 +94,8 @@ def nrrd_header(
     """The header of an .nrrd file with gzip-compressed voxels.
 
     NRRD stores spacing times direction.  Where three doubles exist from which ITK's reader gets
-    spacing and direction back to the last bit (always for axes along the patient's, and for
-    whatever came from an NRRD file), these are written, else the nearest ones.
+    spacing and direction back to the last bit (always for what came from an NRRD file), these are
+    written, else those that come closest, the spacing first; that is the last bit or so.
 
     Args:
         shape: (z, y, x).

@@ -123,7 +123,7 @@ def read_layers(name: str, path: Path) -> Optional[Source]:
     Raises:
         ImageError: the file is damaged.
     """
-    reader = open_nrrd(name, path)
+    reader, _ = open_nrrd(name, path)
     layers = reader.GetNumberOfComponents()
     if layers == 1 or not any(key.startswith("Segment0_") for key in reader.GetMetaDataKeys()):
         return None

@@ -25,6 +25,9 @@ class Source(NamedTuple):
     notes: Tuple[str, ...] = ()
 
 
+UNKNOWN_SPACING = "the file's header holds no voxel spacing: 1 mm is assumed"
+
+
 def squeezed_note(dropped: int) -> Tuple[str, ...]:
     """What to say about trailing axes of length 1."""
     return ("a trailing axis of length 1 was dropped",) if dropped else ()

@@ -30,9 +30,9 @@ def write_labels(volume: Volume, path: PathLike, classes: Sequence[LabelClass]) 
     - in .mha: always;
     - in .nii and .nii.gz: for grids that came from NIfTI, or whose numbers float32 holds; others
       are rounded to float32, the format's own precision;
-    - in .nrrd and .seg.nrrd: for grids that came from NRRD, and axes along the patient's; oblique
-      ones from other formats may differ in the last bit of a double, since the format stores
-      spacing times direction.
+    - in .nrrd and .seg.nrrd: for grids that came from NRRD.  The format stores spacing times
+      direction, which ITK divides again, so that directions of other grids, and spacings of
+      oblique ones, may come back changed in the last bit of a double (0.9999999999999999 for 1).
 
     Args:
         volume: (z, y, x) whole numbers from 0 to 255 (bool is fine).
@@ -68,7 +68,7 @@ def write_image(volume: Volume, path: PathLike) -> None:
         ImageError: the file cannot be written there, or its format cannot hold the grid.
         ValueError: voxels of another type.
     """
-    if volume.array.dtype not in (np.int16, np.uint8, np.float32):
+    if volume.array.dtype.newbyteorder("=") not in (np.int16, np.uint8, np.float32):
         raise ValueError(f"images are int16, uint8 or float32, not {volume.array.dtype}")
     suffix = check_output_path(path, (".seg.nrrd", *IMAGE_SUFFIXES))
     if suffix == ".seg.nrrd":
