@@ -27,7 +27,7 @@ def depthwise_conv3d(x: Tensor, weight: Tensor) -> Tensor:
     """Depth-wise 3D convolution, stride 1, size kept, zero padding.
 
     Takes the Numba kernels where their fast backward pass pays: training in float32 on a CPU with
-    a 5x5x5 kernel.  Everywhere else this is PyTorch's own convolution.
+    a 5x5x5 kernel and a multiple of 16 channels.  Everywhere else this is PyTorch's own convolution.
 
     Args:
         x: (N, C, D, H, W).
@@ -42,6 +42,7 @@ def depthwise_conv3d(x: Tensor, weight: Tensor) -> Tensor:
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and weight.shape[-3:] == (5, 5, 5)
+        and weight.shape[0] % 16 == 0
         and numba_available()
     ):
         from .depthwise_cpu import DepthwiseConv3dFunction

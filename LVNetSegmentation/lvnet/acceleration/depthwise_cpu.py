@@ -12,7 +12,10 @@ from . import numba_depthwise
 
 
 class DepthwiseConv3dFunction(torch.autograd.Function):
-    """Depth-wise 5x5x5 convolution in float32 on the CPU; see :mod:`.numba_depthwise`."""
+    """Depth-wise 5x5x5 convolution in float32 on the CPU; see :mod:`.numba_depthwise`.
+
+    The channels are a multiple of 16.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
@@ -34,7 +37,6 @@ class DepthwiseConv3dFunction(torch.autograd.Function):
             sums = numba_depthwise.weight_gradient(
                 x.detach().permute(0, 2, 3, 4, 1).numpy(),
                 gradient.permute(0, 2, 3, 4, 1).numpy(),
-                torch.get_num_threads(),
             )
             to_weight = torch.from_numpy(sums).permute(3, 0, 1, 2).unsqueeze(1)
         return to_x, to_weight
