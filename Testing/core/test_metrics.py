@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from lvnet.errors import ConfigurationError, GeometryError, ImageError
 from lvnet.metrics import PRESETS, compare
 from lvnet.metrics import bits as bits_module
 from lvnet.metrics import nearest as nearest_module
+from lvnet.metrics import surfaces as surfaces_module
 from scipy import ndimage
 
 SPACING = (2.5, 0.7, 0.8)
@@ -204,12 +206,26 @@ def test_far_islands_are_measured_exactly():
     assert result.mssd_mm == pytest.approx(there.max(), abs=1e-9)
 
 
-def test_pieces_of_a_large_scan_give_the_same_as_the_whole(monkeypatch):
+@pytest.mark.parametrize("preset", PRESETS)
+def test_pieces_of_a_large_scan_give_the_same_as_the_whole(monkeypatch, preset):
     rng = np.random.default_rng(3)
     prediction, reference = (ndimage.gaussian_filter(n, 2) > 0.02 for n in rng.normal(size=(2, 30, 40, 50)))
-    whole = compare(prediction, reference, SPACING)
+    whole = compare(prediction, reference, SPACING, preset=preset)
     monkeypatch.setattr(nearest_module, "_PIECE", 20_000)
-    assert compare(prediction, reference, SPACING) == whole
+    monkeypatch.setattr(surfaces_module, "_PIECE", 1)
+    assert compare(prediction, reference, SPACING, preset=preset) == whole
+
+
+def test_a_large_scan_takes_little_memory():
+    prediction, reference = np.zeros((2, 120, 300, 300), bool)
+    prediction[10:60, 80:200, 60:200] = reference[12:60, 80:205, 60:200] = True
+    prediction[110:118, 2:9, 280:290] = True
+    tracemalloc.start()
+    compare(prediction, reference, (1.5, 0.8, 0.8))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The nearest neighbours are looked up in bounded pieces; the masks take a bit a voxel.
+    assert peak < 60e6
 
 
 def test_the_image_border_is_surface_but_for_chaos():

@@ -76,11 +76,11 @@ def compare(
         reasons["rvd"] = reasons["absolute_rvd"] = "the reference is empty"
 
     cut = _at_border(box, prediction.shape)
-    surfaces = (
-        surface_of(predicted, lattice, definition, steps, cut),
-        surface_of(referred, lattice, definition, steps, cut),
-    )
-    del predicted, referred
+    # One after the other, and each mask let go of once its surface is known: scans may be large.
+    surface = surface_of(predicted, lattice, definition, steps, cut)
+    del predicted
+    surfaces = (surface, surface_of(referred, lattice, definition, steps, cut))
+    del referred
     distances = _Distances(surfaces, lattice, steps, definition)
     if not distances.defined:
         reason = _why_undefined(predicted_voxels, reference_voxels, surfaces)

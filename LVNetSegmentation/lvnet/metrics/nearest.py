@@ -19,7 +19,7 @@ _REACH = 8
 #: the tree is then cheaper.
 _PATIENCE = 64
 #: Places that are looked up as bytes at a time; bounds the memory.
-_PIECE = 24_000_000
+_PIECE = 16_000_000
 
 
 def reach_for(spacing: Sequence[float]) -> Tuple[int, int, int]:

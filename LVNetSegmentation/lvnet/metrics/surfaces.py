@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple
+from typing import Callable, Optional, Sequence, Tuple
 
 import numpy as np
 
 from .bits import Lattice, eroded_along, places_of, shifted, values_at
 from .presets import Preset
 from .surfels import CORNERS, areas_by_code
+
+#: Words worked on at a time: what is in between stays in the processor's cache, and no scan is too
+#: large.
+_PIECE = 131_072
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,24 @@ def surface_of(
     if preset.surface == "surfels":
         return _surfels(mask, lattice, spacing)
     if preset.surface == "voxels18":
-        inner = _inner18(mask, lattice)
+        surface = _in_pieces(_inner18, mask, lattice)
     else:
-        inner = _inner6(mask if preset.outside_is_background else _filled_outside(mask, lattice, cut), lattice)
-    np.invert(inner, out=inner)
-    inner &= mask
-    return Surface(inner, places_of(inner))
+        whole = mask if preset.outside_is_background else _filled_outside(mask, lattice, cut)
+        surface = _in_pieces(_inner6, whole, lattice)
+    np.invert(surface, out=surface)
+    surface &= mask
+    return Surface(surface, places_of(surface))
+
+
+def _in_pieces(work: Callable[[np.ndarray, Lattice], np.ndarray], words: np.ndarray, lattice: Lattice) -> np.ndarray:
+    """What `work` makes of the row of bits, for work that looks at the 26 neighbours at most."""
+    done = np.empty_like(words)
+    halo = lattice.plane_words + lattice.line_words + 1
+    size = max(_PIECE, halo)
+    for start in range(0, words.size, size):
+        stop, low = min(start + size, words.size), max(0, start - halo)
+        done[start:stop] = work(words[low : stop + halo], lattice)[start - low : stop - low]
+    return done
 
 
 def _inner6(mask: np.ndarray, lattice: Lattice) -> np.ndarray:
@@ -94,15 +110,20 @@ def _filled_outside(mask: np.ndarray, lattice: Lattice, cut: Sequence[Tuple[bool
 
 
 def _surfels(mask: np.ndarray, lattice: Lattice, spacing: Sequence[float]) -> Surface:
-    # A point here is the corner where voxel (z, y, x) and its seven neighbours towards the origin
-    # meet; it carries surface if the eight are neither all in the mask nor all out of it.
+    surface = _in_pieces(_mixed_corners, mask, lattice)
+    places = places_of(surface)
     line, plane = lattice.line_words * 64, lattice.plane_words * 64
-    some, every = mask, mask
-    for step in (1, line, plane):
-        some, every = some | shifted(some, step), every & shifted(every, step)
-    some &= ~every
-    places = places_of(some)
     codes = np.zeros(places.shape, np.uint8)
     for bit, (z, y, x) in enumerate(CORNERS):
         codes |= values_at(mask, places - (z * plane + y * line + x)) << np.uint8(bit)
-    return Surface(some, places, areas_by_code(spacing)[codes])
+    return Surface(surface, places, areas_by_code(spacing)[codes])
+
+
+def _mixed_corners(mask: np.ndarray, lattice: Lattice) -> np.ndarray:
+    # A point here is the corner where voxel (z, y, x) and its seven neighbours towards the origin
+    # meet; it carries surface if the eight are neither all in the mask nor all out of it.
+    some, every = mask, mask
+    for step in (1, lattice.line_words * 64, lattice.plane_words * 64):
+        some, every = some | shifted(some, step), every & shifted(every, step)
+    some &= ~every
+    return some
