@@ -1,0 +1,111 @@
+"""PyTorch comes through the PyTorch extension, and whatever goes wrong is one line that says what to do."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import types
+
+import pytest
+from lvnet.errors import DependencyError
+from LVNetSegmentationLib import dependencies
+
+
+class Machine:
+    """A Python whose torch and PyTorchUtils are what a test says; nothing real is imported."""
+
+    def __init__(self, torch=None, extension=None):
+        self.torch = torch
+        self.extension = extension
+        self.asked = []
+
+    def find_spec(self, name):
+        assert name == "torch"
+        return None if self.torch is None else types.SimpleNamespace()
+
+    def import_module(self, name):
+        value = {"torch": self.torch, "PyTorchUtils": self.extension}[name]
+        if value is None:
+            raise ModuleNotFoundError(f"No module named {name!r}")
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    def offer(self, result):
+        """Puts an extension there whose installation gives a torch, None (declined) or an error."""
+
+        class PyTorchUtilsLogic:
+            def installTorch(logic, askConfirmation=False, torchVersionRequirement=None):  # noqa: N802, N803, N805
+                self.asked.append((askConfirmation, torchVersionRequirement))
+                if isinstance(result, Exception):
+                    raise result
+                self.torch = result
+                return result
+
+        self.extension = types.SimpleNamespace(PyTorchUtilsLogic=PyTorchUtilsLogic)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    made = Machine()
+    stand_in = types.SimpleNamespace(
+        import_module=made.import_module,
+        invalidate_caches=importlib.invalidate_caches,
+        util=types.SimpleNamespace(find_spec=made.find_spec),
+    )
+    monkeypatch.setattr(dependencies, "importlib", stand_in)
+    return made
+
+
+def torch_of(version):
+    return types.SimpleNamespace(__version__=version)
+
+
+def test_an_installed_torch_is_taken_without_a_question(machine):
+    machine.torch = torch_of("2.13.0+cpu")
+    assert dependencies.ensureTorch() is machine.torch
+    assert machine.asked == []
+
+
+def test_a_missing_torch_is_installed_by_the_extension_after_asking(machine):
+    torch = torch_of("2.1.0")
+    machine.offer(torch)
+    assert dependencies.torchIsMissing()
+    assert dependencies.ensureTorch() is torch
+    assert machine.asked == [(True, ">=2.1")]
+    assert not dependencies.torchIsMissing()
+
+
+def test_a_missing_extension_is_named(machine):
+    with pytest.raises(DependencyError, match="extension 'PyTorch' is missing; install it in the Extensions Manager"):
+        dependencies.ensureTorch()
+
+
+def test_a_user_who_declines_can_click_again(machine):
+    machine.offer(None)
+    with pytest.raises(DependencyError, match="click Apply again"):
+        dependencies.ensureTorch()
+    machine.offer(torch_of("2.5.1"))
+    assert dependencies.ensureTorch().__version__ == "2.5.1"
+
+
+def test_an_installation_that_fails_is_one_line(machine):
+    machine.offer(RuntimeError("Command returned non-zero exit status 1\nmany\nlines"))
+    with pytest.raises(DependencyError) as caught:
+        dependencies.ensureTorch()
+    assert "non-zero exit status 1" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [OSError("DLL load failed"), ImportError("libcudart.so"), RuntimeError()])
+def test_a_torch_that_cannot_be_loaded_says_how_to_replace_it(machine, error):
+    machine.torch = error
+    with pytest.raises(DependencyError, match="cannot be loaded .*; uninstall PyTorch in the module 'PyTorch Utils'"):
+        dependencies.ensureTorch()
+
+
+@pytest.mark.parametrize("version", ["1.13.1", "2.0.1+cu118"])
+def test_a_torch_that_is_too_old_says_how_to_replace_it(machine, version):
+    machine.torch = torch_of(version)
+    with pytest.raises(DependencyError, match="too old, >=2.1 is needed; uninstall"):
+        dependencies.ensureTorch()
