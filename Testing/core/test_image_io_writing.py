@@ -62,7 +62,7 @@ def turned(axis: int, degrees: float) -> sitk.Image:
     return image
 
 
-CASES = [*(some_image(seed) for seed in range(12)), *(turned(a, d) for a in range(3) for d in (0, 0.01, 17, 90, 180))]
+CASES = [*(some_image(seed) for seed in range(6)), *(turned(a, d) for a in range(3) for d in (0.01, 90, 180))]
 
 
 @pytest.mark.parametrize("source", [".nii", ".nii.gz", ".nrrd", ".mha"])

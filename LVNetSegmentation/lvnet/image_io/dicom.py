@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Callable, Dict
 
@@ -24,6 +25,7 @@ _DECODED = {
     "1.2.840.10008.1.2" + end
     for end in ("", ".1", ".1.99", ".2", ".4.50", ".4.51", ".4.57", ".4.70", ".4.80", ".4.81", ".4.90", ".4.91", ".5")
 }
+_PLAIN = {"1.2.840.10008.1.2" + end for end in ("", ".1", ".1.99", ".2")}
 _SYNTAX_NAMES = {
     "1.2.840.10008.1.2.4.92": "JPEG 2000 multi-component", "1.2.840.10008.1.2.4.93": "JPEG 2000 multi-component",
     "1.2.840.10008.1.2.4.100": "MPEG-2", "1.2.840.10008.1.2.4.102": "MPEG-4", "1.2.840.10008.1.2.4.107": "HEVC",
@@ -121,7 +123,7 @@ def _pixels(name: str, slice_: Slice) -> np.ndarray:
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(header.path)
     try:
-        with itk.quiet():
+        with itk.quiet(), nullcontext() if header.transfer_syntax in _PLAIN else itk.silent_codecs():
             values = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise ImageError(

@@ -74,7 +74,7 @@ class DicomHeader(NamedTuple):
 
 def looks_like_dicom(path: Union[str, os.PathLike[str]]) -> bool:
     """Whether the first bytes of a file are those of a DICOM file with an image or the like in it."""
-    if os.path.basename(os.fspath(path)).upper() == "DICOMDIR":
+    if _is_index(path):
         return False
     try:
         with open(path, "rb") as file:
@@ -85,6 +85,8 @@ def looks_like_dicom(path: Union[str, os.PathLike[str]]) -> bool:
 
 def read_dicom_header(path: str) -> Optional[DicomHeader]:
     """The fields of a file, or None where it is no DICOM file or its header is damaged."""
+    if _is_index(path):
+        return None
     try:
         with open(path, "rb") as file:
             start = _begin(file)
@@ -99,6 +101,11 @@ def read_dicom_header(path: str) -> Optional[DicomHeader]:
             return _header(path, syntax, dataset, order)
     except (OSError, EOFError, ValueError, struct.error, zlib.error, RecursionError, IndexError):
         return None
+
+
+def _is_index(path: Union[str, os.PathLike[str]]) -> bool:
+    """Whether a file is the table of contents of an exported disc, which is DICOM but no image."""
+    return os.path.basename(os.fspath(path)).upper() == "DICOMDIR"
 
 
 def _begin(file: BinaryIO) -> Optional[int]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import os
+import sys
+import threading
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Tuple
 
 import SimpleITK as sitk  # noqa: N813 - the library's own customary name
 
 from .streams import damaged
+
+_STDERR = threading.Lock()
 
 Grid = Tuple[Tuple[float, ...], Tuple[float, ...], Tuple[float, ...]]
 
@@ -22,6 +27,27 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+@contextmanager
+def silent_codecs() -> Iterator[None]:
+    """Silences the JPEG libraries, which print to stderr by themselves even when all goes well.
+
+    The whole process's stderr is away meanwhile, so this is for the decoding of one slice.
+    """
+    with _STDERR, ExitStack() as stack:
+        try:
+            sys.stderr.flush()
+            kept = os.dup(2)
+        except (OSError, AttributeError):  # a program without a terminal has no stderr to protect
+            yield
+            return
+        stack.callback(os.close, kept)
+        stack.callback(os.dup2, kept, 2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
 
 
 def read_header(name: str, path: Path, image_io: str) -> Any:

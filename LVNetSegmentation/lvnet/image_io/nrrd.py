@@ -140,6 +140,8 @@ def _space_direction(direction: np.ndarray, step: float, reach: int = 3) -> Tupl
         )
         if rank < best[0]:
             best = (rank, (x, y, z))
+        if rank[:2] == (False, 0):
+            break
     return best[1]
 
 
