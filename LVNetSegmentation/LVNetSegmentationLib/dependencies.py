@@ -47,7 +47,7 @@ def ensureTorch(askConfirmation: bool = True) -> Any:
 
 def _install(askConfirmation: bool) -> None:
     try:
-        PyTorchUtils = importlib.import_module("PyTorchUtils")  # noqa: N806 - the module's own name
+        PyTorchUtils = importlib.import_module("PyTorchUtils")
     except ImportError as error:
         raise DependencyError(
             "the extension 'PyTorch' is missing; install it in the Extensions Manager and restart 3D Slicer"

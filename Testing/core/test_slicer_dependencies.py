@@ -100,12 +100,12 @@ def test_an_installation_that_fails_is_one_line(machine):
 @pytest.mark.parametrize("error", [OSError("DLL load failed"), ImportError("libcudart.so"), RuntimeError()])
 def test_a_torch_that_cannot_be_loaded_says_how_to_replace_it(machine, error):
     machine.torch = error
-    with pytest.raises(DependencyError, match="cannot be loaded .*; uninstall PyTorch in the module 'PyTorch Utils'"):
+    with pytest.raises(DependencyError, match=r"cannot be loaded .*; uninstall PyTorch in the module 'PyTorch Utils'"):
         dependencies.ensureTorch()
 
 
 @pytest.mark.parametrize("version", ["1.13.1", "2.0.1+cu118"])
 def test_a_torch_that_is_too_old_says_how_to_replace_it(machine, version):
     machine.torch = torch_of(version)
-    with pytest.raises(DependencyError, match="too old, >=2.1 is needed; uninstall"):
+    with pytest.raises(DependencyError, match=r"too old, >=2.1 is needed; uninstall"):
         dependencies.ensureTorch()
