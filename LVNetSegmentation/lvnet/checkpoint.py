@@ -61,7 +61,9 @@ class Checkpoint:
         try:
             network.load_state_dict(state)
         except RuntimeError as error:
-            raise CheckpointError(f"{self.path}: the weights do not fit the architecture that the file names") from error
+            raise CheckpointError(
+                f"{self.path}: the weights do not fit the architecture that the file names"
+            ) from error
         return network.eval()
 
 

@@ -85,7 +85,7 @@ def list_devices() -> List[dict]:
     """Every device that can be named, as JSON objects with `name`, `description`, `memory_gb`."""
     import torch
 
-    devices = [{"name": "cpu", "description": f"CPU, {torch.get_num_threads()} threads", "memory_gb": None}]
+    devices: List[dict] = [{"name": "cpu", "description": f"CPU, {torch.get_num_threads()} threads", "memory_gb": None}]
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             facts = torch.cuda.get_device_properties(index)

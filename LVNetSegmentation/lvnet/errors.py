@@ -36,7 +36,7 @@ class DependencyError(LVNetError):
     """A package that this task needs and that is missing or broken."""
 
 
-class Cancelled(Exception):
+class Cancelled(Exception):  # noqa: N818
     """Raised inside long work once its `cancelled` callback has answered True.
 
     Not an :class:`LVNetError`: nothing is wrong, and nothing is to be put right.

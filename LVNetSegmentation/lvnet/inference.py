@@ -77,7 +77,8 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
 
     checkpoint = load_checkpoint(path)
     chosen, reason = select_device(device)
-    network = checkpoint.build().to(chosen, memory_format=torch.channels_last_3d)
+    network = checkpoint.build().to(chosen)
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return Model(network, checkpoint.recipe, chosen, reason, checkpoint)
 
 
@@ -152,7 +153,7 @@ def slab_starts(length: int, depth: int, overlap: float) -> List[int]:
         return [0]
     step = max(1, int(depth * (1 - overlap)))
     count = int(np.ceil((length - depth) / step)) + 1
-    return [int(round(i * (length - depth) / (count - 1))) for i in range(count)]
+    return [round(i * (length - depth) / (count - 1)) for i in range(count)]
 
 
 def slab_weights(depth: int) -> np.ndarray:

@@ -77,11 +77,12 @@ def to_canonical(volume: Volume) -> Tuple[Volume, Orientation]:
             column = -column
         columns.append(column)
     direction = np.stack(columns[::-1], axis=1)
+    first, second, third = orientation.axes
     moved = replace(
         volume,
         array=orientation.apply(volume.array),
-        spacing=tuple(float(spacing[axis]) for axis in orientation.axes),
-        origin=tuple(float(v) for v in origin),
+        spacing=(float(spacing[first]), float(spacing[second]), float(spacing[third])),
+        origin=(float(origin[0]), float(origin[1]), float(origin[2])),
         direction=tuple(float(v) for v in direction.ravel()),
     )
     return moved, orientation

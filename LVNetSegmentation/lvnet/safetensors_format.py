@@ -22,7 +22,7 @@ from .errors import CheckpointError
 MAX_HEADER_BYTES = 4 * 2**20
 MAX_FILE_BYTES = 2 * 2**30
 
-_TYPES = {
+_TYPES: Dict[str, np.dtype] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -61,7 +61,9 @@ def parse_safetensors(data: bytes) -> Tuple[Dict[str, np.ndarray], Dict[str, str
         raise CheckpointError("not a weights file: shorter than its own header")
     (length,) = struct.unpack_from("<Q", data)
     if not 2 <= length <= min(len(data) - 8, MAX_HEADER_BYTES):
-        raise CheckpointError("not a weights file, or a truncated one: its header does not fit; copy or download it again")
+        raise CheckpointError(
+            "not a weights file, or a truncated one: its header does not fit; copy or download it again"
+        )
     try:
         header = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:

@@ -16,7 +16,9 @@ def plain(x, weight):
     return F.conv3d(x, weight, padding=weight.shape[-1] // 2, groups=weight.shape[0])
 
 
-@pytest.mark.parametrize("shape", [(1, 16, 4, 5, 6), (2, 16, 7, 9, 11), (1, 32, 1, 2, 3), (3, 48, 2, 1, 17), (1, 1024, 2, 3, 9)])
+@pytest.mark.parametrize(
+    "shape", [(1, 16, 4, 5, 6), (2, 16, 7, 9, 11), (1, 32, 1, 2, 3), (3, 48, 2, 1, 17), (1, 1024, 2, 3, 9)]
+)
 def test_the_fast_backward_pass_gives_the_gradients_of_double_precision(shape):
     torch.manual_seed(1)
     x = torch.randn(shape, requires_grad=True)
@@ -97,7 +99,9 @@ print(type(out.grad_fn).__name__)
     environment = {"PYTHONPATH": ":".join(p for p in sys.path if p), "PATH": "/usr/bin:/bin"}
     if how == "switched off":
         environment["LVNET_ACCELERATION"] = "off"
-    result = subprocess.run([sys.executable, "-c", program, how], env=environment, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", program, how], env=environment, capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "ConvolutionBackward0"
 
 

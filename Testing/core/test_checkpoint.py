@@ -18,7 +18,9 @@ from lvnet.safetensors_format import encode_safetensors, parse_safetensors, read
 ARCHITECTURE = Architecture(classes=3, widths=(4, 6, 8), expansion=2, kernel_size=3)
 RECIPE = Recipe(
     architecture=ARCHITECTURE,
-    preprocessing=Preprocessing(window=(-160.0, 240.0), mean=10.0, std=80.0, in_plane_spacing=(2.0, 2.0), slice_spacing=4.0),
+    preprocessing=Preprocessing(
+        window=(-160.0, 240.0), mean=10.0, std=80.0, in_plane_spacing=(2.0, 2.0), slice_spacing=4.0
+    ),
     classes=(LabelClass(1, "spleen", "78961009", "Spleen"), LabelClass(7, "kidney", colour=(1, 2, 3))),
     name="two organs",
     provenance={"data": "phantoms", "epochs": 3, "scores": {"dice": 0.5}, "note": "é"},
@@ -68,7 +70,11 @@ def test_the_safetensors_library_reads_what_we_write_and_we_read_what_it_writes(
     theirs = library.load_file(path)
     assert ours.keys() == theirs.keys()
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
-    arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones((), np.int64), "c": np.zeros((0, 2), np.float16)}
+    arrays = {
+        "a": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "b": np.ones((), np.int64),
+        "c": np.zeros((0, 2), np.float16),
+    }
     library.save_file(arrays, tmp_path / "theirs.safetensors", {"key": "value"})
     back, metadata = read_safetensors(tmp_path / "theirs.safetensors")
     assert metadata == {"key": "value"}
@@ -161,7 +167,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 def test_weights_that_went_astray_are_not_written(tmp_path, network):
     state = dict(network.state_dict())
     state["output.bias"] = torch.full_like(state["output.bias"], 1e6)
-    with pytest.raises(CheckpointError, match="output.bias"):
+    with pytest.raises(CheckpointError, match=r"output\.bias"):
         save_checkpoint(tmp_path / "w.safetensors", state, RECIPE)
     assert list(tmp_path.iterdir()) == []
 

@@ -99,7 +99,7 @@ def test_probabilities_are_between_zero_and_one_and_agree_with_the_labels(model)
     result = segment(scan(), model=model, probabilities=True, postprocess=False)
     soft = result.probabilities.array
     assert soft.dtype == np.float32
-    assert 0 <= soft.min() and soft.max() <= 1.0001
+    assert soft.min() >= 0 and soft.max() <= 1.0001
     assert np.array_equal(soft > 0.5, result.labels.array == 1)
 
 
@@ -160,7 +160,9 @@ def test_work_stops_when_it_is_cancelled(model, after):
         segment(scan((80, 64, 64)), model=model, cancelled=cancelled)
 
 
-@pytest.mark.parametrize(("length", "overlap"), [(1, 0.5), (16, 0.5), (17, 0.5), (40, 0.0), (100, 0.5), (33, 0.9), (20, 0.25)])
+@pytest.mark.parametrize(
+    ("length", "overlap"), [(1, 0.5), (16, 0.5), (17, 0.5), (40, 0.0), (100, 0.5), (33, 0.9), (20, 0.25)]
+)
 def test_slabs_cover_every_slice_with_the_overlap_asked_for(length, overlap):
     starts = slab_starts(length, 16, overlap)
     covered = np.zeros(max(length, 16), int)
@@ -239,7 +241,9 @@ def test_devices_are_listed_with_the_cpu_first():
 def test_running_out_of_memory_is_one_readable_line(model):
     class Greedy(nn.Module):
         def forward(self, x):
-            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+            raise RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            )
 
     greedy = Model(Greedy().eval(), model.recipe, torch.device("cpu"), "")
     with pytest.raises(DeviceError, match="too little memory"):

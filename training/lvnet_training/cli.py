@@ -24,7 +24,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         print(f"lvnet-train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("lvnet-train: interrupted; the last finished epoch is kept, run the same command to go on", file=sys.stderr)
+        print(
+            "lvnet-train: interrupted; the last finished epoch is kept, run the same command to go on", file=sys.stderr
+        )
         return 130
 
 
@@ -91,12 +93,16 @@ def _fit(options: argparse.Namespace) -> int:
 
     config = load_config(options.config)
     cache = options.cache or options.output / "cache"
-    cases, refused = load_cases(find_cases(options.data), cache, config.architecture.classes) if options.data else ([], [])
+    cases, refused = (
+        load_cases(find_cases(options.data), cache, config.architecture.classes) if options.data else ([], [])
+    )
     for sentence in refused:
         print(sentence)
     device, reason = select_device(options.device)
     print(reason)
-    phantoms = [_phantom(seed, cache, cached) for seed in range(config.seed * 1000, config.seed * 1000 + config.phantoms)]
+    phantoms = [
+        _phantom(seed, cache, cached) for seed in range(config.seed * 1000, config.seed * 1000 + config.phantoms)
+    ]
     if not cases and not phantoms:
         raise LVNetError("nothing to train on: give --data or ask for phantoms in the configuration")
     run = Run.start(config, device)
@@ -144,7 +150,6 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     import torch
-
     from lvnet.checkpoint import save_checkpoint
     from lvnet.errors import CheckpointError
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Mapping, Optional, Tuple, TypeVar, Union
 
 import yaml
-
 from lvnet.errors import ConfigurationError
 from lvnet.recipe import LIVER, Architecture, LabelClass, Preprocessing, Recipe
 

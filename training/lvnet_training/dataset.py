@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
-
 from lvnet.errors import GeometryError, ImageError
 from lvnet.image_io import read_image, read_labels
 from lvnet.orientation import to_canonical
@@ -100,7 +99,7 @@ def cached(name: str, target: Path, make: Callable[[], Tuple[Volume, Volume]], c
         np.load(target / "image.npy", mmap_mode="r"),
         np.load(target / "label.npy", mmap_mode="r"),
         tuple(facts["spacing"]),
-        None if facts["box"] is None else tuple(tuple(corner) for corner in facts["box"]),
+        None if facts["box"] is None else (tuple(facts["box"][0]), tuple(facts["box"][1])),
         classes,
     )
 

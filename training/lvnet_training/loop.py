@@ -15,12 +15,11 @@ from typing import Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
 from lvnet.errors import CheckpointError
 from lvnet.network import LVNet
 from lvnet.preprocessing import normalise
 from lvnet.progress import Progress, silent
+from torch import Tensor, nn
 
 from .augmentation import draw_patch, to_tensors
 from .config import Config, Stage
@@ -47,7 +46,7 @@ class Run:
         """A run with random weights that the seed decides."""
         torch.manual_seed(config.seed)
         network = LVNet(config.architecture, deep_supervision=True)
-        network = network.to(device, memory_format=torch.channels_last_3d)
+        network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         # L2 in the gradient, as in Eq. 3; not AdamW.
         optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=config.weight_decay)
         return cls(config, network, optimiser, {k: v.clone() for k, v in network.state_dict().items()})

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Sequence
 
+from lvnet.network import DEEP_SUPERVISION_WEIGHTS
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-
-from lvnet.network import DEEP_SUPERVISION_WEIGHTS
 
 
 def deep_supervision_loss(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 import numpy as np
-
 from lvnet.errors import GeometryError, LVNetError
 from lvnet.image_io import read_image, read_labels
 from lvnet.orientation import to_canonical
@@ -50,7 +49,13 @@ def overlay_picture(scan: Volume, labels: Volume, path: Path, reference: Optiona
     for panel, (axis, index) in zip(axes.flat, views):
         rows, columns = (a for a in range(3) if a != axis)
         aspect = moved.spacing[rows] / moved.spacing[columns]
-        shown = {"cmap": "gray", "vmin": -120, "vmax": 240, "aspect": aspect, "origin": "upper" if axis == 0 else "lower"}
+        shown = {
+            "cmap": "gray",
+            "vmin": -120,
+            "vmax": 240,
+            "aspect": aspect,
+            "origin": "upper" if axis == 0 else "lower",
+        }
         panel.imshow(np.take(moved.array, index, axis), **shown)
         for mask, colour in maps:
             plane = np.take(mask, index, axis)
@@ -75,7 +80,9 @@ def _middle(mask: np.ndarray, axis: int) -> int:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """The command; exit code 2 for a user's error."""
-    parser = argparse.ArgumentParser(prog="lvnet_training.pictures", description="Outlines of a segmentation on its scan.")
+    parser = argparse.ArgumentParser(
+        prog="lvnet_training.pictures", description="Outlines of a segmentation on its scan."
+    )
     parser.add_argument("scan", type=Path)
     parser.add_argument("labels", type=Path)
     parser.add_argument("output", type=Path)

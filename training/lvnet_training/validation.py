@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Mapping, Sequence, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 import torch
-
 from lvnet.evaluation import evaluate
 from lvnet.image_io import read_image, read_labels
 from lvnet.inference import Model, segment
@@ -23,7 +22,9 @@ def load_pairs(folders: Sequence[Path]) -> Sequence[Pair]:
     return [(f.name, read_image(f / "ct.nii.gz"), read_labels(f / "liver.nii.gz")) for f in folders]
 
 
-def score(model: Model, pairs: Sequence[Pair], overlap: float = 0.5, progress: Progress = silent) -> Dict[str, Mapping]:
+def score(
+    model: Model, pairs: Sequence[Pair], overlap: float = 0.5, progress: Progress = silent
+) -> Dict[str, Dict[str, Any]]:
     """The five metrics of every case.
 
     Returns:
@@ -39,7 +40,7 @@ def score(model: Model, pairs: Sequence[Pair], overlap: float = 0.5, progress: P
 def validate(network: LVNet, recipe: Recipe, pairs: Sequence[Pair], overlap: float = 0.25) -> Dict[str, float]:
     """Mean DICE over cases as `dice`, and each case's as `dice_NAME`."""
     device = next(network.parameters()).device
-    network = network.to(memory_format=torch.channels_last_3d).eval()
+    network.eval().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     scores = score(Model(network, recipe, device, ""), pairs, overlap)
     result = {f"dice_{name}": float(case["dice"]) for name, case in scores.items()}
     return {"dice": sum(result.values()) / len(result), **result}

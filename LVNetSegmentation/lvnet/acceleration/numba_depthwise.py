@@ -80,7 +80,7 @@ class _Loop:
         return results
 
 
-@intrinsic
+@intrinsic  # type: ignore[misc]
 def _copy(typing: Any, target: Any, source: Any) -> Any:
     """Copies one vector from address to address."""
 
@@ -92,7 +92,7 @@ def _copy(typing: Any, target: Any, source: Any) -> Any:
     return types.void(types.int64, types.int64), generate
 
 
-@intrinsic
+@intrinsic  # type: ignore[misc]
 def _row_products(typing: Any, table: Any, stride: Any, gradient: Any, width: Any, sums: Any) -> Any:
     """Adds sum over x of x[ky][x] * gradient[x + 2 - kx] to 5 x 5 sums of one channel group.
 
@@ -124,7 +124,7 @@ def _row_products(typing: Any, table: Any, stride: Any, gradient: Any, width: An
 
 
 @numba.njit(parallel=True, nogil=True)
-def _weight_gradient(x, gradient, out):
+def _weight_gradient(x: Any, gradient: Any, out: Any) -> None:
     batch, depth, height, width, channels = x.shape
     stride = channels * 4
     row_bytes, x_at, gradient_at = width * stride, x.ctypes.data, gradient.ctypes.data
@@ -141,7 +141,7 @@ def _weight_gradient(x, gradient, out):
                 for z in range(depth):
                     source = gradient_at + ((n * depth + z) * height + y) * row_bytes + shift
                     for column in range(width):
-                        _copy(padded_at + (column + _RADIUS) * _BYTES, source + column * stride)
+                        _copy(padded_at + (column + _RADIUS) * _BYTES, source + column * stride)  # type: ignore[call-arg]
                     for kz in range(5):
                         zz = z + kz - _RADIUS
                         if zz < 0 or zz >= depth:
@@ -152,9 +152,7 @@ def _weight_gradient(x, gradient, out):
                                 table[ky] = x_at + ((n * depth + zz) * height + yy) * row_bytes + shift
                             else:
                                 table[ky] = zero_row.ctypes.data
-                        _row_products(
-                            table.ctypes.data, stride, padded_at, width, sums.ctypes.data + kz * 25 * _BYTES
-                        )
+                        _row_products(table.ctypes.data, stride, padded_at, width, sums.ctypes.data + kz * 25 * _BYTES)  # type: ignore[call-arg]
         for tap in range(125):
             for lane in range(LANES):
                 out[tap, group * LANES + lane] = sums[tap // 25, tap % 25, lane]

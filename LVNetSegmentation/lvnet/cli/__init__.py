@@ -50,7 +50,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each names the function that runs it as `run`."""
     parser = argparse.ArgumentParser(
-        prog="lvnet", description="Liver segmentation on CT with LV-Net, on this computer only: no scan is sent anywhere."
+        prog="lvnet",
+        description="Liver segmentation on CT with LV-Net, on this computer only: no scan is sent anywhere.",
     )
     parser.add_argument("--version", action="version", version=f"lvnet {__version__}")
     commands = parser.add_subparsers(required=True, metavar="segment|evaluate|info|phantom", dest="command")
@@ -65,7 +66,7 @@ def _add_segment(commands: Any) -> None:
     command = commands.add_parser(
         "segment",
         help="segment scans",
-        description="Segments CTs: NIfTI, NRRD, MHA/MHD files or folders of DICOM. The result lies on the scan's own grid.",
+        description="Segments CTs (NIfTI, NRRD, MHA/MHD files or folders of DICOM) on the scan's own grid.",
     )
     command.add_argument("inputs", nargs="+", metavar="INPUT", help="a scan, a DICOM folder, or a folder of scans")
     command.add_argument(
@@ -92,7 +93,9 @@ def _add_evaluate(commands: Any) -> None:
     )
     command.add_argument("prediction", metavar="PREDICTION", help="a label map or a folder of them")
     command.add_argument("reference", metavar="REFERENCE", help="a label map or a folder of them")
-    command.add_argument("--preset", default="lits", help="definition of the surface metrics: lits, chaos, medpy, surfel")
+    command.add_argument(
+        "--preset", default="lits", help="definition of the surface metrics: lits, chaos, medpy, surfel"
+    )
     command.add_argument("--label", type=int, metavar="N", help="only this label value")
     command.add_argument("--resample", action="store_true", help="bring the reference to the prediction's grid first")
     command.add_argument("--json", metavar="FILE", help="write JSON here; - prints it")

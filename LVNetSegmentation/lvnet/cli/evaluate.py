@@ -25,12 +25,15 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if prediction.is_dir():
         with ProgressBar() as bar:
             result = evaluate_folders(
-                prediction, reference, preset=options.preset, label=options.label, resample=options.resample, progress=bar
+                prediction,
+                reference,
+                preset=options.preset,
+                label=options.label,
+                resample=options.resample,
+                progress=bar,
             )
     else:
-        result = evaluate(
-            prediction, reference, preset=options.preset, label=options.label, resample=options.resample
-        )
+        result = evaluate(prediction, reference, preset=options.preset, label=options.label, resample=options.resample)
     if options.csv:
         write_csv(result, Path(options.csv))
     if options.json == "-":
@@ -54,10 +57,14 @@ def _rows(result: Dict[str, Any], name: str = "") -> Iterator[Tuple[str, Dict[st
 def _print_table(result: Dict[str, Any]) -> None:
     rows = list(_rows(result))
     width = max([4] + [len(name) for name, _ in rows])
-    print(" ".join(["case".ljust(width)] + [title.rjust(9) for _, title in _COLUMNS] + ["reference ml", "prediction ml"]))
+    print(
+        " ".join(["case".ljust(width)] + [title.rjust(9) for _, title in _COLUMNS] + ["reference ml", "prediction ml"])
+    )
     for name, values in rows:
         cells = ["-".rjust(9) if values[key] is None else f"{values[key]:9.4f}" for key, _ in _COLUMNS]
-        print(" ".join([name.ljust(width), *cells, f"{values['reference_ml']:12.1f}", f"{values['prediction_ml']:13.1f}"]))
+        print(
+            " ".join([name.ljust(width), *cells, f"{values['reference_ml']:12.1f}", f"{values['prediction_ml']:13.1f}"])
+        )
     for note in result.get("notes", []):
         print(f"note: {note}", file=sys.stderr)
     for key, what in (("failed", "not evaluated"), ("unmatched_predictions", "no reference"),

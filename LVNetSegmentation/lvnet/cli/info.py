@@ -25,7 +25,9 @@ def run_info(options: argparse.Namespace) -> int:
         print(f"device {device['name']}: {device['description']}{memory}")
     print(f"weights {weights['name']} ({weights['path']})")
     print(f"  classes: {', '.join(entry['name'] for entry in weights['classes'])}")
-    print(f"  parameters: {weights['parameters']:,}; multiply-accumulates on {weights['macs_input']}: {weights['macs']:,}")
+    print(
+        f"  parameters: {weights['parameters']:,}; multiply-accumulates on {weights['macs_input']}: {weights['macs']:,}"
+    )
     print(f"  {weights['file_mb']} MB on disk, {weights['state_mib']} MiB as float32")
     for key, value in weights["recipe"]["provenance"].items():
         print(f"  {key}: {value if isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False)}")

@@ -119,6 +119,8 @@ def _loader(name: str, stack: Stack) -> Callable[[int], np.ndarray]:
 def _pixels(name: str, slice_: Slice) -> np.ndarray:
     """(frames, y, x) HU of a file."""
     header = slice_.header
+    if not header.complete:
+        raise ImageError(f"{name}: a slice is damaged, its file ends too early; copy or export it again")
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(header.path)

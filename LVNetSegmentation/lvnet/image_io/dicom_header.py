@@ -63,13 +63,18 @@ class FrameFields(NamedTuple):
 
 
 class DicomHeader(NamedTuple):
-    """One DICOM file's fields; text is stripped, numbers are numbers, what is missing is empty or 0."""
+    """One DICOM file's fields.
+
+    Text is stripped, numbers are numbers, what is missing is empty or 0; `complete` is False where
+    the file ends before its pixels do.
+    """
 
     path: str
     transfer_syntax: str
     fields: Dict[str, str]
     numbers: Dict[str, int]
     frames: Tuple[FrameFields, ...]
+    complete: bool
 
 
 def looks_like_dicom(path: Union[str, os.PathLike[str]]) -> bool:
@@ -97,8 +102,9 @@ def read_dicom_header(path: str) -> Optional[DicomHeader]:
             if syntax == _DEFLATED:
                 body = BytesIO(zlib.decompressobj(-15).decompress(body.read()))
             order = ">" if syntax == _BIG_ENDIAN else "<"
-            dataset = _Parser(body, order, explicit=syntax != _IMPLICIT).dataset(None)
-            return _header(path, syntax, dataset, order)
+            parser = _Parser(body, order, explicit=syntax != _IMPLICIT)
+            dataset = parser.dataset(None)
+            return _header(path, syntax, dataset, order, parser.reaches_end_of_pixels)
     except (OSError, EOFError, ValueError, struct.error, zlib.error, RecursionError, IndexError):
         return None
 
@@ -149,6 +155,7 @@ class _Parser:
         self._order = order
         self._explicit = explicit
         self._depth = 0
+        self.reaches_end_of_pixels = True
 
     def exactly(self, count: int) -> bytes:
         """Bytes of a value; none of ours is long."""
@@ -181,7 +188,12 @@ class _Parser:
                 if self._depth:
                     raise
                 return result  # a header without pixels
-            if tag in (_ITEM_END, _SEQUENCE_END) or (not self._depth and tag >= _PIXELS):
+            if tag in (_ITEM_END, _SEQUENCE_END):
+                break
+            if not self._depth and tag >= _PIXELS:
+                # Some versions of GDCM hand out zeros for pixels that a file lacks.
+                needed = self._file.tell() + (0 if size == _UNDEFINED else size)
+                self.reaches_end_of_pixels = self._file.seek(0, os.SEEK_END) >= needed
                 break
             if tag in _SEQUENCES:
                 result[tag] = self._items(size, keep=True)
@@ -228,7 +240,7 @@ def _floats(value: Any) -> Tuple[float, ...]:
         return ()
 
 
-def _header(path: str, syntax: str, dataset: Dataset, order: str) -> DicomHeader:
+def _header(path: str, syntax: str, dataset: Dataset, order: str, complete: bool) -> DicomHeader:
     fields: Dict[str, str] = {}
     numbers: Dict[str, int] = {}
     for tag, key in _WANTED.items():
@@ -245,7 +257,7 @@ def _header(path: str, syntax: str, dataset: Dataset, order: str) -> DicomHeader
     groups = dataset.get(_FRAME_GROUPS)
     shared = (dataset.get(_SHARED_GROUPS) or [{}])[0]
     frames = tuple(_frame(group, shared, {}) for group in groups) if groups else (_frame({}, shared, dataset),)
-    return DicomHeader(path, syntax, fields, numbers, frames)
+    return DicomHeader(path, syntax, fields, numbers, frames, complete)
 
 
 def _frame(own: Dataset, shared: Dataset, top: Dataset) -> FrameFields:

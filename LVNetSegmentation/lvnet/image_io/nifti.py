@@ -31,8 +31,9 @@ _TYPES = {
 }  # fmt: skip
 _CODES = {np.dtype(np.uint8): 2, np.dtype(np.int16): 4, np.dtype(np.float32): 16}
 _COLOURS = {128: 3, 2304: 4}
-#: mm per unit of length, and NIfTI's code of the unit; ITK multiplies what it reads by the first.
-_UNITS = ((1.0, 2), (1e3, 1), (1e-3, 3))
+# Always mm, even where another unit would keep a number's last digits: many programs, and ITK 5.3 for
+# the origin, do not look at the unit.
+_MILLIMETRES = 2
 
 
 class _Header(NamedTuple):
@@ -134,8 +135,8 @@ def nifti_header(
 ) -> bytes:
     """The 352 bytes before the voxels of a NIfTI-1 file.
 
-    A grid that came from a NIfTI file is read back by ITK bit for bit; one with more digits than
-    float32 holds is rounded to float32.
+    A grid that came from a NIfTI file in mm is read back by ITK bit for bit; one with more digits
+    than float32 holds is rounded to float32.
 
     Args:
         name: the file's name for messages.
@@ -154,11 +155,10 @@ def nifti_header(
     # ITK refuses an sform that is further than 1e-4 from perpendicular.
     if np.abs(matrix.T @ matrix - np.eye(3)).max() > 9e-5:
         raise ImageError(f"{name}: NIfTI cannot hold axes that are not perpendicular; write .nrrd or .mha instead")
-    scale, unit = next((u for u in _UNITS if _survives((*spacing, *origin), u[0])), _UNITS[0])
-    columns = [_sform_column(matrix[:, axis], spacing[axis] / scale) for axis in range(3)]
+    columns = [_sform_column(matrix[:, axis], float(spacing[axis])) for axis in range(3)]
     sform = np.zeros((3, 4), np.float32)
     sform[:, :3] = np.stack(columns, axis=1)
-    sform[:, 3] = np.float32(np.asarray(origin, np.float64) / scale)
+    sform[:, 3] = np.float32(np.asarray(origin, np.float64))
     sform[:2] *= np.float32(-1)  # LPS to NIfTI's RAS
     turn, handedness = _quaternion(matrix)
     depth, height, width = shape
@@ -168,21 +168,14 @@ def nifti_header(
     header[38:39] = b"r"
     struct.pack_into("<8h", header, 40, 3, width, height, depth, 1, 1, 1, 1)
     struct.pack_into("<2h", header, 70, code, dtype.itemsize * 8)
-    struct.pack_into("<8f", header, 76, handedness, *(step / scale for step in spacing), 0.0, 0.0, 0.0, 0.0)
+    struct.pack_into("<8f", header, 76, handedness, *spacing, 0.0, 0.0, 0.0, 0.0)
     struct.pack_into("<3f", header, 108, _DATA_OFFSET, 1.0, 0.0)
-    header[123] = unit
+    header[123] = _MILLIMETRES
     struct.pack_into("<2h", header, 252, 1, 1)
     struct.pack_into("<6f", header, 256, *turn, *(float(value) for value in sform[:, 3]))
     struct.pack_into("<12f", header, 280, *(float(value) for value in sform.ravel()))
     header[344:348] = b"n+1\0"
     return bytes(header)
-
-
-def _survives(values: Sequence[float], scale: float) -> bool:
-    """Whether float32 numbers in a unit of `scale` mm give these values back exactly."""
-    with np.errstate(over="ignore"):
-        stored = np.float64(np.float32(np.asarray(values, np.float64) / scale))
-    return bool(np.array_equal(stored * scale, values))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

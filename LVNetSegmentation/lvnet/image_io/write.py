@@ -28,7 +28,7 @@ def write_labels(volume: Volume, path: PathLike, classes: Sequence[LabelClass]) 
     Read back with ITK, size, spacing, origin and direction are the volume's own, bit for bit,
 
     - in .mha: always;
-    - in .nii and .nii.gz: for grids that came from NIfTI, or whose numbers float32 holds; others
+    - in .nii and .nii.gz: for grids that came from NIfTI in mm, or whose numbers float32 holds; others
       are rounded to float32, the format's own precision;
     - in .nrrd and .seg.nrrd: for grids that came from NRRD.  The format stores spacing times
       direction, which ITK divides again, so that directions of other grids, and spacings of
