@@ -52,6 +52,8 @@ def test_links_that_go_round_in_circles_end(folder):
     os.symlink(folder / "series", folder / "empty" / "linked")
     assert is_dicom_folder(folder / "empty")
     assert is_dicom_folder(folder / "texts")
+    os.symlink(folder / "index", folder / "index" / "round")
+    assert not is_dicom_folder(folder / "index")
 
 
 def test_a_link_to_nowhere_is_passed_by(folder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Callable, Dict, Tuple
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -137,7 +137,7 @@ def _pixels(name: str, slice_: Slice) -> np.ndarray:
     return _upright(values, header, slice_.fields.rescale) if _inverted(header) else values
 
 
-def _upright(values: np.ndarray, header: DicomHeader, rescale: tuple) -> np.ndarray:
+def _upright(values: np.ndarray, header: DicomHeader, rescale: Tuple[float, ...]) -> np.ndarray:
     """Takes back that GDCM mirrors the stored values of MONOCHROME1: they are HU, however they are shown."""
     intercept, slope = rescale if len(rescale) == 2 else (0.0, 1.0)
     bits = header.numbers["bits"]
@@ -149,7 +149,7 @@ def _inverted(header: DicomHeader) -> bool:
     return header.fields["photometric"].upper() == "MONOCHROME1"
 
 
-def _plane(slice_: Slice) -> tuple:
+def _plane(slice_: Slice) -> Tuple[int, int]:
     return slice_.header.numbers["rows"], slice_.header.numbers["columns"]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
@@ -114,23 +115,18 @@ def _load(name: str, path: PathLike, progress: Progress) -> Source:
     raise ImageError(f"{name} is no image that can be read: give {', '.join(READABLE_SUFFIXES)} or a folder of DICOM")
 
 
-class _readable:  # noqa: N801 - used like a function
-    """Turns a file system's refusal into one line."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: Optional[BaseException], trace: object) -> None:
-        if isinstance(error, OSError):
-            raise ImageError(f"{self._name} cannot be read: {error.strerror or 'input/output error'}") from error
-        if isinstance(error, MemoryError):
-            raise ImageError(f"{self._name} needs more memory than there is; close other programs") from error
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Turns a refusal of the file system, or of memory, into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise ImageError(f"{name} cannot be read: {error.strerror or 'input/output error'}") from error
+    except MemoryError as error:
+        raise ImageError(f"{name} needs more memory than there is; close other programs") from error
 
 
-def _volume(source: Source, array: np.ndarray, name: str, notes: tuple) -> Volume:
+def _volume(source: Source, array: np.ndarray, name: str, notes: Tuple[str, ...]) -> Volume:
     x, y, z = (float(step) for step in source.spacing)
     ox, oy, oz = (float(part) for part in source.origin)
     return Volume(array, (z, y, x), (ox, oy, oz), tuple(float(part) for part in source.direction), name, notes)
