@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .folders import evaluate_folders
+from .folders import evaluate_folders, matched_files
 from .pair import evaluate
 from .table import write_csv
 
-__all__ = ["evaluate", "evaluate_folders", "write_csv"]
+__all__ = ["evaluate", "evaluate_folders", "matched_files", "write_csv"]

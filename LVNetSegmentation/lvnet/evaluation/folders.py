@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-import numpy as np
+from ..errors import ImageError
+from ..progress import CancelCheck, Progress, never_cancelled, silent
+from .cases import cases_in
+from .pair import PathLike, Scores, Settings, score, written
+from .statistics import BOOTSTRAP, compared, summarised
+from .workers import check_jobs, run_all
 
-from ..errors import ImageError, LVNetError
-from ..metrics import Metrics
-from ..metrics.presets import preset_named
-from ..progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
-from .pair import PathLike, Scores, check_label, score, written
-
-#: The metrics that a folder's summary covers.
+#: The metrics that a folder's summary covers, and those that it covers where they were asked for.
 SUMMARISED = ("dice", "voe", "rvd", "absolute_rvd", "assd_mm", "mssd_mm")
-#: Of several label maps in one case's folder, the one that holds the organ.
-ORGAN_STEM = "liver"
+EXTRAS = ("hd95_mm", "surface_dice")
+
+_Scored = Dict[str, Tuple[Scores, List[str]]]
 
 
 def evaluate_folders(
@@ -26,6 +26,10 @@ def evaluate_folders(
     preset: str = "lits",
     label: Optional[int] = None,
     resample: bool = False,
+    hd95: bool = False,
+    surface_dice_tolerance_mm: Optional[float] = None,
+    compare_dir: Optional[PathLike] = None,
+    jobs: int = 1,
     progress: Progress = silent,
     cancelled: CancelCheck = never_cancelled,
 ) -> Dict[str, Any]:
@@ -40,6 +44,11 @@ def evaluate_folders(
         preset: as for :func:`~lvnet.evaluation.evaluate`.
         label: as for :func:`~lvnet.evaluation.evaluate`.
         resample: as for :func:`~lvnet.evaluation.evaluate`.
+        hd95: as for :func:`~lvnet.evaluation.evaluate`.
+        surface_dice_tolerance_mm: as for :func:`~lvnet.evaluation.evaluate`.
+        compare_dir: folder of another method's predictions, to be compared case by case.
+        jobs: processes that work at a time; each holds one case in memory.  A script that asks for
+            more than one guards its own start with `if __name__ == "__main__"`.
         progress: told the share of cases that are done.
         cancelled: asked before each case.
 
@@ -48,100 +57,132 @@ def evaluate_folders(
         of them flat or, where the cases together hold several labels, all with `labels`, but for
         cases with none); `failed`, messages by name; `unmatched_predictions` and
         `unmatched_references`, lists of names; `summary`, for each metric `mean`, `sd` (of the
-        sample), `median`, `count` of the values in them and `undefined`, the number of values that
-        are not; under `labels` where there are several.
+        sample) and `median`, the 95 % bootstrap intervals `mean_ci95` and `median_ci95`, `count`
+        of the values in them and `undefined`, the number of values that are not; under `labels`
+        where there are several; `bootstrap`, how the intervals were made.
+
+        With `compare_dir` also `comparison`: `method` and `other_method`, the folders' names;
+        `other_cases`, `other_failed`, `other_unmatched_predictions` and
+        `other_unmatched_references`, as above; `other_summary`; and
+        `metrics`, for each metric over the cases that both methods have `mean`, `other_mean`,
+        `mean_difference` (method minus other), `mean_difference_ci95`, `wilcoxon_p` (signed-rank,
+        two-sided), `count` and `undefined`; under `labels` where there are several.
 
     Raises:
         ImageError: a folder cannot be listed, or no name is in both.
-        ConfigurationError: no such preset, or label 0.
+        ConfigurationError: no such preset, label 0, or no job.
         Cancelled: `cancelled` answered True.
     """
-    preset_named(preset)
-    check_label(label)
-    failed: Dict[str, str] = {}
-    predictions, references = _cases(prediction_dir, failed), _cases(reference_dir, failed)
-    matched = sorted(set(predictions) & set(references) - set(failed))
-    if not matched and not failed:
-        raise ImageError(
-            "no prediction has a reference of the same name; name them alike, as in predictions/case1.nii.gz and "
-            "references/case1.nii.gz"
-        )
-    scored: Dict[str, Tuple[Scores, List[str]]] = {}
-    for number, name in enumerate(matched):
-        raise_if_cancelled(cancelled)
-        progress(number / len(matched), f"evaluating {name}")
-        try:
-            scored[name] = score(predictions[name], references[name], preset, label, resample)
-        except LVNetError as error:
-            failed[name] = str(error)
+    settings = Settings(preset, label, resample, hd95, surface_dice_tolerance_mm)
+    settings.check()
+    check_jobs(jobs)
+    methods = [_Method(prediction_dir, reference_dir)]
+    if compare_dir is not None:
+        methods.append(_Method(compare_dir, reference_dir))
+    pairs = {(i, name): (*m.files(name), settings) for i, m in enumerate(methods) for name in m.matched}
+    names = {key: f"evaluating {key[1]}" for key in pairs}
+    found, failures = run_all(_score_task, pairs, names, jobs, progress, cancelled)
     progress(1.0, "evaluated")
-    several = len({value for scores, _ in scored.values() for value in scores if value is not None}) > 1
-    return {
+    for (i, name), message in failures.items():
+        methods[i].failed[name] = message
+    scored: List[_Scored] = [
+        {name: found[i, name] for name in method.matched if (i, name) in found} for i, method in enumerate(methods)
+    ]
+    labels = sorted({value for part in scored for scores, _ in part.values() for value in scores if value is not None})
+    several = len(labels) > 1
+    covered = SUMMARISED + tuple(
+        name for name, wanted in zip(EXTRAS, (hd95, surface_dice_tolerance_mm is not None)) if wanted
+    )
+
+    def cases(part: _Scored) -> Dict[str, Any]:
+        return {name: written(scores, notes, settings, several) for name, (scores, notes) in part.items()}
+
+    result = {
         "preset": preset,
-        "cases": {name: written(scores, notes, preset, several) for name, (scores, notes) in scored.items()},
-        "failed": dict(sorted(failed.items())),
-        "unmatched_predictions": sorted(set(predictions) - set(references) - set(failed)),
-        "unmatched_references": sorted(set(references) - set(predictions) - set(failed)),
-        "summary": _summary([scores for scores, _ in scored.values()], several),
+        "cases": cases(scored[0]),
+        **methods[0].listed(),
+        "summary": _summary(scored[0], labels, covered),
+        "bootstrap": dict(BOOTSTRAP),
     }
-
-
-def _summary(all_scores: Sequence[Scores], several: bool) -> Dict[str, Any]:
-    if not several:
-        return _statistics([metrics for scores in all_scores for metrics in scores.values()])
-    values = sorted({value for scores in all_scores for value in scores if value is not None})
-    return {
-        "labels": {
-            str(value): _statistics([scores[value] for scores in all_scores if value in scores]) for value in values
+    if compare_dir is not None:
+        result["comparison"] = {
+            **_method_names(prediction_dir, compare_dir),
+            "other_cases": cases(scored[1]),
+            **{f"other_{key}": value for key, value in methods[1].listed().items()},
+            "other_summary": _summary(scored[1], labels, covered),
+            "metrics": _comparison(scored[0], scored[1], labels, covered),
         }
-    }
+    return result
 
 
-def _statistics(cases: Sequence[Metrics]) -> Dict[str, Any]:
-    summary: Dict[str, Any] = {}
-    for name in SUMMARISED:
-        values = np.array([getattr(metrics, name) for metrics in cases], np.float64)
-        defined = values[np.isfinite(values)]
-        entry: Dict[str, Any] = {"mean": None, "sd": None, "median": None}
-        if defined.size:
-            entry["mean"], entry["median"] = float(defined.mean()), float(np.median(defined))
-        else:
-            entry["mean_reason"] = entry["median_reason"] = "no case has a value"
-        if defined.size > 1:
-            entry["sd"] = float(defined.std(ddof=1))
-        else:
-            entry["sd_reason"] = "fewer than two cases have a value"
-        summary[name] = {**entry, "count": int(defined.size), "undefined": int(values.size - defined.size)}
-    return summary
+def matched_files(prediction_dir: PathLike, reference_dir: PathLike) -> Dict[str, Tuple[Path, Path]]:
+    """Files of prediction and reference by case name, for the cases that both folders have once.
+
+    Raises:
+        ImageError: a folder cannot be listed, or no name is in both.
+    """
+    method = _Method(prediction_dir, reference_dir)
+    return {name: method.files(name) for name in method.matched}
 
 
-def _cases(folder: PathLike, failed: Dict[str, str]) -> Dict[str, Path]:
-    """Label maps by case name; a name that stands for two files goes to `failed`."""
-    from ..image_io import READABLE_SUFFIXES, output_name
-    from ..image_io.names import shown, suffix_of
+class _Method:
+    """One folder of predictions beside the references."""
 
-    def files_in(place: Path) -> List[Path]:
-        return sorted(
-            entry
-            for entry in place.iterdir()
-            if entry.is_file() and not entry.name.startswith(".") and suffix_of(entry, READABLE_SUFFIXES)
-        )
+    def __init__(self, prediction_dir: PathLike, reference_dir: PathLike) -> None:
+        self.failed: Dict[str, str] = {}
+        self._predictions = cases_in(prediction_dir, self.failed)
+        self._references = cases_in(reference_dir, self.failed)
+        self.matched = sorted(set(self._predictions) & set(self._references) - set(self.failed))
+        if not self.matched and not self.failed:
+            raise ImageError(
+                "no prediction has a reference of the same name; name them alike, as in predictions/case1.nii.gz and "
+                "references/case1.nii.gz"
+            )
 
-    found: Dict[str, List[Path]] = {}
-    try:
-        for file in files_in(Path(folder)):
-            found.setdefault(output_name(file), []).append(file)
-        for place in sorted(entry for entry in Path(folder).iterdir() if entry.is_dir()):
-            files = files_in(place)
-            organs = [file for file in files if output_name(file) == ORGAN_STEM]
-            for file in organs or files:
-                found.setdefault(place.name, []).append(file)
-    except OSError as error:
-        raise ImageError(f"{shown(folder)} cannot be listed as a folder: {error.strerror}") from error
-    cases: Dict[str, Path] = {}
-    for name, files in found.items():
-        cases[name] = files[0]
-        if len(files) > 1:
-            listed = ", ".join(file.name for file in files)
-            failed[name] = f"{shown(folder)} holds several files for this case ({listed}); leave one of them"
-    return cases
+    def files(self, name: str) -> Tuple[Path, Path]:
+        return self._predictions[name], self._references[name]
+
+    def listed(self) -> Dict[str, Any]:
+        alone, missing = set(self._predictions), set(self._references)
+        return {
+            "failed": dict(sorted(self.failed.items())),
+            "unmatched_predictions": sorted(alone - missing - set(self.failed)),
+            "unmatched_references": sorted(missing - alone - set(self.failed)),
+        }
+
+
+def _score_task(task: Tuple[Path, Path, Settings]) -> Tuple[Scores, List[str]]:
+    return score(*task)
+
+
+def _summary(scored: _Scored, labels: Sequence[int], covered: Sequence[str]) -> Dict[str, Any]:
+    def over(rows: Sequence[Any]) -> Dict[str, Any]:
+        return {name: summarised([getattr(metrics, name) for metrics in rows]) for name in covered}
+
+    every = [scores for scores, _ in scored.values()]
+    if len(labels) < 2:
+        return over([metrics for scores in every for metrics in scores.values()])
+    return {"labels": {str(value): over([s[value] for s in every if value in s]) for value in labels}}
+
+
+def _comparison(one: _Scored, other: _Scored, labels: Sequence[int], covered: Sequence[str]) -> Dict[str, Any]:
+    both = [(one[name][0], other[name][0]) for name in one if name in other]
+
+    def over(rows: Sequence[Tuple[Any, Any]]) -> Dict[str, Any]:
+        return {
+            name: compared([getattr(a, name) for a, _ in rows], [getattr(b, name) for _, b in rows]) for name in covered
+        }
+
+    if len(labels) < 2:
+        # With one label a case has one score; that of two empty masks goes by no label.
+        return over([(next(iter(a.values())), next(iter(b.values()))) for a, b in both])
+    # A label that only one of both methods found is in the other's scores as well wherever the
+    # reference has it; where neither reference nor other has it, there is nothing to pair.
+    return {"labels": {str(v): over([(a[v], b[v]) for a, b in both if v in a and v in b]) for v in labels}}
+
+
+def _method_names(one: PathLike, other: PathLike) -> Dict[str, str]:
+    names = [Path(folder).resolve().name for folder in (one, other)]
+    if names[0] == names[1]:
+        names = ["method 1", "method 2"]
+    return {"method": names[0], "other_method": names[1]}

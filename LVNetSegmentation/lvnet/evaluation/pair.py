@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -22,6 +24,30 @@ Scores = Dict[Optional[int], Metrics]
 MOST_LABELS = 100
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What is asked of every pair; the fields are those of :func:`evaluate`."""
+
+    preset: str = "lits"
+    label: Optional[int] = None
+    resample: bool = False
+    hd95: bool = False
+    surface_dice_tolerance_mm: Optional[float] = None
+
+    def check(self) -> None:
+        """Refuses settings that make no sense before anything is read.
+
+        Raises:
+            ConfigurationError: no such preset, label 0, or no tolerance.
+        """
+        preset_named(self.preset)
+        if self.label == 0:
+            raise ConfigurationError("label 0 is the background; give the value of an organ")
+        tolerance = self.surface_dice_tolerance_mm
+        if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
+            raise ConfigurationError(f"a tolerance of {tolerance} mm makes no sense; give 0 or more")
+
+
 def evaluate(
     prediction: Union[PathLike, Volume],
     reference: Union[PathLike, Volume],
@@ -29,6 +55,8 @@ def evaluate(
     preset: str = "lits",
     label: Optional[int] = None,
     resample: bool = False,
+    hd95: bool = False,
+    surface_dice_tolerance_mm: Optional[float] = None,
 ) -> Dict[str, Any]:
     """Scores one prediction.
 
@@ -39,6 +67,9 @@ def evaluate(
         label: the one label value to score; None scores every value but 0 that occurs in either.
         resample: bring the reference to the prediction's grid (nearest neighbour) where the two
             differ; otherwise that is an error.
+        hd95: also the 95th percentile of the surface distances, `hd95_mm`.
+        surface_dice_tolerance_mm: also the share of both surfaces within this distance of each
+            other, `surface_dice`; the distance stands beside it under this name.
 
     Returns:
         Valid JSON: with one label the numbers of :meth:`lvnet.metrics.Metrics.to_dict` (`dice`,
@@ -49,63 +80,100 @@ def evaluate(
     Raises:
         ImageError: a file cannot be read or is no label map.
         GeometryError: the grids differ and `resample` is False.
-        ConfigurationError: no such preset, or label 0.
+        ConfigurationError: no such preset, label 0, or a negative tolerance.
     """
-    scores, notes = score(prediction, reference, preset, label, resample)
-    return written(scores, notes, preset)
+    settings = Settings(preset, label, resample, hd95, surface_dice_tolerance_mm)
+    settings.check()
+    scores, notes = score(prediction, reference, settings)
+    return written(scores, notes, settings)
 
 
 def score(
-    prediction: Union[PathLike, Volume],
-    reference: Union[PathLike, Volume],
-    preset: str,
-    label: Optional[int],
-    resample: bool,
+    prediction: Union[PathLike, Volume], reference: Union[PathLike, Volume], settings: Settings
 ) -> Tuple[Scores, List[str]]:
     """What :func:`evaluate` computes: metrics by label value, and notes."""
-    preset_named(preset)
-    check_label(label)
+    pair = load_pair(prediction, reference, settings)
+    scores: Scores = {}
+    for value in pair.values or [None]:
+        one, other = pair.masks(value)
+        scores[value] = compare(
+            one,
+            other,
+            pair.prediction.spacing,
+            preset=settings.preset,
+            hd95=settings.hd95,
+            surface_dice_tolerance_mm=settings.surface_dice_tolerance_mm,
+        )
+    return scores, pair.notes
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prediction and its reference on one grid.
+
+    Attributes:
+        prediction: label map.
+        reference: label map on the same grid.
+        box: part of the grid that holds every label, and one voxel around it.
+        values: the label values to score; empty where neither holds any.
+        notes: what there is to say.
+    """
+
+    prediction: Volume
+    reference: Volume
+    box: Box
+    values: List[int]
+    notes: List[str]
+
+    def masks(self, value: Optional[int]) -> Tuple[np.ndarray, np.ndarray]:
+        """(z, y, x) bool within the box: where the prediction and the reference have the value."""
+        one, other = self.prediction.array[self.box], self.reference.array[self.box]
+        return (one != 0, other != 0) if value is None else (one == value, other == value)
+
+
+def load_pair(prediction: Union[PathLike, Volume], reference: Union[PathLike, Volume], settings: Settings) -> Pair:
+    """Reads both and brings them to one grid.
+
+    Raises:
+        ImageError: a file cannot be read or is no label map.
+        GeometryError: the grids differ and `settings.resample` is False.
+    """
     predicted, referred = _label_map(prediction, "prediction"), _label_map(reference, "reference")
     notes = [*predicted.notes, *(note for note in referred.notes if note not in predicted.notes)]
-    predicted, referred, note = on_one_grid(predicted, referred, resample)
+    predicted, referred, note = on_one_grid(predicted, referred, settings.resample)
     notes.extend(note)
 
     box = _with_rim(union(bounding_box(predicted.array), bounding_box(referred.array)), predicted.shape)
     one, other = predicted.array[box], referred.array[box]
-    if label is not None:
-        values, extra = [label], []
-        if not (one == label).any() and not (other == label).any():
-            extra = [f"label {label} occurs in neither"]
+    if settings.label is not None:
+        values, extra = [settings.label], []
+        if not (one == settings.label).any() and not (other == settings.label).any():
+            extra = [f"label {settings.label} occurs in neither"]
     else:
         in_one, in_other = _values(one, "prediction"), _values(other, "reference")
         values, extra = sorted(in_one | in_other), _about_values(in_one, in_other)
-    notes.extend(extra)
-    if not values:
-        return {None: compare(one != 0, other != 0, predicted.spacing, preset=preset)}, notes
-    scores: Scores = {}
-    for value in values:
-        scores[value] = compare(one == value, other == value, predicted.spacing, preset=preset)
-    return scores, notes
+    return Pair(predicted, referred, box, values, [*notes, *extra])
 
 
-def written(scores: Scores, notes: Sequence[str], preset: str, several: Optional[bool] = None) -> Dict[str, Any]:
+def written(scores: Scores, notes: Sequence[str], settings: Settings, several: Optional[bool] = None) -> Dict[str, Any]:
     """The JSON object of one pair; `several` says whether to use `labels` (None: by their number)."""
     result: Dict[str, Any]
     if None not in scores and (several or (several is None and len(scores) > 1)):
-        labels = {str(value): metrics.to_dict() for value, metrics in scores.items() if value is not None}
-        result = {"preset": preset, "labels": labels}
+        labels = {str(value): _plain(metrics, settings) for value, metrics in scores.items() if value is not None}
+        result = {"preset": settings.preset, "labels": labels}
     else:
         (metrics,) = scores.values()
-        result = metrics.to_dict()
+        result = _plain(metrics, settings)
     if notes:
         result["notes"] = list(notes)
     return result
 
 
-def check_label(label: Optional[int]) -> None:
-    """Refuses the background as an organ."""
-    if label == 0:
-        raise ConfigurationError("label 0 is the background; give the value of an organ")
+def _plain(metrics: Metrics, settings: Settings) -> Dict[str, Any]:
+    result = metrics.to_dict()
+    if settings.surface_dice_tolerance_mm is not None:
+        result["surface_dice_tolerance_mm"] = settings.surface_dice_tolerance_mm
+    return result
 
 
 def _label_map(source: Union[PathLike, Volume], role: str) -> Volume:

@@ -1,0 +1,80 @@
+"""Which files of a folder belong to which case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, List
+
+from ..errors import ImageError
+from .pair import PathLike
+
+#: Of several label maps in one case's folder, the one that holds the organ.
+ORGAN_STEM = "liver"
+#: Of several images in one case's folder, the one that is the scan.
+SCAN_STEM = "ct"
+
+
+def cases_in(folder: PathLike, failed: Dict[str, str], stem: str = ORGAN_STEM) -> Dict[str, Path]:
+    """Files by case name.
+
+    A case is a file (`case.nii.gz`; the suffix does not matter) or a folder (`case/`) that holds
+    one, or one that is named `stem`.
+
+    Args:
+        folder: where to look.
+        failed: gets a message for every name that stands for several files.
+        stem: name of the file that is meant where a case's folder holds several.
+
+    Raises:
+        ImageError: the folder cannot be listed.
+    """
+    from ..image_io import output_name
+    from ..image_io.names import shown
+
+    found: Dict[str, List[Path]] = {}
+    try:
+        for file in _images_in(Path(folder)):
+            found.setdefault(output_name(file), []).append(file)
+        for place in sorted(entry for entry in Path(folder).iterdir() if entry.is_dir()):
+            files = _images_in(place)
+            named = [file for file in files if output_name(file) == stem]
+            for file in named or files:
+                found.setdefault(place.name, []).append(file)
+    except OSError as error:
+        raise ImageError(f"{shown(folder)} cannot be listed as a folder: {error.strerror}") from error
+    cases: Dict[str, Path] = {}
+    for name, files in found.items():
+        cases[name] = files[0]
+        if len(files) > 1:
+            listed = ", ".join(file.name for file in files)
+            failed[name] = f"{shown(folder)} holds several files for this case ({listed}); leave one of them"
+    return cases
+
+
+def scans_in(folder: PathLike) -> Dict[str, Path]:
+    """Scans by case name: image files, folders that hold one (or one named `ct`), folders of DICOM.
+
+    Names that stand for several files are left out.
+
+    Raises:
+        ImageError: the folder cannot be listed.
+    """
+    from ..image_io import is_dicom_folder
+
+    several: Dict[str, str] = {}
+    scans = {name: path for name, path in cases_in(folder, several, SCAN_STEM).items() if name not in several}
+    for place in Path(folder).iterdir():
+        if place.name not in scans and is_dicom_folder(place):
+            scans[place.name] = place
+    return scans
+
+
+def _images_in(place: Path) -> List[Path]:
+    from ..image_io import READABLE_SUFFIXES
+    from ..image_io.names import suffix_of
+
+    return sorted(
+        entry
+        for entry in place.iterdir()
+        if entry.is_file() and not entry.name.startswith(".") and suffix_of(entry, READABLE_SUFFIXES)
+    )
