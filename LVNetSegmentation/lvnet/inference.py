@@ -16,6 +16,7 @@ from .postprocessing import postprocess as clean
 from .preprocessing import Prepared, prepare
 from .progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
 from .recipe import Recipe
+from .selfcheck import Check, low_confidence, self_check
 from .volume import Volume
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Segmentation:
         recipe: of the network that made it; its classes name the values of `labels`.
         notes: sentences about the scan and the run that a user should see.
         volumes_ml: millilitres by class name.
+        checks: whether the result is believable, judged without a reference.
     """
 
     labels: Volume
@@ -64,6 +66,7 @@ class Segmentation:
     recipe: Recipe
     notes: Tuple[str, ...]
     volumes_ml: Dict[str, float]
+    checks: Tuple[Check, ...] = ()
 
 
 def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") -> Model:
@@ -128,9 +131,12 @@ def segment(
     scores = predict(prepared.array, model, overlap, lambda done: progress(0.08 + 0.82 * done, "segmenting"), cancelled)
     progress(0.90, "bringing the result to the scan's grid")
     labels, soft = _to_scan(scan, prepared, scores, model.recipe, probabilities, cancelled)
+    found = labels
     if postprocess:
         progress(0.96, "cleaning up")
         labels = clean(labels)
+    progress(0.98, "checking the result")
+    checks = _checked(scan, labels, found, prepared, scores, model.recipe)
     volumes = {c.name: float(np.count_nonzero(labels == c.value)) * scan.voxel_volume_ml for c in model.recipe.classes}
     notes = list(scan.notes)
     if not labels.any():
@@ -138,7 +144,7 @@ def segment(
         notes.append(f"nothing was found ({names}): the scan may not show it, or not be a CT in HU")
     progress(1.0, "done")
     soft_volume = None if soft is None else scan.with_array(soft, notes=())
-    return Segmentation(scan.with_array(labels, notes=()), soft_volume, model.recipe, tuple(notes), volumes)
+    return Segmentation(scan.with_array(labels, notes=()), soft_volume, model.recipe, tuple(notes), volumes, checks)
 
 
 def slab_starts(length: int, depth: int, overlap: float) -> List[int]:
@@ -252,3 +258,13 @@ def _to_scan(
         if canonical_soft is not None:
             canonical_soft[z] = organ
     return labels, soft
+
+
+def _checked(
+    scan: Volume, labels: np.ndarray, found: np.ndarray, prepared: Prepared, scores: np.ndarray, recipe: Recipe
+) -> Tuple[Check, ...]:
+    """The checks of a result; `found` is what the network found before it was cleaned up."""
+    steps = [scan.spacing[axis] * along.ratio for axis, along in zip(prepared.orientation.axes, prepared.axes)]
+    doubt = low_confidence(scores, (steps[0], steps[1], steps[2]), recipe)
+    result = scan.with_array(labels)
+    return tuple(self_check(scan, result, None, recipe, before_postprocessing=found, low_confidence=doubt))

@@ -22,16 +22,24 @@ from ..image_io import (
     write_image,
     write_labels,
 )
+from ..image_io.dicom_seg import SEG_SUFFIX, load_highdicom, open_seg_source, write_dicom_seg
 from ..inference import DEFAULT_OVERLAP, Model, Segmentation, load_model, segment, slab_starts
+from ..selfcheck import OK
 from .terminal import ProgressBar
 
 Job = Tuple[Path, Path]
+#: What the output may be: a label map, or a DICOM SEG where the input is DICOM.
+OUTPUT_SUFFIXES = (*LABEL_SUFFIXES, SEG_SUFFIX)
 
 
 def run_segment(options: argparse.Namespace) -> int:
     """Segments every input; one that fails does not stop the rest, and the exit code is 2 then."""
     # Everything that can be refused is refused before the network is loaded.
     jobs, batch = plan_jobs(options.inputs, options.output, options.format)
+    if _is_seg(jobs[0][1]):
+        load_highdicom()
+        if not batch:
+            open_seg_source(jobs[0][0])
     if options.probabilities is not None:
         if batch:
             raise ConfigurationError("--probabilities goes with one scan; segment them one by one")
@@ -70,8 +78,8 @@ def plan_jobs(inputs: List[str], output: str, suffix: str) -> Tuple[List[Job], b
     Raises:
         LVNetError: an input or the output cannot be used.
     """
-    if suffix not in LABEL_SUFFIXES:
-        raise ConfigurationError(f"--format must be one of {' '.join(LABEL_SUFFIXES)}, not {suffix!r}")
+    if suffix not in OUTPUT_SUFFIXES:
+        raise ConfigurationError(f"--format must be one of {' '.join(OUTPUT_SUFFIXES)}, not {suffix!r}")
     scans: List[Path] = []
     batch = len(inputs) > 1
     for given in map(Path, inputs):
@@ -84,15 +92,15 @@ def plan_jobs(inputs: List[str], output: str, suffix: str) -> Tuple[List[Job], b
         else:
             scans.append(given)
     target = Path(output)
-    is_file = target.name.lower().endswith(tuple(LABEL_SUFFIXES)) and not target.is_dir()
+    is_file = target.name.lower().endswith(OUTPUT_SUFFIXES) and not target.is_dir()
     if not batch and is_file:
-        check_output_path(target, LABEL_SUFFIXES)
+        check_output_path(target, OUTPUT_SUFFIXES)
         return [(scans[0], target)], False
     if is_file:
         raise ConfigurationError(f"{len(scans)} scans need an output folder, not the file {target}")
     if target.suffix and not target.is_dir() and not output.endswith(("/", "\\")) and not batch:
         # A mistyped suffix must not quietly become a folder.
-        check_output_path(target, LABEL_SUFFIXES)
+        check_output_path(target, OUTPUT_SUFFIXES)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,7 +108,7 @@ def plan_jobs(inputs: List[str], output: str, suffix: str) -> Tuple[List[Job], b
     names = _distinct_names(scans)
     jobs = [(scan, target / f"{name}{suffix}") for scan, name in zip(scans, names)]
     for _, file in jobs:
-        check_output_path(file, LABEL_SUFFIXES)
+        check_output_path(file, OUTPUT_SUFFIXES)
     return jobs, batch
 
 
@@ -120,6 +128,7 @@ def _segment_one(
     options: argparse.Namespace, model: Model, source: Path, target: Path, overlap: float, title: str
 ) -> Dict[str, Any]:
     began = time.monotonic()
+    seg_source = open_seg_source(source) if _is_seg(target) else None
     with ProgressBar(title, None if not options.quiet else False) as bar:
         bar(0.0, "reading the scan")
         scan = read_image(source)
@@ -132,7 +141,11 @@ def _segment_one(
             progress=bar,
         )
         bar(0.98, "writing")
-        write_labels(result.labels, target, model.recipe.classes)
+        if seg_source is None:
+            write_labels(result.labels, target, model.recipe.classes)
+        else:
+            checksum = model.checkpoint.checksum if model.checkpoint else ""
+            write_dicom_seg(result.labels, target, seg_source, model.recipe, checksum)
         if result.probabilities is not None:
             write_image(result.probabilities, Path(options.probabilities))
     seconds = time.monotonic() - began
@@ -145,6 +158,7 @@ def _segment_one(
         "probabilities": options.probabilities,
         "volumes_ml": {name: round(value, 3) for name, value in result.volumes_ml.items()},
         "notes": list(result.notes),
+        "checks": [check.to_dict() for check in result.checks],
         "device": str(model.device),
         "device_reason": model.device_reason,
         "weights": model.recipe.name,
@@ -157,8 +171,15 @@ def _segment_one(
     }
 
 
+def _is_seg(target: Path) -> bool:
+    return target.name.lower().endswith(SEG_SUFFIX)
+
+
 def _say(source: Path, target: Path, result: Segmentation, seconds: float) -> None:
     volumes = ", ".join(f"{name} {value:.0f} ml" for name, value in result.volumes_ml.items())
     print(f"lvnet: {source.name} -> {target}: {volumes}, {seconds:.1f} s", file=sys.stderr)
     for note in result.notes:
         print(f"lvnet: note: {note}", file=sys.stderr)
+    for check in result.checks:
+        if check.verdict not in (OK, None):
+            print(f"lvnet: {check.verdict}: {check.sentence}", file=sys.stderr)

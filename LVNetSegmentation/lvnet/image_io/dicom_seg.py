@@ -1,0 +1,268 @@
+"""DICOM SEG objects, by highdicom: a segmentation that an archive files beside the series it was made from.
+
+The source series is found again from the path that the scan was read from, by the same rules, so
+that a :class:`~lvnet.volume.Volume` needs to carry nothing of DICOM.  The patient's and study's
+identifiers go from the source's headers into the same fields of the result, where an archive needs
+them, and nowhere else: libraries that would print a value they do not like are silenced.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional
+
+import numpy as np
+
+from .._version import __version__
+from ..errors import DependencyError, ImageError
+from ..progress import silent
+from ..recipe import LabelClass, Recipe
+from ..volume import Volume
+from .dicom_geometry import Stack, arrange
+from .dicom_header import looks_like_dicom, read_dicom_header
+from .dicom_series import Series, choose_series
+from .names import PathLike, shown, walk_files
+from .write import atomic_file
+
+#: How the name of a DICOM SEG ends.
+SEG_SUFFIX = ".dcm"
+
+# What a SEG must have, if only empty, and anonymised sources often lack.
+_MAY_BE_EMPTY = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+    "StudyTime",
+)  # fmt: skip
+_NEEDED = {"StudyInstanceUID": "study identifier", "FrameOfReferenceUID": "frame of reference"}
+#: For a class without a terminology code: "tissue", SNOMED CT.
+_ANY_TISSUE = ("85756007", "SCT", "Tissue")
+
+
+@dataclass(frozen=True, eq=False)
+class SegSource:
+    """The series that a scan was read from.
+
+    Attributes:
+        name: what to call it in messages.
+        stack: its slices in the order of the scan.
+    """
+
+    name: str
+    stack: Stack
+
+
+def open_seg_source(path: PathLike) -> SegSource:
+    """Finds the series of a scan again; fails before hours of work where no SEG could be written.
+
+    Args:
+        path: what the scan is read from: a folder of DICOM or one DICOM file.
+
+    Raises:
+        DependencyError: highdicom is missing.
+        ImageError: the path holds no DICOM series, or one without the identifiers a SEG refers to.
+    """
+    load_highdicom()
+    name = shown(path)
+    plain = Path(path)
+    if not plain.is_dir() and not looks_like_dicom(plain):
+        raise ImageError(
+            f"{name} is no DICOM: a DICOM SEG ({SEG_SUFFIX}) needs a DICOM series; write .seg.nrrd instead"
+        )
+    source = SegSource(name, arrange(_series(name, plain).slices))
+    first = _header(source.stack.slices[0].header.path)
+    for keyword, words in _NEEDED.items():
+        if not first.get(keyword):
+            raise ImageError(f"{name}: the series has no {words}, which a DICOM SEG needs; write .seg.nrrd instead")
+    return source
+
+
+def write_dicom_seg(labels: Volume, path: PathLike, source: SegSource, recipe: Recipe, checksum: str = "") -> None:
+    """Writes a label map as one DICOM SEG of binary segments, one a class.
+
+    Frames lie where the slices of the series lie, and each refers to its slice; slices that were
+    filled in between neighbours lie between them.  Slices without any organ are left out.
+
+    Args:
+        labels: (z, y, x) label map on the grid of the scan.
+        path: the file to write.
+        source: from :func:`open_seg_source`, for the path the scan was read from.
+        recipe: of the network; its classes name the segments.
+        checksum: of the weights, for the algorithm's description.
+
+    Raises:
+        ImageError: the file cannot be written, or the series' headers contradict each other.
+        ValueError: the labels are not on the grid of the series, or hold an unnamed value.
+    """
+    slices = source.stack.slices
+    plane = (slices[0].header.numbers["rows"], slices[0].header.numbers["columns"])
+    if labels.shape != (len(source.stack.layers), *plane):
+        raise ValueError(f"labels of {labels.shape} voxels do not lie on the grid of the series")
+    with _silenced():
+        try:
+            segmentation = _segmentation(_numbered(labels.array, recipe), source.stack, recipe, checksum)
+        except (AttributeError, TypeError, ValueError, KeyError) as error:
+            # Foreign headers contradict the standard in countless ways; the reason may name the patient.
+            raise ImageError(
+                f"{source.name}: the headers of the series cannot be carried into a DICOM SEG"
+                f" ({type(error).__name__}); write .seg.nrrd instead"
+            ) from error
+        with atomic_file(path) as file:
+            segmentation.save_as(file)
+
+
+def load_highdicom() -> Any:
+    """The package highdicom, which only this task needs.
+
+    Raises:
+        DependencyError: it is missing.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import highdicom
+    except ImportError as error:
+        raise DependencyError(
+            "writing DICOM SEG needs the package highdicom: pip install 'lvnet-segmentation[dicom]' (Python 3.10 or"
+            " newer), or write .seg.nrrd instead"
+        ) from error
+    return highdicom
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Keeps the libraries from printing values of a header, which may name the patient."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)
+
+
+def _series(name: str, path: Path) -> Series:
+    """The series that :func:`~lvnet.image_io.read_image` takes from the same path."""
+    if path.is_dir():
+        return choose_series(name, walk_files(path), silent)
+    header = read_dicom_header(str(path))
+    is_whole = header is not None and len(header.frames) > 1
+    paths = [str(path)] if is_whole else list(walk_files(path.parent, nested=False))
+    if str(path) not in paths:
+        paths.append(str(path))
+    return choose_series(name, paths, silent, wanted=str(path))
+
+
+def _header(path: str) -> Any:
+    import pydicom
+
+    with _silenced():
+        return pydicom.dcmread(path, stop_before_pixels=True, force=True)
+
+
+def _numbered(array: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Label values as segment numbers, 1 to the number of classes."""
+    values = [entry.value for entry in recipe.classes]
+    numbers = np.full(256, 255, np.uint8)
+    numbers[0] = 0
+    numbers[values] = np.arange(1, len(values) + 1)
+    result = np.empty(array.shape, np.uint8)
+    for layer, target in zip(array, result):
+        np.take(numbers, layer, out=target)
+        if len(values) < 255 and target.max() == 255:
+            raise ValueError("a label value belongs to none of the classes")
+    return result
+
+
+def _segmentation(array: np.ndarray, stack: Stack, recipe: Recipe, checksum: str) -> Any:
+    highdicom = load_highdicom()
+    sources = _sources(stack)
+    first = sources[0]
+    names = ", ".join(entry.name for entry in recipe.classes)
+    result = highdicom.seg.Segmentation(
+        source_images=sources,
+        pixel_array=array,
+        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[
+            _segment(number, entry, recipe, checksum) for number, entry in enumerate(recipe.classes, 1)
+        ],
+        series_instance_uid=highdicom.UID(),
+        # Behind the scanner's own series in a list sorted by number.
+        series_number=1000 + max(0, int(first.get("SeriesNumber") or 0)),
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="LVNetSegmentation",
+        manufacturer_model_name="LV-Net",
+        software_versions=__version__,
+        device_serial_number=checksum[:16] or "none",
+        content_label="SEGMENTATION",
+        content_description=f"Segmentation by LV-Net: {names}"[:64],
+        series_description=f"LV-Net: {names}"[:64],
+        plane_positions=_positions(stack),
+    )
+    measures = result.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    # CT slices rarely tell their distance; readers that trust the header alone take the thickness then.
+    measures.SpacingBetweenSlices = f"{stack.spacing[2]:.10g}"
+    return result
+
+
+def _sources(stack: Stack) -> List[Any]:
+    """The headers of the slices in their order; of an enhanced file its one header."""
+    paths: Dict[str, None] = dict.fromkeys(slice_.header.path for slice_ in stack.slices)
+    headers = [_header(path) for path in paths]
+    for header in headers:
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in header:
+                setattr(header, keyword, "")
+    return headers
+
+
+def _positions(stack: Stack) -> Optional[List[Any]]:
+    """Where each frame lies, or None where every frame is one slice, a file of its own."""
+    single = all(len(slice_.header.frames) == 1 for slice_ in stack.slices)
+    if single and [layer.first for layer in stack.layers] == list(range(len(stack.slices))) and all(
+        layer.first == layer.second for layer in stack.layers
+    ):  # fmt: skip
+        return None
+    highdicom = load_highdicom()
+    places = np.array([slice_.fields.position for slice_ in stack.slices])
+    return [
+        highdicom.PlanePositionSequence(
+            highdicom.CoordinateSystemNames.PATIENT,
+            places[layer.first] * (1 - layer.weight) + places[layer.second] * layer.weight,
+        )
+        for layer in stack.layers
+    ]
+
+
+def _segment(number: int, entry: LabelClass, recipe: Recipe, checksum: str) -> Any:
+    highdicom = load_highdicom()
+    from pydicom.sr.codedict import codes
+
+    code = highdicom.sr.CodedConcept
+    kind = code(entry.code, "SCT", entry.meaning or entry.name) if entry.code else code(*_ANY_TISSUE)
+    category = code(entry.category_code, "SCT", entry.category_meaning) if entry.code else code(*_ANY_TISSUE)
+    parameters = {"weights": recipe.name, **({"sha256": checksum} if checksum else {})}
+    return highdicom.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=entry.name[:64],
+        segmented_property_category=category,
+        segmented_property_type=kind,
+        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
+            name="LV-Net",
+            family=codes.cid7162.ArtificialIntelligence,
+            version=__version__,
+            source="LVNetSegmentation",
+            parameters=parameters,
+        ),
+        tracking_uid=highdicom.UID(),
+        tracking_id=f"{entry.name[:48]} by LV-Net",
+        display_color=highdicom.color.CIELabColor.from_rgb(*entry.colour),
+    )

@@ -1,0 +1,204 @@
+"""The checks themselves, one organ at a time, in its bounding box."""
+
+from __future__ import annotations
+
+from typing import List, Mapping, Optional, Tuple, Union
+
+import numpy as np
+
+from ..metrics.bits import Box, bounding_box, union
+from ..orientation import orientation_of
+from ..recipe import LIVER, LabelClass, Recipe
+from ..volume import Volume
+from .check import LOOK, OK, WRONG, Check, Limits
+from .confidence import low_confidence_share
+from .pieces import Pieces, holes_of, pieces_of
+
+# Livers measured by CT: 1205 +/- 258 ml, 594 to 2250, in 369 Chinese adults (Feng et al., World J
+# Gastroenterol 2017;23:4968); 1772 +/- 393 ml in men and 1495 +/- 357 in women who were to donate, and
+# 2022 +/- 749 ml with polycystic disease, in the HALT-PKD study (PMC4267913).  So 600 to 2750 ml is a
+# healthy adult's to some 2.5 sd; remnants after resection, children and cystic or tumorous livers lie
+# outside and are worth a look.  A newborn's is above 100 ml; 8 l are beyond all but freak cases.
+_LIVER_ML = Limits((600.0, 2750.0), (100.0, 8000.0))
+# Healthy parenchyma has 50 to 70 HU without contrast and 90 to 140 in the portal venous phase; steatosis
+# goes below 20, rarely below 0, iron, amiodarone and late phases stay under 200.
+_LIVER_HU = Limits((10.0, 200.0), (-20.0, 250.0))
+# Quartiles apart: noise of 10 to 40 HU (sd) gives 13 to 54; tumours and vessels widen it, other organs,
+# lung and fat far more.  Without any spread it is no scan, or one that was clipped.
+_LIVER_IQR = Limits((1.0, 90.0), (0.0, 250.0))
+# Some voxels at the end are chance.  From about a quarter of the liver's largest axial section (some
+# 200 cm2) on, a good part of the organ is missing, and with it every number about it.
+_EDGE_MM2 = Limits((0.0, 100.0), (0.0, 5000.0))
+# Of the largest piece: specks are usual and are removed; a piece of a fifth may well be the organ.
+_SECOND_PIECE = Limits((0.0, 0.02), (0.0, 0.2))
+# Of the organ: enclosed cysts or tumours that were left out; a fifth is no organ with holes any more.
+_HOLES = Limits((0.0, 0.01), (0.0, 0.2))
+# A border as sharp as the network's voxels makes a tenth of a liver doubtful, a blurred one a quarter.
+_DOUBTFUL = Limits((0.0, 0.3), (0.0, 0.6))
+
+_SIDES = ("inferior", "superior", "anterior", "posterior", "right", "left")
+_MOST_VOXELS = 1_000_000
+
+
+def self_check(
+    scan: Volume,
+    labels: Volume,
+    probabilities: Union[np.ndarray, Volume, None],
+    recipe: Recipe,
+    *,
+    before_postprocessing: Optional[np.ndarray] = None,
+    low_confidence: Optional[Mapping[int, float]] = None,
+) -> List[Check]:
+    """Checks a segmentation without a reference.
+
+    Args:
+        scan: in HU.
+        labels: uint8 label map on the scan's grid.
+        probabilities: (z, y, x) of "any class but background" on the scan's grid, or None.
+        recipe: its classes name the label values.
+        before_postprocessing: (z, y, x) uint8 label map with all pieces and holes; None takes `labels`.
+        low_confidence: shares of doubtful voxels by label value where they are known already, from
+            :func:`~lvnet.selfcheck.low_confidence`; else they come from `probabilities`.
+
+    Returns:
+        Checks of every class in the recipe's order.  Of a class that was not found, one; of the
+        liver all; of other organs those of size and brightness have a value and no verdict.
+
+    Raises:
+        ValueError: the arrays do not have the scan's shape.
+    """
+    soft = probabilities.array if isinstance(probabilities, Volume) else probabilities
+    raw = labels.array if before_postprocessing is None else before_postprocessing
+    for array in (labels.array, raw, soft):
+        if array is not None and array.shape != scan.shape:
+            raise ValueError(f"an array of {array.shape} voxels for a scan of {scan.shape}")
+    alone = len(recipe.classes) == 1
+    checks: List[Check] = []
+    for entry in recipe.classes:
+        box = _box_of(labels.array, entry.value, alone=alone)
+        if box is None:
+            checks.append(_nothing(entry))
+            continue
+        share = low_confidence.get(entry.value) if low_confidence is not None else None
+        if low_confidence is None and soft is not None:
+            share = low_confidence_share(soft, labels.array, labels.spacing, entry.value)
+        edge = _edge(entry, labels)
+        checks += [_volume(entry, labels, box, cut_off=edge.verdict != OK), edge]
+        pieces = pieces_of(raw, entry.value, _box_of(raw, entry.value, alone=alone))
+        if pieces.count:
+            holes = holes_of(raw, entry.value, pieces, alone=alone)
+            checks += [_pieces(entry, pieces, labels.voxel_volume_ml), _holes(entry, holes, pieces, labels)]
+        if share is not None:
+            checks.append(_confidence(entry, share))
+        checks += _brightness(entry, scan, labels, box)
+    return checks
+
+
+def _is_liver(entry: LabelClass) -> bool:
+    return entry.code == LIVER.code or entry.name.strip().lower() == LIVER.name
+
+
+def _box_of(labels: np.ndarray, value: int, *, alone: bool) -> Optional[Box]:
+    """The box of one value; `alone` where no other value can occur, which spares a copy."""
+    if alone:
+        return bounding_box(labels)
+    found: Optional[Box] = None
+    for z, plane in enumerate(labels):
+        here = bounding_box((plane == value)[None])
+        found = union(found, here and (slice(z, z + 1), here[1], here[2]))
+    return found
+
+
+def _nothing(entry: LabelClass) -> Check:
+    sentence = f"no {entry.name} was found: the scan may not show it, or not be a CT in HU"
+    return Check(f"{entry.name} presence", WRONG if _is_liver(entry) else LOOK, sentence, 0.0, None, "ml")
+
+
+def _volume(entry: LabelClass, labels: Volume, box: Box, *, cut_off: bool) -> Check:
+    count = sum(int(np.count_nonzero(plane == entry.value)) for plane in labels.array[box])
+    value = count * labels.voxel_volume_ml
+    if not _is_liver(entry):
+        return Check(f"{entry.name} volume", None, f"the {entry.name} has {value:.0f} ml", value, None, "ml")
+    limits = _LIVER_ML.without_lower() if cut_off else _LIVER_ML
+    verdict = limits.verdict(value)
+    sentence = f"the {entry.name} has {value:.0f} ml"
+    if cut_off:
+        sentence += " in this scan, which shows a part of it"
+    if verdict != OK:
+        low, high = _LIVER_ML.ok
+        side = "more" if value > (high or 0) else "less"
+        sentence += f", {side} than an adult's usual {low:.0f} to {high:.0f} ml"
+    return Check(f"{entry.name} volume", verdict, sentence, value, limits, "ml")
+
+
+def _edge(entry: LabelClass, labels: Volume) -> Check:
+    orientation = orientation_of(labels)
+    array = orientation.apply(labels.array)
+    z, y, x = (labels.spacing[axis] for axis in orientation.axes)
+    faces = (array[0], array[-1], array[:, 0], array[:, -1], array[:, :, 0], array[:, :, -1])
+    sizes = (x * y, x * y, x * z, x * z, y * z, y * z)
+    areas = [int(np.count_nonzero(face == entry.value)) * size for face, size in zip(faces, sizes)]
+    area = float(sum(areas))
+    verdict = _EDGE_MM2.verdict(area)
+    sides = [side for side, part in zip(_SIDES, areas) if part > 0]
+    if not sides:
+        sentence = f"the {entry.name} lies wholly inside the scan"
+    elif verdict == OK:
+        sentence = f"the {entry.name} just touches the {_listed(sides)} end of the scan ({area:.0f} mm2)"
+    else:
+        sentence = f"the {entry.name} is cut off at the {_listed(sides)} end of the scan ({area:.0f} mm2)"
+    return Check(f"{entry.name} edge", verdict, sentence, area, _EDGE_MM2, "mm2")
+
+
+def _pieces(entry: LabelClass, pieces: Pieces, voxel_ml: float) -> Check:
+    if pieces.count == 1:
+        return Check(f"{entry.name} pieces", OK, f"the {entry.name} is in one piece", 0.0, _SECOND_PIECE)
+    share = pieces.second / pieces.largest
+    sentence = f"the network found {pieces.count} pieces of {entry.name}"
+    sentence += f", the largest {_ml(pieces.largest * voxel_ml)}, the next {_ml(pieces.second * voxel_ml)}"
+    return Check(f"{entry.name} pieces", _SECOND_PIECE.verdict(share), sentence, share, _SECOND_PIECE)
+
+
+def _holes(entry: LabelClass, voxels: int, pieces: Pieces, labels: Volume) -> Check:
+    share = voxels / pieces.largest
+    sentence = f"the {entry.name} has no holes"
+    if voxels:
+        sentence = f"the network left holes of {_ml(voxels * labels.voxel_volume_ml)} in the {entry.name} ({share:.1%})"
+    return Check(f"{entry.name} holes", _HOLES.verdict(share), sentence, share, _HOLES)
+
+
+def _confidence(entry: LabelClass, share: float) -> Check:
+    sentence = f"the network is unsure about {share:.0%} of the {entry.name} and its border"
+    return Check(f"{entry.name} confidence", _DOUBTFUL.verdict(share), sentence, share, _DOUBTFUL)
+
+
+def _brightness(entry: LabelClass, scan: Volume, labels: Volume, box: Box) -> List[Check]:
+    size = float(np.prod([side.stop - side.start for side in box]))
+    stride = max(1, int(np.ceil((size / _MOST_VOXELS) ** (1 / 3))))
+    sample: Tuple[slice, ...] = tuple(slice(side.start, side.stop, stride) for side in box)
+    values = scan.array[sample][labels.array[sample] == entry.value]
+    if not values.size:  # thinner than the sample's steps
+        values = scan.array[box][labels.array[box] == entry.value]
+    low, middle, high = (float(value) for value in np.percentile(values, (25, 50, 75)))
+    spread = high - low
+    known = _is_liver(entry)
+    median = f"the median inside the {entry.name} is {middle:.0f} HU"
+    quartiles = f"half of the {entry.name} lies between {low:.0f} and {high:.0f} HU"
+    if known and _LIVER_HU.verdict(middle) != OK:
+        median += ", which is unusual for this organ: is this a CT in HU, and is this the organ?"
+    if known and _LIVER_IQR.verdict(spread) != OK:
+        quartiles += ", " + ("no spread at all" if spread < 1 else "a spread that this organ does not have")
+    return [
+        Check(f"{entry.name} brightness", _LIVER_HU.verdict(middle) if known else None, median, middle,
+              _LIVER_HU if known else None, "HU"),
+        Check(f"{entry.name} spread", _LIVER_IQR.verdict(spread) if known else None, quartiles, spread,
+              _LIVER_IQR if known else None, "HU"),
+    ]  # fmt: skip
+
+
+def _ml(value: float) -> str:
+    return f"{value:.0f} ml" if value >= 1 else "less than 1 ml"
+
+
+def _listed(words: List[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

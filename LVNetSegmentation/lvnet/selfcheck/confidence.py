@@ -1,0 +1,77 @@
+"""How sure the network was: the share of doubtful voxels in and around an organ."""
+
+from __future__ import annotations
+
+from typing import Dict, Optional, Tuple
+
+import numpy as np
+from scipy import ndimage
+
+from ..metrics.bits import bounding_box
+from ..postprocessing import largest_component
+from ..recipe import Recipe
+
+#: Probabilities between these are doubtful.
+DOUBTFUL = (0.2, 0.8)
+# An organ's blurred border is a few mm wide; doubt farther off belongs to something else.
+_NEAR_MM = 8.0
+# A share needs no more voxels than these; larger scans are sampled at every second, third, ... voxel.
+_MOST_VOXELS = 3_000_000
+
+
+def low_confidence(scores: np.ndarray, spacing: Tuple[float, float, float], recipe: Recipe) -> Dict[int, float]:
+    """The share of doubtful voxels of every class, from the network's own output.
+
+    On the network's grid it costs next to nothing, and no map on the scan's grid has to be kept.
+    Of several pieces of a class the largest counts.
+
+    Args:
+        scores: (classes, z, y, x) float32 probabilities, background first.
+        spacing: (z, y, x) mm between the voxels of `scores`.
+        recipe: its classes name the channels.
+
+    Returns:
+        By label value; classes that were not found are left out.
+    """
+    best = np.empty(scores.shape[1:], np.uint8)
+    for z, plane in enumerate(best):
+        plane[...] = scores[:, z].argmax(axis=0)
+    best = largest_component(best)
+    shares = {}
+    for channel, entry in enumerate(recipe.classes, 1):
+        share = low_confidence_share(scores[channel], best, spacing, channel)
+        if share is not None:
+            shares[entry.value] = share
+    return shares
+
+
+def low_confidence_share(
+    probability: np.ndarray, labels: np.ndarray, spacing: Tuple[float, float, float], value: int = 1
+) -> Optional[float]:
+    """Doubtful voxels over all that may be the organ, inside it and within 8 mm of it.
+
+    Args:
+        probability: (z, y, x) of the organ.
+        labels: (z, y, x) uint8 label map on the same grid.
+        spacing: (z, y, x) mm.
+        value: of the organ in `labels`.
+
+    Returns:
+        Voxels with a probability from 0.2 to 0.8 over those from 0.2 on; None without the organ.
+    """
+    box = bounding_box(labels)
+    if box is None:
+        return None
+    steps = [max(1, round(_NEAR_MM / step)) for step in spacing]
+    grown = tuple(slice(max(0, side.start - reach), side.stop + reach) for side, reach in zip(box, steps))
+    size = float(np.prod([min(side.stop, n) - side.start for side, n in zip(grown, labels.shape)]))
+    stride = max(1, int(np.ceil((size / _MOST_VOXELS) ** (1 / 3))))
+    sample = tuple(slice(side.start, side.stop, stride) for side in grown)
+    near = labels[sample] == value
+    if not near.any():
+        return None
+    near = ndimage.maximum_filter(near.view(np.uint8), size=[2 * (reach // stride) + 1 for reach in steps]) > 0
+    values = probability[sample][near]
+    possible = int(np.count_nonzero(values >= DOUBTFUL[0]))
+    doubtful = int(np.count_nonzero((values >= DOUBTFUL[0]) & (values <= DOUBTFUL[1])))
+    return doubtful / possible if possible else None
