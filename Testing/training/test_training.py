@@ -266,8 +266,9 @@ def test_from_phantoms_to_a_segmentation_by_the_command_line(tmp_path, capsys, m
     make = phantom.make_phantom
     monkeypatch.setattr(phantom, "make_phantom", lambda seed, **k: make(seed, size=(24, 48, 48), **k))
     (tmp_path / "c.yaml").write_text(
-        "samples_per_epoch: 2\nphantoms: 1\nphantom_share: 1.0\narchitecture: {widths: [4, 6, 8, 8, 10], expansion: 1, kernel_size: 3}\n"
-        "preprocessing: {window: [-120, 240], mean: 22.0, std: 86.0, in_plane_spacing: [8.0, 8.0], slice_spacing: 8.0}\n"
+        "samples_per_epoch: 2\nphantoms: 1\nphantom_share: 1.0\n"
+        "architecture: {widths: [4, 6, 8, 8, 10], expansion: 1, kernel_size: 3}\n"
+        "preprocessing: {window: [-120, 240], mean: 22.0, std: 86.0, in_plane_spacing: [8, 8], slice_spacing: 8}\n"
         "stages: [{epochs: 2, spacing: [8, 8, 8], patch: [16, 32, 32], batch: 1}]\n"
     )
     scan, label = make(5, size=(24, 48, 48))

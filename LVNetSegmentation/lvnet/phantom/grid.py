@@ -54,15 +54,16 @@ class Grid:
         than the body: then it moves towards the liver.
         """
         bottom, top = float(liver.low[2]), min(float(liver.high[2]), torso.dome_top)
-        below, above = rng.uniform(20.0, 200.0), rng.uniform(12.0, 80.0)
+        below, above = rng.uniform(60.0, 210.0), rng.uniform(15.0, 80.0)
         cut, share = rng.random(), rng.uniform(0.12, 0.4)
         if cut < 1 / 12:
             above = -share * (top - bottom)
         elif cut < 1 / 6:
             below = -share * (top - bottom)
         low, high = bottom - below, top + above
-        if high - low < 155.0:  # keep 60 slices of 2.5 mm by going further at the end that is not cut
-            low, high = (low, low + 155.0) if below < 0 else (high - 155.0, high)
+        # At least 60 slices of 3.5 mm, by going further at the end that is not cut.
+        missing = max(0.0, 210.0 - (high - low))
+        low, high = (low, high + missing) if below < 0 else (low - missing, high)
         width, depth = 2.0 * torso.body_half_width, torso.body_back - torso.body_front
         view = max(width, depth + 40.0) * rng.uniform(1.03, 1.2)
         view = min(max(view, 290.0), 510.0)
@@ -82,9 +83,7 @@ class Grid:
         if spacing is None:
             spacing = ((high - low) / size[0], view / size[1], view / size[2])
             spacing = (round(spacing[0], 4), round(spacing[1], 4), round(spacing[2], 4))
-        middle = np.array(
-            [offset[0], 0.5 * (torso.body_front + torso.body_back) + 8.0 + offset[1], 0.5 * (low + high)]
-        )
+        middle = np.array([offset[0], 0.5 * (torso.body_front + torso.body_back) + 8.0 + offset[1], 0.5 * (low + high)])
         field = np.array([n * s for n, s in zip(size, spacing)])[::-1]
         room = np.maximum(0.5 * (np.array([width, depth, high - low]) - field), 0.0)
         centre = middle + np.clip(0.5 * (liver.low + liver.high) - middle, -room, room)
@@ -111,7 +110,7 @@ class Grid:
 
     def stored(self, array: np.ndarray) -> np.ndarray:
         """The array as the header describes it: flipped, contiguous."""
-        return np.ascontiguousarray(np.flip(array, [2 - axis for axis in self.flips]))
+        return np.ascontiguousarray(np.flip(array, tuple(2 - axis for axis in self.flips)))
 
 
 def checked_size(size: Optional[Sequence[int]]) -> Optional[Tuple[int, int, int]]:
@@ -129,7 +128,8 @@ def checked_size(size: Optional[Sequence[int]]) -> Optional[Tuple[int, int, int]
         numbers, exact = [], False
     if not exact or min(numbers) < MIN_SIZE:
         raise ConfigurationError(
-            f"a phantom cannot have size {size!r}: give three whole numbers (slices, rows, columns), each at least {MIN_SIZE}"
+            f"a phantom cannot have size {size!r}: give three whole numbers (slices, rows, columns),"
+            f" each at least {MIN_SIZE}"
         )
     return numbers[0], numbers[1], numbers[2]
 
@@ -154,4 +154,4 @@ def checked_spacing(spacing: Optional[Sequence[float]]) -> Optional[Tuple[float,
 
 
 def _fitting(length: float, step: float) -> int:
-    return max(MIN_SIZE, int(round(length / step)))
+    return max(MIN_SIZE, round(length / step))

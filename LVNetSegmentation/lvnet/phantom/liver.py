@@ -41,7 +41,7 @@ class Liver:
     @classmethod
     def draw(cls, rng: np.random.Generator, torso: Torso) -> Liver:
         """A random liver of 1.0 to 2.3 litres that fits the trunk."""
-        target_ml = rng.uniform(1150.0, 2000.0) * (torso.half_width * torso.half_depth / (131.0 * 94.0)) ** 0.5
+        target_ml = rng.uniform(1150.0, 1850.0) * (torso.half_width * torso.half_depth / (131.0 * 94.0)) ** 0.5
         target_ml = min(max(target_ml, 1150.0), 2000.0)
         form = rng.uniform(-1.0, 1.0, 8)
         gap = float(max(0.0, rng.uniform(-2.0, 1.2)))

@@ -50,7 +50,14 @@ def draw_heart(rng: np.random.Generator, torso: Torso, tissues: Tissues) -> List
     blood = tissues.aorta * 0.85 if tissues.phase != "arterial" else 0.7 * tissues.aorta
     oesophagus = Tube([(4.0, torso.spine_y - 32.0, top - 40.0), (2.0, torso.spine_y - 34.0, top + 220.0)], [9.0, 9.0])
     return [
-        Part(heart, tissues.myocardium, wall=rng.uniform(9.0, 16.0), core=blood, region="chest", film=rng.uniform(0.0, 3.0)),
+        Part(
+            heart,
+            tissues.myocardium,
+            wall=rng.uniform(9.0, 16.0),
+            core=blood,
+            region="chest",
+            film=rng.uniform(0.0, 3.0),
+        ),
         Part(oesophagus, tissues.muscle, region="any"),
     ]
 
@@ -222,11 +229,19 @@ def _psoas_and_crura(rng: np.random.Generator, torso: Torso, tissues: Tissues) -
     parts = []
     for side in (-1.0, 1.0):
         psoas = Tube(
-            [(side * 26.0, y + 2.0, top - 135.0), (side * 40.0, y - 6.0, top - 230.0), (side * 56.0, y - 32.0, top - 370.0)],
+            [
+                (side * 26.0, y + 2.0, top - 135.0),
+                (side * 40.0, y - 6.0, top - 230.0),
+                (side * 56.0, y - 32.0, top - 370.0),
+            ],
             [size * 9.0, size * 21.0, size * 24.0],
         )
         crus = Tube(
-            [(side * 17.0, y - 26.0, top - 40.0), (side * 19.0, y - 21.0, top - 90.0), (side * 20.0, y - 12.0, top - 160.0)],
+            [
+                (side * 17.0, y - 26.0, top - 40.0),
+                (side * 19.0, y - 21.0, top - 90.0),
+                (side * 20.0, y - 12.0, top - 160.0),
+            ],
             [5.0, size * 7.0, 6.0],
         )
         parts += [Part(psoas, tissues.muscle, region="any", bumps=1.0), Part(crus, tissues.muscle, region="any")]
@@ -237,7 +252,8 @@ def _great_vessels(rng: np.random.Generator, torso: Torso, tissues: Tissues, hil
     top, y = torso.dome_top, torso.spine_y
     wide, cava_width = rng.uniform(9.0, 13.0), rng.uniform(10.0, 13.0)
     aorta = Tube(
-        [(16.0, y - 22.0, top + 220.0), (12.0, y - 30.0, top - 60.0), (8.0, y - 30.0, top - 300.0)], [wide + 1.0, wide, wide - 2.0]
+        [(16.0, y - 22.0, top + 220.0), (12.0, y - 30.0, top - 60.0), (8.0, y - 30.0, top - 300.0)],
+        [wide + 1.0, wide, wide - 2.0],
     )
     cava = Tube(
         [
@@ -251,7 +267,9 @@ def _great_vessels(rng: np.random.Generator, torso: Torso, tissues: Tissues, hil
     )
     confluence = (-6.0, y - 60.0, float(hilum[2]) - 40.0)
     portal = Tube([confluence, tuple(float(v) for v in hilum)], [7.0, 6.5])
-    splenic = Tube([confluence, (30.0, y - 62.0, confluence[2] + 12.0), (75.0, y - 40.0, confluence[2] + 28.0)], [5.0, 4.5, 4.0])
+    splenic = Tube(
+        [confluence, (30.0, y - 62.0, confluence[2] + 12.0), (75.0, y - 40.0, confluence[2] + 28.0)], [5.0, 4.5, 4.0]
+    )
     mesenteric = Tube([confluence, (-4.0, y - 66.0, confluence[2] - 120.0)], [5.5, 4.0])
     return [
         Part(aorta, tissues.aorta, region="any", bumps=0.0),

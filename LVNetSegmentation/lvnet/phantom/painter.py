@@ -59,7 +59,7 @@ class Patient:
             retroperitoneum=draw_retroperitoneum(rng, torso, tissues, liver.hilum),
             bend=SmoothField(rng, 62.0, 14.0, channels=3),
             surface=SmoothField(rng, 24.0, 5.0),
-            shade=SmoothField(rng, 45.0, 36.0),
+            shade=SmoothField(rng, 45.0, 42.0),
             patches=SmoothField(rng, 26.0, 5.2),
             grain=SmoothField(rng, 9.0, 3.0),
         )
@@ -111,7 +111,7 @@ class Patient:
         return wall
 
     def _paint_chest(self, slab: Slab, chest: np.ndarray, grain: np.ndarray) -> None:
-        torso, tissues = self.torso, self.tissues
+        tissues = self.tissues
         vessels = np.clip(grain - 0.75, 0.0, 1.0) * 900.0
         lung = np.float32(tissues.lung) + 30.0 * grain + np.minimum(vessels, 700.0)
         # The mediastinum is left as fat; it widens towards the spine.
@@ -155,9 +155,9 @@ class Patient:
         for lesion, core, rim in liver.lesions:
             self._paint_inside(slab, lesion, tissues.liver + rim, 0.6)
             self._paint_inside(slab, lesion, tissues.liver + core, 0.6, inset=2.5)
-        for vessels, hu in ((liver.portal, tissues.portal_vein), (liver.hepatic, tissues.hepatic_vein)):
+        for vessels, brightness in ((liver.portal, tissues.portal_vein), (liver.hepatic, tissues.hepatic_vein)):
             for vessel in vessels:
-                self._paint_inside(slab, vessel, hu, 0.0)
+                self._paint_inside(slab, vessel, brightness, 0.0)
 
     @staticmethod
     def _paint_inside(slab: Slab, shape, hu: float, bumps: float, inset: float = 0.0) -> None:  # type: ignore[no-untyped-def]

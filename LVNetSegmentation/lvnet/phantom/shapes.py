@@ -8,7 +8,7 @@ Away from the surface the distances are approximate; close to it they are good t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, Sequence, Tuple
+from typing import Any, Protocol, Sequence, Tuple
 
 import numpy as np
 
@@ -69,7 +69,7 @@ class Ellipsoid:
 class Tube:
     """A chain of round cones through `points` ((n, 3), mm) with a radius at each of them."""
 
-    def __init__(self, points: Sequence[Sequence[float]], radii: Sequence[float]) -> None:
+    def __init__(self, points: Any, radii: Sequence[float]) -> None:
         self.points = np.asarray(points, dtype=np.float64)
         self.radii = np.asarray(radii, dtype=np.float64)
         self.low = (self.points - self.radii[:, None]).min(axis=0)

@@ -52,7 +52,7 @@ class Tissues:
 
         muscle = pick((46, 60), (54, 68), (62, 82), (58, 74))
         fatty = bool(rng.random() < 0.2)
-        liver = muscle + (rng.uniform(-9.0, -4.0) if fatty else rng.uniform(-5.0, 4.0))
+        liver = muscle + (rng.uniform(-7.0, -3.0) if fatty else rng.uniform(-5.0, 4.0))
         aorta = pick((36, 48), (220, 330), (120, 165), (90, 120))
         cava = aorta * rng.uniform(0.92, 1.0) if not arterial else rng.uniform(50.0, 110.0)
         vein = pick((-16, -5), (-6, 8), (20, 60), (8, 25))
@@ -77,7 +77,7 @@ class Tissues:
             spongiosa=rng.uniform(130.0, 230.0),
             compact_bone=rng.uniform(380.0, 620.0),
             oral_contrast=bool(rng.random() < (0.3 if not portal else 0.4)),
-            patchiness=rng.uniform(7.0, 12.0),
+            patchiness=rng.uniform(8.0, 13.0),
         )
 
     def contents(self, rng: np.random.Generator) -> float:
@@ -85,6 +85,6 @@ class Tissues:
         kind = rng.random()
         if self.oral_contrast and kind < 0.45:
             return float(rng.uniform(self.liver - 5.0, self.liver + 150.0))
-        if kind < 0.6:
+        if kind < 0.55:
             return float(rng.uniform(8.0, 32.0))
-        return float(rng.uniform(self.liver - 25.0, self.liver + 12.0))
+        return float(rng.uniform(self.liver - 18.0, self.liver + 12.0))

@@ -53,7 +53,7 @@ class Torso:
         return cls(
             half_width=scale * (122.0 + 18.0 * stout),
             half_depth=scale * (84.0 + 20.0 * stout),
-            wall_side=rng.uniform(20.0, 28.0),
+            wall_side=rng.uniform(22.0, 30.0),
             wall_front=rng.uniform(13.0, 18.0),
             wall_back=rng.uniform(40.0, 50.0),
             fat_side=6.0 + 30.0 * stout * rng.uniform(0.5, 1.0),
@@ -130,8 +130,8 @@ class Torso:
     def diaphragm(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Height (z) of the diaphragm over each point: two domes, the right one higher."""
         a, b = self.half_width, self.half_depth
-        right = self._dome(x + 0.46 * a, y - 0.02 * b, 0.53 * a, 0.93 * b) * self.dome_right
-        left = self._dome(x - 0.47 * a, y - 0.02 * b, 0.52 * a, 0.92 * b) * self.dome_left
+        right = self._dome(x + 0.46 * a, y - 0.02 * b, 0.58 * a, 0.99 * b) * self.dome_right
+        left = self._dome(x - 0.47 * a, y - 0.02 * b, 0.57 * a, 0.99 * b) * self.dome_left
         saddle = self._dome(x, y + 0.25 * b, 0.62 * a, 0.72 * b) * (0.74 * self.dome_left)
         return np.asarray(self.dome_floor + np.maximum(np.maximum(right, left), saddle))
 
