@@ -1,0 +1,417 @@
+"""DICOM SEG out: voxels, place, codes and references come back as an archive or a viewer reads them."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from lvnet import __version__
+from lvnet.cli import main
+from lvnet.errors import DependencyError, ImageError
+from lvnet.image_io import dicom_seg, read_image
+from lvnet.image_io.dicom_seg import open_seg_source, write_dicom_seg
+from lvnet.recipe import LIVER, Architecture, LabelClass, Recipe
+
+pydicom = pytest.importorskip("pydicom", reason="pydicom writes the test series")
+highdicom = pytest.importorskip("highdicom", reason="highdicom writes DICOM SEG")
+from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
+from pydicom.sequence import Sequence  # noqa: E402
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid  # noqa: E402
+
+SECRETS = ("DOE^JANE", "4711-SECRET", "19700101", "ACC-99")
+SHAPE = (7, 12, 16)
+TWO = Recipe(Architecture(classes=3), classes=(LIVER, LabelClass(9, "mystery")), name="two")
+TILTED = (0.0, 0.8, -0.6, 1.0, 0.0, 0.0)
+
+
+def slice_of(plane, position, number, *, orientation=(1, 0, 0, 0, 1, 0), **fields):
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = CTImageStorage
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    values = {
+        "PatientName": SECRETS[0], "PatientID": SECRETS[1], "PatientBirthDate": SECRETS[2], "PatientSex": "F",
+        "AccessionNumber": SECRETS[3], "StudyID": "7", "StudyDate": "20200102", "StudyTime": "030405",
+        "StudyInstanceUID": "1.2.3.4", "SeriesInstanceUID": "1.2.3.4.5", "FrameOfReferenceUID": "1.2.3.4.6",
+        "Modality": "CT", "SeriesNumber": 3, "InstanceNumber": number, "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "ImagePositionPatient": [f"{part:.6f}" for part in position], "PixelSpacing": ["0.8", "0.7"],
+        "ImageOrientationPatient": [f"{part:.6f}" for part in orientation], "SliceThickness": "2.5",
+        "Rows": plane.shape[0], "Columns": plane.shape[1], "SamplesPerPixel": 1, "BitsAllocated": 16,
+        "PhotometricInterpretation": "MONOCHROME2", "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 1,
+        "RescaleSlope": "1", "RescaleIntercept": "0", **fields,
+    }  # fmt: skip
+    for key, value in values.items():
+        if value is not None:
+            setattr(data, key, value)
+    data.PixelData = plane.astype("<i2").tobytes()
+    return data
+
+
+def place(height, orientation=(1, 0, 0, 0, 1, 0), shift=0.0):
+    row, column = np.asarray(orientation, float).reshape(2, 3)
+    return np.array([-100.0, -50.0, 20.0]) + height * np.cross(row, column) + shift * height * column
+
+
+@pytest.fixture
+def series(tmp_path):
+    """Writes a series, its files named against their order in space, and returns its folder."""
+
+    def write(heights=None, folder="ct", *, orientation=(1, 0, 0, 0, 1, 0), shift=0.0, **fields):
+        heights = [2.5 * index for index in range(SHAPE[0])] if heights is None else heights
+        target = tmp_path / folder
+        target.mkdir(exist_ok=True)
+        for index, height in enumerate(heights):
+            plane = np.full(SHAPE[1:], 10 * index)
+            data = slice_of(plane, place(height, orientation, shift), index + 1, orientation=orientation, **fields)
+            data.save_as(target / f"{len(heights) - index:03d}_{height}.dcm", enforce_file_format=True)
+        return target
+
+    return write
+
+
+def labels_for(folder, recipe=TWO):
+    scan = read_image(folder)
+    array = np.zeros(scan.shape, np.uint8)
+    array[1:5, 3:9, 2:10] = recipe.classes[0].value
+    array[2, 4, 3] = 0
+    if len(recipe.classes) > 1:
+        array[3:6, 9:11, 11:15] = recipe.classes[1].value
+    return scan.with_array(array)
+
+
+def write(folder, recipe=TWO, name="seg.dcm", labels=None, **options):
+    labels = labels_for(folder, recipe) if labels is None else labels
+    target = Path(folder).parent / name
+    write_dicom_seg(labels, target, open_seg_source(folder), recipe, **options)
+    return labels, highdicom.seg.segread(target)
+
+
+def voxel_positions(volume):
+    """LPS of every slice's first voxel, from the volume's own grid."""
+    normal = volume.direction_matrix[:, 2]
+    return [np.asarray(volume.origin) + z * volume.spacing[0] * normal for z in range(volume.shape[0])]
+
+
+def frames_of(seg):
+    """(segment, position) and the mask of every frame, unpacked by pydicom alone."""
+    pixels = pydicom.dcmread(seg.filename).pixel_array.reshape(-1, seg.Rows, seg.Columns)
+    found = []
+    for mask, group in zip(pixels, seg.PerFrameFunctionalGroupsSequence):
+        number = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        position = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
+        found.append((number, position, mask.astype(bool), group))
+    return found
+
+
+def assert_frames_match(seg, labels, positions, values=(1, 9)):
+    frames = frames_of(seg)
+    seen = dict.fromkeys(values, 0)
+    for number, position, mask, _ in frames:
+        value = values[number - 1]
+        z = int(np.argmin([np.linalg.norm(position - p) for p in positions]))
+        assert np.allclose(position, positions[z], atol=1e-4)
+        assert np.array_equal(mask, labels.array[z] == value)
+        seen[value] += int(mask.sum())
+    assert seen == {value: int((labels.array == value).sum()) for value in values}
+
+
+@pytest.mark.parametrize("orientation", [(1, 0, 0, 0, 1, 0), (-1, 0, 0, 0, 1, 0), TILTED])
+def test_voxels_and_positions_come_back(series, orientation):
+    folder = series(orientation=orientation)
+    labels, seg = write(folder)
+    assert_frames_match(seg, labels, voxel_positions(labels))
+    volume = seg.get_volume(combine_segments=True)
+    assert volume.spacing == pytest.approx(labels.spacing)
+
+
+def test_highdicom_reads_each_slice_of_the_series_back(series):
+    folder = series()
+    labels, seg = write(folder)
+    ordered = [pydicom.dcmread(path) for path in sorted(folder.iterdir(), reverse=True)]
+    uids = [data.SOPInstanceUID for data in ordered]
+    masks = seg.get_pixels_by_source_instance(
+        uids, ignore_spatial_locations=False, assert_missing_frames_are_empty=True
+    )
+    assert np.array_equal(masks[..., 0] > 0, labels.array == 1)
+    assert np.array_equal(masks[..., 1] > 0, labels.array == 9)
+
+
+def test_simpleitk_reads_the_object(series):
+    labels, seg = write(series(), Recipe())
+    image = sitk.ReadImage(str(seg.filename))
+    found = sitk.GetArrayFromImage(image) > 0
+    used = np.flatnonzero(labels.array.any(axis=(1, 2)))
+    assert found.shape == (len(used), *SHAPE[1:])
+    assert image.GetSpacing() == pytest.approx((0.7, 0.8, 2.5))
+    # Frames may run either way along the patient, as long as the header says so.
+    heights = [image.TransformIndexToPhysicalPoint((0, 0, z)) for z in range(len(used))]
+    for mask, position in zip(found, heights):
+        z = round((position[2] - 20) / 2.5)
+        assert position == pytest.approx((-100, -50, 20 + 2.5 * z))
+        assert np.array_equal(mask, labels.array[z] == 1)
+
+
+def test_segments_carry_label_codes_colour_and_algorithm(series):
+    _, seg = write(series(), checksum="ab" * 32)
+    liver, other = seg.SegmentSequence
+    assert (liver.SegmentNumber, liver.SegmentLabel, other.SegmentLabel) == (1, "liver", "mystery")
+    kind = liver.SegmentedPropertyTypeCodeSequence[0]
+    assert (kind.CodeValue, kind.CodingSchemeDesignator, kind.CodeMeaning) == ("10200004", "SCT", "Liver")
+    category = liver.SegmentedPropertyCategoryCodeSequence[0]
+    assert (category.CodeValue, category.CodeMeaning) == ("123037004", "Anatomical Structure")
+    assert other.SegmentedPropertyTypeCodeSequence[0].CodeValue == "85756007"
+    assert liver.SegmentAlgorithmType == "AUTOMATIC"
+    algorithm = liver.SegmentationAlgorithmIdentificationSequence[0]
+    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("LV-Net", __version__)
+    assert "two" in algorithm.AlgorithmParameters and "ab" * 32 in algorithm.AlgorithmParameters
+    colour = highdicom.color.CIELabColor.from_dicom_value(liver.RecommendedDisplayCIELabValue)
+    assert np.allclose(colour.to_rgb(), LIVER.colour, atol=2)
+
+
+def test_the_series_and_each_slice_are_referenced(series):
+    folder = series()
+    _, seg = write(folder)
+    reference = seg.ReferencedSeriesSequence[0]
+    assert reference.SeriesInstanceUID == "1.2.3.4.5"
+    known = {pydicom.dcmread(path).SOPInstanceUID: pydicom.dcmread(path) for path in folder.iterdir()}
+    assert {item.ReferencedSOPInstanceUID for item in reference.ReferencedInstanceSequence} == set(known)
+    for _, position, _, group in frames_of(seg):
+        source = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        assert np.allclose(position, np.array(known[source].ImagePositionPatient, float))
+
+
+def test_the_patient_and_the_study_are_those_of_the_series_and_the_object_is_new(series):
+    _, seg = write(series())
+    assert (str(seg.PatientName), seg.PatientID, seg.PatientBirthDate, seg.AccessionNumber) == SECRETS
+    assert (seg.StudyInstanceUID, seg.StudyDate, seg.FrameOfReferenceUID) == ("1.2.3.4", "20200102", "1.2.3.4.6")
+    assert seg.SeriesInstanceUID != "1.2.3.4.5"
+    assert (seg.Modality, seg.SeriesNumber, seg.SegmentationType) == ("SEG", 1003, "BINARY")
+    elsewhere = " ".join(str(e.value) for e in seg.iterall() if e.keyword not in (
+        "PatientName", "PatientID", "PatientBirthDate", "AccessionNumber") and e.VR != "SQ")  # fmt: skip
+    assert not any(secret in elsewhere for secret in SECRETS)
+
+
+def test_a_series_without_optional_fields_gets_empty_ones(series):
+    missing = dict.fromkeys(("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
+                             "StudyDate", "StudyTime", "SeriesNumber"))  # fmt: skip
+    labels, seg = write(series(**missing))
+    assert seg.SeriesNumber == 1000
+    assert_frames_match(seg, labels, voxel_positions(labels))
+
+
+def test_slices_that_were_filled_in_lie_between_their_neighbours(series):
+    folder = series([0, 2.5, 5, 10, 12.5, 15, 17.5])
+    labels, seg = write(folder)
+    assert labels.shape[0] == 8
+    assert_frames_match(seg, labels, voxel_positions(labels))
+
+
+def test_frames_of_a_tilted_gantry_lie_on_their_slices_not_on_the_upright_grid(series):
+    folder = series(shift=0.2)
+    labels, seg = write(folder)
+    assert any("tilt" in note for note in read_image(folder).notes)
+    assert_frames_match(seg, labels, [place(2.5 * z, shift=0.2) for z in range(SHAPE[0])])
+
+
+def test_a_repeated_slice_leaves_the_references_right(series):
+    folder = series([0, 2.5, 2.5, 5, 7.5, 10])
+    labels, seg = write(folder)
+    assert labels.shape[0] == 5
+    assert_frames_match(seg, labels, voxel_positions(labels))
+
+
+def test_the_largest_series_of_a_folder_is_taken_as_for_reading(series, tmp_path):
+    folder = series()
+    (folder / "small").mkdir()
+    series([0, 2.5, 5], "ct/small", SeriesInstanceUID="1.2.3.4.77")
+    labels, seg = write(folder)
+    assert labels.shape[0] == SHAPE[0]
+    assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.4.5"
+
+
+def test_of_one_file_the_series_it_belongs_to_is_taken(series):
+    folder = series()
+    series([0, 2.5, 5], SeriesInstanceUID="1.2.3.4.77")
+    path = next(p for p in sorted(folder.iterdir()) if pydicom.dcmread(p).SeriesInstanceUID.endswith("77"))
+    labels = labels_for(path)
+    target = folder.parent / "seg.dcm"
+    write_dicom_seg(labels, target, open_seg_source(path), TWO)
+    assert pydicom.dcmread(target).ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.4.77"
+
+
+def test_an_enhanced_file_with_frames_in_any_order_is_segmented(tmp_path):
+    order = [3, 0, 5, 1, 4, 2, 6]
+    data = slice_of(np.zeros(SHAPE[1:]), place(0), 1)
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = EnhancedCTImageStorage
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(data, keyword)
+    data.NumberOfFrames = SHAPE[0]
+    shared, measures, plane = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [0.8, 0.7], 2.5
+    plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = Sequence([measures]), Sequence([plane])
+    data.SharedFunctionalGroupsSequence = Sequence([shared])
+    groups = []
+    for z in order:
+        group, position = Dataset(), Dataset()
+        position.ImagePositionPatient = list(place(2.5 * z))
+        group.PlanePositionSequence = Sequence([position])
+        groups.append(group)
+    data.PerFrameFunctionalGroupsSequence = Sequence(groups)
+    data.PixelData = np.zeros(SHAPE, "<i2").tobytes()
+    path = tmp_path / "enhanced" / "file.dcm"
+    path.parent.mkdir()
+    data.save_as(path, enforce_file_format=True)
+    labels = labels_for(path)
+    target = tmp_path / "seg.dcm"
+    write_dicom_seg(labels, target, open_seg_source(path), TWO)
+    assert_frames_match(highdicom.seg.segread(target), labels, [place(2.5 * z) for z in range(SHAPE[0])])
+
+
+def test_an_empty_result_is_a_valid_object(series):
+    folder = series()
+    scan = read_image(folder)
+    labels = scan.with_array(np.zeros(scan.shape, np.uint8))
+    _, seg = write(folder, Recipe(), labels=labels)
+    assert not pydicom.dcmread(seg.filename).pixel_array.any()
+
+
+def test_labels_that_do_not_fit_are_a_bug_not_a_message(series):
+    folder = series()
+    labels = labels_for(folder)
+    with pytest.raises(ValueError, match="grid of the series"):
+        write(folder, labels=type(labels)(labels.array[:3], labels.spacing))
+    with pytest.raises(ValueError, match="none of the classes"):
+        dicom_seg._numbered(np.full((1, 2, 2), 5, np.uint8), TWO)
+
+
+def one_line(error, *words):
+    text = str(error)
+    assert "\n" not in text and all(word in text for word in words)
+    assert not any(secret in text for secret in (*SECRETS, "1.2.3.4"))
+
+
+@pytest.mark.parametrize("keyword", ["FrameOfReferenceUID", "StudyInstanceUID"])
+def test_a_series_that_no_seg_can_refer_to_is_refused_before_any_work(series, keyword):
+    with pytest.raises(ImageError) as refusal:
+        open_seg_source(series(**{keyword: None}))
+    one_line(refusal.value, "needs", ".seg.nrrd")
+
+
+def test_headers_that_contradict_each_other_are_one_line_without_names(series, capfd):
+    folder = series([0, 2.5, 5, 7.5])
+    path = sorted(folder.iterdir())[0]
+    data = pydicom.dcmread(path)
+    data.FrameOfReferenceUID = "1.2.3.4.8"
+    data.StudyInstanceUID = "1.2.3.4.9"
+    data.save_as(path)
+    with pytest.raises(ImageError) as refusal:
+        write(folder)
+    one_line(refusal.value, "headers", ".seg.nrrd")
+    assert capfd.readouterr().err == ""
+
+
+def test_odd_values_in_the_headers_are_never_printed(series, capfd, recwarn, caplog):
+    folder = series(PatientBirthDate="ONCE UPON A TIME DOE^JANE", AccessionNumber="4711-SECRET" * 9)
+    before = [logging.getLogger(name).level for name in ("pydicom", "highdicom")]
+    labels = labels_for(folder)
+    source = open_seg_source(folder)
+    target = folder.parent / "seg.dcm"
+    recwarn.clear()
+    caplog.clear()  # of what writing the series said
+    capfd.readouterr()
+    try:
+        write_dicom_seg(labels, target, source, TWO)
+    except ImageError as error:
+        one_line(error, "headers")
+    said = capfd.readouterr()
+    assert not any(s in said.out + said.err + caplog.text + "".join(str(w.message) for w in recwarn) for s in SECRETS)
+    assert [logging.getLogger(name).level for name in ("pydicom", "highdicom")] == before
+
+
+def test_nothing_half_written_stays_when_writing_fails(series, monkeypatch):
+    folder = series()
+    labels, source = labels_for(folder), open_seg_source(folder)
+    target = folder.parent / "seg.dcm"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(ImageError, match="disk is full"):
+        write_dicom_seg(labels, target, source, TWO)
+    assert target.read_bytes() == b"old"
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["ct", "seg.dcm"]
+
+
+# The command line
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Fails the test if weights are loaded."""
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("the command needs torch")
+    from lvnet.cli import segment
+
+    monkeypatch.setattr(segment, "load_model", lambda *_: pytest.fail("the network was loaded"))
+
+
+def test_a_missing_package_is_one_line_before_the_network_runs(series, tmp_path, no_network, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    folder = series()
+    assert main(["segment", str(folder), "-o", str(tmp_path / "liver.dcm")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said and "lvnet-segmentation[dicom]" in said
+    with pytest.raises(DependencyError):
+        open_seg_source(folder)
+
+
+def test_an_input_that_is_no_dicom_is_refused_before_the_network_runs(tmp_path, no_network, capsys):
+    sitk.WriteImage(sitk.Image(8, 8, 8, sitk.sitkInt16), str(tmp_path / "ct.nii.gz"))
+    assert main(["segment", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "liver.dcm")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said and "no DICOM" in said and ".seg.nrrd" in said
+
+
+@pytest.fixture
+def everything_is_liver(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from lvnet.cli import segment
+    from lvnet.inference import Model
+
+    class Everything(torch.nn.Module):
+        def forward(self, x):
+            return torch.cat([x * 0, x * 0 + 9], dim=1)
+
+    model = Model(Everything().eval(), Recipe(), torch.device("cpu"), "for a test")
+    monkeypatch.setattr(segment, "load_model", lambda *_: model)
+
+
+def test_the_command_line_writes_dicom_seg_and_says_what_to_look_at(series, tmp_path, everything_is_liver, capsys):
+    import json
+
+    folder = series()
+    target = tmp_path / "liver.dcm"
+    assert main(["segment", str(folder), "-o", str(target), "--json"]) == 0
+    said = capsys.readouterr()
+    result = json.loads(said.out)
+    seg = highdicom.seg.segread(target)
+    assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.4.5"
+    assert pydicom.dcmread(target).pixel_array.all()
+    checks = {check["name"]: check for check in result["checks"]}
+    assert checks["liver volume"]["verdict"] == "ok"  # a part of a liver may be small
+    assert checks["liver edge"]["verdict"] == "look"
+    assert "lvnet: look: the liver is cut off" in said.err
+    assert not any(secret in said.err + said.out for secret in SECRETS)
+
+
+def test_a_batch_of_series_becomes_a_folder_of_objects(series, tmp_path, everything_is_liver):
+    one, two = series(folder="one"), series(folder="two")
+    code = main(["segment", str(one), str(two), "-o", str(tmp_path / "out"), "--format", ".dcm", "--quiet"])
+    assert code == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["one.dcm", "two.dcm"]
