@@ -94,7 +94,8 @@ def score(
     """What :func:`evaluate` computes: metrics by label value, and notes."""
     pair = load_pair(prediction, reference, settings)
     scores: Scores = {}
-    for value in pair.values or [None]:
+    values: Sequence[Optional[int]] = pair.values or (None,)
+    for value in values:
         one, other = pair.masks(value)
         scores[value] = compare(
             one,

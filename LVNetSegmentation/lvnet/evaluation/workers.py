@@ -9,7 +9,7 @@ import signal
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from typing import Any, Callable, Dict, Hashable, Mapping, Tuple
+from typing import Any, Callable, Dict, Mapping, Tuple
 
 from ..errors import ConfigurationError, LVNetError
 from ..progress import CancelCheck, Progress, raise_if_cancelled
@@ -32,8 +32,8 @@ def check_jobs(jobs: int) -> None:
 
 def run_all(
     work: Callable[[Any], Any],
-    tasks: Mapping[Hashable, Any],
-    names: Mapping[Hashable, str],
+    tasks: Mapping[Any, Any],
+    names: Mapping[Any, str],
     jobs: int,
     progress: Progress,
     cancelled: CancelCheck,
@@ -86,8 +86,8 @@ def run_all(
 
 def _in_this_process(
     work: Callable[[Any], Any],
-    tasks: Mapping[Hashable, Any],
-    names: Mapping[Hashable, str],
+    tasks: Mapping[Any, Any],
+    names: Mapping[Any, str],
     progress: Progress,
     cancelled: CancelCheck,
 ) -> Tuple[Dict[Any, Any], Dict[Any, str]]:
