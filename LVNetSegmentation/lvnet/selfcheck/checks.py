@@ -154,9 +154,12 @@ def _pieces(entry: LabelClass, pieces: Pieces, voxel_ml: float) -> Check:
     if pieces.count == 1:
         return Check(f"{entry.name} pieces", OK, f"the {entry.name} is in one piece", 0.0, _SECOND_PIECE)
     share = pieces.second / pieces.largest
-    sentence = f"the network found {pieces.count} pieces of {entry.name}"
-    sentence += f", the largest {_ml(pieces.largest * voxel_ml)}, the next {_ml(pieces.second * voxel_ml)}"
-    return Check(f"{entry.name} pieces", _SECOND_PIECE.verdict(share), sentence, share, _SECOND_PIECE)
+    verdict = _SECOND_PIECE.verdict(share)
+    sizes = f"the largest {_ml(pieces.largest * voxel_ml)}, the next {_ml(pieces.second * voxel_ml)}"
+    sentence = f"the network found the {entry.name} in {pieces.count} pieces, {sizes}"
+    if verdict == OK:
+        sentence = f"the {entry.name} is in one piece but for specks, {sizes}"
+    return Check(f"{entry.name} pieces", verdict, sentence, share, _SECOND_PIECE)
 
 
 def _holes(entry: LabelClass, voxels: int, pieces: Pieces, labels: Volume) -> Check:

@@ -1,0 +1,164 @@
+"""What the bundled weights promise: on phantoms always, on real scans where LVNET_DATA_DIR names them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lvnet.checkpoint import BUNDLED_WEIGHTS, load_checkpoint
+from lvnet.evaluation import evaluate
+from lvnet.image_io import read_image, read_labels, write_image
+from lvnet.inference import load_model, segment
+from lvnet.phantom import make_phantom
+from lvnet.volume import Volume
+
+DATA = Path(os.environ.get("LVNET_DATA_DIR") or "/nonexistent") / "val"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="LVNET_DATA_DIR names no folder with val/CASE/ct.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    """Half the resolution of a default phantom: fast, and still a liver."""
+    return make_phantom(9001, size=(48, 128, 128))
+
+
+def dice(a, b):
+    a, b = np.asarray(a) > 0, np.asarray(b) > 0
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def rotated(volume, degrees, axis):
+    """The same voxels under a header turned about one axis."""
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    turn = np.eye(3)
+    i, j = [k for k in range(3) if k != axis]
+    turn[i, i] = turn[j, j] = c
+    turn[i, j], turn[j, i] = -s, s
+    direction = tuple((turn @ volume.direction_matrix).ravel())
+    return Volume(volume.array, volume.spacing, volume.origin, direction)
+
+
+def turned(volume, order, flips):
+    """The same scan with its index axes in another order and sense, voxels and header together."""
+    array = volume.array.transpose(order)
+    spacing = tuple(volume.spacing[k] for k in order)
+    columns, origin = [], np.array(volume.origin)
+    for axis, flip in zip(order, flips):
+        column = volume.direction_matrix[:, 2 - axis]
+        if flip:
+            origin = origin + column * volume.spacing[axis] * (volume.array.shape[axis] - 1)
+            column = -column
+        columns.append(column)
+    array = array[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
+    direction = tuple(np.stack(columns[::-1], axis=1).ravel())
+    return Volume(np.ascontiguousarray(array), spacing, tuple(origin), direction)
+
+
+def turned_back(array, order, flips):
+    array = array[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
+    return array.transpose(np.argsort(order))
+
+
+def test_the_liver_of_an_unseen_phantom_is_found(model, phantom):
+    scan, liver = phantom
+    assert dice(segment(scan, model=model).labels.array, liver.array) > 0.88
+
+
+@pytest.mark.parametrize(
+    ("order", "flips"),
+    [((0, 1, 2), (True, False, True)), ((2, 1, 0), (False, True, False)), ((1, 2, 0), (True, True, True))],
+)
+def test_another_orientation_gives_the_same_liver(model, phantom, order, flips):
+    scan, _ = phantom
+    straight = segment(scan, model=model).labels.array
+    other = segment(turned(scan, order, flips), model=model).labels.array
+    assert dice(straight, turned_back(other, order, flips)) >= 0.99
+
+
+@pytest.mark.parametrize(("degrees", "axis"), [(30, 2), (-20, 0)])
+def test_a_rotated_header_gives_the_same_liver(model, degrees, axis):
+    scan, _ = make_phantom(9002, size=(40, 112, 112))
+    square = Volume(scan.array, scan.spacing)
+    straight, oblique = (segment(v, model=model).labels.array for v in (square, rotated(square, degrees, axis)))
+    assert dice(straight, oblique) >= 0.99
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_another_file_format_gives_the_same_liver(model, phantom, tmp_path, suffix):
+    scan, _ = phantom
+    write_image(scan, tmp_path / "ct.nii.gz")
+    write_image(scan, tmp_path / f"ct{suffix}")
+    a, b = (segment(tmp_path / f"ct{s}", model=model).labels.array for s in (".nii.gz", suffix))
+    assert dice(a, b) >= 0.99
+
+
+def test_the_model_card_names_the_file_that_is_there(pytestconfig):
+    card = (BUNDLED_WEIGHTS.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert load_checkpoint().checksum in card
+    provenance = load_checkpoint().recipe.provenance
+    assert {"data", "date", "commit", "epochs", "best_validation_dice", "licence"} <= set(provenance)
+    scores = [float(x) for x in re.findall(r"^\| \w+ \| (0\.\d{4}) ", card, flags=re.MULTILINE)]
+    assert len(scores) >= 4
+    assert np.mean(scores[:4]) == pytest.approx(provenance["best_validation_dice"], abs=0.005)
+
+
+@needs_data
+def test_a_real_scan_gets_its_liver(model):
+    scan, liver = read_image(DATA / "ircad17" / "ct.nii.gz"), read_labels(DATA / "ircad17" / "liver.nii.gz")
+    assert evaluate(segment(scan, model=model).labels, liver)["dice"] >= 0.9
+
+
+@pytest.mark.slow
+@needs_data
+def test_every_validation_scan_reaches_its_floor_through_the_command_line(tmp_path):
+    scores = {}
+    for case in sorted(p for p in DATA.iterdir() if p.is_dir()):
+        out = tmp_path / f"{case.name}.nii.gz"
+        subprocess.run([sys.executable, "-m", "lvnet", "segment", case / "ct.nii.gz", "-o", out, "--quiet"], check=True)
+        command = [sys.executable, "-m", "lvnet", "evaluate", out, case / "liver.nii.gz", "--json", "-"]
+        scores[case.name] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["dice"]
+    assert min(scores.values()) >= 0.85, scores
+    assert np.mean(list(scores.values())) >= 0.90, scores
+
+
+@pytest.mark.slow
+def test_ten_unseen_phantoms_reach_their_floor(model):
+    scores = []
+    for seed in range(5000, 5010):
+        scan, liver = make_phantom(seed)
+        scores.append(dice(segment(scan, model=model).labels.array, liver.array))
+    assert np.mean(scores) >= 0.90, scores
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="resource is a module of POSIX systems")
+def test_512_x_512_x_800_takes_less_than_4_gb(tmp_path):
+    scan, _ = make_phantom(7, size=(100, 256, 256))
+    big = scan.array.repeat(8, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    write_image(Volume(big, (0.625, 0.8, 0.8)), tmp_path / "big.nii.gz")
+    program = (
+        "import resource, sys; from lvnet.cli import main; code = main(sys.argv[1:]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20); sys.exit(code)"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        "segment",
+        tmp_path / "big.nii.gz",
+        "-o",
+        tmp_path / "out.nii.gz",
+        "--quiet",
+    ]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert float(result.stdout) < 4.0, result.stdout
+    assert read_labels(tmp_path / "out.nii.gz").shape == (800, 512, 512)
