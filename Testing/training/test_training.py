@@ -1,11 +1,12 @@
 """Training: the paper's loss, honest data, and a run that resumes as if nothing had happened."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
-from lvnet.checkpoint import load_checkpoint
+from lvnet.checkpoint import load_checkpoint, save_checkpoint
 from lvnet.errors import CheckpointError, ConfigurationError, GeometryError, ImageError
 from lvnet.image_io import write_image, write_labels
 from lvnet.inference import load_model, segment
@@ -17,7 +18,7 @@ from lvnet_training.cli import main
 from lvnet_training.config import Augmentation, Config, Stage, load_config
 from lvnet_training.dataset import cached_case, find_cases, load_cases, make_case
 from lvnet_training.loop import Run, draw_batch, fit, train_epoch
-from lvnet_training.loss import deep_supervision_loss
+from lvnet_training.loss import deep_supervision_loss, soft_dice_loss
 from lvnet_training.validation import validate
 from torch.nn import functional as F  # noqa: N812
 
@@ -344,3 +345,27 @@ def test_overlays_are_drawn(tmp_path):
     assert (tmp_path / "o.png").read_bytes().startswith(b"\x89PNG")
     assert picture([files[0], "none.nii.gz", str(tmp_path / "p.png")]) == 2
     assert not (tmp_path / "p.png").exists()
+
+
+def test_the_soft_dice_loss_is_one_minus_dice_for_certain_answers():
+    target = torch.zeros((1, 4, 8, 8), dtype=torch.int64)
+    target[:, :, :4] = 1
+    answer = torch.zeros_like(target)
+    answer[:, :, 2:6] = 1
+    logits = torch.stack([1 - answer, answer], dim=1).float() * 200 - 100
+    dice = 2 * 64 / (128 + 128)
+    assert soft_dice_loss(logits, target) == pytest.approx(1 - dice, abs=0.005)
+    assert soft_dice_loss(torch.stack([1 - target, target], dim=1).float() * 200 - 100, target) < 1e-4
+
+
+def test_a_run_starts_from_the_weights_of_an_exported_checkpoint(tmp_path):
+    first = Run.start(config(), torch.device("cpu"))
+    save_checkpoint(tmp_path / "w.safetensors", first.network.state_dict(), config().recipe())
+    second = Run.start(config(seed=99), torch.device("cpu"))
+    second.start_from(tmp_path / "w.safetensors")
+    for name, value in first.network.state_dict().items():
+        if not name.startswith("heads."):
+            assert torch.allclose(second.network.state_dict()[name].float(), value.float(), atol=1e-3, rtol=1e-3)
+    other = dataclasses.replace(config(), architecture=dataclasses.replace(SMALL, expansion=3))
+    with pytest.raises(CheckpointError, match="architecture"):
+        Run.start(other, torch.device("cpu")).start_from(tmp_path / "w.safetensors")

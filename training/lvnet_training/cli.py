@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--validation", type=Path, help="folder of case folders that choose the best epoch")
     command.add_argument("--output", type=Path, required=True, help="folder for last.pt, best.pt and log.csv")
     command.add_argument("--cache", type=Path, help="default: OUTPUT/cache")
-    command.add_argument("--weights", type=Path, help="begin from the weights of this .pt file")
+    command.add_argument("--weights", type=Path, help="begin from the weights of this .pt or .safetensors file")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     command.add_argument("--validate-every", type=int, default=1, metavar="N", help="epochs between validations")
     command.set_defaults(run=_fit)
@@ -110,6 +110,8 @@ def _fit(options: argparse.Namespace) -> int:
     if last.exists():
         run.restore(last)
         print(f"resuming after epoch {run.epoch}")
+    elif options.weights and options.weights.suffix == ".safetensors":
+        run.start_from(options.weights)
     elif options.weights:
         run.restore(options.weights, weights_only=True)
     judge = None

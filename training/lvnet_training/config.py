@@ -76,6 +76,7 @@ class Config:
         decay: factor on the learning rate after every epoch (paper: 0.9).
         weight_decay: lambda of Eq. 3, L2 in the gradient (paper: 1e-5).
         eta: weights of the auxiliary losses, coarsest stage first (paper: 0.2, 0.4, 0.6, 0.8).
+        dice_loss: weight of a soft DICE loss beside every cross entropy (paper: none).
         average: decay of the moving average of the weights that is validated and exported; 0 off.
         liver_share: share of patches centred on the organ.
         phantoms: made phantoms beside the scans, and the share of patches drawn from them.
@@ -93,6 +94,7 @@ class Config:
     decay: float = 0.9
     weight_decay: float = 1e-5
     eta: Tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    dice_loss: float = 0.0
     average: float = 0.0
     liver_share: float = 0.6
     phantoms: int = 0

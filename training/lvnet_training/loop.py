@@ -15,6 +15,7 @@ from typing import Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 import torch
+from lvnet.checkpoint import load_checkpoint
 from lvnet.errors import CheckpointError
 from lvnet.network import LVNet
 from lvnet.preprocessing import normalise
@@ -95,6 +96,19 @@ class Run:
         except (OSError, RuntimeError, KeyError, EOFError, ValueError) as error:
             raise CheckpointError(f"cannot resume from {path}: {str(error).splitlines()[0]}") from error
 
+    def start_from(self, path: Path) -> None:
+        """Takes the weights of an exported checkpoint; the auxiliary heads begin anew.
+
+        Raises:
+            CheckpointError: the file cannot be used, or is of another architecture.
+        """
+        checkpoint = load_checkpoint(path)
+        if checkpoint.recipe.architecture != self.config.architecture:
+            raise CheckpointError(f"{path} is of another architecture than the configuration asks for")
+        state = {name: torch.from_numpy(array) for name, array in checkpoint.arrays.items()}
+        self.network.load_state_dict(state, strict=False)
+        self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
+
     def averaged_network(self) -> LVNet:
         """The moving average of the weights, in evaluation mode, without the auxiliary heads."""
         network = LVNet(self.config.architecture)
@@ -144,7 +158,7 @@ def train_epoch(run: Run, cases: Sequence[Case], phantoms: Sequence[Case], progr
     for step in range(steps):
         x, target = (t.to(device) for t in draw_batch(config, stage, cases, phantoms, run.epoch, step))
         main, auxiliary = run.network(x)
-        loss = deep_supervision_loss(main, auxiliary, target, config.eta)
+        loss = deep_supervision_loss(main, auxiliary, target, config.eta, config.dice_loss)
         run.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(run.network.parameters(), 5.0)
