@@ -1,0 +1,104 @@
+"""LV-Net at inference on a CPU: folded weights, channels-last memory, IRB blocks in tiles."""
+
+from __future__ import annotations
+
+from typing import Callable, List, Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from .folding import FoldedIRB, FoldedNetwork, Linear
+from .tiled_block import TiledIRB, elu_
+
+#: Computes an IRB block from (D, H, W, C) into another tensor (D, H, W, out), with so many threads.
+Block = Callable[[Tensor, Tensor, int], None]
+
+
+class TorchStages:
+    """What lies between the blocks, by PyTorch alone.  Tensors are (D, H, W, C) float32."""
+
+    def __init__(self, folded: FoldedNetwork) -> None:
+        weight, bias = (torch.tensor(values, dtype=torch.float32) for values in folded.stem)
+        self.weight, self.bias = weight.contiguous(memory_format=torch.channels_last_3d), bias
+
+    def stem(self, x: Tensor, threads: int) -> Tensor:
+        """Convolution and ELU of (channels, D, H, W)."""
+        x = x[None].contiguous(memory_format=torch.channels_last_3d)
+        out = F.conv3d(x, self.weight, self.bias, padding=self.weight.shape[-1] // 2)
+        return elu_(out)[0].permute(1, 2, 3, 0)
+
+    def halve(self, x: Tensor, threads: int) -> Tensor:
+        """Mean over 2 x 2 x 2 voxels."""
+        return F.avg_pool3d(x.permute(3, 0, 1, 2)[None], 2)[0].permute(1, 2, 3, 0)
+
+    def double(self, x: Tensor, out: Tensor, threads: int) -> None:
+        """Trilinear up-sampling by two into `out`."""
+        wide = F.interpolate(x.permute(3, 0, 1, 2)[None], scale_factor=2, mode="trilinear", align_corners=False)
+        out.copy_(wide[0].permute(1, 2, 3, 0))
+
+    def elu_(self, x: Tensor, threads: int) -> Tensor:
+        """ELU in place."""
+        return elu_(x)
+
+
+class CPUNetwork:
+    """What LVNet computes in evaluation mode, from and to the same tensors, within rounding.
+
+    Args:
+        folded: the weights.
+        make_block: makes an IRB block from its folded weights.
+        stages: what lies between the blocks.
+    """
+
+    def __init__(
+        self,
+        folded: FoldedNetwork,
+        make_block: Callable[[FoldedIRB], Block] = TiledIRB,
+        stages: Optional[TorchStages] = None,
+    ) -> None:
+        self.stages = stages or TorchStages(folded)
+        self.encoder = [make_block(block) for block in folded.encoder]
+        self.decoder = [make_block(block) for block in folded.decoder]
+        self.down = [_transposed(linear) for linear in folded.down]
+        self.up = [_transposed(linear) for linear in folded.up]
+        self.classes = len(folded.decoder[-1].project[1])
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Logits (N, classes, D, H, W) of normalised slabs (N, channels, D, H, W)."""
+        with torch.inference_mode():
+            return torch.stack([self._one(item) for item in x])
+
+    def _one(self, x: Tensor) -> Tensor:
+        stages, threads = self.stages, torch.get_num_threads()
+        x = stages.stem(x, threads)
+        joined: List[Tensor] = []
+        for stage, block in enumerate(self.encoder):
+            if stage:
+                x = stages.elu_(_pointwise(stages.halve(x, threads), self.down[stage - 1]), threads)
+            if stage == len(self.encoder) - 1:
+                out = torch.empty_like(x)
+            else:
+                # The block writes where its decoder stage will read: nothing is concatenated later.
+                joined.append(x.new_empty((*x.shape[:3], 2 * x.shape[3])))
+                out = joined[-1][..., x.shape[3] :]
+            block(x, out, threads)
+            x = out
+        for up, block in zip(self.up, self.decoder):
+            both = joined.pop()
+            low = stages.elu_(_pointwise(x, up), threads)
+            stages.double(low, both[..., : low.shape[3]], threads)
+            # The last block ends in the output convolution.
+            x = torch.empty_like(both) if joined else both.new_empty((*both.shape[:3], self.classes))
+            block(both, x, threads)
+        return x.permute(3, 0, 1, 2)
+
+
+def _transposed(linear: Linear) -> Tuple[Tensor, Tensor]:
+    weight, bias = (torch.tensor(values, dtype=torch.float32) for values in linear)
+    return weight.t().contiguous(), bias
+
+
+def _pointwise(x: Tensor, linear: Tuple[Tensor, Tensor]) -> Tensor:
+    """A 1x1x1 convolution of (D, H, W, C)."""
+    return torch.addmm(linear[1], x.reshape(-1, x.shape[3]), linear[0]).view(*x.shape[:3], -1)

@@ -1,0 +1,138 @@
+"""An IRB block at inference on a CPU: its weights laid out for the kernels, its tiles shared among threads."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Sequence, Tuple
+
+import numpy as np
+from torch import Tensor
+
+from .folding import FoldedIRB
+from .numba_irb import irb_kernels
+from .vector_code import register_lanes
+from .winograd import transform_weights
+
+
+def aligned(size: Tuple[int, ...]) -> np.ndarray:
+    """Empty float32 whose first number begins a cache line: vectors that straddle two cost double."""
+    count = int(np.prod(size))
+    memory = np.empty(count + 16, np.float32)
+    first = (-memory.ctypes.data // 4) % 16
+    return memory[first : first + count].reshape(size)
+
+
+def laid_out(values: np.ndarray) -> np.ndarray:
+    """A copy in float32, see :func:`aligned`."""
+    out = aligned(values.shape)
+    out[...] = values
+    return out
+
+
+def run_jobs(jobs: Sequence[Any], work: Callable[[Any], None], threads: int) -> None:
+    """Calls `work` for every job; each thread takes the next one when it is done with the last.
+
+    The kernels let go of the interpreter's lock, so plain threads are enough and a host program's
+    own thread pools stay as they are.
+    """
+    if threads <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            work(job)
+        return
+    numbers = itertools.count()  # next() on it is atomic
+
+    def run() -> None:
+        while True:
+            number = next(numbers)
+            if number >= len(jobs):
+                return
+            work(jobs[number])
+
+    with ThreadPoolExecutor(min(threads, len(jobs))) as pool:
+        for future in [pool.submit(run) for _ in range(min(threads, len(jobs)))]:
+            future.result()
+
+
+class FusedIRB:
+    """One IRB block, batch norm folded.
+
+    Args:
+        block: its weights; kernel 5.
+        lanes: channels of a group; 0 takes the machine's register.
+    """
+
+    def __init__(self, block: FoldedIRB, lanes: int = 0) -> None:
+        lanes = lanes or register_lanes()
+        if not fits(block, lanes):
+            raise ValueError(f"a block of {block.expand[0].shape} does not fit vectors of {lanes}")
+        wide, self.channels = block.expand[0].shape
+        self.kernels, self.groups, self.kept = irb_kernels(lanes), wide // lanes, len(block.project[1])
+        self.results = -(-self.kept // lanes) * lanes
+        gang = self.kernels.gang * lanes
+        self.expand = laid_out(block.expand[0].reshape(-1, gang, self.channels).transpose(0, 2, 1))
+        self.expand_bias = laid_out(block.expand[1])
+        taps = transform_weights(block.depthwise[0])  # point, channel, kz, ky
+        taps = taps.reshape(len(taps), self.groups, lanes, 5, 5).transpose(1, 0, 4, 3, 2)
+        self.depthwise = laid_out(taps)  # group, point, ky, kz, channel
+        self.depthwise_bias = laid_out(block.depthwise[1])
+        more = (0, self.results - self.kept)
+        self.project = laid_out(np.pad(block.project[0].T, ((0, 0), more)))
+        self.project_bias = laid_out(np.pad(block.project[1], more))
+        self.residual = None if block.residual is None else laid_out(np.pad(block.residual.T, ((0, 0), more)))
+        self.zeros = laid_out(np.zeros(lanes))
+
+    def __call__(self, x: Tensor, out: Tensor, threads: int) -> None:
+        """Computes the block.
+
+        Args:
+            x: (D, H, W, C) float32; channels are neighbours, voxels follow in order at one distance.
+            out: takes the result, laid out in the same way, no memory shared with `x`.
+            threads: how many to use.
+        """
+        slices, height, width, _ = x.shape
+        rows, columns = _tile_size(slices, height, width, threads)
+        places = [(top, left) for top in range(0, height, rows) for left in range(0, width, columns)]
+        size = self.kernels.workspace(slices, self.channels, self.results, rows, columns)
+        spare = [aligned((size,)) for _ in range(max(1, threads))]
+
+        def compute(place: Tuple[int, int]) -> None:
+            top, left = place
+            work = spare.pop()
+            self.kernels.tile(
+                x.data_ptr(), voxel_bytes(x), out.data_ptr(), voxel_bytes(out), slices, height, width,
+                self.channels, self.results, self.kept, self.groups, self.expand.ctypes.data,
+                self.expand_bias.ctypes.data, self.depthwise.ctypes.data, self.depthwise_bias.ctypes.data,
+                self.zeros.ctypes.data, self.project.ctypes.data, self.project_bias.ctypes.data,
+                0 if self.residual is None else self.residual.ctypes.data,
+                top, min(rows, height - top), left, min(columns, width - left), work.ctypes.data,
+            )  # fmt: skip
+            spare.append(work)
+
+        run_jobs(places, compute, threads)
+
+
+def fits(block: FoldedIRB, lanes: int = 0) -> bool:
+    """Whether the kernels know blocks of this kernel and these numbers of channels."""
+    lanes = lanes or register_lanes()
+    wide, channels = block.expand[0].shape
+    identity = block.residual is None
+    return block.depthwise[0].shape[1:] == (5, 5, 5) and wide % (irb_kernels(lanes).gang * lanes) == 0 and channels % lanes == 0 and (
+        not identity or len(block.project[1]) == channels
+    )  # fmt: skip
+
+
+def _tile_size(slices: int, height: int, width: int, threads: int) -> Tuple[int, int]:
+    """Rows and columns of a tile: large ones repeat less at their seams.
+
+    The ring of transformed rows must fit into the second-level cache (1 MB for 16 slices of 32 columns), and there must be enough tiles to keep every thread busy.
+    """
+    for rows, columns in ((32, 32), (16, 32)):
+        if -(-height // rows) * -(-width // columns) >= 4 * threads:
+            return rows, columns
+    return 8, 32
+
+
+def voxel_bytes(x: Tensor) -> int:
+    """Bytes from voxel to voxel of a (D, H, W, C) tensor."""
+    return 4 * x.stride(2)

@@ -1,0 +1,76 @@
+"""What lies between the IRB blocks at inference on a CPU, by the kernels of :mod:`.numba_stages`."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Tuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from .cpu_network import TorchStages
+from .folding import FoldedNetwork
+from .fused_block import laid_out, run_jobs, voxel_bytes
+from .numba_stages import STEM_COLUMNS, stage_kernels
+from .vector_code import register_lanes
+
+
+class FusedStages(TorchStages):
+    """As its base, faster; what the kernels do not know goes the base's way.
+
+    Args:
+        folded: the weights.
+        lanes: channels of a vector; None takes the machine's register.
+    """
+
+    def __init__(self, folded: FoldedNetwork, lanes: int = 0) -> None:
+        super().__init__(folded)
+        self.lanes = lanes or register_lanes()
+        self.kernels = stage_kernels(self.lanes)
+        weight = folded.stem[0]
+        self.plain_stem = weight.shape[1:] != (1, 5, 5, 5) or weight.shape[0] % self.lanes
+        if not self.plain_stem:
+            taps = weight[:, 0].reshape(-1, self.lanes, 125).transpose(0, 2, 1)
+            self.taps, self.start = laid_out(taps), laid_out(folded.stem[1])
+
+    def stem(self, x: Tensor, threads: int) -> Tensor:
+        """Convolution and ELU of (channels, D, H, W)."""
+        _, slices, height, width = x.shape
+        if self.plain_stem or width < STEM_COLUMNS:
+            return super().stem(x, threads)
+        padded = F.pad(x[0], (2, 2, 2, 2, 2, 2)).contiguous()
+        out = torch.empty((slices, height, width, len(self.start)))
+        _in_parts(self.kernels.stem, slices * height, threads, padded.data_ptr(), *padded.shape[1:], height, width,
+                  len(self.start), self.taps.ctypes.data, self.start.ctypes.data, out.data_ptr(), voxel_bytes(out))  # fmt: skip
+        return out
+
+    def halve(self, x: Tensor, threads: int) -> Tensor:
+        """Mean over 2 x 2 x 2 voxels."""
+        slices, height, width, channels = (s // 2 for s in x.shape)
+        out = torch.empty((slices, height, width, 2 * channels))
+        _in_parts(self.kernels.halve, slices * height, threads, x.data_ptr(), voxel_bytes(x), height, width,
+                  2 * channels, out.data_ptr(), voxel_bytes(out))  # fmt: skip
+        return out
+
+    def double(self, x: Tensor, out: Tensor, threads: int) -> None:
+        """Trilinear up-sampling by two into `out`."""
+        slices, height, width, channels = x.shape
+        _in_parts(self.kernels.double, 4 * slices * height, threads, x.data_ptr(), voxel_bytes(x), slices, height,
+                  width, channels, out.data_ptr(), voxel_bytes(out))  # fmt: skip
+
+    def elu_(self, x: Tensor, threads: int) -> Tensor:
+        """ELU in place of a contiguous tensor."""
+        rows = x.shape[0] * x.shape[1]
+        _in_parts(self.kernels.elu, rows, threads, x.data_ptr(), x.numel() // rows // self.lanes)
+        return x
+
+
+def _in_parts(kernel: Callable[..., None], rows: int, threads: int, *arguments: Any) -> None:
+    """Shares out the rows of a kernel among threads."""
+    count = min(rows, 4 * threads)
+    edges = [rows * i // count for i in range(count + 1)]
+
+    def work(part: Tuple[int, int]) -> None:
+        kernel(*arguments, *part)
+
+    run_jobs(list(zip(edges[:-1], edges[1:])), work, threads)

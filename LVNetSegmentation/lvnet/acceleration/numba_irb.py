@@ -1,0 +1,409 @@
+"""Numba kernels for an IRB block at inference: expand, convolve, project, tile by tile, in the caches.
+
+A tile is all slices of a square of rows and columns.  Channels of the expanded tensor are
+independent until the projection, so one register's worth of them (a group) passes through the whole
+block at a time and the expanded tensor never exists in memory:
+
+1. `expand_rows`: two rows at a time, input channels times weights, ELU, and the input transform of
+   :mod:`.winograd` along x.  Six transformed rows are kept in a ring.
+2. `convolve`: 5 x 5 sums along y and z for one point of the transform, two tiles of four voxels and
+   two rows at once: twenty sums in registers, moved on slice by slice.
+3. `finish`: output transform, bias (folded into step 2), ELU.
+4. `project`: the group's share of the block's output, added to what is there.
+
+Batch norm is folded into the weights; see :mod:`.fused_block` for how they are laid out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Callable
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from .vector_code import Loop, VectorCode, word
+from .winograd import OUTPUTS, POINT_OF_BIAS, POINTS, transform_input, transform_output
+
+#: Rows in the ring: an output row sees five, and two rows are computed at once.
+RING = 6
+
+
+@dataclass(frozen=True)
+class IRBKernels:
+    """The kernels for one width of register.
+
+    Attributes:
+        lanes: channels of a group.
+        gang: groups that pass at once; the number of groups is a multiple of it.
+        tile: computes one tile; see the code for its arguments.
+        workspace: (slices, channels, results, rows, columns) to the number of float32 that `tile` works in.
+    """
+
+    lanes: int
+    gang: int
+    tile: Callable[..., None]
+    workspace: Callable[[int, int, int, int, int], int]
+
+
+def _signature(arguments: int) -> Any:
+    return types.void(*[types.int64] * arguments)
+
+
+@lru_cache(maxsize=2)
+def irb_kernels(lanes: int) -> IRBKernels:
+    """Builds the kernels; they are compiled at their first call."""
+    size = 4 * lanes
+    # Tiles of four voxels that `convolve` takes at once: 20 sums fit 32 registers, 10 fit 16.
+    together = 2 if lanes == 16 else 1
+    # Groups that pass through the block at once: they share what is read and summed up.
+    gang = 2 if lanes == 16 else 1
+    # Voxels that `project` takes at once with two vectors each.
+    voxels = 8 if lanes == 16 else 4
+
+    @intrinsic  # type: ignore[misc]
+    def fill(typing: Any, address: Any, count: Any) -> Any:
+        """Zeros `count` vectors."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            address, count = arguments
+            loop = Loop(builder, count, [])
+            code.store(code.splat(0.0), code.offset(address, code.times(loop.index, size)))
+            loop.close([])
+            return context.get_dummy_value()
+
+        return _signature(2), generate
+
+    @intrinsic  # type: ignore[misc]
+    def copy(typing: Any, source: Any, target: Any, count: Any) -> Any:
+        """Copies `count` vectors."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            source, target, count = arguments
+            loop = Loop(builder, count, [])
+            step = code.times(loop.index, size)
+            code.store(code.load(code.offset(source, step)), code.offset(target, step))
+            loop.close([])
+            return context.get_dummy_value()
+
+        return _signature(3), generate
+
+    @intrinsic  # type: ignore[misc]
+    def copy_number(typing: Any, source: Any, target: Any) -> Any:
+        """Copies one float32."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            source, target = (builder.inttoptr(a, ir.FloatType().as_pointer()) for a in arguments)
+            builder.store(builder.load(source, align=4), target, align=4)
+            return context.get_dummy_value()
+
+        return _signature(2), generate
+
+    @intrinsic  # type: ignore[misc]
+    def add_bias(typing: Any, x: Any, bias: Any, out: Any) -> Any:
+        """out = x + bias, one vector."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            x, bias, out = arguments
+            code.store(code.add(code.load(x), code.load(bias)), out)
+            return context.get_dummy_value()
+
+        return _signature(3), generate
+
+    @intrinsic  # type: ignore[misc]
+    def transpose(typing: Any, sources: Any, offset: Any, target: Any) -> Any:
+        """One vector of channels of eight voxels becomes eight numbers a channel.
+
+        `sources` holds the addresses of the voxels.  Three rounds of interleaving vector i with
+        vector i + 4 turn the order voxel, channel into channel, voxel.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            sources, offset, target = arguments
+            vectors = [code.load(code.offset(code.load_word(sources, 8 * i), offset)) for i in range(8)]
+            for _ in range(3):
+                vectors = [half for a, b in zip(vectors[:4], vectors[4:]) for half in code.interleave(a, b)]
+            for i, vector in enumerate(vectors):
+                code.store(vector, target, i * size)
+            return context.get_dummy_value()
+
+        return _signature(3), generate
+
+    @intrinsic  # type: ignore[misc]
+    def expand_rows(typing: Any, packed: Any, first: Any, width: Any, channels: Any, weights: Any, bias: Any,
+                    tiles: Any, upper: Any, lower: Any, group_stride: Any, point_stride: Any, tile_stride: Any) -> Any:  # fmt: skip
+        """Two transformed rows of a gang of groups in one slice.
+
+        `packed` holds, four columns after four, channel after channel, the four numbers of the upper
+        and of the lower row; `first` is the first column, columns outside 0..width - 1 become zero.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            packed, first, width, channels, weights, bias, tiles = arguments[:7]
+            upper, lower, group_stride, point_stride, tile_stride = arguments[7:]
+            start = [code.load(bias, g * size) for g in range(gang)]
+            block_size = code.times(channels, 32)
+
+            def expanded(block: Any) -> Any:
+                base = code.offset(packed, builder.mul(block, block_size))
+                loop = Loop(builder, channels, [start[g] for g in range(gang) for _ in range(8)])
+                line = code.offset(weights, code.times(loop.index, gang * size))
+                row = [code.load(line, g * size) for g in range(gang)]
+                numbers = code.offset(base, code.times(loop.index, 32))
+                x = [code.broadcast(numbers, 4 * i) for i in range(8)]
+                sums = [code.multiply_add(x[i % 8], row[i // 8], total) for i, total in enumerate(loop.values)]
+                sums = loop.close(sums)
+                column = code.offset(first, code.times(block, 4))
+                inside = [builder.icmp_unsigned("<", code.offset(column, j), width) for j in range(4)]
+                zero = code.splat(0.0)
+                return [builder.select(inside[i % 4], code.elu(total), zero) for i, total in enumerate(sums)]
+
+            loop = Loop(builder, tiles, expanded(word(0)))
+            new = expanded(code.offset(loop.index, 1))
+            for part in range(2 * gang):
+                group, row = divmod(part, 2)
+                seen = loop.values[4 * part : 4 * part + 4] + new[4 * part : 4 * part + 4]
+                base = code.offset((upper, lower)[row], builder.mul(loop.index, tile_stride))
+                base = code.offset(base, code.times(group_stride, group))
+                for point, value in enumerate(transform_input(code, seen)):
+                    code.store(value, code.offset(base, code.times(point_stride, point)))
+            loop.close(new)
+            return context.get_dummy_value()
+
+        return _signature(12), generate
+
+    @intrinsic  # type: ignore[misc]
+    def convolve(typing: Any, rows: Any, weights: Any, start: Any, slices: Any, upper: Any, lower: Any,
+                 tile_stride: Any, out_stride: Any) -> Any:  # fmt: skip
+        """5 x 5 sums along y and z for one point, two output rows and `together` tiles.
+
+        `rows` holds the addresses of six input rows, slice after slice; `start` is what sums begin
+        with.  Output slice z comes to place z + 2: the first two places take sums of no slice.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            rows, weights, start, slices, upper, lower, tile_stride, out_stride = arguments
+            places = [code.load_word(rows, 8 * r) for r in range(RING)]
+            begin = code.load(start)
+            across = [(row, tile) for row in range(2) for tile in range(together)]
+            # Sum j of five belongs to output slice z - 2 + j when input slice z comes in.
+            loop = Loop(builder, slices, [begin] * (5 * len(across)))
+            sums = {key: loop.values[5 * i : 5 * i + 5] for i, key in enumerate(across)}
+            here = code.times(loop.index, size)
+            for r, place in enumerate(places):
+                seen = [
+                    code.load(code.offset(place, here, *([code.times(tile_stride, t)] if t else [])))
+                    for t in range(together)
+                ]
+                for row in range(2):
+                    if not 0 <= r - row < 5:
+                        continue
+                    for kz in range(5):
+                        weight = code.load(weights, (5 * (r - row) + kz) * size)
+                        for tile in range(together):
+                            taken = sums[row, tile]
+                            taken[4 - kz] = code.multiply_add(seen[tile], weight, taken[4 - kz])
+            targets = {
+                (row, tile): code.offset(out, code.times(out_stride, tile))
+                for row, out in enumerate((upper, lower))
+                for tile in range(together)
+            }
+            for key in across:
+                code.store(sums[key][0], code.offset(targets[key], here))
+            last = loop.close([value for key in across for value in (*sums[key][1:], begin)])
+            end = code.times(slices, size)
+            for i, key in enumerate(across):
+                for j in range(2):
+                    code.store(last[5 * i + j], code.offset(targets[key], end), j * size)
+            return context.get_dummy_value()
+
+        return _signature(8), generate
+
+    @intrinsic  # type: ignore[misc]
+    def finish(typing: Any, sums: Any, point_stride: Any, slices: Any, out: Any, slice_stride: Any) -> Any:
+        """Output transform and ELU of one tile of four voxels in all slices."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            sums, point_stride, slices, out, slice_stride = arguments
+            loop = Loop(builder, slices, [])
+            base = code.offset(sums, code.times(loop.index, size))
+            products = [code.load(code.offset(base, code.times(point_stride, p))) for p in range(POINTS)]
+            target = code.offset(out, builder.mul(loop.index, slice_stride))
+            for j, value in enumerate(transform_output(code, products)):
+                code.store(code.elu(value), target, j * gang * size)
+            loop.close([])
+            return context.get_dummy_value()
+
+        return _signature(5), generate
+
+    def projection(count: int, vectors: int, depth: int) -> Any:
+        @intrinsic  # type: ignore[misc]
+        def project(typing: Any, group: Any, apart: Any, weights: Any, row: Any, out: Any, voxel: Any) -> Any:
+            """Adds `depth` channels of `count` voxels times weights to `vectors` vectors of output each.
+
+            The voxels lie `apart` bytes from each other, their outputs `voxel` bytes.
+            """
+
+            def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+                code = VectorCode(builder, lanes)
+                group, apart, weights, row, out, voxel = arguments
+                sources = [code.offset(group, code.times(apart, v)) for v in range(count)]
+                targets = [code.offset(out, code.times(voxel, v)) for v in range(count)]
+                sums = [[code.load(target, c * size) for c in range(vectors)] for target in targets]
+                for k in range(depth):
+                    line = code.offset(weights, code.times(row, k))
+                    columns = [code.load(line, c * size) for c in range(vectors)]
+                    for v in range(count):
+                        x = code.broadcast(sources[v], 4 * k)
+                        sums[v] = [code.multiply_add(x, w, total) for w, total in zip(columns, sums[v])]
+                for target, values in zip(targets, sums):
+                    for c, value in enumerate(values):
+                        code.store(value, target, c * size)
+                return context.get_dummy_value()
+
+            return _signature(6), generate
+
+        return project
+
+    @numba.njit(nogil=True)
+    def strides(slices: Any, columns: Any) -> Any:
+        """Tiles of four, and bytes between tiles, points and rows, of the ring and of the sums."""
+        tiles = ((columns + OUTPUTS - 1) // OUTPUTS + together - 1) // together * together
+        # One vector more than needed, so that the points do not all fall into one set of a cache.
+        points, sums = (tiles * slices + 1) * size, (tiles * (slices + 2) + 1) * size
+        return tiles, points, POINTS * points, sums, POINTS * sums
+
+    def row_projection(depth: int) -> Any:
+        two, one, single = projection(voxels, 2, depth), projection(voxels, 1, depth), projection(1, 1, depth)
+
+        @numba.njit(nogil=True)
+        def project_row(source, apart, count, weights, results, target):  # type: ignore[no-untyped-def]
+            """Adds `depth` channels of `count` voxels times weights to their `results` channels of output."""
+            row = results * 4
+            v = 0
+            while v + voxels <= count:
+                c = 0
+                while c + 2 * lanes <= results:
+                    two(source + v * apart, apart, weights + 4 * c, row, target + v * row + 4 * c, row)
+                    c += 2 * lanes
+                if c < results:
+                    one(source + v * apart, apart, weights + 4 * c, row, target + v * row + 4 * c, row)
+                v += voxels
+            while v < count:
+                for c in range(0, results, lanes):
+                    single(source + v * apart, apart, weights + 4 * c, row, target + v * row + 4 * c, row)
+                v += 1
+
+        return project_row
+
+    project_gang, project_input = row_projection(gang * lanes), row_projection(lanes)
+
+    @numba.njit(nogil=True)
+    def tile(x, x_voxel, out, out_voxel, slices, height, width, channels, results, kept, groups, expand, expand_bias,
+             depthwise, depthwise_bias, zeros, project, project_bias, residual, top, rows, left, columns, work):  # type: ignore[no-untyped-def] # fmt: skip
+        """One tile: rows top..top + rows - 1 and columns left..left + columns - 1 of every slice.
+
+        x and out are addresses of (slices, height, width) voxels, x_voxel and out_voxel bytes apart,
+        of `channels` and `kept` numbers; `results` is `kept` rounded up to whole vectors.  Where
+        `residual` is 0 the input itself is added, else the input times that matrix.
+        """
+        tiles, point_bytes, row_bytes, sum_bytes, sum_row_bytes = strides(slices, columns)
+        tile_bytes, sum_tile_bytes = slices * size, (slices + 2) * size
+        group_bytes = RING * row_bytes
+        ring, sums = work, work + gang * group_bytes
+        group_slice = tiles * OUTPUTS * gang * size
+        convolved = sums + 2 * sum_row_bytes
+        packed = convolved + 2 * slices * group_slice
+        block_bytes = channels * 32
+        packed_slice = (tiles + 1) * block_bytes
+        pairs = (rows + 1) // 2 + 2
+        # Results are summed up here, row after row without gaps, and leave once.
+        total, total_row = packed + pairs * slices * packed_slice, columns * results * 4
+        table = np.empty(8, np.int64)
+        table_at = table.ctypes.data
+        for pair in range(pairs):
+            for z in range(slices):
+                for block in range(tiles + 1):
+                    for q in range(8):
+                        # Rows and columns outside are read from the border and set to zero later.
+                        y = min(max(top - 2 + 2 * pair + q // 4, 0), height - 1)
+                        column = min(max(left - 2 + 4 * block + q % 4, 0), width - 1)
+                        table[q] = x + ((z * height + y) * width + column) * x_voxel
+                    place = packed + (pair * slices + z) * packed_slice + block * block_bytes
+                    for c in range(channels // lanes):
+                        transpose(table_at, c * size, place + c * 8 * size)
+                for y in range(max(2 * pair - 2, 0), min(2 * pair, rows)):
+                    source = x + ((z * height + top + y) * width + left) * x_voxel
+                    target = total + (y * slices + z) * total_row
+                    for v in range(columns):
+                        begin = zeros if residual else source + v * x_voxel
+                        for c in range(0, results * 4, size):
+                            add_bias(begin if residual else begin + c, project_bias + c, target + v * results * 4 + c)
+                    if residual:
+                        for c in range(0, channels, lanes):
+                            project_input(source + 4 * c, x_voxel, columns, residual + c * results * 4, results, target)
+        for first in range(0, groups, gang):
+            for pair in range(pairs):
+                slot = ring + 2 * pair % RING * row_bytes
+                for z in range(slices):
+                    expand_rows(packed + (pair * slices + z) * packed_slice, left - 2, width, channels,
+                                expand + first * channels * size, expand_bias + first * size, tiles,
+                                slot + z * size, slot + row_bytes + z * size, group_bytes, point_bytes, tile_bytes)  # fmt: skip
+                for r in range(2):
+                    if not 0 <= top - 2 + 2 * pair + r < height:
+                        for g in range(gang):
+                            fill(slot + r * row_bytes + g * group_bytes, row_bytes // size)
+                if pair < 2:
+                    continue
+                upper = 2 * (pair - 2)
+                for g in range(gang):
+                    for point in range(POINTS):
+                        start = depthwise_bias + (first + g) * size if point == POINT_OF_BIAS else zeros
+                        weights = depthwise + ((first + g) * POINTS + point) * 25 * size
+                        for t in range(0, tiles, together):
+                            place = ring + g * group_bytes + point * point_bytes + t * tile_bytes
+                            for r in range(RING):
+                                table[r] = place + (upper + r) % RING * row_bytes
+                            target = sums + point * sum_bytes + t * sum_tile_bytes
+                            convolve(table_at, weights, start, slices, target, target + sum_row_bytes,
+                                     tile_bytes, sum_tile_bytes)  # fmt: skip
+                    for r in range(min(2, rows - upper)):
+                        for t in range(tiles):
+                            finish(sums + r * sum_row_bytes + t * sum_tile_bytes + 2 * size, sum_bytes, slices,
+                                   convolved + (r * slices * tiles + t) * OUTPUTS * gang * size + g * size,
+                                   group_slice)  # fmt: skip
+                for r in range(min(2, rows - upper)):
+                    for z in range(slices):
+                        project_gang(convolved + (r * slices + z) * group_slice, gang * size, columns,
+                                     project + first * lanes * results * 4, results,
+                                     total + ((upper + r) * slices + z) * total_row)  # fmt: skip
+        for y in range(rows):
+            for z in range(slices):
+                target = out + ((z * height + top + y) * width + left) * out_voxel
+                source = total + (y * slices + z) * total_row
+                for v in range(columns):
+                    if kept == results:
+                        copy(source + v * results * 4, target + v * out_voxel, results // lanes)
+                    else:
+                        for c in range(kept):
+                            copy_number(source + (v * results + c) * 4, target + v * out_voxel + c * 4)
+
+    def workspace(slices: int, channels: int, results: int, rows: int, columns: int) -> int:
+        tiles, _, row_bytes, _, sum_row_bytes = strides(slices, columns)
+        packed = ((rows + 1) // 2 + 2) * slices * (tiles + 1) * channels * 8
+        total = rows * slices * columns * results
+        convolved = 2 * slices * tiles * OUTPUTS * gang * lanes
+        return (gang * RING * row_bytes + 2 * sum_row_bytes) // 4 + convolved + packed + total
+
+    return IRBKernels(lanes, gang, tile, workspace)

@@ -1,0 +1,207 @@
+"""Numba kernels for what lies between the IRB blocks: the stem, halving, doubling, ELU.
+
+Arrays are (D, H, W, C) float32 with neighbouring channels; voxels may lie farther apart than C
+numbers, so that a result can be written straight into half of a wider tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Callable
+
+import numba
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from .vector_code import Loop, VectorCode
+
+
+@dataclass(frozen=True)
+class StageKernels:
+    """The kernels for one width of register; each works on the output rows `first` to `last` - 1.
+
+    Rows are counted over all slices.  Addresses and distances are bytes.
+
+    Attributes:
+        stem: 5x5x5 convolution of one padded channel, and ELU.
+        halve: mean over 2 x 2 x 2 voxels.
+        double: trilinear up-sampling by two.
+        elu: in place.
+    """
+
+    lanes: int
+    stem: Callable[..., None]
+    halve: Callable[..., None]
+    double: Callable[..., None]
+    elu: Callable[..., None]
+
+
+#: Columns that the stem takes at once.
+STEM_COLUMNS = 8
+
+
+@lru_cache(maxsize=2)
+def stage_kernels(lanes: int) -> StageKernels:
+    """Builds the kernels; they are compiled at their first call."""
+    size = 4 * lanes
+
+    def signature(integers: int, floats: int = 0) -> Any:
+        return types.void(*[types.int64] * integers, *[types.float32] * floats)
+
+    @intrinsic  # type: ignore[misc]
+    def stem_columns(typing: Any, x: Any, slice_bytes: Any, row_bytes: Any, weights: Any, bias: Any, out: Any,
+                     voxel: Any) -> Any:  # fmt: skip
+        """Eight neighbouring outputs; `x` is the first of the inputs that the first of them sees."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            x, slice_bytes, row_bytes, weights, bias, out, voxel = arguments
+            sums = [code.load(bias)] * STEM_COLUMNS
+            five = ir.Constant(ir.IntType(64), 5)
+            slices = Loop(builder, five, sums)
+            plane = code.offset(x, builder.mul(slices.index, slice_bytes))
+            rows = Loop(builder, five, slices.values)
+            line = code.offset(plane, builder.mul(rows.index, row_bytes))
+            taps = code.offset(weights, code.times(slices.index, 25 * size), code.times(rows.index, 5 * size))
+            sums = list(rows.values)
+            numbers = [code.broadcast(line, 4 * i) for i in range(STEM_COLUMNS + 4)]
+            for kx in range(5):
+                tap = code.load(taps, kx * size)
+                sums = [code.multiply_add(numbers[i + kx], tap, total) for i, total in enumerate(sums)]
+            sums = slices.close(rows.close(sums))
+            for i, total in enumerate(sums):
+                code.store(code.elu(total), code.offset(out, code.times(voxel, i)))
+            return context.get_dummy_value()
+
+        return signature(7), generate
+
+    @intrinsic  # type: ignore[misc]
+    def mean_of_eight(typing: Any, x: Any, voxel: Any, row: Any, plane: Any, out: Any, count: Any) -> Any:
+        """The mean over 2 x 2 x 2 voxels, `count` vectors of channels."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            x, voxel, row, plane, out, count = arguments
+            loop = Loop(builder, count, [])
+            here = code.times(loop.index, size)
+            starts = [code.offset(x, here)]
+            for distance in (voxel, row, plane):
+                starts += [code.offset(start, distance) for start in starts]
+            values = [code.load(start) for start in starts]
+            while len(values) > 1:
+                values = [code.add(a, b) for a, b in zip(values[::2], values[1::2])]
+            code.store(code.multiply(values[0], code.splat(0.125)), code.offset(out, here))
+            loop.close([])
+            return context.get_dummy_value()
+
+        return signature(6), generate
+
+    @intrinsic  # type: ignore[misc]
+    def double_row(typing: Any, a: Any, b: Any, c: Any, d: Any, x_voxel: Any, width: Any, out: Any, voxel: Any,
+                   wa: Any, wb: Any, wc: Any, wd: Any) -> Any:  # fmt: skip
+        """One vector of channels of an output row, from four input rows with their weights."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            rows, (x_voxel, width, out, voxel), weights = arguments[:4], arguments[4:8], arguments[8:]
+            nothing = ir.Constant(code.vector, ir.Undefined)
+            first = ir.Constant(ir.IntType(32), 0)
+            order = ir.Constant(code.integers, [0] * lanes)
+            splats = [builder.shuffle_vector(builder.insert_element(nothing, w, first), nothing, order) for w in weights]
+
+            def mixed(step: Any) -> Any:
+                total = code.multiply(code.load(code.offset(rows[0], step)), splats[0])
+                for row, weight in zip(rows[1:], splats[1:]):
+                    total = code.multiply_add(code.load(code.offset(row, step)), weight, total)
+                return total
+
+            def between(near: Any, far: Any) -> Any:
+                return code.scaled(near, 0.75, code.multiply(far, code.splat(0.25)))
+
+            # Column -1 is column 0 again; outputs 2x - 1 and 2x follow from columns x - 1 and x.
+            begin = mixed(ir.Constant(ir.IntType(64), 0))
+            code.store(begin, out)
+            loop = Loop(builder, width, [begin])
+            value = mixed(builder.mul(loop.index, x_voxel))
+            right = code.offset(out, builder.mul(loop.index, code.times(voxel, 2)))
+            before = code.offset(right, builder.sub(ir.Constant(ir.IntType(64), 0), voxel))
+            # Before the first column there is no output: its place is written again, and rightly, next.
+            at_start = builder.icmp_signed("==", loop.index, ir.Constant(ir.IntType(64), 0))
+            code.store(between(loop.values[0], value), builder.select(at_start, right, before))
+            code.store(between(value, loop.values[0]), right)
+            last = loop.close([value])
+            end = code.offset(out, builder.mul(width, code.times(voxel, 2)))
+            code.store(last[0], code.offset(end, builder.sub(ir.Constant(ir.IntType(64), 0), voxel)))
+            return context.get_dummy_value()
+
+        return signature(8, 4), generate
+
+    @intrinsic  # type: ignore[misc]
+    def elu_vectors(typing: Any, x: Any, count: Any) -> Any:
+        """ELU in place of `count` vectors."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            loop = Loop(builder, arguments[1], [])
+            place = code.offset(arguments[0], code.times(loop.index, size))
+            code.store(code.elu(code.load(place)), place)
+            loop.close([])
+            return context.get_dummy_value()
+
+        return signature(2), generate
+
+    @numba.njit(nogil=True)
+    def stem(x, padded_height, padded_width, height, width, channels, weights, bias, out, voxel, first, last):  # type: ignore[no-untyped-def] # fmt: skip
+        row_bytes = padded_width * 4
+        slice_bytes = padded_height * row_bytes
+        for number in range(first, last):
+            z, y = number // height, number % height
+            for g in range(channels // lanes):
+                column = 0
+                while column < width:
+                    # The last columns are computed together with some that were done before.
+                    column = min(column, width - STEM_COLUMNS)
+                    stem_columns(x + z * slice_bytes + y * row_bytes + column * 4, slice_bytes, row_bytes,
+                                 weights + g * 125 * size, bias + g * size,
+                                 out + (number * width + column) * voxel + g * size, voxel)  # fmt: skip
+                    column += STEM_COLUMNS
+
+    @numba.njit(nogil=True)
+    def halve(x, x_voxel, height, width, channels, out, voxel, first, last):  # type: ignore[no-untyped-def]
+        # height and width are the output's.
+        row_bytes = 2 * width * x_voxel
+        plane_bytes = 2 * height * row_bytes
+        for number in range(first, last):
+            z, y = number // height, number % height
+            source = x + 2 * z * plane_bytes + 2 * y * row_bytes
+            for column in range(width):
+                mean_of_eight(source + 2 * column * x_voxel, x_voxel, row_bytes, plane_bytes,
+                              out + (number * width + column) * voxel, channels // lanes)  # fmt: skip
+
+    @numba.njit(nogil=True)
+    def double(x, x_voxel, slices, height, width, channels, out, voxel, first, last):  # type: ignore[no-untyped-def]
+        # slices, height and width are the input's.
+        quarter, most = numba.float32(0.25), numba.float32(0.75)
+        row_bytes = width * x_voxel
+        for number in range(first, last):
+            z, y = number // (2 * height), number % (2 * height)
+            # An odd place lies a quarter beyond its input, an even one a quarter before.
+            near_z, near_y = z // 2, y // 2
+            far_z = min(max(near_z + 2 * (z % 2) - 1, 0), slices - 1)
+            far_y = min(max(near_y + 2 * (y % 2) - 1, 0), height - 1)
+            for g in range(channels // lanes):
+                shift = x + g * size
+                double_row(shift + (near_z * height + near_y) * row_bytes, shift + (near_z * height + far_y) * row_bytes,
+                           shift + (far_z * height + near_y) * row_bytes, shift + (far_z * height + far_y) * row_bytes,
+                           x_voxel, width, out + number * 2 * width * voxel + g * size, voxel,
+                           most * most, most * quarter, quarter * most, quarter * quarter)  # fmt: skip
+
+    @numba.njit(nogil=True)
+    def elu(x, vectors, first, last):  # type: ignore[no-untyped-def]
+        # `vectors` a row.
+        for number in range(first, last):
+            elu_vectors(x + number * vectors * size, vectors)
+
+    return StageKernels(lanes, stem, halve, double, elu)

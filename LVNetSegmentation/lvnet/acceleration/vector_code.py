@@ -1,0 +1,165 @@
+"""Small helpers that write vector code: LLVM instructions over addresses, by Numba's own means.
+
+Compilers do not keep twenty sums in registers for loops over channels-last arrays.  The innermost
+kernels are therefore written instruction by instruction; everything around them is plain Numba.
+Addresses are 64-bit integers; a vector holds as many float32 as one register of the machine.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, Sequence, Tuple
+
+import numpy as np
+from llvmlite import binding, ir
+
+WORD = ir.IntType(64)
+_FLOAT = ir.FloatType()
+# Marked for contraction rather than as a fused operation: fast with FMA and right without.
+_CONTRACT = ("contract",)
+
+
+def register_lanes() -> int:
+    """float32 numbers in one vector register of this machine: 16 with AVX-512, else 8."""
+    return 16 if binding.get_host_cpu_features().get("avx512f", False) else 8
+
+
+def word(value: int) -> Any:
+    """A 64-bit constant."""
+    return ir.Constant(WORD, value)
+
+
+class VectorCode:
+    """Writes instructions over vectors of `lanes` float32 into a function that Numba builds."""
+
+    def __init__(self, builder: Any, lanes: int) -> None:
+        self.builder, self.lanes = builder, lanes
+        self.vector = ir.VectorType(_FLOAT, lanes)
+        self.integers = ir.VectorType(ir.IntType(32), lanes)
+
+    def splat(self, value: float) -> Any:
+        """A vector of one constant."""
+        return ir.Constant(self.vector, [float(np.float32(value))] * self.lanes)
+
+    def offset(self, address: Any, *steps: Any) -> Any:
+        """The address, moved by constants or by values."""
+        for step in steps:
+            if not isinstance(step, int):
+                address = self.builder.add(address, step)
+            elif step:
+                address = self.builder.add(address, word(step))
+        return address
+
+    def times(self, value: Any, factor: int) -> Any:
+        """An integer times a constant."""
+        return self.builder.mul(value, word(factor))
+
+    def load(self, address: Any, offset: int = 0) -> Any:
+        """The vector at an address."""
+        place = self.builder.inttoptr(self.offset(address, offset), self.vector.as_pointer())
+        return self.builder.load(place, align=4)
+
+    def store(self, value: Any, address: Any, offset: int = 0) -> None:
+        """Puts a vector at an address."""
+        place = self.builder.inttoptr(self.offset(address, offset), self.vector.as_pointer())
+        self.builder.store(value, place, align=4)
+
+    def load_word(self, address: Any, offset: int = 0) -> Any:
+        """The 64-bit integer at an address."""
+        return self.builder.load(self.builder.inttoptr(self.offset(address, offset), WORD.as_pointer()))
+
+    def broadcast(self, address: Any, offset: int = 0) -> Any:
+        """The float32 at an address, in every lane."""
+        place = self.builder.inttoptr(self.offset(address, offset), _FLOAT.as_pointer())
+        nothing = ir.Constant(self.vector, ir.Undefined)
+        first = self.builder.insert_element(nothing, self.builder.load(place, align=4), ir.Constant(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(first, nothing, ir.Constant(self.integers, [0] * self.lanes))
+
+    def interleave(self, a: Any, b: Any) -> Tuple[Any, Any]:
+        """a0 b0 a1 b1 ... in two vectors."""
+        n, index = self.lanes, ir.IntType(32)
+        order = [k // 2 + (k % 2) * n for k in range(2 * n)]
+        masks = [ir.Constant(ir.VectorType(index, n), part) for part in (order[:n], order[n:])]
+        return self.builder.shuffle_vector(a, b, masks[0]), self.builder.shuffle_vector(a, b, masks[1])
+
+    def add(self, a: Any, b: Any) -> Any:
+        """a + b."""
+        return self.builder.fadd(a, b, flags=_CONTRACT)
+
+    def subtract(self, a: Any, b: Any) -> Any:
+        """a - b."""
+        return self.builder.fsub(a, b, flags=_CONTRACT)
+
+    def multiply(self, a: Any, b: Any) -> Any:
+        """a b."""
+        return self.builder.fmul(a, b, flags=_CONTRACT)
+
+    def multiply_add(self, a: Any, b: Any, total: Any) -> Any:
+        """total + a b."""
+        return self.builder.fadd(total, self.builder.fmul(a, b, flags=_CONTRACT), flags=_CONTRACT)
+
+    def scaled(self, a: Any, factor: float, total: Any) -> Any:
+        """total + factor a."""
+        return self.multiply_add(a, self.splat(factor), total)
+
+    def smaller(self, a: Any, b: Any) -> Any:
+        """The smaller of each lane."""
+        return self.builder.select(self.builder.fcmp_ordered("<", a, b, flags=("nnan", "nsz")), a, b)
+
+    def larger(self, a: Any, b: Any) -> Any:
+        """The larger of each lane."""
+        return self.builder.select(self.builder.fcmp_ordered(">", a, b, flags=("nnan", "nsz")), a, b)
+
+    def elu(self, x: Any) -> Any:
+        """x where positive, else exp(x) - 1, within 4e-6: the larger of x and exp(min(x, 0)) - 1."""
+        builder = self.builder
+        negative = self.larger(self.smaller(x, self.splat(0.0)), self.splat(-30.0))
+        # exp(x) = 2^n 2^f with n the nearest whole number; adding 1.5 * 2^23 rounds to it and
+        # leaves it in the lowest bits, from where it is shifted into the exponent.
+        shifted = self.scaled(negative, _LOG2_E, self.splat(_ROUND))
+        whole = builder.fsub(shifted, self.splat(_ROUND))
+        fraction = builder.fsub(self.multiply(negative, self.splat(_LOG2_E)), whole, flags=_CONTRACT)
+        power = self.splat(_EXP2[-1])
+        for coefficient in _EXP2[-2::-1]:
+            power = self.multiply_add(power, fraction, self.splat(coefficient))
+        exponent = builder.shl(builder.bitcast(shifted, self.integers), ir.Constant(self.integers, [23] * self.lanes))
+        bits = builder.add(builder.bitcast(power, self.integers), exponent)
+        return self.larger(x, builder.fsub(builder.bitcast(bits, self.vector), self.splat(1.0)))
+
+
+class Loop:
+    """A counted loop of at least one turn, whose values are carried from turn to turn in registers."""
+
+    def __init__(self, builder: Any, turns: Any, carried: Sequence[Any]) -> None:
+        self.builder, self.turns = builder, turns
+        entry, function = builder.block, builder.function
+        self.body, self.end = function.append_basic_block("body"), function.append_basic_block("end")
+        builder.branch(self.body)
+        builder.position_at_end(self.body)
+        self.index = builder.phi(WORD)
+        self.index.add_incoming(word(0), entry)
+        self.values = [builder.phi(value.type) for value in carried]
+        for phi, value in zip(self.values, carried):
+            phi.add_incoming(value, entry)
+
+    def close(self, results: Sequence[Any]) -> List[Any]:
+        """Ends the body; the results are carried on, and given back after the last turn."""
+        builder = self.builder
+        following = builder.add(self.index, word(1))
+        self.index.add_incoming(following, builder.block)
+        for phi, value in zip(self.values, results):
+            phi.add_incoming(value, builder.block)
+        builder.cbranch(builder.icmp_signed("<", following, self.turns), self.body, self.end)
+        builder.position_at_end(self.end)
+        return list(results)
+
+
+def _exp2_polynomial(degree: int) -> List[float]:
+    """Coefficients of 2^f on [-0.5, 0.5], lowest first, of least relative error at Chebyshev's points."""
+    points = np.cos(np.pi * (np.arange(400) + 0.5) / 400) / 2
+    powers = points[:, None] ** np.arange(degree + 1)
+    return [float(c) for c in np.linalg.lstsq(powers / np.exp2(points)[:, None], np.ones(400), rcond=None)[0]]
+
+
+_LOG2_E = 1.4426950408889634
+_ROUND = 1.5 * 2**23
+_EXP2 = _exp2_polynomial(4)
