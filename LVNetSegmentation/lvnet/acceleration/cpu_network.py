@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, List, Optional
 
 import torch
 from torch import Tensor
@@ -37,9 +37,10 @@ class TorchStages:
         wide = F.interpolate(x.permute(3, 0, 1, 2)[None], scale_factor=2, mode="trilinear", align_corners=False)
         out.copy_(wide[0].permute(1, 2, 3, 0))
 
-    def elu_(self, x: Tensor, threads: int) -> Tensor:
-        """ELU in place."""
-        return elu_(x)
+    def pointwise(self, x: Tensor, linear: Linear, threads: int) -> Tensor:
+        """A 1x1x1 convolution with its bias, and ELU."""
+        weight, bias = (torch.tensor(values, dtype=torch.float32) for values in linear)
+        return elu_(torch.addmm(bias, x.reshape(-1, x.shape[3]), weight.t()).view(*x.shape[:3], -1))
 
 
 class CPUNetwork:
@@ -60,8 +61,7 @@ class CPUNetwork:
         self.stages = stages or TorchStages(folded)
         self.encoder = [make_block(block) for block in folded.encoder]
         self.decoder = [make_block(block) for block in folded.decoder]
-        self.down = [_transposed(linear) for linear in folded.down]
-        self.up = [_transposed(linear) for linear in folded.up]
+        self.down, self.up = folded.down, folded.up
         self.classes = len(folded.decoder[-1].project[1])
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class CPUNetwork:
         joined: List[Tensor] = []
         for stage, block in enumerate(self.encoder):
             if stage:
-                x = stages.elu_(_pointwise(stages.halve(x, threads), self.down[stage - 1]), threads)
+                x = stages.pointwise(stages.halve(x, threads), self.down[stage - 1], threads)
             if stage == len(self.encoder) - 1:
                 out = torch.empty_like(x)
             else:
@@ -86,19 +86,10 @@ class CPUNetwork:
             x = out
         for up, block in zip(self.up, self.decoder):
             both = joined.pop()
-            low = stages.elu_(_pointwise(x, up), threads)
+            low = stages.pointwise(x, up, threads)
             stages.double(low, both[..., : low.shape[3]], threads)
             # The last block ends in the output convolution.
             x = torch.empty_like(both) if joined else both.new_empty((*both.shape[:3], self.classes))
             block(both, x, threads)
         return x.permute(3, 0, 1, 2)
 
-
-def _transposed(linear: Linear) -> Tuple[Tensor, Tensor]:
-    weight, bias = (torch.tensor(values, dtype=torch.float32) for values in linear)
-    return weight.t().contiguous(), bias
-
-
-def _pointwise(x: Tensor, linear: Tuple[Tensor, Tensor]) -> Tensor:
-    """A 1x1x1 convolution of (D, H, W, C)."""
-    return torch.addmm(linear[1], x.reshape(-1, x.shape[3]), linear[0]).view(*x.shape[:3], -1)

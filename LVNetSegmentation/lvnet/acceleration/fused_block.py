@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any, Callable, Sequence, Tuple
 
 import numpy as np
@@ -49,9 +51,16 @@ def run_jobs(jobs: Sequence[Any], work: Callable[[Any], None], threads: int) -> 
                 return
             work(jobs[number])
 
-    with ThreadPoolExecutor(min(threads, len(jobs))) as pool:
-        for future in [pool.submit(run) for _ in range(min(threads, len(jobs)))]:
-            future.result()
+    helpers = [_pool().submit(run) for _ in range(min(threads, len(jobs)) - 1)]
+    run()
+    for helper in helpers:
+        helper.result()
+
+
+@lru_cache(maxsize=1)
+def _pool() -> ThreadPoolExecutor:
+    """Threads are started when they are first needed, and wait without using time."""
+    return ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="lvnet")
 
 
 class FusedIRB:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Tuple
+from typing import Any, Callable, Dict, Tuple
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from .cpu_network import TorchStages
-from .folding import FoldedNetwork
+from .folding import FoldedNetwork, Linear
 from .fused_block import laid_out, run_jobs, voxel_bytes
 from .numba_stages import STEM_COLUMNS, stage_kernels
 from .vector_code import register_lanes
@@ -28,6 +28,9 @@ class FusedStages(TorchStages):
         self.lanes = lanes or register_lanes()
         self.kernels = stage_kernels(self.lanes)
         weight = folded.stem[0]
+        # Laid out for the kernels, by the identity of what they were made from; `folded` keeps that alive.
+        self.folded = folded
+        self.matrices: Dict[int, Tuple[np.ndarray, np.ndarray]] = {}
         self.plain_stem = weight.shape[1:] != (1, 5, 5, 5) or weight.shape[0] % self.lanes
         if not self.plain_stem:
             taps = weight[:, 0].reshape(-1, self.lanes, 125).transpose(0, 2, 1)
@@ -38,9 +41,10 @@ class FusedStages(TorchStages):
         _, slices, height, width = x.shape
         if self.plain_stem or width < STEM_COLUMNS:
             return super().stem(x, threads)
-        padded = F.pad(x[0], (2, 2, 2, 2, 2, 2)).contiguous()
+        # By NumPy: PyTorch's threads would go on waiting for more, and take time from ours.
+        padded = np.pad(x[0].numpy(), 2)
         out = torch.empty((slices, height, width, len(self.start)))
-        _in_parts(self.kernels.stem, slices * height, threads, padded.data_ptr(), *padded.shape[1:], height, width,
+        _in_parts(self.kernels.stem, slices * height, threads, padded.ctypes.data, *padded.shape[1:], height, width,
                   len(self.start), self.taps.ctypes.data, self.start.ctypes.data, out.data_ptr(), voxel_bytes(out))  # fmt: skip
         return out
 
@@ -58,11 +62,14 @@ class FusedStages(TorchStages):
         _in_parts(self.kernels.double, 4 * slices * height, threads, x.data_ptr(), voxel_bytes(x), slices, height,
                   width, channels, out.data_ptr(), voxel_bytes(out))  # fmt: skip
 
-    def elu_(self, x: Tensor, threads: int) -> Tensor:
-        """ELU in place of a contiguous tensor."""
-        rows = x.shape[0] * x.shape[1]
-        _in_parts(self.kernels.elu, rows, threads, x.data_ptr(), x.numel() // rows // self.lanes)
-        return x
+    def pointwise(self, x: Tensor, linear: Linear, threads: int) -> Tensor:
+        """A 1x1x1 convolution of a contiguous tensor with its bias, and ELU."""
+        weight, bias = self.matrices.setdefault(id(linear), (laid_out(linear[0].T), laid_out(linear[1])))
+        channels, results = weight.shape
+        out = torch.empty((*x.shape[:3], results))
+        _in_parts(self.kernels.pointwise, x.shape[0] * x.shape[1], threads, x.data_ptr(), x.shape[2], channels,
+                  weight.ctypes.data, bias.ctypes.data, results, out.data_ptr())  # fmt: skip
+        return out
 
 
 def _in_parts(kernel: Callable[..., None], rows: int, threads: int, *arguments: Any) -> None:

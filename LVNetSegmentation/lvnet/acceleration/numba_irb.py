@@ -26,6 +26,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from .numba_projection import row_projection
 from .vector_code import Loop, VectorCode, word
 from .winograd import OUTPUTS, POINT_OF_BIAS, POINTS, transform_input, transform_output
 
@@ -62,8 +63,6 @@ def irb_kernels(lanes: int) -> IRBKernels:
     together = 2 if lanes == 16 else 1
     # Groups that pass through the block at once: they share what is read and summed up.
     gang = 2 if lanes == 16 else 1
-    # Voxels that `project` takes at once with two vectors each.
-    voxels = 8 if lanes == 16 else 4
 
     @intrinsic  # type: ignore[misc]
     def fill(typing: Any, address: Any, count: Any) -> Any:
@@ -247,35 +246,6 @@ def irb_kernels(lanes: int) -> IRBKernels:
 
         return _signature(5), generate
 
-    def projection(count: int, vectors: int, depth: int) -> Any:
-        @intrinsic  # type: ignore[misc]
-        def project(typing: Any, group: Any, apart: Any, weights: Any, row: Any, out: Any, voxel: Any) -> Any:
-            """Adds `depth` channels of `count` voxels times weights to `vectors` vectors of output each.
-
-            The voxels lie `apart` bytes from each other, their outputs `voxel` bytes.
-            """
-
-            def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-                code = VectorCode(builder, lanes)
-                group, apart, weights, row, out, voxel = arguments
-                sources = [code.offset(group, code.times(apart, v)) for v in range(count)]
-                targets = [code.offset(out, code.times(voxel, v)) for v in range(count)]
-                sums = [[code.load(target, c * size) for c in range(vectors)] for target in targets]
-                for k in range(depth):
-                    line = code.offset(weights, code.times(row, k))
-                    columns = [code.load(line, c * size) for c in range(vectors)]
-                    for v in range(count):
-                        x = code.broadcast(sources[v], 4 * k)
-                        sums[v] = [code.multiply_add(x, w, total) for w, total in zip(columns, sums[v])]
-                for target, values in zip(targets, sums):
-                    for c, value in enumerate(values):
-                        code.store(value, target, c * size)
-                return context.get_dummy_value()
-
-            return _signature(6), generate
-
-        return project
-
     @numba.njit(nogil=True)
     def strides(slices: Any, columns: Any) -> Any:
         """Tiles of four, and bytes between tiles, points and rows, of the ring and of the sums."""
@@ -284,30 +254,7 @@ def irb_kernels(lanes: int) -> IRBKernels:
         points, sums = (tiles * slices + 1) * size, (tiles * (slices + 2) + 1) * size
         return tiles, points, POINTS * points, sums, POINTS * sums
 
-    def row_projection(depth: int) -> Any:
-        two, one, single = projection(voxels, 2, depth), projection(voxels, 1, depth), projection(1, 1, depth)
-
-        @numba.njit(nogil=True)
-        def project_row(source, apart, count, weights, results, target):  # type: ignore[no-untyped-def]
-            """Adds `depth` channels of `count` voxels times weights to their `results` channels of output."""
-            row = results * 4
-            v = 0
-            while v + voxels <= count:
-                c = 0
-                while c + 2 * lanes <= results:
-                    two(source + v * apart, apart, weights + 4 * c, row, target + v * row + 4 * c, row)
-                    c += 2 * lanes
-                if c < results:
-                    one(source + v * apart, apart, weights + 4 * c, row, target + v * row + 4 * c, row)
-                v += voxels
-            while v < count:
-                for c in range(0, results, lanes):
-                    single(source + v * apart, apart, weights + 4 * c, row, target + v * row + 4 * c, row)
-                v += 1
-
-        return project_row
-
-    project_gang, project_input = row_projection(gang * lanes), row_projection(lanes)
+    project_gang, project_input = row_projection(lanes, gang * lanes), row_projection(lanes, lanes)
 
     @numba.njit(nogil=True)
     def tile(x, x_voxel, out, out_voxel, slices, height, width, channels, results, kept, groups, expand, expand_bias,

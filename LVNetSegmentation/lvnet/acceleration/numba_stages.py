@@ -15,6 +15,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from .numba_projection import row_projection
 from .vector_code import Loop, VectorCode
 
 
@@ -28,14 +29,14 @@ class StageKernels:
         stem: 5x5x5 convolution of one padded channel, and ELU.
         halve: mean over 2 x 2 x 2 voxels.
         double: trilinear up-sampling by two.
-        elu: in place.
+        pointwise: a 1x1x1 convolution, and ELU.
     """
 
     lanes: int
     stem: Callable[..., None]
     halve: Callable[..., None]
     double: Callable[..., None]
-    elu: Callable[..., None]
+    pointwise: Callable[..., None]
 
 
 #: Columns that the stem takes at once.
@@ -152,6 +153,22 @@ def stage_kernels(lanes: int) -> StageKernels:
 
         return signature(2), generate
 
+    @intrinsic  # type: ignore[misc]
+    def copy_vectors(typing: Any, source: Any, target: Any, count: Any) -> Any:
+        """Copies `count` vectors."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            loop = Loop(builder, arguments[2], [])
+            step = code.times(loop.index, size)
+            code.store(code.load(code.offset(arguments[0], step)), code.offset(arguments[1], step))
+            loop.close([])
+            return context.get_dummy_value()
+
+        return signature(3), generate
+
+    project = row_projection(lanes, lanes)
+
     @numba.njit(nogil=True)
     def stem(x, padded_height, padded_width, height, width, channels, weights, bias, out, voxel, first, last):  # type: ignore[no-untyped-def] # fmt: skip
         row_bytes = padded_width * 4
@@ -199,9 +216,13 @@ def stage_kernels(lanes: int) -> StageKernels:
                            most * most, most * quarter, quarter * most, quarter * quarter)  # fmt: skip
 
     @numba.njit(nogil=True)
-    def elu(x, vectors, first, last):  # type: ignore[no-untyped-def]
-        # `vectors` a row.
+    def pointwise(x, width, channels, weights, bias, results, out, first, last):  # type: ignore[no-untyped-def]
         for number in range(first, last):
-            elu_vectors(x + number * vectors * size, vectors)
+            source, target = x + number * width * channels * 4, out + number * width * results * 4
+            for v in range(width):
+                copy_vectors(bias, target + v * results * 4, results // lanes)
+            for c in range(0, channels, lanes):
+                project(source + 4 * c, channels * 4, width, weights + c * results * 4, results, target)
+            elu_vectors(target, width * results // lanes)
 
-    return StageKernels(lanes, stem, halve, double, elu)
+    return StageKernels(lanes, stem, halve, double, pointwise)

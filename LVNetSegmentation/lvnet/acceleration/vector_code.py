@@ -112,18 +112,37 @@ class VectorCode:
     def elu(self, x: Any) -> Any:
         """x where positive, else exp(x) - 1, within 4e-6: the larger of x and exp(min(x, 0)) - 1."""
         builder = self.builder
-        negative = self.larger(self.smaller(x, self.splat(0.0)), self.splat(-30.0))
-        # exp(x) = 2^n 2^f with n the nearest whole number; adding 1.5 * 2^23 rounds to it and
-        # leaves it in the lowest bits, from where it is shifted into the exponent.
-        shifted = self.scaled(negative, _LOG2_E, self.splat(_ROUND))
-        whole = builder.fsub(shifted, self.splat(_ROUND))
-        fraction = builder.fsub(self.multiply(negative, self.splat(_LOG2_E)), whole, flags=_CONTRACT)
-        power = self.splat(_EXP2[-1])
-        for coefficient in _EXP2[-2::-1]:
+        negative = self.smaller(x, self.splat(0.0))
+        if self.lanes == 16:
+            # AVX-512 splits a number into whole and fraction, and multiplies by a power of two, in one instruction each.
+            scaled = self.multiply(negative, self.splat(_LOG2_E))
+            fraction, polynomial = self._avx512("reduce", scaled, ir.Constant(ir.IntType(32), _DOWN)), _EXP2_ABOVE
+        else:
+            # exp(x) = 2^n 2^f with n the nearest whole number; adding 1.5 * 2^23 rounds to it and
+            # leaves it in the lowest bits, from where it is shifted into the exponent.
+            negative = self.larger(negative, self.splat(-30.0))
+            shifted = self.scaled(negative, _LOG2_E, self.splat(_ROUND))
+            whole = builder.fsub(shifted, self.splat(_ROUND))
+            fraction = builder.fsub(self.multiply(negative, self.splat(_LOG2_E)), whole, flags=_CONTRACT)
+            polynomial = _EXP2_AROUND
+        power = self.splat(polynomial[-1])
+        for coefficient in polynomial[-2::-1]:
             power = self.multiply_add(power, fraction, self.splat(coefficient))
-        exponent = builder.shl(builder.bitcast(shifted, self.integers), ir.Constant(self.integers, [23] * self.lanes))
-        bits = builder.add(builder.bitcast(power, self.integers), exponent)
-        return self.larger(x, builder.fsub(builder.bitcast(bits, self.vector), self.splat(1.0)))
+        if self.lanes == 16:
+            value = self._avx512("scalef", power, scaled)
+        else:
+            left = ir.Constant(self.integers, [23] * self.lanes)
+            exponent = builder.shl(builder.bitcast(shifted, self.integers), left)
+            value = builder.bitcast(builder.add(builder.bitcast(power, self.integers), exponent), self.vector)
+        return self.larger(x, builder.fsub(value, self.splat(1.0)))
+
+    def _avx512(self, name: str, a: Any, b: Any) -> Any:
+        module, i16, i32 = self.builder.module, ir.IntType(16), ir.IntType(32)
+        full = f"llvm.x86.avx512.mask.{name}.ps.512"
+        function = module.globals.get(full)
+        if function is None:
+            function = ir.Function(module, ir.FunctionType(self.vector, [self.vector, b.type, self.vector, i16, i32]), full)
+        return self.builder.call(function, [a, b, a, ir.Constant(i16, -1), ir.Constant(i32, 4)])
 
 
 class Loop:
@@ -153,13 +172,14 @@ class Loop:
         return list(results)
 
 
-def _exp2_polynomial(degree: int) -> List[float]:
-    """Coefficients of 2^f on [-0.5, 0.5], lowest first, of least relative error at Chebyshev's points."""
-    points = np.cos(np.pi * (np.arange(400) + 0.5) / 400) / 2
+def _exp2_polynomial(degree: int, middle: float) -> List[float]:
+    """Coefficients of 2^f within half of `middle`, lowest first, of least relative error at Chebyshev's points."""
+    points = np.cos(np.pi * (np.arange(400) + 0.5) / 400) / 2 + middle
     powers = points[:, None] ** np.arange(degree + 1)
     return [float(c) for c in np.linalg.lstsq(powers / np.exp2(points)[:, None], np.ones(400), rcond=None)[0]]
 
 
 _LOG2_E = 1.4426950408889634
 _ROUND = 1.5 * 2**23
-_EXP2 = _exp2_polynomial(4)
+_DOWN = 1  # AVX-512's rounding towards the smaller number
+_EXP2_AROUND, _EXP2_ABOVE = _exp2_polynomial(4, 0.0), _exp2_polynomial(4, 0.5)

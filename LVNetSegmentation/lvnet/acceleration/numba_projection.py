@@ -1,0 +1,71 @@
+"""A Numba kernel for products of voxels with a small matrix: 1x1x1 convolutions, channels-last."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numba
+from numba.core import types
+from numba.extending import intrinsic
+
+from .vector_code import VectorCode
+
+
+@lru_cache(maxsize=8)
+def row_projection(lanes: int, depth: int) -> Any:
+    """The kernel for vectors of `lanes` numbers that takes `depth` input channels at once."""
+    size = 4 * lanes
+    # Voxels at once with two vectors of results each: 16 sums fit 32 registers, 8 fit 16.
+    voxels = 8 if lanes == 16 else 4
+
+    def projection(count: int, vectors: int) -> Any:
+        @intrinsic  # type: ignore[misc]
+        def project(typing: Any, group: Any, apart: Any, weights: Any, row: Any, out: Any, voxel: Any) -> Any:
+            """Adds `depth` channels of `count` voxels times weights to `vectors` vectors of output each.
+
+            The voxels lie `apart` bytes from each other, their outputs `voxel` bytes.
+            """
+
+            def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+                code = VectorCode(builder, lanes)
+                group, apart, weights, row, out, voxel = arguments
+                sources = [code.offset(group, code.times(apart, v)) for v in range(count)]
+                targets = [code.offset(out, code.times(voxel, v)) for v in range(count)]
+                sums = [[code.load(target, c * size) for c in range(vectors)] for target in targets]
+                for k in range(depth):
+                    line = code.offset(weights, code.times(row, k))
+                    columns = [code.load(line, c * size) for c in range(vectors)]
+                    for v in range(count):
+                        x = code.broadcast(sources[v], 4 * k)
+                        sums[v] = [code.multiply_add(x, w, total) for w, total in zip(columns, sums[v])]
+                for target, values in zip(targets, sums):
+                    for c, value in enumerate(values):
+                        code.store(value, target, c * size)
+                return context.get_dummy_value()
+
+            return types.void(*[types.int64] * 6), generate
+
+        return project
+
+    two, one, single = projection(voxels, 2), projection(voxels, 1), projection(1, 1)
+
+    @numba.njit(nogil=True)
+    def project_row(source, apart, count, weights, results, target):  # type: ignore[no-untyped-def]
+        """Adds `depth` channels of `count` voxels times weights to their `results` channels of output."""
+        row = results * 4
+        v = 0
+        while v + voxels <= count:
+            c = 0
+            while c + 2 * lanes <= results:
+                two(source + v * apart, apart, weights + 4 * c, row, target + v * row + 4 * c, row)
+                c += 2 * lanes
+            if c < results:
+                one(source + v * apart, apart, weights + 4 * c, row, target + v * row + 4 * c, row)
+            v += voxels
+        while v < count:
+            for c in range(0, results, lanes):
+                single(source + v * apart, apart, weights + 4 * c, row, target + v * row + 4 * c, row)
+            v += 1
+
+    return project_row
