@@ -38,6 +38,7 @@ class Model:
         device: where it runs.
         device_reason: one line that says why it runs there.
         checkpoint: the file it came from.
+        fast: what computes logits in the network's stead, from :func:`lvnet.acceleration.fast_network`.
     """
 
     network: LVNet
@@ -45,6 +46,7 @@ class Model:
     device: torch.device
     device_reason: str
     checkpoint: Optional[Checkpoint] = None
+    fast: Optional[Callable[[torch.Tensor], torch.Tensor]] = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +80,13 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
     """
     import torch
 
+    from .acceleration import fast_network
+
     checkpoint = load_checkpoint(path)
     chosen, reason = select_device(device)
     network = checkpoint.build().to(chosen)
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    return Model(network, checkpoint.recipe, chosen, reason, checkpoint)
+    return Model(network, checkpoint.recipe, chosen, reason, checkpoint, fast_network(network))
 
 
 def segment(
@@ -204,13 +208,14 @@ def predict(
     classes = model.recipe.architecture.classes
     sums = np.zeros((classes, length, height, width), np.float32)
     total = np.zeros(length, np.float32)
+    compute = model.fast or model.network
     rows, columns = slice(before[1], before[1] + height), slice(before[2], before[2] + width)
     with torch.inference_mode(), _readable_memory_errors(model.device):
         for number, start in enumerate(starts):
             raise_if_cancelled(cancelled)
             slab = torch.from_numpy(np.ascontiguousarray(padded[start : start + depth]))[None, None].to(model.device)
             slab = slab.contiguous(memory_format=torch.channels_last_3d)
-            result = torch.softmax(model.network(slab).float(), dim=1)[0, :, :, rows, columns].cpu().numpy()
+            result = torch.softmax(compute(slab).float(), dim=1)[0, :, :, rows, columns].cpu().numpy()
             # Slices that padding added belong to no slice of the scan.
             first, last = max(0, start - before[0]), min(length, start - before[0] + depth)
             inside = slice(first - start + before[0], last - start + before[0])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, Sequence, Tuple
 
 import torch
+from lvnet.acceleration import fast_network
 from lvnet.evaluation import evaluate
 from lvnet.image_io import read_image, read_labels
 from lvnet.inference import Model, segment
@@ -41,6 +42,6 @@ def validate(network: LVNet, recipe: Recipe, pairs: Sequence[Pair], overlap: flo
     """Mean DICE over cases as `dice`, and each case's as `dice_NAME`."""
     device = next(network.parameters()).device
     network.eval().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    scores = score(Model(network, recipe, device, ""), pairs, overlap)
+    scores = score(Model(network, recipe, device, "", fast=fast_network(network)), pairs, overlap)
     result = {f"dice_{name}": float(case["dice"]) for name, case in scores.items()}
     return {"dice": sum(result.values()) / len(result), **result}

@@ -9,10 +9,9 @@ is not given back to it.
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 
-from . import SWITCH
+from . import switched_off
 
 # Numbers of the parameters in glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -24,7 +23,7 @@ def keep_pages() -> bool:
     Returns:
         Whether the allocator took the settings: True with glibc, else False and nothing changed.
     """
-    if os.environ.get(SWITCH, "").lower() == "off" or not sys.platform.startswith("linux"):
+    if switched_off() or not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt

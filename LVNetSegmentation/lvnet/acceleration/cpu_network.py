@@ -92,4 +92,3 @@ class CPUNetwork:
             x = torch.empty_like(both) if joined else both.new_empty((*both.shape[:3], self.classes))
             block(both, x, threads)
         return x.permute(3, 0, 1, 2)
-

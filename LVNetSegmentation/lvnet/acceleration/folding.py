@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from ..network import IRBBlock, LVNet
+    from ..network import LVNet
 
 #: A weight and its bias, float64.
 Linear = Tuple[np.ndarray, np.ndarray]
@@ -75,16 +75,17 @@ def _matrix(linear: Linear) -> Linear:
     return linear[0][:, :, 0, 0, 0], linear[1]
 
 
-def _fold_block(block: IRBBlock) -> FoldedIRB:
+def _fold_block(block: Any) -> FoldedIRB:
     weight, bias = fold(block.depthwise)
     return FoldedIRB(_matrix(fold(block.expand)), (weight[:, 0], bias), _matrix(fold(block.project)))
 
 
 def fold_network(network: LVNet) -> FoldedNetwork:
     """The folded weights of a network in evaluation mode."""
-    output = network.output.weight.detach().double().cpu().numpy(), network.output.bias.detach().double().cpu().numpy()
+    last: Any = network.output
+    output = tuple(values.detach().double().cpu().numpy() for values in (last.weight, last.bias))
     decoder = [_fold_block(block) for block in network.decoder]
-    decoder[-1] = decoder[-1].followed_by(_matrix(output))
+    decoder[-1] = decoder[-1].followed_by(_matrix((output[0], output[1])))
     return FoldedNetwork(
         stem=fold(network.stem),
         encoder=[_fold_block(block) for block in network.encoder],

@@ -11,7 +11,7 @@ from typing import Any, Callable, Sequence, Tuple
 import numpy as np
 from torch import Tensor
 
-from .folding import FoldedIRB
+from .folding import FoldedIRB, FoldedNetwork
 from .numba_irb import irb_kernels
 from .vector_code import register_lanes
 from .winograd import transform_weights
@@ -125,16 +125,24 @@ def fits(block: FoldedIRB, lanes: int = 0) -> bool:
     """Whether the kernels know blocks of this kernel and these numbers of channels."""
     lanes = lanes or register_lanes()
     wide, channels = block.expand[0].shape
-    identity = block.residual is None
-    return block.depthwise[0].shape[1:] == (5, 5, 5) and wide % (irb_kernels(lanes).gang * lanes) == 0 and channels % lanes == 0 and (
-        not identity or len(block.project[1]) == channels
-    )  # fmt: skip
+    gang = irb_kernels(lanes).gang * lanes
+    return block.depthwise[0].shape[1:] == (5, 5, 5) and wide % gang == 0 and channels % lanes == 0
+
+
+def network_fits(folded: FoldedNetwork, lanes: int = 0) -> bool:
+    """Whether the kernels know every part of a network; a stem they do not know goes another way."""
+    lanes = lanes or register_lanes()
+    widths = [len(bias) for _, bias in (*folded.down, *folded.up, folded.stem)]
+    return all(width % lanes == 0 for width in widths) and all(
+        fits(block, lanes) for block in (*folded.encoder, *folded.decoder)
+    )
 
 
 def _tile_size(slices: int, height: int, width: int, threads: int) -> Tuple[int, int]:
     """Rows and columns of a tile: large ones repeat less at their seams.
 
-    The ring of transformed rows must fit into the second-level cache (1 MB for 16 slices of 32 columns), and there must be enough tiles to keep every thread busy.
+    The ring of transformed rows must fit into the second-level cache (1 MB for 16 slices of 32
+    columns), and there must be enough tiles to keep every thread busy.
     """
     for rows, columns in ((32, 32), (16, 32)):
         if -(-height // rows) * -(-width // columns) >= 4 * threads:

@@ -45,7 +45,8 @@ class FusedStages(TorchStages):
         padded = np.pad(x[0].numpy(), 2)
         out = torch.empty((slices, height, width, len(self.start)))
         _in_parts(self.kernels.stem, slices * height, threads, padded.ctypes.data, *padded.shape[1:], height, width,
-                  len(self.start), self.taps.ctypes.data, self.start.ctypes.data, out.data_ptr(), voxel_bytes(out))  # fmt: skip
+                  len(self.start), self.taps.ctypes.data, self.start.ctypes.data, out.data_ptr(),
+                  voxel_bytes(out))  # fmt: skip
         return out
 
     def halve(self, x: Tensor, threads: int) -> Tensor:

@@ -24,10 +24,9 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
 from .numba_projection import row_projection
-from .vector_code import Loop, VectorCode, word
+from .vector_code import Loop, VectorCode, intrinsic, word
 from .winograd import OUTPUTS, POINT_OF_BIAS, POINTS, transform_input, transform_output
 
 #: Rows in the ring: an output row sees five, and two rows are computed at once.
@@ -64,7 +63,7 @@ def irb_kernels(lanes: int) -> IRBKernels:
     # Groups that pass through the block at once: they share what is read and summed up.
     gang = 2 if lanes == 16 else 1
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def fill(typing: Any, address: Any, count: Any) -> Any:
         """Zeros `count` vectors."""
 
@@ -78,7 +77,7 @@ def irb_kernels(lanes: int) -> IRBKernels:
 
         return _signature(2), generate
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def copy(typing: Any, source: Any, target: Any, count: Any) -> Any:
         """Copies `count` vectors."""
 
@@ -93,7 +92,7 @@ def irb_kernels(lanes: int) -> IRBKernels:
 
         return _signature(3), generate
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def copy_number(typing: Any, source: Any, target: Any) -> Any:
         """Copies one float32."""
 
@@ -104,7 +103,7 @@ def irb_kernels(lanes: int) -> IRBKernels:
 
         return _signature(2), generate
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def add_bias(typing: Any, x: Any, bias: Any, out: Any) -> Any:
         """out = x + bias, one vector."""
 
@@ -116,7 +115,7 @@ def irb_kernels(lanes: int) -> IRBKernels:
 
         return _signature(3), generate
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def transpose(typing: Any, sources: Any, offset: Any, target: Any) -> Any:
         """One vector of channels of eight voxels becomes eight numbers a channel.
 
@@ -136,9 +135,10 @@ def irb_kernels(lanes: int) -> IRBKernels:
 
         return _signature(3), generate
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def expand_rows(typing: Any, packed: Any, first: Any, width: Any, channels: Any, weights: Any, bias: Any,
-                    tiles: Any, upper: Any, lower: Any, group_stride: Any, point_stride: Any, tile_stride: Any) -> Any:  # fmt: skip
+                    tiles: Any, upper: Any, lower: Any, group_stride: Any, point_stride: Any,
+                    tile_stride: Any) -> Any:  # fmt: skip
         """Two transformed rows of a gang of groups in one slice.
 
         `packed` holds, four columns after four, channel after channel, the four numbers of the upper
@@ -180,7 +180,7 @@ def irb_kernels(lanes: int) -> IRBKernels:
 
         return _signature(12), generate
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def convolve(typing: Any, rows: Any, weights: Any, start: Any, slices: Any, upper: Any, lower: Any,
                  tile_stride: Any, out_stride: Any) -> Any:  # fmt: skip
         """5 x 5 sums along y and z for one point, two output rows and `together` tiles.
@@ -228,7 +228,7 @@ def irb_kernels(lanes: int) -> IRBKernels:
 
         return _signature(8), generate
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def finish(typing: Any, sums: Any, point_stride: Any, slices: Any, out: Any, slice_stride: Any) -> Any:
         """Output transform and ELU of one tile of four voxels in all slices."""
 
@@ -258,7 +258,8 @@ def irb_kernels(lanes: int) -> IRBKernels:
 
     @numba.njit(nogil=True)
     def tile(x, x_voxel, out, out_voxel, slices, height, width, channels, results, kept, groups, expand, expand_bias,
-             depthwise, depthwise_bias, zeros, project, project_bias, residual, top, rows, left, columns, work):  # type: ignore[no-untyped-def] # fmt: skip
+             depthwise, depthwise_bias, zeros, project, project_bias, residual, top, rows, left, columns,
+             work):  # fmt: skip
         """One tile: rows top..top + rows - 1 and columns left..left + columns - 1 of every slice.
 
         x and out are addresses of (slices, height, width) voxels, x_voxel and out_voxel bytes apart,
@@ -306,7 +307,8 @@ def irb_kernels(lanes: int) -> IRBKernels:
                 for z in range(slices):
                     expand_rows(packed + (pair * slices + z) * packed_slice, left - 2, width, channels,
                                 expand + first * channels * size, expand_bias + first * size, tiles,
-                                slot + z * size, slot + row_bytes + z * size, group_bytes, point_bytes, tile_bytes)  # fmt: skip
+                                slot + z * size, slot + row_bytes + z * size, group_bytes, point_bytes,
+                                tile_bytes)  # fmt: skip
                 for r in range(2):
                     if not 0 <= top - 2 + 2 * pair + r < height:
                         for g in range(gang):

@@ -7,9 +7,8 @@ from typing import Any
 
 import numba
 from numba.core import types
-from numba.extending import intrinsic
 
-from .vector_code import VectorCode
+from .vector_code import VectorCode, intrinsic
 
 
 @lru_cache(maxsize=8)
@@ -20,7 +19,7 @@ def row_projection(lanes: int, depth: int) -> Any:
     voxels = 8 if lanes == 16 else 4
 
     def projection(count: int, vectors: int) -> Any:
-        @intrinsic  # type: ignore[misc]
+        @intrinsic
         def project(typing: Any, group: Any, apart: Any, weights: Any, row: Any, out: Any, voxel: Any) -> Any:
             """Adds `depth` channels of `count` voxels times weights to `vectors` vectors of output each.
 
@@ -51,7 +50,7 @@ def row_projection(lanes: int, depth: int) -> Any:
     two, one, single = projection(voxels, 2), projection(voxels, 1), projection(1, 1)
 
     @numba.njit(nogil=True)
-    def project_row(source, apart, count, weights, results, target):  # type: ignore[no-untyped-def]
+    def project_row(source, apart, count, weights, results, target):
         """Adds `depth` channels of `count` voxels times weights to their `results` channels of output."""
         row = results * 4
         v = 0

@@ -13,10 +13,9 @@ from typing import Any, Callable
 import numba
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
 from .numba_projection import row_projection
-from .vector_code import Loop, VectorCode
+from .vector_code import Loop, VectorCode, intrinsic
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def stage_kernels(lanes: int) -> StageKernels:
     def signature(integers: int, floats: int = 0) -> Any:
         return types.void(*[types.int64] * integers, *[types.float32] * floats)
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def stem_columns(typing: Any, x: Any, slice_bytes: Any, row_bytes: Any, weights: Any, bias: Any, out: Any,
                      voxel: Any) -> Any:  # fmt: skip
         """Eight neighbouring outputs; `x` is the first of the inputs that the first of them sees."""
@@ -78,7 +77,7 @@ def stage_kernels(lanes: int) -> StageKernels:
 
         return signature(7), generate
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def mean_of_eight(typing: Any, x: Any, voxel: Any, row: Any, plane: Any, out: Any, count: Any) -> Any:
         """The mean over 2 x 2 x 2 voxels, `count` vectors of channels."""
 
@@ -99,7 +98,7 @@ def stage_kernels(lanes: int) -> StageKernels:
 
         return signature(6), generate
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def double_row(typing: Any, a: Any, b: Any, c: Any, d: Any, x_voxel: Any, width: Any, out: Any, voxel: Any,
                    wa: Any, wb: Any, wc: Any, wd: Any) -> Any:  # fmt: skip
         """One vector of channels of an output row, from four input rows with their weights."""
@@ -110,7 +109,9 @@ def stage_kernels(lanes: int) -> StageKernels:
             nothing = ir.Constant(code.vector, ir.Undefined)
             first = ir.Constant(ir.IntType(32), 0)
             order = ir.Constant(code.integers, [0] * lanes)
-            splats = [builder.shuffle_vector(builder.insert_element(nothing, w, first), nothing, order) for w in weights]
+            splats = [
+                builder.shuffle_vector(builder.insert_element(nothing, w, first), nothing, order) for w in weights
+            ]
 
             def mixed(step: Any) -> Any:
                 total = code.multiply(code.load(code.offset(rows[0], step)), splats[0])
@@ -139,7 +140,7 @@ def stage_kernels(lanes: int) -> StageKernels:
 
         return signature(8, 4), generate
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def elu_vectors(typing: Any, x: Any, count: Any) -> Any:
         """ELU in place of `count` vectors."""
 
@@ -153,7 +154,7 @@ def stage_kernels(lanes: int) -> StageKernels:
 
         return signature(2), generate
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def copy_vectors(typing: Any, source: Any, target: Any, count: Any) -> Any:
         """Copies `count` vectors."""
 
@@ -170,7 +171,8 @@ def stage_kernels(lanes: int) -> StageKernels:
     project = row_projection(lanes, lanes)
 
     @numba.njit(nogil=True)
-    def stem(x, padded_height, padded_width, height, width, channels, weights, bias, out, voxel, first, last):  # type: ignore[no-untyped-def] # fmt: skip
+    def stem(x, padded_height, padded_width, height, width, channels, weights, bias, out, voxel,
+             first, last):  # fmt: skip
         row_bytes = padded_width * 4
         slice_bytes = padded_height * row_bytes
         for number in range(first, last):
@@ -186,7 +188,7 @@ def stage_kernels(lanes: int) -> StageKernels:
                     column += STEM_COLUMNS
 
     @numba.njit(nogil=True)
-    def halve(x, x_voxel, height, width, channels, out, voxel, first, last):  # type: ignore[no-untyped-def]
+    def halve(x, x_voxel, height, width, channels, out, voxel, first, last):
         # height and width are the output's.
         row_bytes = 2 * width * x_voxel
         plane_bytes = 2 * height * row_bytes
@@ -198,7 +200,7 @@ def stage_kernels(lanes: int) -> StageKernels:
                               out + (number * width + column) * voxel, channels // lanes)  # fmt: skip
 
     @numba.njit(nogil=True)
-    def double(x, x_voxel, slices, height, width, channels, out, voxel, first, last):  # type: ignore[no-untyped-def]
+    def double(x, x_voxel, slices, height, width, channels, out, voxel, first, last):
         # slices, height and width are the input's.
         quarter, most = numba.float32(0.25), numba.float32(0.75)
         row_bytes = width * x_voxel
@@ -210,13 +212,14 @@ def stage_kernels(lanes: int) -> StageKernels:
             far_y = min(max(near_y + 2 * (y % 2) - 1, 0), height - 1)
             for g in range(channels // lanes):
                 shift = x + g * size
-                double_row(shift + (near_z * height + near_y) * row_bytes, shift + (near_z * height + far_y) * row_bytes,
-                           shift + (far_z * height + near_y) * row_bytes, shift + (far_z * height + far_y) * row_bytes,
+                near, far = shift + near_z * height * row_bytes, shift + far_z * height * row_bytes
+                double_row(near + near_y * row_bytes, near + far_y * row_bytes,
+                           far + near_y * row_bytes, far + far_y * row_bytes,
                            x_voxel, width, out + number * 2 * width * voxel + g * size, voxel,
                            most * most, most * quarter, quarter * most, quarter * quarter)  # fmt: skip
 
     @numba.njit(nogil=True)
-    def pointwise(x, width, channels, weights, bias, results, out, first, last):  # type: ignore[no-untyped-def]
+    def pointwise(x, width, channels, weights, bias, results, out, first, last):
         for number in range(first, last):
             source, target = x + number * width * channels * 4, out + number * width * results * 4
             for v in range(width):

@@ -11,6 +11,10 @@ from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 from llvmlite import binding, ir
+from numba.extending import intrinsic as numba_intrinsic
+
+#: Numba's decorator for functions that write their own instructions; it changes what they take.
+intrinsic: Any = numba_intrinsic
 
 WORD = ir.IntType(64)
 _FLOAT = ir.FloatType()
@@ -114,7 +118,7 @@ class VectorCode:
         builder = self.builder
         negative = self.smaller(x, self.splat(0.0))
         if self.lanes == 16:
-            # AVX-512 splits a number into whole and fraction, and multiplies by a power of two, in one instruction each.
+            # AVX-512 takes the fraction of a number, and multiplies by a power of two, in one instruction each.
             scaled = self.multiply(negative, self.splat(_LOG2_E))
             fraction, polynomial = self._avx512("reduce", scaled, ir.Constant(ir.IntType(32), _DOWN)), _EXP2_ABOVE
         else:
@@ -141,7 +145,9 @@ class VectorCode:
         full = f"llvm.x86.avx512.mask.{name}.ps.512"
         function = module.globals.get(full)
         if function is None:
-            function = ir.Function(module, ir.FunctionType(self.vector, [self.vector, b.type, self.vector, i16, i32]), full)
+            function = ir.Function(
+                module, ir.FunctionType(self.vector, [self.vector, b.type, self.vector, i16, i32]), full
+            )
         return self.builder.call(function, [a, b, a, ir.Constant(i16, -1), ir.Constant(i32, 4)])
 
 

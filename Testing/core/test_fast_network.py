@@ -1,0 +1,216 @@
+"""Fast inference on a CPU gives what the plain network gives, whatever the machine has and lacks."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from lvnet import acceleration
+from lvnet.acceleration import fast_network
+from lvnet.acceleration.cpu_network import CPUNetwork
+from lvnet.acceleration.folding import fold_network
+from lvnet.acceleration.tiled_block import TiledIRB, elu_
+from lvnet.checkpoint import load_checkpoint
+from lvnet.network import LVNet
+from lvnet.recipe import Architecture
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+pytest.importorskip("numba", reason="the [fast] extra is not installed")
+
+from lvnet.acceleration import winograd
+from lvnet.acceleration.fused_block import FusedIRB, network_fits
+from lvnet.acceleration.fused_stages import FusedStages
+from lvnet.acceleration.vector_code import register_lanes
+
+#: The machine's own registers, and the narrow ones that every machine can compute with.
+LANES = sorted({register_lanes(), 8})
+SMALL = Architecture(widths=(16, 16, 32, 32, 48))
+
+
+def trained(architecture=None, seed=1):
+    """A network whose batch norms have seen something."""
+    torch.manual_seed(seed)
+    network = LVNet(architecture).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.3, 1.5)
+            module.bias.data.normal_(0, 0.3)
+    return network
+
+
+def probabilities(compute, x):
+    with torch.inference_mode():
+        return torch.softmax(compute(x), dim=1)
+
+
+def ways(network):
+    folded = fold_network(network)
+    yield "tiled", CPUNetwork(folded)
+    for lanes in LANES:
+        assert network_fits(folded, lanes)
+        yield f"{lanes} lanes", CPUNetwork(folded, lambda b, n=lanes: FusedIRB(b, n), FusedStages(folded, lanes))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 16, 48, 80), (2, 1, 16, 16, 16), (1, 1, 32, 32, 112)])
+def test_every_fast_path_gives_the_probabilities_of_the_plain_network(shape):
+    network = trained(SMALL)
+    x = torch.randn(shape)
+    expected = probabilities(network, x)
+    for name, compute in ways(network):
+        difference = (probabilities(compute, x) - expected).abs().max()
+        assert difference < 1e-4, (name, float(difference))
+
+
+def test_the_bundled_network_is_computed_to_a_thousandth_of_a_probability():
+    network = load_checkpoint().build()
+    fast = fast_network(network)
+    assert isinstance(fast, CPUNetwork)
+    x = torch.randn((1, 1, 16, 64, 96), generator=torch.Generator().manual_seed(3))
+    assert (probabilities(fast, x) - probabilities(network, x)).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("architecture", "fused"),
+    [
+        (Architecture(in_channels=2, classes=4, widths=(16, 32, 48)), True),
+        (Architecture(widths=(16, 32), kernel_size=3), False),
+        (Architecture(widths=(5, 6, 7), expansion=3), False),
+        (Architecture(widths=(16, 32), expansion=1), None),
+    ],
+)
+def test_networks_of_other_shapes_are_computed_too(architecture, fused):
+    network = trained(architecture)
+    x = torch.randn((1, architecture.in_channels, 8, 24, 40))
+    if fused is not None:
+        assert network_fits(fold_network(network)) == fused
+    assert (probabilities(fast_network(network), x) - probabilities(network, x)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize(
+    ("channels", "shape"), [(16, (4, 16, 16)), (32, (3, 33, 37)), (16, (1, 5, 7)), (48, (2, 9, 66)), (176, (1, 16, 16))]
+)
+def test_a_fused_block_computes_every_voxel_of_odd_sizes(lanes, channels, shape):
+    network = trained(Architecture(widths=(channels, channels)))
+    block = fold_network(network).encoder[0]
+    x = torch.randn((*shape, channels))
+    out = torch.full_like(x, float("nan"))
+    FusedIRB(block, lanes)(x, out, 2)
+    with torch.inference_mode():
+        expected = network.encoder[0](x.permute(3, 0, 1, 2)[None])[0].permute(1, 2, 3, 0)
+    assert (out - expected).abs().max() < 1e-4
+    tiled = torch.full_like(x, float("nan"))
+    TiledIRB(block)(x, tiled, 1)
+    assert (tiled - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_a_fused_block_writes_into_half_of_a_wider_tensor_and_nowhere_else(lanes):
+    network = trained(Architecture(widths=(16, 16)))
+    x, wide = torch.randn((2, 20, 40, 16)), torch.full((2, 20, 40, 32), 7.0)
+    alone = torch.empty_like(x)
+    block = FusedIRB(fold_network(network).encoder[0], lanes)
+    block(x, alone, 1)
+    block(x, wide[..., 16:], 3)
+    assert torch.equal(wide[..., 16:], alone)
+    assert (wide[..., :16] == 7).all()
+
+
+def test_the_number_of_threads_changes_no_bit():
+    fast = fast_network(trained(SMALL))
+    x = torch.randn((1, 1, 16, 64, 64))
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            results.append(fast(x))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(results[0], other) for other in results[1:])
+
+
+def test_winograds_matrices_are_a_convolution():
+    rng = np.random.default_rng(1)
+    d, w = rng.standard_normal(8), rng.standard_normal(5)
+    products = winograd.transform_weights(w) * (winograd.input_matrix() @ d)
+    assert np.allclose(winograd.output_matrix() @ products, [d[i : i + 5] @ w for i in range(4)], atol=1e-12)
+    # A constant at the point of the bias appears in all outputs.
+    assert np.all(winograd.output_matrix()[:, winograd.POINT_OF_BIAS] == 1)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_the_kernels_elu_is_exact_to_a_hundred_thousandth(lanes):
+    import numba
+    from lvnet.acceleration.vector_code import VectorCode
+    from numba.core import types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def elu(typing, address):
+        def generate(context, builder, signature, arguments):
+            code = VectorCode(builder, lanes)
+            code.store(code.elu(code.load(arguments[0])), arguments[0])
+            return context.get_dummy_value()
+
+        return types.void(types.int64), generate
+
+    @numba.njit
+    def run(address, count):
+        for i in range(count):
+            elu(address + 4 * lanes * i)
+
+    x = np.concatenate([np.linspace(-12, 3, 4000), [-1e30, -200, -88, -0.0, 0.0, 1e-30, -1e-30, 1e30], np.zeros(56)])
+    values = x.astype(np.float32)
+    values = values[: len(values) // 16 * 16].copy()
+    expected = F.elu(torch.from_numpy(values.astype(np.float64))).numpy()
+    run(values.ctypes.data, len(values) // lanes)
+    assert np.abs(values / np.maximum(1, np.abs(expected)) - expected / np.maximum(1, np.abs(expected))).max() < 1e-5
+
+
+def test_the_tiles_elu_is_pytorchs():
+    x = torch.linspace(-20, 5, 1001)
+    assert torch.allclose(elu_(x.clone()), F.elu(x), atol=1e-6)
+
+
+def test_the_switch_gives_the_plain_network(monkeypatch):
+    network = trained(SMALL)
+    monkeypatch.setenv(acceleration.SWITCH, "off")
+    assert fast_network(network) is network
+
+
+def test_a_network_in_training_or_in_other_numbers_is_left_alone():
+    network = trained(SMALL).train()
+    assert fast_network(network) is network
+    assert fast_network(network.eval().double()) is network
+
+
+def test_kernels_that_give_something_else_are_left_out(monkeypatch, caplog):
+    monkeypatch.setattr(winograd, "weight_matrix", lambda: np.zeros((8, 5)))
+    network = trained(SMALL)
+    fast = fast_network(network)
+    assert "logits differ" in caplog.text
+    x = torch.randn((1, 1, 16, 16, 16))
+    assert (probabilities(fast, x) - probabilities(network, x)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("package", ["numba", "llvmlite"])
+def test_without_a_package_pytorch_alone_computes_the_same(package):
+    program = f"""
+import sys
+sys.modules[{package!r}] = None
+import torch
+from lvnet.acceleration import fast_network
+from lvnet.checkpoint import load_checkpoint
+network = load_checkpoint().build()
+fast = fast_network(network)
+x = torch.randn((1, 1, 16, 32, 32))
+with torch.inference_mode():
+    difference = (torch.softmax(fast(x), 1) - torch.softmax(network(x), 1)).abs().max()
+assert type(fast.encoder[0]).__name__ == "TiledIRB", type(fast.encoder[0])
+assert difference < 1e-4, difference
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
