@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Tuple
+from typing import Dict, Tuple
 
 import numpy as np
 import torch
@@ -10,8 +10,9 @@ from torch import Tensor
 
 from .cpu_network import TorchStages
 from .folding import FoldedNetwork, Linear
-from .fused_block import laid_out, run_jobs, voxel_bytes
+from .fused_block import laid_out, voxel_bytes
 from .numba_stages import STEM_COLUMNS, stage_kernels
+from .threads import run_parts
 from .vector_code import register_lanes
 
 
@@ -44,7 +45,7 @@ class FusedStages(TorchStages):
         # By NumPy: PyTorch's threads would go on waiting for more, and take time from ours.
         padded = np.pad(x[0].numpy(), 2)
         out = torch.empty((slices, height, width, len(self.start)))
-        _in_parts(self.kernels.stem, slices * height, threads, padded.ctypes.data, *padded.shape[1:], height, width,
+        run_parts(self.kernels.stem, slices * height, threads, padded.ctypes.data, *padded.shape[1:], height, width,
                   len(self.start), self.taps.ctypes.data, self.start.ctypes.data, out.data_ptr(),
                   voxel_bytes(out))  # fmt: skip
         return out
@@ -53,14 +54,14 @@ class FusedStages(TorchStages):
         """Mean over 2 x 2 x 2 voxels."""
         slices, height, width, channels = (s // 2 for s in x.shape)
         out = torch.empty((slices, height, width, 2 * channels))
-        _in_parts(self.kernels.halve, slices * height, threads, x.data_ptr(), voxel_bytes(x), height, width,
+        run_parts(self.kernels.halve, slices * height, threads, x.data_ptr(), voxel_bytes(x), height, width,
                   2 * channels, out.data_ptr(), voxel_bytes(out))  # fmt: skip
         return out
 
     def double(self, x: Tensor, out: Tensor, threads: int) -> None:
         """Trilinear up-sampling by two into `out`."""
         slices, height, width, channels = x.shape
-        _in_parts(self.kernels.double, 4 * slices * height, threads, x.data_ptr(), voxel_bytes(x), slices, height,
+        run_parts(self.kernels.double, 4 * slices * height, threads, x.data_ptr(), voxel_bytes(x), slices, height,
                   width, channels, out.data_ptr(), voxel_bytes(out))  # fmt: skip
 
     def pointwise(self, x: Tensor, linear: Linear, threads: int) -> Tensor:
@@ -68,17 +69,6 @@ class FusedStages(TorchStages):
         weight, bias = self.matrices.setdefault(id(linear), (laid_out(linear[0].T), laid_out(linear[1])))
         channels, results = weight.shape
         out = torch.empty((*x.shape[:3], results))
-        _in_parts(self.kernels.pointwise, x.shape[0] * x.shape[1], threads, x.data_ptr(), x.shape[2], channels,
+        run_parts(self.kernels.pointwise, x.shape[0] * x.shape[1], threads, x.data_ptr(), x.shape[2], channels,
                   weight.ctypes.data, bias.ctypes.data, results, out.data_ptr())  # fmt: skip
         return out
-
-
-def _in_parts(kernel: Callable[..., None], rows: int, threads: int, *arguments: Any) -> None:
-    """Shares out the rows of a kernel among threads."""
-    count = min(rows, 4 * threads)
-    edges = [rows * i // count for i in range(count + 1)]
-
-    def work(part: Tuple[int, int]) -> None:
-        kernel(*arguments, *part)
-
-    run_jobs(list(zip(edges[:-1], edges[1:])), work, threads)

@@ -115,6 +115,10 @@ class VectorCode:
 
     def elu(self, x: Any) -> Any:
         """x where positive, else exp(x) - 1, within 4e-6: the larger of x and exp(min(x, 0)) - 1."""
+        return self.larger(x, self.builder.fsub(self.exp_below_zero(x), self.splat(1.0)))
+
+    def exp_below_zero(self, x: Any) -> Any:
+        """exp(min(x, 0)) within 4e-6: the slope of ELU."""
         builder = self.builder
         negative = self.smaller(x, self.splat(0.0))
         if self.lanes == 16:
@@ -133,12 +137,10 @@ class VectorCode:
         for coefficient in polynomial[-2::-1]:
             power = self.multiply_add(power, fraction, self.splat(coefficient))
         if self.lanes == 16:
-            value = self._avx512("scalef", power, scaled)
-        else:
-            left = ir.Constant(self.integers, [23] * self.lanes)
-            exponent = builder.shl(builder.bitcast(shifted, self.integers), left)
-            value = builder.bitcast(builder.add(builder.bitcast(power, self.integers), exponent), self.vector)
-        return self.larger(x, builder.fsub(value, self.splat(1.0)))
+            return self._avx512("scalef", power, scaled)
+        left = ir.Constant(self.integers, [23] * self.lanes)
+        exponent = builder.shl(builder.bitcast(shifted, self.integers), left)
+        return builder.bitcast(builder.add(builder.bitcast(power, self.integers), exponent), self.vector)
 
     def _avx512(self, name: str, a: Any, b: Any) -> Any:
         module, i16, i32 = self.builder.module, ir.IntType(16), ir.IntType(32)

@@ -1,0 +1,47 @@
+"""Work shared out among plain threads."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, Callable, Sequence
+
+
+def run_jobs(jobs: Sequence[Any], work: Callable[[Any], None], threads: int) -> None:
+    """Calls `work` for every job; each thread takes the next one when it is done with the last.
+
+    The kernels let go of the interpreter's lock, so plain threads are enough and a host program's
+    own thread pools stay as they are.
+    """
+    if threads <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            work(job)
+        return
+    numbers = itertools.count()  # next() on it is atomic
+
+    def run() -> None:
+        while True:
+            number = next(numbers)
+            if number >= len(jobs):
+                return
+            work(jobs[number])
+
+    helpers = [_pool().submit(run) for _ in range(min(threads, len(jobs)) - 1)]
+    run()
+    for helper in helpers:
+        helper.result()
+
+
+@lru_cache(maxsize=1)
+def _pool() -> ThreadPoolExecutor:
+    """Threads are started when they are first needed, and wait without using time."""
+    return ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="lvnet")
+
+
+def run_parts(kernel: Callable[..., None], rows: int, threads: int, *arguments: Any) -> None:
+    """Shares out the rows of a kernel that takes the first and the last + 1 as its last two arguments."""
+    count = min(rows, 4 * threads)
+    edges = [rows * i // count for i in range(count + 1)]
+    run_jobs(list(zip(edges[:-1], edges[1:])), lambda part: kernel(*arguments, *part), threads)
