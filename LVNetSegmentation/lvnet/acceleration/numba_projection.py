@@ -8,7 +8,7 @@ from typing import Any
 import numba
 from numba.core import types
 
-from .vector_code import VectorCode, intrinsic
+from .vector_code import Loop, VectorCode, intrinsic, word
 
 
 @lru_cache(maxsize=8)
@@ -31,16 +31,20 @@ def row_projection(lanes: int, depth: int) -> Any:
                 group, apart, weights, row, out, voxel = arguments
                 sources = [code.offset(group, code.times(apart, v)) for v in range(count)]
                 targets = [code.offset(out, code.times(voxel, v)) for v in range(count)]
-                sums = [[code.load(target, c * size) for c in range(vectors)] for target in targets]
-                for k in range(depth):
-                    line = code.offset(weights, code.times(row, k))
-                    columns = [code.load(line, c * size) for c in range(vectors)]
-                    for v in range(count):
-                        x = code.broadcast(sources[v], 4 * k)
-                        sums[v] = [code.multiply_add(x, w, total) for w, total in zip(columns, sums[v])]
-                for target, values in zip(targets, sums):
-                    for c, value in enumerate(values):
-                        code.store(value, target, c * size)
+                start = [code.load(target, c * size) for target in targets for c in range(vectors)]
+                loop = Loop(builder, word(depth), start)
+                line = code.offset(weights, builder.mul(row, loop.index))
+                columns = [code.load(line, c * size) for c in range(vectors)]
+                here = code.times(loop.index, 4)
+                numbers = [code.broadcast(code.offset(source, here)) for source in sources]
+                sums = loop.close(
+                    [
+                        code.multiply_add(numbers[i // vectors], columns[i % vectors], total)
+                        for i, total in enumerate(loop.values)
+                    ]
+                )
+                for i, total in enumerate(sums):
+                    code.store(total, targets[i // vectors], i % vectors * size)
                 return context.get_dummy_value()
 
             return types.void(*[types.int64] * 6), generate
