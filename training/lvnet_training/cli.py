@@ -1,4 +1,4 @@
-"""`lvnet-train`: prepare, fit, evaluate, export."""
+"""`lvnet-train`: prepare, fit, evaluate, export, tables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lvnet-train", description="Trains LV-Net on CTs with labels.")
-    commands = parser.add_subparsers(required=True, metavar="prepare|fit|evaluate|export")
+    commands = parser.add_subparsers(required=True, metavar="prepare|fit|evaluate|export|tables")
 
     command = commands.add_parser("prepare", help="check a data set, fill the cache, print a table of its cases")
     command.add_argument("data", type=Path, help="folder of case folders with ct.nii.gz and liver.nii.gz")
@@ -64,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--config", type=Path, required=True, help="the YAML that the run was made with")
     command.add_argument("--provenance", type=Path, help="JSON object that goes into the file: data, licence, scores")
     command.set_defaults(run=_export)
+
+    command = commands.add_parser("tables", help="the paper's tables with our numbers beside them")
+    command.add_argument("--table", type=int, choices=(1, 2, 3), required=True)
+    command.add_argument("evaluations", nargs="*", metavar="NETWORK=FILE", help="for --table 2: JSON of evaluations")
+    command.set_defaults(run=_tables)
     return parser
 
 
@@ -172,6 +177,18 @@ def _export(options: argparse.Namespace) -> int:
     provenance.update(epochs=run.epoch, best_validation_dice=round(run.best_dice, 4), config_sha256=config.digest)
     checksum = save_checkpoint(options.output, run.average, config.recipe(provenance))
     print(f"wrote {options.output} ({os.path.getsize(options.output)} bytes), checksum {checksum}")
+    return 0
+
+
+def _tables(options: argparse.Namespace) -> int:
+    from lvnet.errors import ConfigurationError
+
+    from .tables import table_1, table_2, table_3
+
+    if options.evaluations and options.table != 2:
+        raise ConfigurationError("evaluation files go with --table 2")
+    table = table_2(options.evaluations) if options.table == 2 else (table_1, table_3)[options.table == 3]()
+    print(table.markdown())
     return 0
 
 

@@ -1,0 +1,82 @@
+"""`lvnet-train tables` prints the paper's numbers and ours, and invents none."""
+
+import json
+
+import pytest
+from lvnet_training.cli import main
+from lvnet_training.tables import table_1, table_2, table_3
+
+
+def row(table, name):
+    return next(r for r in table.rows if r[0] == name)
+
+
+def test_table_3_has_the_papers_numbers_beside_ours():
+    table = table_3()
+    assert [r[0] for r in table.rows] == ["U-Net", "CE-Net", "3D U-Net", "V-Net", "LV-Net"]
+    vnet = row(table, "V-Net")
+    assert vnet[1:4] == ("65,173,903", "65,173,903", "0")
+    assert vnet[4:6] == ("516.12", "515.94")
+    assert row(table, "LV-Net")[1:4] == ("1,659,282", "1,663,026", "+0.226 %")
+    assert {len(r) for r in table.rows} == {len(table.head)}
+
+
+def test_table_1_counts_the_modules_themselves():
+    rows = table_1().rows
+    assert rows[0][1:] == ("64,768", "64,768", "512,000", "512,000", "12.65 %")
+    assert [r[1] == r[2] and r[3] == r[4] for r in rows] == [True] * 3
+
+
+def test_table_2_takes_the_files_of_both_evaluation_commands(tmp_path):
+    case = {"dice": 0.9, "voe": 0.2, "rvd": 0.01, "assd_mm": 2.0, "mssd_mm": 20.0}
+    worse = {**case, "dice": 0.8, "assd_mm": None, "assd_mm_reason": "nothing was found"}
+    folders = tmp_path / "folders.json"
+    folders.write_text(json.dumps({"preset": "lits", "cases": {"a": case, "b": worse}, "summary": {"dice": {}}}))
+    training = tmp_path / "V-Net.json"
+    training.write_text(json.dumps({"a": case}))
+    table = table_2([f"lvnet={folders}", str(training)])
+    assert row(table, "LV-Net")[1:4] == ("2", "0.954", "0.8500")
+    assert row(table, "LV-Net")[8:10] == ("-", "2.00")
+    assert row(table, "V-Net")[1:4] == ("1", "-", "0.9000")
+    assert row(table, "U-Net")[1:] == ("-",) * 11
+    assert any("ASSD mm of LV-Net: mean without 1 undefined" in remark for remark in table.remarks)
+
+
+def test_table_2_gives_a_row_of_its_own_to_a_run_that_the_paper_has_not(tmp_path):
+    file = tmp_path / "eps6.json"
+    file.write_text(json.dumps({"dice": 0.93, "voe": 0.1, "rvd": 0.0, "assd_mm": 1.0, "mssd_mm": 9.0}))
+    assert row(table_2([str(file)]), "eps6")[1:4] == ("1", "-", "0.9300")
+
+
+def test_what_is_not_known_of_the_paper_is_a_dash():
+    cells = [cell for r in table_2([]).rows for cell in r[2::2]]
+    assert sorted(set(cells)) == ["-", "0.954"]
+
+
+@pytest.mark.parametrize("number", ["1", "2", "3"])
+def test_every_table_prints(capsys, number):
+    assert main(["tables", "--table", number]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) > 3 and len({line.count("|") for line in table}) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "cannot read"), ("{", "cannot read"), ("{}", "holds no scores"), ("[1]", "holds no scores")],
+)
+def test_a_file_without_scores_is_refused_in_one_line(tmp_path, capsys, content, message):
+    file = tmp_path / "scores.json"
+    if content is not None:
+        file.write_text(content)
+    assert main(["tables", "--table", "2", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_files_for_another_table_and_two_of_one_name_are_refused(tmp_path, capsys):
+    assert main(["tables", "--table", "3", "x.json"]) == 2
+    file = tmp_path / "lvnet.json"
+    file.write_text('{"a": {"dice": 1.0}}')
+    assert main(["tables", "--table", "2", str(file), f"LV-Net={file}"]) == 2
+    assert "two evaluations" in capsys.readouterr().err

@@ -1,0 +1,75 @@
+"""The networks that the paper compares LV-Net with, by name.
+
+Each is in the size of the paper's Table 3 and starts from random weights; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Dict, Tuple
+
+from lvnet.errors import ConfigurationError
+from lvnet.network import LVNet
+from lvnet.recipe import Architecture
+from torch import nn
+
+from .cenet import CENet
+from .unet import UNet
+from .unet3d import UNet3D
+from .vnet import VNet
+
+__all__ = ["NETWORKS", "Baseline", "CENet", "UNet", "UNet3D", "VNet", "build"]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A network of the paper's Table 3.
+
+    Attributes:
+        title: its name in the table.
+        make: from channels in and classes to the network.
+        input_size: (N, C, ...) that the table's operations belong to.
+        reading: what of it follows from the table's numbers rather than from its own paper.
+    """
+
+    title: str
+    make: Callable[[int, int], nn.Module]
+    input_size: Tuple[int, ...]
+    reading: str = ""
+
+    @property
+    def planar(self) -> bool:
+        """Whether it takes slices, (N, C, H, W), rather than slabs, (N, C, D, H, W)."""
+        return len(self.input_size) == 4
+
+
+def _lvnet(in_channels: int, classes: int) -> nn.Module:
+    return LVNet(Architecture(in_channels=in_channels, classes=classes))
+
+
+_SLICE, _SLAB = (1, 1, 512, 512), (1, 1, 16, 256, 256)
+
+#: In the order of the table, LV-Net last.
+NETWORKS: Dict[str, Baseline] = {
+    "unet": Baseline("U-Net", UNet, _SLICE),
+    "cenet": Baseline("CE-Net", CENet, _SLICE, "two classes; the encoder starts from random weights"),
+    "unet3d": Baseline("3D U-Net", UNet3D, _SLAB, "up-sampling without weights; pooling pads by one voxel"),
+    "vnet": Baseline("V-Net", VNet, _SLAB, "2, 3, 3, 3 and 3, 3, 2, 1 convolutions a stage"),
+    "lvnet": Baseline("LV-Net", _lvnet, _SLAB, "bottom width 176"),
+}
+
+
+def build(name: str, in_channels: int = 1, classes: int = 2) -> nn.Module:
+    """A network with random weights.
+
+    Args:
+        name: unet, cenet, unet3d, vnet or lvnet.
+        in_channels: channels of a slice or slab.
+        classes: classes including background.
+
+    Raises:
+        ConfigurationError: there is no network of that name.
+    """
+    if name not in NETWORKS:
+        raise ConfigurationError(f"there is no network {name!r}; choose {', '.join(NETWORKS)}")
+    return NETWORKS[name].make(in_channels, classes)

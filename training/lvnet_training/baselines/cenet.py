@@ -1,0 +1,147 @@
+"""CE-Net (Gu et al., 2019) for single slices: ResNet-34, dense atrous block, multi-kernel pooling.
+
+The original starts its encoder from weights that were learned on photographs.  This one starts from
+random weights: nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from typing import List
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+
+def convolution(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
+    """A convolution without bias, and batch norm."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False),
+        nn.BatchNorm2d(out_channels),
+    )
+
+
+class BasicBlock(nn.Module):
+    """ResNet's block: two 3x3 convolutions beside a shortcut."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.convolve = nn.Sequential(
+            convolution(in_channels, out_channels, 3, stride),
+            nn.ReLU(inplace=True),
+            convolution(out_channels, out_channels, 3),
+        )
+        same = stride == 1 and in_channels == out_channels
+        self.shortcut = nn.Identity() if same else convolution(in_channels, out_channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) to (N, out, H / stride, W / stride)."""
+        return F.relu(self.convolve(x) + self.shortcut(x), inplace=True)
+
+
+class DenseAtrousConvolution(nn.Module):
+    """Sums four cascades of atrous convolutions, whose fields of view are 3, 7, 9 and 19 pixels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        # One set of weights serves all cascades, as in the original.
+        self.atrous = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=d, dilation=d) for d in (1, 3, 5))
+        self.merge = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        narrow, middle, wide = self.atrous
+        branches = (
+            narrow(x),
+            self.merge(middle(x)),
+            self.merge(middle(narrow(x))),
+            self.merge(wide(middle(narrow(x)))),
+        )
+        for branch in branches:
+            x = x + F.relu(branch)
+        return x
+
+
+class ResidualMultiKernelPooling(nn.Module):
+    """Adds four channels, one a pooling of another size: 2, 3, 5 and 6 pixels."""
+
+    sizes = (2, 3, 5, 6)
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolve = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C + 4, H, W)."""
+        side = x.shape[2:]
+        pooled = [
+            F.interpolate(self.convolve(F.max_pool2d(x, size)), size=side, mode="bilinear", align_corners=False)
+            for size in self.sizes
+        ]
+        return torch.cat([*pooled, x], dim=1)
+
+
+class DecoderBlock(nn.Module):
+    """1x1 convolution to a quarter, transposed 3x3 convolution by two, 1x1 convolution."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        quarter = in_channels // 4
+        layers: List[nn.Module] = []
+        for module, channels in (
+            (nn.Conv2d(in_channels, quarter, 1), quarter),
+            (nn.ConvTranspose2d(quarter, quarter, 3, stride=2, padding=1, output_padding=1), quarter),
+            (nn.Conv2d(quarter, out_channels, 1), out_channels),
+        ):
+            layers += [module, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) to (N, out, 2H, 2W)."""
+        return self.layers(x)
+
+
+class CENet(nn.Module):
+    """29,003,382 parameters with two classes; the paper has 29,003,668, which this comes nearest to.
+
+    Args:
+        in_channels: of the slice.  ResNet takes three; a slice of one channel is shown to it three times.
+        classes: of the output, background among them.
+
+    Shape:
+        Input (N, in_channels, H, W), sides multiples of 32 and at least 192, which leaves the largest pooling
+        one pixel; output: logits (N, classes, H, W).
+    """
+
+    def __init__(self, in_channels: int = 1, classes: int = 2) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.stem = nn.Sequential(convolution(max(3, in_channels), 64, 7, stride=2), nn.ReLU(inplace=True))
+        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.encoder = nn.ModuleList(
+            nn.Sequential(BasicBlock(i, o, stride), *(BasicBlock(o, o, 1) for _ in range(n - 1)))
+            for i, o, n, stride in ((64, 64, 3, 1), (64, 128, 4, 2), (128, 256, 6, 2), (256, 512, 3, 2))
+        )
+        self.context = nn.Sequential(DenseAtrousConvolution(512), ResidualMultiKernelPooling(512))
+        self.decoder = nn.ModuleList(DecoderBlock(i, o) for i, o in ((516, 256), (256, 128), (128, 64), (64, 64)))
+        self.output = nn.Sequential(
+            nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(32, classes, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        if self.in_channels == 1:
+            x = x.expand(-1, 3, -1, -1)
+        x = self.pool(self.stem(x))
+        skips = []
+        for stage in self.encoder:
+            x = stage(x)
+            skips.append(x)
+        x = self.context(skips.pop())
+        for block in self.decoder[:-1]:
+            x = block(x) + skips.pop()
+        return self.output(self.decoder[-1](x))

@@ -1,0 +1,62 @@
+"""3D U-Net (Cicek et al., 2016) for slabs, in the size of the paper's Table 3.
+
+The table's operations, 1,032.80 G, fix how the sizes run: with a pooling that pads by one voxel, so
+that 16 x 256 x 256 becomes 9 x 129 x 129, they come out within 0.04 %, without it 8 % too low.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+
+def convolution(in_channels: int, out_channels: int) -> nn.Sequential:
+    """3x3x3 convolution, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv3d(in_channels, out_channels, 3, padding=1), nn.BatchNorm3d(out_channels), nn.ReLU(inplace=True)
+    )
+
+
+def encoder_stage(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Two convolutions; the first brings half of the new feature maps, as in the original."""
+    return nn.Sequential(convolution(in_channels, out_channels // 2), convolution(out_channels // 2, out_channels))
+
+
+def decoder_stage(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Two convolutions to the width of the skip."""
+    return nn.Sequential(convolution(in_channels, out_channels), convolution(out_channels, out_channels))
+
+
+class UNet3D(nn.Module):
+    """16,320,322 parameters: widths 64-128-256-512, up-sampling without weights.
+
+    Args:
+        in_channels: of the slab.
+        classes: of the output, background among them.
+
+    Shape:
+        Input (N, in_channels, D, H, W), any size; output: logits (N, classes, D, H, W).
+    """
+
+    def __init__(self, in_channels: int = 1, classes: int = 2) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList(
+            encoder_stage(i, o) for i, o in ((in_channels, 64), (64, 128), (128, 256), (256, 512))
+        )
+        self.pool = nn.MaxPool3d(2, padding=1)
+        self.decoder = nn.ModuleList(
+            decoder_stage(i, o) for i, o in ((512 + 256, 256), (256 + 128, 128), (128 + 64, 64))
+        )
+        self.output = nn.Conv3d(64, classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        skips = [self.encoder[0](x)]
+        for stage in self.encoder[1:]:
+            skips.append(stage(self.pool(skips[-1])))
+        x = skips.pop()
+        for stage in self.decoder:
+            skip = skips.pop()
+            x = stage(torch.cat([skip, F.interpolate(x, size=skip.shape[2:], mode="nearest")], dim=1))
+        return self.output(x)
