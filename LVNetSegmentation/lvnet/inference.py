@@ -197,6 +197,8 @@ def predict(
     """
     import torch
 
+    from .acceleration.precision import inference_precision
+
     depth, divisor = model.recipe.preprocessing.slab_depth, model.recipe.architecture.divisor
     length, height, width = array.shape
     # The border is continued: a scan that is cut off shows more of the same beyond its end.
@@ -210,7 +212,7 @@ def predict(
     total = np.zeros(length, np.float32)
     compute = model.fast or model.network
     rows, columns = slice(before[1], before[1] + height), slice(before[2], before[2] + width)
-    with torch.inference_mode(), _readable_memory_errors(model.device):
+    with torch.inference_mode(), inference_precision(model.device), _readable_memory_errors(model.device):
         for number, start in enumerate(starts):
             raise_if_cancelled(cancelled)
             slab = torch.from_numpy(np.ascontiguousarray(padded[start : start + depth]))[None, None].to(model.device)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Callable
 
@@ -16,18 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from .switch import SWITCH, switched_off
+
 if TYPE_CHECKING:
     from ..network import LVNet
     from .folding import FoldedNetwork
 
-SWITCH = "LVNET_ACCELERATION"
+__all__ = ["SWITCH", "depthwise_conv3d", "fast_network", "numba_available", "switched_off"]
+
 #: Logits of a fast path may differ by this much from those of the plain one, on the slab it is tried on.
 _TOLERANCE = 1e-3
-
-
-def switched_off() -> bool:
-    """Whether the user asked for the plain path."""
-    return os.environ.get(SWITCH, "").lower() == "off"
 
 
 @lru_cache(maxsize=1)
@@ -40,7 +37,8 @@ def depthwise_conv3d(x: Tensor, weight: Tensor) -> Tensor:
     """Depth-wise 3D convolution, stride 1, size kept, zero padding.
 
     Takes the Numba kernels where their fast backward pass pays: training in float32 on a CPU with
-    a 5x5x5 kernel and a multiple of 16 channels.  Everywhere else this is PyTorch's own convolution.
+    a 5x5x5 kernel and a multiple of 16 channels; and Triton's kernels on a GPU where they work
+    (:mod:`.depthwise_cuda`).  Everywhere else this is PyTorch's own convolution.
 
     Args:
         x: (N, C, D, H, W).
@@ -49,6 +47,10 @@ def depthwise_conv3d(x: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (N, C, D, H, W).
     """
+    if x.is_cuda:
+        from . import depthwise_cuda
+
+        return depthwise_cuda.depthwise_conv3d(x, weight)
     if (
         torch.is_grad_enabled()
         and weight.requires_grad

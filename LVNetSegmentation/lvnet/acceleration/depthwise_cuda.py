@@ -1,0 +1,219 @@
+"""The depth-wise convolution on a GPU: Triton's kernels where they work, PyTorch's own elsewhere.
+
+Triton comes with PyTorch on Linux; on Windows it is absent.  It compiles its kernels when they are
+first used, which needs a C compiler and a GPU that it knows: so before the kernels are trusted on a
+device, a small convolution and its gradients are compared with PyTorch's.  Whatever goes wrong there
+or later is said once, and PyTorch's own convolution is used from then on.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from functools import lru_cache
+from typing import Any, Callable, Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F  # noqa: N812
+from torch.nn import grad as plain_gradients
+
+from .switch import switched_off
+
+#: Kernel sizes that there are kernels for.
+KERNEL_SIZES = (3, 5, 7)
+_TYPES = (torch.float16, torch.bfloat16, torch.float32)
+_OLDEST_TRITON = (3, 3)
+
+_given_up = False
+
+
+def depthwise_conv3d(x: Tensor, weight: Tensor) -> Tensor:
+    """As :func:`lvnet.acceleration.depthwise_conv3d`, for tensors on a GPU.
+
+    Under autocast x is brought to the half precision that autocast asks for, as PyTorch's own
+    convolution does; the weight keeps its type, and sums are in float32.
+    """
+    kind = _autocast_type()
+    if kind is not None and x.dtype != torch.float64:
+        x = x.to(kind)
+    if usable(x, weight):
+        try:
+            return TritonDepthwiseFunction.apply(x, weight)
+        except Exception as error:
+            _give_up(error)
+    return F.conv3d(x, weight, padding=weight.shape[-1] // 2, groups=weight.shape[0])
+
+
+def usable(x: Tensor, weight: Tensor) -> bool:
+    """Whether the kernels take these tensors, and work on their device."""
+    size = weight.shape[-1]
+    return (
+        not switched_off()
+        and not _given_up
+        and x.dtype in _TYPES
+        and size in KERNEL_SIZES
+        and weight.shape == (x.shape[1], 1, size, size, size)
+        and x.device == weight.device
+        and x.numel() > 0
+        and triton_available()
+        and kernels_work(str(x.device), x.dtype, size)
+    )
+
+
+@lru_cache(maxsize=1)
+def triton_available() -> bool:
+    """Whether a Triton that knows tuples is installed."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    try:
+        import triton
+
+        version = tuple(int(part) for part in triton.__version__.split(".")[:2])
+    except Exception as error:  # a broken installation fails in many ways, and never matters
+        _give_up(error)
+        return False
+    return version >= _OLDEST_TRITON
+
+
+@lru_cache(maxsize=64)
+def kernels_work(device: str, kind: torch.dtype, kernel_size: int) -> bool:
+    """Whether the kernels compile for a device and give PyTorch's own numbers there."""
+    try:
+        problem = _difference(torch.device(device), kind, kernel_size)
+    except Exception as error:
+        _give_up(error)
+        return False
+    if problem:
+        _give_up(ArithmeticError(problem))
+    return not problem
+
+
+def _difference(device: torch.device, kind: torch.dtype, kernel_size: int) -> str:
+    """What is wrong with a small convolution and its gradients; empty where nothing is."""
+    generator = torch.Generator().manual_seed(1)
+    # Two blocks of channels, the second half full, and fewer columns than a tile has.
+    shape, k = (1, 48, 2, 3, 9), kernel_size
+    x, pull = (torch.randn(shape, generator=generator).to(kind) for _ in range(2))
+    weight = torch.randn((48, 1, k, k, k), generator=generator).to(kind).float()
+    how: Any = {"padding": k // 2, "groups": 48}
+    # Computed on the CPU in float32, whatever mode the caller's code runs in.
+    wanted = (
+        F.conv3d(x.float(), weight, **how),
+        plain_gradients.conv3d_input(shape, weight, pull.float(), **how),
+        plain_gradients.conv3d_weight(x.float(), weight.shape, pull.float(), **how),
+    )
+    x, pull, weight = (_dense(t.to(device)) for t in (x, pull, weight))
+    found = _forward(x, weight), _input_gradient(pull, weight), _weight_gradient(x, pull, weight)
+    for what, got, want in zip(("result", "gradient to the input", "gradient to the weights"), found, wanted):
+        error = float((got.cpu().float() - want).abs().max() / want.abs().max())
+        if not error < (1e-5 if kind == torch.float32 else 1e-2):
+            return f"the {what} of the k={k} kernel in {kind} is off by {error:.2g}"
+    return ""
+
+
+class TritonDepthwiseFunction(torch.autograd.Function):
+    """Depth-wise k x k x k convolution, k of 3, 5 or 7, by the kernels of :mod:`.triton_depthwise`.
+
+    Takes float16, bfloat16 and float32 with sums in float32, and float64; x and the weight may
+    differ in type.  Results are channels-last and of x's type, each gradient of its tensor's type.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        """x (N, C, D, H, W), weight (C, 1, k, k, k)."""
+        x = _dense(x)
+        ctx.save_for_backward(x, weight)
+        return _forward(x, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor]]:
+        """Gradients to x and weight."""
+        x, weight = ctx.saved_tensors
+        gradient = _dense(gradient.to(x.dtype))
+        k = weight.shape[-1]
+        how = {"padding": k // 2, "groups": weight.shape[0]}
+        to_x = to_weight = None
+        if ctx.needs_input_grad[0]:
+            to_x = _or_plainly(
+                lambda: _input_gradient(gradient, weight),
+                lambda: plain_gradients.conv3d_input(x.shape, weight.to(x.dtype), gradient, **how),
+            )
+        if ctx.needs_input_grad[1]:
+            to_weight = _or_plainly(
+                lambda: _weight_gradient(x, gradient, weight),
+                lambda: plain_gradients.conv3d_weight(x, weight.shape, gradient, **how).to(weight.dtype),
+            )
+        return to_x, to_weight
+
+
+def _forward(x: Tensor, weight: Tensor) -> Tensor:
+    from . import triton_depthwise
+
+    out = _room_like(x)
+    triton_depthwise.convolve(_channels_last(x), _taps(weight.to(x.dtype)), _channels_last(out))
+    return out
+
+
+def _input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
+    # Stride 1 and an odd kernel: the gradient is the same convolution, kernel flipped.
+    return _forward(gradient, weight.flip(2, 3, 4))
+
+
+def _weight_gradient(x: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
+    from . import triton_depthwise
+
+    sums = triton_depthwise.weigh(_channels_last(x), _channels_last(gradient), weight.shape[-1])
+    return sums.permute(3, 0, 1, 2).unsqueeze(1).to(weight.dtype)
+
+
+def _dense(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last_3d) if x.shape[1] > 1 else x.contiguous()
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """(N, C, D, H, W) as (N, D, H, W, C), the same memory."""
+    return x.permute(0, 2, 3, 4, 1)
+
+
+def _room_like(x: Tensor) -> Tensor:
+    """An output for x; every element of it is written."""
+    batch, channels, depth, height, width = x.shape
+    room = torch.empty((batch, depth, height, width, channels), dtype=x.dtype, device=x.device)
+    return room.permute(0, 4, 1, 2, 3)
+
+
+def _taps(weight: Tensor) -> Tensor:
+    """(C, 1, k, k, k) as (k, k, k, C)."""
+    return weight.detach()[:, 0].permute(1, 2, 3, 0).contiguous()
+
+
+def _autocast_type() -> Optional[torch.dtype]:
+    """The half precision that autocast asks for on a GPU; None where it is off."""
+    if not torch.is_autocast_enabled():
+        return None
+    # PyTorch 2.4 gave it a new name.
+    newer = getattr(torch, "get_autocast_dtype", None)
+    return newer("cuda") if newer is not None else torch.get_autocast_gpu_dtype()
+
+
+def _or_plainly(fast: Callable[[], Tensor], plain: Callable[[], Tensor]) -> Tensor:
+    if not _given_up:
+        try:
+            return fast()
+        except Exception as error:
+            _give_up(error)
+    return plain()
+
+
+def _give_up(error: Exception) -> None:
+    """Says once why the kernels are not used; running out of memory is no reason."""
+    global _given_up
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        raise error
+    if not _given_up:
+        _given_up = True
+        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        logging.getLogger(__name__).warning("Triton's kernels are left out: %s: %s", type(error).__name__, reason)

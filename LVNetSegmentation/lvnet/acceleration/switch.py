@@ -1,0 +1,12 @@
+"""The switch that turns every fast path off."""
+
+from __future__ import annotations
+
+import os
+
+SWITCH = "LVNET_ACCELERATION"
+
+
+def switched_off() -> bool:
+    """Whether the user asked for the plain path: ``LVNET_ACCELERATION=off`` in the environment."""
+    return os.environ.get(SWITCH, "").lower() == "off"

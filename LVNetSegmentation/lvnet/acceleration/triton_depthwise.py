@@ -1,0 +1,208 @@
+"""Triton kernels for the depth-wise k x k x k convolution on a GPU, k odd, stride 1, size kept.
+
+PyTorch's own kernel for these is generic but for 3x3x3, and its gradient to the weights takes many
+times the forward pass.  Arrays here are channels-last, (N, D, H, W, C), dense; bfloat16, float16 or
+float32 with sums in float32, or float64 throughout.  Weights are (k, k, k, C).
+
+Both kernels walk down the rows of a tile of columns and channels and load each of them as rarely as
+they can.  `_convolve` keeps the k output rows that an input row adds to: one load of the input
+serves k multiply-adds.  `_weigh` keeps the k rows of the gradient around an input row: k + 1 loads
+serve k * k multiply-adds, and its sums over the tile are made once, at the very end.  No sum is
+shared between programs, so results have the same bits in every run.
+
+The rows that are kept are tuples of tensors, which Triton knows from 3.3 on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+#: Channels of a tile.
+BLOCK_C = 32
+#: Columns of a tile of `_convolve`, twice over, and how many programs it should at least be cut into.
+BLOCK_W, REPEAT = 8, 2
+_PROGRAMS = 4096
+#: Columns of a tile of `_weigh` by kernel size, so that its k * k sums stay in registers.
+WEIGH_BLOCK_W = {3: 32, 5: 16, 7: 8}
+WEIGH_WARPS = 4
+_WEIGH_PROGRAMS = 2048
+_WEIGH_ROWS = 64
+
+
+@triton.jit
+def _convolve(  # type: ignore[no-untyped-def]
+    x, weight, out, depth, height, width, channels, rows, column_blocks, row_blocks, channel_blocks,
+    K: tl.constexpr, REPEAT: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, SUM: tl.constexpr,  # noqa: N803
+):  # fmt: skip
+    """`rows` rows of one slice of the output, REPEAT * BLOCK_W columns, BLOCK_C channels."""
+    radius: tl.constexpr = K // 2
+    place = tl.program_id(0)
+    # A thread has REPEAT columns of the same channels, so that a tap is loaded once for all of them.
+    column = (place % column_blocks) * (REPEAT * BLOCK_W)
+    column = column + tl.arange(0, REPEAT)[:, None, None] * BLOCK_W + tl.arange(0, BLOCK_W)[None, :, None]
+    place = place // column_blocks
+    first = (place % row_blocks) * rows
+    place = place // row_blocks
+    z = place % depth
+    place = place // depth
+    channel = (place % channel_blocks) * BLOCK_C + tl.arange(0, BLOCK_C)[None, None, :]
+    scan = (place // channel_blocks).to(tl.int64) * depth
+
+    known = channel < channels
+    # The same taps for all columns, loaded in the shape that they are used in.
+    tap_at = channel + tl.zeros((1, BLOCK_W, 1), dtype=tl.int32)
+    last = tl.minimum(first + rows, height)
+    # Slices of the kernel that meet a slice of the input.
+    kz_first = tl.maximum(0, radius - z)
+    kz_last = tl.minimum(K, depth + radius - z)
+    nothing = tl.zeros((REPEAT, BLOCK_W, BLOCK_C), dtype=SUM)
+    sums = (nothing,) * K
+    begin = tl.maximum(first - radius, 0)
+    for step in range(0, last + radius - begin):
+        row = begin + step
+        # sums[j] belongs to the output row `row` - radius + j, whose tap for this row is 2 radius - j.
+        kz_end = tl.where(row < height, kz_last, kz_first)
+        for kz in range(kz_first, kz_end):
+            source = x + ((scan + z + kz - radius) * height + row) * width * channels + channel
+            taps = weight + kz * K * K * channels + tap_at
+            for kx in range(K):
+                at = column + (kx - radius)
+                inside = known & (at >= 0) & (at < width)
+                value = tl.load(source + at * channels, mask=inside, other=0.0).to(SUM)
+                added = ()
+                for j in tl.static_range(K):
+                    tap = tl.load(taps + ((K - 1 - j) * K + kx) * channels, mask=tap_at < channels, other=0.0)
+                    tap = tl.broadcast_to(tap.to(SUM), (REPEAT, BLOCK_W, BLOCK_C))
+                    added = added + (tl.fma(value, tap, sums[j]),)  # type: ignore[assignment]
+                sums = added
+        target = out + ((scan + z) * height + row - radius) * width * channels + channel
+        done = tl.where(row - radius >= first, width, 0)
+        tl.store(target + column * channels, sums[0].to(out.dtype.element_ty), mask=known & (column < done))
+        sums = sums[1:] + (nothing,)
+
+
+@triton.jit
+def _weigh(  # type: ignore[no-untyped-def]
+    x, gradient, out, batch, depth, height, width, channels, rows, column_blocks, row_blocks, channel_blocks, groups,
+    K: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, SUM: tl.constexpr,  # noqa: N803
+):  # fmt: skip
+    """The share of one group of tiles in one slice of the weights' gradient; out is (groups, k, k, k, C)."""
+    radius: tl.constexpr = K // 2
+    place = tl.program_id(0)
+    group = place % groups
+    place = place // groups
+    kz = place % K
+    channel = (place // K) * BLOCK_C + tl.arange(0, BLOCK_C)[None, :]
+    known = channel < channels
+    lane = tl.arange(0, BLOCK_W)[:, None]
+    nothing = tl.zeros((BLOCK_W, BLOCK_C), dtype=SUM)
+
+    sums = (nothing,) * (K * K)
+    for tile in range(group, batch * depth * row_blocks * column_blocks, groups):
+        column = (tile % column_blocks) * BLOCK_W + lane
+        left = tile // column_blocks
+        first = (left % row_blocks) * rows
+        left = left // row_blocks
+        z = left % depth
+        scan = (left // depth).to(tl.int64) * depth
+        last = tl.minimum(first + rows, height)
+        meets = (z + kz >= radius) & (z + kz < depth + radius)
+        pulls = gradient + (scan + z) * height * width * channels + channel
+        source = x + (scan + z + kz - radius) * height * width * channels + channel
+
+        # The rows of the gradient above `first` belong to another tile: the window begins empty.
+        window = (nothing,) * K
+        for step in range(0, tl.where(meets, last - first + 2 * radius, 0)):
+            row = first - radius + step
+            # window[j] is the gradient's row `row` - radius + j, which this row meets at tap 2 radius - j.
+            newest = row + radius
+            right = tl.where(newest < last, width, 0)
+            spot = (newest.to(tl.int64) * width + column) * channels
+            pull = tl.load(pulls + spot, mask=known & (column < right), other=0.0)
+            window = window[1:] + (pull.to(SUM),)
+            right = tl.where((row >= 0) & (row < height), width, 0)
+            added = ()
+            for kx in tl.static_range(K):
+                at = column + (kx - radius)
+                inside = known & (at >= 0) & (at < right)
+                value = tl.load(source + (row.to(tl.int64) * width + at) * channels, mask=inside, other=0.0).to(SUM)
+                for j in tl.static_range(K):
+                    added = added + (tl.fma(value, window[j], sums[kx * K + j]),)  # type: ignore[assignment]
+            sums = added
+
+    target = out + (group.to(tl.int64) * K + kz) * K * K * channels + channel
+    for kx in tl.static_range(K):
+        for j in tl.static_range(K):
+            total = tl.sum(sums[kx * K + j], axis=0, keep_dims=True)
+            tl.store(target + ((K - 1 - j) * K + kx) * channels, total, mask=known)
+
+
+def convolve(x: Tensor, weight: Tensor, out: Tensor) -> None:
+    """Depth-wise convolution with zero padding.
+
+    Args:
+        x: (N, D, H, W, C), dense.
+        weight: (k, k, k, C), dense; k is 3, 5 or 7.
+        out: as x; every element is written.
+    """
+    batch, depth, height, width, channels = x.shape
+    repeat = min(REPEAT, triton.cdiv(triton.next_power_of_2(width), BLOCK_W))
+    column_blocks, channel_blocks = triton.cdiv(width, repeat * BLOCK_W), triton.cdiv(channels, BLOCK_C)
+    rows = 64
+    # Fewer rows a program: more of them for the GPU, but more rows that two of them read.
+    while rows > 8 and batch * depth * column_blocks * channel_blocks * triton.cdiv(height, rows) < _PROGRAMS:
+        rows //= 2
+    row_blocks = triton.cdiv(height, rows)
+    _launch(
+        _convolve, batch * depth * column_blocks * channel_blocks * row_blocks, 1,
+        x, weight, out, depth, height, width, channels, rows, column_blocks, row_blocks, channel_blocks,
+        K=weight.shape[0], REPEAT=repeat, BLOCK_W=BLOCK_W, BLOCK_C=BLOCK_C, SUM=_sum_type(x),
+    )  # fmt: skip
+
+
+def weigh(x: Tensor, gradient: Tensor, kernel_size: int) -> Tensor:
+    """The gradient to the weights, summed over batch and space.
+
+    Args:
+        x: the convolution's input, (N, D, H, W, C), dense.
+        gradient: to its output, of the same shape and type.
+        kernel_size: k, one of 3, 5, 7.
+
+    Returns:
+        (k, k, k, C), float32, or float64 for float64.
+    """
+    batch, depth, height, width, channels = x.shape
+    block_w = min(WEIGH_BLOCK_W[kernel_size], triton.next_power_of_2(width))
+    column_blocks, channel_blocks = triton.cdiv(width, block_w), triton.cdiv(channels, BLOCK_C)
+    rows = min(height, _WEIGH_ROWS)
+    row_blocks = triton.cdiv(height, rows)
+    tiles = batch * depth * row_blocks * column_blocks
+    groups = min(tiles, max(1, _WEIGH_PROGRAMS // (channel_blocks * kernel_size)))
+    shares = partial_sums(groups, kernel_size, channels, x)
+    _launch(
+        _weigh, channel_blocks * kernel_size * groups, WEIGH_WARPS,
+        x, gradient, shares, batch, depth, height, width, channels, rows, column_blocks, row_blocks, channel_blocks,
+        groups, K=kernel_size, BLOCK_W=block_w, BLOCK_C=BLOCK_C, SUM=_sum_type(x),
+    )  # fmt: skip
+    return shares.sum(dim=0)
+
+
+def partial_sums(groups: int, kernel_size: int, channels: int, x: Tensor) -> Tensor:
+    """Room for what every group of tiles adds; every element is written."""
+    kind = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return torch.empty((groups, kernel_size, kernel_size, kernel_size, channels), dtype=kind, device=x.device)
+
+
+def _sum_type(x: Tensor) -> Any:
+    return tl.float64 if x.dtype == torch.float64 else tl.float32
+
+
+def _launch(kernel: Any, programs: int, warps: int, *arguments: Any, **sizes: Any) -> None:
+    grid: Tuple[int, ...] = (programs,)
+    if programs:
+        kernel[grid](*arguments, **sizes, num_warps=warps)

@@ -1,0 +1,236 @@
+"""The GPU's convolution: right without a GPU at hand, and never in the way where Triton is not.
+
+The numbers are checked by Triton's interpreter on the CPU, and the kernels are compiled for a GPU
+down to machine code.  Neither says how fast they are.
+"""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from lvnet.acceleration import depthwise_cuda
+from lvnet.acceleration.precision import inference_precision
+from torch.nn import functional as F  # noqa: N812
+
+HERE = Path(__file__).parent
+needs_triton = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or importlib.util.find_spec("triton") is None,
+    reason="Triton exists on Linux only; the [test] extra installs it there",
+)
+
+
+def plain(x, weight):
+    return F.conv3d(x, weight, padding=weight.shape[-1] // 2, groups=weight.shape[0])
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """Nothing has been tried yet."""
+
+    remembered = (depthwise_cuda.triton_available, depthwise_cuda.kernels_work)
+
+    def clear():
+        for function in remembered:
+            function.cache_clear()
+
+    monkeypatch.setattr(depthwise_cuda, "_given_up", False)
+    monkeypatch.delenv("LVNET_ACCELERATION", raising=False)
+    clear()
+    yield
+    clear()
+
+
+@needs_triton
+def test_the_kernels_give_the_numbers_of_double_precision_in_tritons_interpreter():
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        str(HERE / "triton_interpreted.py"),
+    ]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    environment.pop("LVNET_ACCELERATION", None)
+    done = subprocess.run(
+        command, env=environment, cwd=HERE.parents[1], capture_output=True, text=True, timeout=900, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert re.search(r"\d+ passed", done.stdout) and "skipped" not in done.stdout
+
+
+COMPILE = """
+import sys
+import triton, triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from lvnet.acceleration import triton_depthwise as kernels
+
+def machine_code(kernel, kind, architecture, warps, **sizes):
+    pointers = {"x": kind, "weight": kind, "gradient": kind, "out": kind if "weight" in kernel.arg_names else "fp32"}
+    types = {name: "*" + pointer for name, pointer in pointers.items()}
+    signature = {name: "constexpr" if name in sizes else types.get(name, "i32") for name in kernel.arg_names}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=sizes)
+    return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": warps}).asm["cubin"]
+
+for architecture, kind, k in ((80, "bf16", 5), (90, "bf16", 5), (90, "fp16", 3), (90, "fp32", 7)):
+    one = machine_code(kernels._convolve, kind, architecture, 1, K=k, REPEAT=kernels.REPEAT, BLOCK_W=kernels.BLOCK_W,
+                       BLOCK_C=kernels.BLOCK_C, SUM=tl.float32)
+    two = machine_code(kernels._weigh, kind, architecture, kernels.WEIGH_WARPS, K=k,
+                       BLOCK_W=kernels.WEIGH_BLOCK_W[k], BLOCK_C=kernels.BLOCK_C, SUM=tl.float32)
+    assert one[:4] == two[:4] == b"\\x7fELF"
+    print(architecture, kind, k)
+"""
+
+
+@needs_triton
+def test_the_kernels_compile_to_machine_code_of_gpus(tmp_path):
+    environment = {
+        **os.environ,
+        "TRITON_CACHE_DIR": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+    }
+    environment.pop("TRITON_INTERPRET", None)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", COMPILE], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split("\n")[:4] == ["80 bf16 5", "90 bf16 5", "90 fp16 3", "90 fp32 7"]
+
+
+@pytest.mark.usefixtures("fresh")
+def test_without_triton_the_plain_path_is_taken_without_a_word(monkeypatch, caplog):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "triton" else find(name, *a))
+    x, weight = torch.randn(1, 4, 3, 4, 5), torch.randn(4, 1, 3, 3, 3)
+    assert torch.equal(depthwise_cuda.depthwise_conv3d(x, weight), plain(x, weight))
+    assert not caplog.records
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_triton_without_tuples_is_not_used(monkeypatch):
+    stale = type(sys)("triton")
+    stale.__version__ = "3.2.0"
+    stale.__spec__ = importlib.util.spec_from_loader("triton", None)
+    monkeypatch.setitem(sys.modules, "triton", stale)
+    assert not depthwise_cuda.triton_available()
+    stale.__version__ = "3.10.1+git"
+    depthwise_cuda.triton_available.cache_clear()
+    assert depthwise_cuda.triton_available()
+
+
+@pytest.mark.usefixtures("fresh")
+def test_kernels_that_do_not_compile_are_given_up_with_one_warning_and_the_plain_result(monkeypatch, caplog):
+    def broken(*_):
+        raise RuntimeError("Failed to find C compiler\nand more")
+
+    monkeypatch.setattr(depthwise_cuda, "triton_available", lambda: True)
+    monkeypatch.setattr(depthwise_cuda, "_forward", broken)
+    x, weight = torch.randn(1, 4, 3, 4, 5), torch.randn(4, 1, 5, 5, 5, requires_grad=True)
+    results = [depthwise_cuda.depthwise_conv3d(x, weight) for _ in range(3)]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Triton's kernels are left out: RuntimeError: Failed to find C compiler"
+    ]
+    assert all(torch.equal(result, plain(x, weight)) for result in results)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_backward_pass_that_fails_later_goes_on_with_pytorchs_own(monkeypatch, caplog):
+    def broken(*_):
+        raise RuntimeError("no kernel for these sizes")
+
+    monkeypatch.setattr(depthwise_cuda, "usable", lambda *_: True)
+    monkeypatch.setattr(depthwise_cuda, "_forward", lambda x, weight: plain(x, weight))
+    monkeypatch.setattr(depthwise_cuda, "_input_gradient", broken)
+    monkeypatch.setattr(depthwise_cuda, "_weight_gradient", broken)
+    x, weight = torch.randn(1, 4, 3, 4, 5, requires_grad=True), torch.randn(4, 1, 5, 5, 5, requires_grad=True)
+    found = torch.autograd.grad(depthwise_cuda.depthwise_conv3d(x, weight).square().sum(), (x, weight))
+    assert "no kernel for these sizes" in caplog.text
+    wanted = torch.autograd.grad(plain(x, weight).square().sum(), (x, weight))
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(found, wanted))
+
+
+@pytest.mark.usefixtures("fresh")
+def test_running_out_of_memory_is_no_reason_to_give_the_kernels_up(monkeypatch):
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(depthwise_cuda, "usable", lambda *_: True)
+    monkeypatch.setattr(depthwise_cuda, "_forward", full)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        depthwise_cuda.depthwise_conv3d(torch.randn(1, 4, 3, 4, 5), torch.randn(4, 1, 3, 3, 3))
+    assert not depthwise_cuda._given_up
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(
+    ("shape", "weight_shape", "kind"),
+    [
+        ((1, 4, 3, 4, 5), (4, 1, 1, 1, 1), torch.float32),
+        ((1, 4, 3, 4, 5), (4, 1, 9, 9, 9), torch.float32),
+        ((1, 4, 3, 4, 5), (8, 1, 3, 3, 3), torch.float32),
+        ((1, 4, 3, 4, 5), (4, 1, 3, 3, 3), torch.float64),
+        ((0, 4, 3, 4, 5), (4, 1, 3, 3, 3), torch.float32),
+    ],
+    ids=["k=1", "k=9", "two a channel", "float64", "empty"],
+)
+def test_what_the_kernels_do_not_know_takes_the_plain_path(monkeypatch, shape, weight_shape, kind):
+    monkeypatch.setattr(depthwise_cuda, "triton_available", lambda: True)
+    monkeypatch.setattr(depthwise_cuda, "kernels_work", lambda *_: True)
+    assert depthwise_cuda.usable(torch.randn(1, 4, 3, 4, 5), torch.randn(4, 1, 3, 3, 3))
+    assert not depthwise_cuda.usable(torch.randn(shape, dtype=kind), torch.randn(weight_shape, dtype=kind))
+
+
+@pytest.mark.usefixtures("fresh")
+def test_the_switch_turns_the_kernels_and_half_precision_off(monkeypatch):
+    monkeypatch.setattr(depthwise_cuda, "triton_available", lambda: True)
+    monkeypatch.setattr(depthwise_cuda, "kernels_work", lambda *_: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    x, weight = torch.randn(1, 4, 3, 4, 5), torch.randn(4, 1, 3, 3, 3)
+    gpu = torch.device("cuda")
+    assert depthwise_cuda.usable(x, weight)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns where it was built without CUDA
+        assert isinstance(inference_precision(gpu), torch.autocast)
+        assert inference_precision(gpu).fast_dtype == torch.float16
+    monkeypatch.setenv("LVNET_ACCELERATION", "off")
+    assert not depthwise_cuda.usable(x, weight)
+    assert not isinstance(inference_precision(gpu), torch.autocast)
+
+
+def test_half_precision_moves_no_edge_of_the_bundled_weights():
+    """On the CPU, where float16 rounds as on a GPU; sums of products may come in another order there."""
+    from lvnet.inference import load_model
+    from lvnet.phantom import make_phantom
+    from lvnet.preprocessing import normalise
+
+    model = load_model(None, "cpu")
+    ct, _ = make_phantom(3, size=(16, 96, 128), spacing=(4.0, 2.5, 2.5))
+    slab = torch.from_numpy(normalise(ct.array, model.recipe.preprocessing))[None, None]
+    largest = []
+    for module in model.network.modules():
+        if isinstance(module, torch.nn.Conv3d):
+            module.register_forward_hook(lambda m, i, out: largest.append(float(out.abs().max())))
+    with torch.inference_mode():
+        whole = torch.softmax(model.network(slab).float(), dim=1)[0, 1]
+        assert max(largest) < 65504 / 500  # the largest float16: nothing comes near
+        with torch.autocast("cpu", dtype=torch.float16):
+            half = torch.softmax(model.network(slab).float(), dim=1)[0, 1]
+    assert (whole > 0.5).sum() > 1000
+    assert (whole - half).abs().max() < 3e-3
+    both = ((whole > 0.5) & (half > 0.5)).sum()
+    assert 2 * both / ((whole > 0.5).sum() + (half > 0.5).sum()) > 0.9995
+
+
+def test_half_precision_is_for_gpus_that_have_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    for device in ("cpu", "mps", "cuda"):
+        assert not isinstance(inference_precision(torch.device(device)), torch.autocast)

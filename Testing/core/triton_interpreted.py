@@ -1,0 +1,180 @@
+"""The Triton kernels on the CPU, by Triton's interpreter; run by test_triton.py in a process of its own.
+
+The interpreter has to be chosen before Triton is imported: TRITON_INTERPRET=1.
+"""
+
+import os
+
+import pytest
+import torch
+from lvnet.acceleration import depthwise_conv3d, depthwise_cuda, triton_depthwise
+from lvnet.acceleration.depthwise_cuda import TritonDepthwiseFunction
+from torch.nn import functional as F  # noqa: N812
+
+assert os.environ.get("TRITON_INTERPRET") == "1"
+
+#: One rounding to the type, relative to the value.
+ROUNDING = {torch.float64: 1e-13, torch.float32: 2e-6, torch.float16: 2**-10, torch.bfloat16: 2**-7}
+HALF, BRAIN, SINGLE, DOUBLE = torch.float16, torch.bfloat16, torch.float32, torch.float64
+
+
+def poison(monkeypatch):
+    """Fills what the kernels shall write with NaN first, so that an element left out shows."""
+    empty = torch.empty
+
+    def poisoned(*sizes, **options):
+        return empty(*sizes, **options).fill_(float("nan"))
+
+    monkeypatch.setattr(torch, "empty", poisoned)
+
+
+def reference(x, weight, pull):
+    x, weight = (t.detach().double().requires_grad_() for t in (x, weight))
+    out = F.conv3d(x, weight, padding=weight.shape[-1] // 2, groups=weight.shape[0])
+    return (out, *torch.autograd.grad(out, (x, weight), pull.double()))
+
+
+def check(shape, k, kind, monkeypatch, seed=0, weight_kind=None, change=lambda x: x):
+    generator = torch.Generator().manual_seed(seed)
+    x = change(torch.randn(shape, generator=generator).to(kind)).requires_grad_()
+    weight = torch.randn((x.shape[1], 1, k, k, k), generator=generator).to(weight_kind or kind)
+    weight = weight.to(kind).to(weight.dtype).requires_grad_()
+    pull = torch.randn(x.shape, generator=generator).to(kind)
+    wanted = reference(x, weight, pull)
+    with monkeypatch.context() as patch:
+        poison(patch)
+        out = TritonDepthwiseFunction.apply(x, weight)
+        found = (out, *torch.autograd.grad(out, (x, weight), pull))
+    assert [t.dtype for t in found] == [kind, kind, weight.dtype]
+    for got, want in zip(found, wanted):
+        assert got.shape == want.shape and got.isfinite().all()
+        # The type's rounding of the result; sums themselves are in float32.
+        limit = ROUNDING[got.dtype] * want.abs() + ROUNDING[SINGLE if kind != DOUBLE else DOUBLE] * want.abs().max()
+        assert bool(((got.double() - want).abs() <= limit + 1e-12).all())
+
+
+@pytest.mark.parametrize(
+    ("shape", "k", "kind"),
+    [
+        ((1, 1, 1, 1, 1), 3, SINGLE),
+        ((1, 2, 1, 1, 1), 5, SINGLE),
+        ((1, 2, 1, 1, 1), 7, SINGLE),
+        ((2, 5, 2, 3, 4), 3, SINGLE),
+        ((2, 3, 3, 2, 3), 5, SINGLE),
+        ((2, 3, 1, 3, 2), 7, SINGLE),
+        ((1, 33, 1, 2, 3), 5, SINGLE),  # two blocks of channels
+        ((1, 2, 1, 2, 19), 5, BRAIN),  # two blocks of columns
+        ((1, 2, 1, 11, 2), 3, HALF),  # two blocks of rows
+        ((2, 5, 2, 3, 4), 3, BRAIN),
+        ((1, 3, 2, 3, 3), 5, HALF),
+        ((1, 2, 2, 2, 3), 7, BRAIN),
+        ((1, 3, 2, 3, 5), 5, DOUBLE),
+    ],
+)
+def test_result_and_gradients_are_those_of_double_precision(shape, k, kind, monkeypatch):
+    check(shape, k, kind, monkeypatch)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_shapes(seed, monkeypatch):
+    draw = torch.Generator().manual_seed(seed)
+    high = torch.tensor([3, 40, 4, 6, 8])
+    shape = tuple(int(torch.randint(1, int(h), (1,), generator=draw)) for h in high)
+    check(shape, (3, 5)[seed % 2], (SINGLE, BRAIN, HALF)[seed % 3], monkeypatch, seed)
+
+
+def test_weights_of_another_type_keep_it_and_so_does_their_gradient(monkeypatch):
+    """As under autocast: half precision through the network, float32 in the optimiser."""
+    check((1, 3, 2, 3, 3), 3, BRAIN, monkeypatch, weight_kind=SINGLE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.transpose(2, 4),
+        lambda x: x[:, ::2, :, 1:],
+        lambda x: x[:1].expand(3, -1, -1, -1, -1),
+        lambda x: x.contiguous(memory_format=torch.channels_last_3d),
+    ],
+    ids=["transposed", "strided", "expanded", "channels last"],
+)
+def test_inputs_may_lie_in_memory_as_they_like(change, monkeypatch):
+    check((2, 4, 2, 3, 4), 3, SINGLE, monkeypatch, change=lambda x: change(x).detach())
+
+
+def test_gradients_that_lie_in_memory_as_they_like():
+    x = torch.randn(1, 3, 2, 3, 4, requires_grad=True)
+    weight = torch.randn(3, 1, 3, 3, 3, requires_grad=True)
+    out = TritonDepthwiseFunction.apply(x, weight)
+    found = torch.autograd.grad(out.sum(), (x, weight))  # an expanded scalar
+    for got, want in zip(found, reference(x, weight, torch.ones_like(x))[1:]):
+        assert torch.allclose(got.double(), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_gradcheck_in_double_precision(k):
+    torch.manual_seed(k)
+    x = torch.randn(2, 2, 2, 2, 3, dtype=DOUBLE, requires_grad=True)
+    weight = torch.randn(2, 1, k, k, k, dtype=DOUBLE, requires_grad=True)
+    assert torch.autograd.gradcheck(TritonDepthwiseFunction.apply, (x, weight), fast_mode=True)
+
+
+def test_one_program_may_sum_many_tiles_and_long_columns(monkeypatch):
+    monkeypatch.setattr(triton_depthwise, "_WEIGH_PROGRAMS", 1)
+    check((2, 2, 2, 3, 3), 3, SINGLE, monkeypatch)
+    monkeypatch.setattr(triton_depthwise, "_WEIGH_ROWS", 2)
+    monkeypatch.setattr(triton_depthwise, "_PROGRAMS", 0)
+    check((1, 2, 1, 5, 3), 5, SINGLE, monkeypatch)
+
+
+def test_a_gradient_that_nobody_asks_for_is_not_computed(monkeypatch):
+    def never(*_):
+        raise AssertionError
+
+    x, weight = torch.randn(1, 2, 1, 2, 2), torch.randn(2, 1, 3, 3, 3, requires_grad=True)
+    monkeypatch.setattr(depthwise_cuda, "_input_gradient", never)
+    TritonDepthwiseFunction.apply(x, weight).sum().backward()
+    assert weight.grad is not None
+
+
+def test_a_second_derivative_is_refused_rather_than_wrong():
+    x = torch.randn(1, 2, 1, 2, 2, requires_grad=True)
+    weight = torch.randn(2, 1, 3, 3, 3, requires_grad=True)
+    (first,) = torch.autograd.grad(TritonDepthwiseFunction.apply(x, weight).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+def test_the_self_check_trusts_right_kernels_and_finds_wrong_ones(monkeypatch, caplog):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(depthwise_cuda, "_given_up", False)
+    assert depthwise_cuda._difference(cpu, SINGLE, 3) == ""
+    assert depthwise_cuda._difference(cpu, BRAIN, 3) == ""
+    right = triton_depthwise.weigh
+    monkeypatch.setattr(triton_depthwise, "weigh", lambda *a: right(*a) * 1.1)
+    assert "gradient to the weights" in depthwise_cuda._difference(cpu, SINGLE, 3)
+    depthwise_cuda.kernels_work.cache_clear()
+    assert not depthwise_cuda.kernels_work("cpu", SINGLE, 3)
+    assert "gradient to the weights of the k=3 kernel" in caplog.text
+    depthwise_cuda.kernels_work.cache_clear()
+
+
+class OnGpu(torch.Tensor):
+    """A tensor on the CPU that says it is on a GPU."""
+
+    is_cuda = True
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+
+def test_tensors_on_a_gpu_take_the_kernels_and_autocast_decides_their_type(monkeypatch, caplog):
+    monkeypatch.setattr(depthwise_cuda, "kernels_work", lambda *_: True)
+    x, weight = torch.randn(1, 2, 1, 2, 3), torch.randn(2, 1, 3, 3, 3, requires_grad=True)
+    out = depthwise_conv3d(x.as_subclass(OnGpu), weight)
+    assert "TritonDepthwiseFunction" in type(out.grad_fn).__name__ and out.dtype == SINGLE
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda: True)
+    monkeypatch.setattr(torch, "get_autocast_dtype", lambda device: BRAIN, raising=False)
+    leaf = x.clone().requires_grad_()
+    out = depthwise_cuda.depthwise_conv3d(leaf, weight)
+    assert out.dtype == BRAIN
+    out.sum().backward()
+    assert leaf.grad.dtype == weight.grad.dtype == SINGLE and not caplog.records
