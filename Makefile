@@ -32,6 +32,7 @@ test: $(VENV)/ready
 	rm -f .coverage
 	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-report= Testing/core
 	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= Testing/training
+	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= Testing/benchmarks
 	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= Testing/mrml
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 

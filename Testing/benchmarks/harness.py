@@ -1,0 +1,224 @@
+"""What all benchmarks share: a process for every configuration, medians, JSON and a Markdown table.
+
+A benchmark script calls :func:`main`.  It measures one configuration in a child of its own, so that
+one cannot profit from memory or threads that another has set up, and so that the allocator can be
+set before the process starts.  Configurations take turns over several rounds: when the machine
+slows down it slows all of them down, and the ratios hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+ROOT = Path(__file__).resolve().parents[2]
+#: This checkout is measured, whatever is installed.
+SOURCES = [str(ROOT / "LVNetSegmentation"), str(ROOT / "training")]
+sys.path[:0] = SOURCES
+
+#: glibc keeps freed memory for the next tensors, as `lvnet.acceleration.allocator` sets it in our own processes.
+ALLOCATORS: Dict[str, Dict[str, str]] = {
+    "default": {},
+    "tuned": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647", "MALLOC_TOP_PAD_": "67108864"},
+}
+MARK = "measured: "
+
+Task = Dict[str, Any]
+Measure = Callable[[Task], Dict[str, Any]]
+
+
+class MeasurementError(RuntimeError):
+    """A child that ended without a measurement; the message says why."""
+
+
+def main(
+    script: str,
+    measure: Measure,
+    run: Callable[[argparse.Namespace], Dict[str, Any]],
+    options: Callable[[argparse.ArgumentParser], None],
+    table: Callable[[Mapping[str, Any]], str],
+    arguments: Optional[Sequence[str]] = None,
+) -> int:
+    """The command line of a benchmark: the whole of it, or one task in a child."""
+    parser = argparse.ArgumentParser(description=sys.modules[measure.__module__].__doc__)
+    parser.add_argument("--task", help=argparse.SUPPRESS)
+    parser.add_argument("--json", type=Path, help="write the measurements here")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, not how fast")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of every process; default: all cores")
+    options(parser)
+    chosen = parser.parse_args(arguments)
+    if chosen.task:
+        print(MARK + json.dumps(measure(json.loads(chosen.task)), allow_nan=False))
+        return 0
+    result = {
+        "benchmark": Path(script).stem,
+        "command": "python " + " ".join([os.path.relpath(script, ROOT), *(arguments or sys.argv[1:])]),
+        "machine": machine(chosen.threads),
+        "quick": chosen.quick,
+        **run(chosen),
+    }
+    if chosen.json:
+        chosen.json.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    print(table(result))
+    return 0
+
+
+def child(
+    script: str, task: Task, threads: int, allocator: str = "default", extra: Optional[Mapping[str, str]] = None
+) -> Dict[str, Any]:
+    """Measures a task in a process of its own.
+
+    Raises:
+        MeasurementError: the process ended without a measurement.
+    """
+    command = [sys.executable, script, "--task", json.dumps(task)]
+    done = subprocess.run(
+        command, env=environment(threads, allocator, extra), capture_output=True, text=True, check=False
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
+    if done.returncode or not lines:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        reason = "killed, most likely for its memory" if done.returncode == -9 else last
+        raise MeasurementError(f"exit code {done.returncode}: {reason}")
+    return json.loads(lines[-1][len(MARK) :])
+
+
+def environment(threads: int, allocator: str = "default", extra: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
+    """The environment of a child: this checkout, a number of threads, an allocator and nothing of another run."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_") and k != "LVNET_ACCELERATION"}
+    counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
+    path = os.pathsep.join([*SOURCES, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return {**kept, **counts, "PYTHONPATH": path, **ALLOCATORS[allocator], **(extra or {})}
+
+
+def in_turns(
+    configurations: Mapping[str, Callable[[], Dict[str, Any]]], rounds: int
+) -> Tuple[Dict[str, List[Dict[str, Any]]], Dict[str, str]]:
+    """Measures every configuration once a round, one after the other.
+
+    Returns:
+        The measurements by configuration, and of those that failed the reason.
+    """
+    found: Dict[str, List[Dict[str, Any]]] = {name: [] for name in configurations}
+    failed: Dict[str, str] = {}
+    for number in range(rounds):
+        for name, run in configurations.items():
+            if name in failed:
+                continue
+            say(f"round {number + 1}/{rounds}: {name}")
+            try:
+                found[name].append(run())
+            except MeasurementError as error:
+                failed[name] = str(error)
+                say(f"  {name} failed: {error}")
+    return {name: runs for name, runs in found.items() if name not in failed}, failed
+
+
+def seconds_of(work: Callable[[], Any], repeats: int, warm_up: int = 1, device: str = "cpu") -> List[float]:
+    """How long a piece of work takes, run by run, after runs that are not counted."""
+    wait = _waiting(device)
+    times = []
+    for number in range(warm_up + repeats):
+        wait()
+        began = time.perf_counter()
+        work()
+        wait()
+        if number >= warm_up:
+            times.append(time.perf_counter() - began)
+    return times
+
+
+def _waiting(device: str) -> Callable[[], None]:
+    if not device.startswith("cuda"):
+        return lambda: None
+    import torch
+
+    return torch.cuda.synchronize
+
+
+def median(runs: Sequence[Mapping[str, Any]], key: str = "seconds") -> float:
+    """The median over all rounds; a measurement may be a number or a list of them."""
+    values: List[float] = []
+    for run in runs:
+        values += run[key] if isinstance(run[key], list) else [run[key]]
+    return statistics.median(values)
+
+
+def spread(runs: Sequence[Mapping[str, Any]], key: str = "seconds") -> Tuple[float, float]:
+    """The smallest and the largest measurement."""
+    values: List[float] = []
+    for run in runs:
+        values += run[key] if isinstance(run[key], list) else [run[key]]
+    return min(values), max(values)
+
+
+def machine(threads: int) -> Dict[str, Any]:
+    """What the numbers belong to."""
+    facts: Dict[str, Any] = {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "system": platform.platform(terse=True),
+        "commit": _commit(),
+        # Of the last minute, before the benchmark began: what else ran here.
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+    for package in ("torch", "numba", "triton", "numpy"):
+        try:
+            facts[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            facts[package] = None
+    return facts
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _commit() -> str:
+    try:
+        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[Any]], result: Mapping[str, Any]) -> str:
+    """A table for the README, with the machine below."""
+    facts = result["machine"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    lines += [
+        "",
+        f"`{result['command']}`, {facts['processor']}, {facts['threads']} threads, PyTorch {facts['torch']}"
+        + (", quick: the sizes are too small to say anything" if result["quick"] else "")
+        + ".",
+    ]
+    return "\n".join(lines)
+
+
+def size_of(text: str) -> Tuple[int, ...]:
+    """1x16x256x256 as (1, 16, 256, 256)."""
+    size = tuple(int(part) for part in text.split("x"))
+    if len(size) != 4 or min(size) < 1:
+        raise argparse.ArgumentTypeError("give batch x depth x height x width, as in 1x16x256x256")
+    return size
+
+
+def say(line: str) -> None:
+    """Progress, apart from the result."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,125 @@
+"""The benchmarks run: the quick form of each, whose numbers mean nothing, and the parts they share."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def load(name):
+    """A module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def harness():
+    path = list(sys.path)
+    yield load("harness")
+    sys.path[:] = path
+
+
+def quick(name, folder, *options):
+    file = folder / f"{name}.json"
+    command = [sys.executable, str(HERE / f"{name}.py"), "--quick", "--threads", "1", "--json", str(file), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads(file.read_text())
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len({row.count("|") for row in rows}) == 1, done.stdout
+    assert result["quick"] and "quick" in done.stdout
+    return result, rows
+
+
+def test_networks_are_compared_each_at_its_best(tmp_path):
+    result, rows = quick("network", tmp_path, "--networks", "lvnet", "vnet")
+    assert result["left_out"] == {}
+    assert result["ratios"]["vnet"] == result["seconds"]["vnet"] / result["seconds"]["lvnet"]
+    assert result["parameters"] == {"lvnet": 1_663_026, "vnet": 65_173_903}
+    assert len(result["trials"]["vnet"]) == 2
+    chosen = min(result["trials"]["vnet"].values())
+    setting = result["best"]["vnet"]
+    assert result["trials"]["vnet"][f"vnet, {setting['format']}, {setting['allocator']} allocator"] == chosen
+    assert [row.split("|")[1].strip() for row in rows[2:]] == ["LV-Net (ours)", "V-Net"]
+
+
+def test_a_training_step_is_compared_with_stock_pytorch(tmp_path):
+    result, rows = quick("training_step", tmp_path)
+    assert result["left_out"] == {}
+    assert result["ratio"] == result["seconds"]["stock"] / result["seconds"]["ours"] > 0
+    assert len(rows) == 4
+
+
+def test_peak_memory_is_measured_in_inference_and_training(tmp_path):
+    result, _ = quick("memory", tmp_path, "--networks", "lvnet-stock", "vnet")
+    assert result["left_out"] == {}
+    # V-Net's weights alone are 249 MiB, with gradients and Adam's two averages four times that.
+    assert result["mib"]["vnet"]["inference"] > 249
+    assert result["mib"]["vnet"]["training"] > 4 * 249
+    assert 0 < result["mib"]["lvnet-stock"]["inference"] < result["mib"]["vnet"]["inference"]
+
+
+def test_the_pipeline_is_timed_as_a_process_and_by_stage(tmp_path):
+    result, _ = quick("pipeline", tmp_path)
+    assert result["left_out"] == {}
+    assert result["size"] == "64x64x24"
+    assert abs(result["phantom"]["body"] - 0.6) < 0.06
+    stages = list(result["stages"])
+    assert stages[:3] == ["starting", "reading the scan", "preparing the scan"]
+    assert "segmenting" in stages and stages[-1] == "writing"
+    assert result["seconds"] > 0
+
+
+def test_children_see_this_checkout_and_only_the_settings_of_their_own(harness, monkeypatch):
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "1")
+    monkeypatch.setenv("LVNET_ACCELERATION", "off")
+    default = harness.environment(3)
+    assert not [name for name in default if name.startswith("MALLOC_")] and "LVNET_ACCELERATION" not in default
+    assert default["OMP_NUM_THREADS"] == default["NUMBA_NUM_THREADS"] == "3"
+    assert default["PYTHONPATH"].split(os.pathsep)[0] == str(HERE.parents[1] / "LVNetSegmentation")
+    tuned = harness.environment(3, "tuned", {"LVNET_ACCELERATION": "off"})
+    assert tuned["MALLOC_MMAP_MAX_"] == "0" and tuned["LVNET_ACCELERATION"] == "off"
+
+
+def test_a_configuration_that_fails_is_left_out_with_its_reason_and_the_rest_goes_on(harness):
+    order = []
+
+    def works():
+        order.append("works")
+        return {"seconds": [3.0, 1.0]}
+
+    def fails():
+        order.append("fails")
+        raise harness.MeasurementError("no such package")
+
+    found, failed = harness.in_turns({"works": works, "fails": fails}, 3)
+    assert failed == {"fails": "no such package"}
+    assert order == ["works", "fails", "works", "works"]
+    assert harness.median(found["works"]) == 2.0 and harness.spread(found["works"]) == (1.0, 3.0)
+
+
+def test_what_is_left_out_stands_in_the_table_with_its_reason(harness):
+    load("networks")
+    result = {
+        "size": "1x16x256x256", "quick": False, "command": "", "machine": harness.machine(2), "best": {}, "ratios": {},
+        "seconds": {}, "left_out": {"nnunet": "No module named 'dynamic_network_architectures'"},
+    }  # fmt: skip
+    rows = [line for line in load("network").table(result).splitlines() if line.startswith("|")]
+    assert "nnU-Net" in rows[2] and "No module named" in rows[2]
+    assert len({row.count("|") for row in rows}) == 1
+
+
+def test_a_child_that_ends_without_a_measurement_is_an_error_that_says_why(harness, tmp_path):
+    script = tmp_path / "broken.py"
+    script.write_text("raise ImportError('nothing here')")
+    with pytest.raises(harness.MeasurementError, match="nothing here"):
+        harness.child(str(script), {}, 1)

@@ -1,0 +1,96 @@
+"""A training step of LV-Net, forward and backward with the paper's loss: ours beside stock PyTorch.
+
+Stock is the same network in PyTorch's own operations, channels_last, with the tuned allocator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from functools import partial
+from typing import Any, Dict, Mapping
+
+import harness
+
+WAYS = {"ours": {}, "stock": {"LVNET_ACCELERATION": "off"}}
+
+
+def measure(task: harness.Task) -> Dict[str, Any]:
+    """Seconds of forward pass and of the whole step, in a child."""
+    import torch
+    from lvnet.network import LVNet
+    from lvnet_training.loss import deep_supervision_loss
+
+    torch.set_num_threads(task["threads"])
+    torch.manual_seed(1)
+    device = task["device"]
+    network = LVNet(deep_supervision=True).to(device).to(memory_format=torch.channels_last_3d).train()
+    batch, *slab = task["size"]
+    x = torch.randn((batch, 1, *slab)).to(device).contiguous(memory_format=torch.channels_last_3d)
+    target = torch.randint(0, 2, (batch, *slab)).to(device)
+    half = {"": None, "bf16": torch.bfloat16, "fp16": torch.float16}[task["half"]]
+
+    def loss() -> Any:
+        precision = contextlib.nullcontext() if half is None else torch.autocast(device.split(":")[0], dtype=half)
+        with precision:
+            return deep_supervision_loss(*network(x), target)
+
+    def step() -> None:
+        network.zero_grad(set_to_none=True)
+        loss().backward()
+
+    whole = harness.seconds_of(step, task["repeats"], device=device)
+    return {"seconds": whole, "forward": harness.seconds_of(lambda: loss().detach(), task["repeats"], 0, device)}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options beside the shared ones."""
+    parser.add_argument("--size", type=harness.size_of, default=(1, 16, 128, 128), help="default: 1x16x128x128")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2, help="counted steps a process, after one that is not")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--half", choices=("bf16", "fp16"), default="", help="autocast to this type")
+
+
+def run(options: argparse.Namespace) -> Dict[str, Any]:
+    """All measurements."""
+    if options.quick:
+        options.size, options.rounds, options.repeats = (1, 16, 32, 32), 1, 1
+
+    def once(way: str) -> Dict[str, Any]:
+        task = {"size": options.size, "repeats": options.repeats, "threads": options.threads,
+                "device": options.device, "half": options.half}  # fmt: skip
+        return harness.child(__file__, task, options.threads, "tuned", WAYS[way])
+
+    rounds, failed = harness.in_turns({way: partial(once, way) for way in WAYS}, options.rounds)
+    seconds = {way: harness.median(runs) for way, runs in rounds.items()}
+    forward = {way: harness.median(runs, "forward") for way, runs in rounds.items()}
+    return {
+        "size": "x".join(map(str, options.size)),
+        "device": options.device,
+        "half": options.half,
+        "seconds": seconds,
+        "forward": forward,
+        "spread": {way: harness.spread(runs) for way, runs in rounds.items()},
+        "ratio": seconds["stock"] / seconds["ours"] if len(seconds) == 2 else None,
+        "left_out": failed,
+    }
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """For the README."""
+    rows = []
+    for way, seconds in result["seconds"].items():
+        low, high = result["spread"][way]
+        times = seconds / result["seconds"]["ours"] if "ours" in result["seconds"] else None
+        rows.append((f"LV-Net, {way}", f"{seconds:.3f}", f"{low:.3f} to {high:.3f}", f"{result['forward'][way]:.3f}",
+                     "-" if times is None else f"{times:.2f}"))  # fmt: skip
+    rows += [(f"LV-Net, {way}", f"failed: {why}", "-", "-", "-") for way, why in result["left_out"].items()]
+    return harness.markdown(
+        ("training step", f"s a step {result['size']}", "range", "of it forward", "times ours"), rows, result
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main(__file__, measure, run, add_options, table))
