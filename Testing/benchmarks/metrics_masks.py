@@ -88,13 +88,14 @@ def _on_grid(distance: np.ndarray, case: Case) -> np.ndarray:
     centre = np.array(ndimage.center_of_mass(distance < 0))
     mask = np.zeros(case.size, bool)
     axes = [
-        (np.arange(n) - (n - 1) / 2) * step / _STEP + middle
-        for n, step, middle in zip(case.size, case.spacing, centre)
+        (np.arange(n) - (n - 1) / 2) * step / _STEP + middle for n, step, middle in zip(case.size, case.spacing, centre)
     ]
-    for start in range(0, case.size[0], 16):
-        part = axes[0][start : start + 16]
-        points = np.meshgrid(part, axes[1], axes[2], indexing="ij")
-        mask[start : start + 16] = ndimage.map_coordinates(distance, points, order=1, mode="nearest") < 0
+    # Beyond the drawn shape there is nothing.
+    ranges = [np.flatnonzero((axis >= 0) & (axis < n)) for axis, n in zip(axes, distance.shape)]
+    columns = slice(ranges[1][0], ranges[1][-1] + 1), slice(ranges[2][0], ranges[2][-1] + 1)
+    for z in ranges[0]:
+        points = np.meshgrid(axes[0][z : z + 1], axes[1][columns[0]], axes[2][columns[1]], indexing="ij")
+        mask[(slice(z, z + 1), *columns)] = ndimage.map_coordinates(distance, points, order=1) < 0
     return mask
 
 

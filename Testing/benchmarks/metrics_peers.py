@@ -51,7 +51,7 @@ def surface_distance_scorer() -> Scorer:
 
     # The package still asks for names that newer NumPy and SciPy have dropped.
     if not hasattr(np, "Inf"):
-        np.Inf = np.inf
+        np.inf = np.inf
     for name in ("filters", "morphology"):
         if not hasattr(getattr(ndimage, name, None), "distance_transform_edt"):
             setattr(ndimage, name, ndimage)

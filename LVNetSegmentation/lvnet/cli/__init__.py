@@ -94,12 +94,24 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument("prediction", metavar="PREDICTION", help="a label map or a folder of them")
     command.add_argument("reference", metavar="REFERENCE", help="a label map or a folder of them")
     command.add_argument(
-        "--preset", default="lits", help="definition of the surface metrics: lits, chaos, medpy, surfel"
+        "--preset", default="lits", help="definition of the surface metrics: lits, chaos, medpy, surfel (default lits)"
     )
     command.add_argument("--label", type=int, metavar="N", help="only this label value")
     command.add_argument("--resample", action="store_true", help="bring the reference to the prediction's grid first")
+    command.add_argument("--hd95", action="store_true", help="also the 95th percentile of the surface distances")
+    command.add_argument("--surface-dice", type=float, metavar="MM", help="also the surface DICE at this tolerance")
+    command.add_argument(
+        "--compare", metavar="DIR", help="predictions of another method, to be compared case by case (folders only)"
+    )
+    command.add_argument("--jobs", type=int, default=1, metavar="N", help="cases worked on at a time (default 1)")
     command.add_argument("--json", metavar="FILE", help="write JSON here; - prints it")
     command.add_argument("--csv", metavar="FILE", help="write a table here")
+    command.add_argument("--report", metavar="FILE", help="write a page (.html) with tables, charts and pictures here")
+    command.add_argument(
+        "--images", metavar="PATH",
+        help="the scans for the report: a folder with one a case, named alike, or the scan of a single pair "
+        "(default: a file named ct beside the label maps)",
+    )  # fmt: skip
     command.set_defaults(run=_run("evaluate", "run_evaluate"))
 
 

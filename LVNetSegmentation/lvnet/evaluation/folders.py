@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import ImageError
 from ..progress import CancelCheck, Progress, never_cancelled, silent
-from .cases import cases_in
+from .cases import SCAN_STEM, cases_in
 from .pair import PathLike, Scores, Settings, score, written
 from .statistics import BOOTSTRAP, compared, summarised
 from .workers import check_jobs, run_all
@@ -15,6 +15,8 @@ from .workers import check_jobs, run_all
 #: The metrics that a folder's summary covers, and those that it covers where they were asked for.
 SUMMARISED = ("dice", "voe", "rvd", "absolute_rvd", "assd_mm", "mssd_mm")
 EXTRAS = ("hd95_mm", "surface_dice")
+
+_SCAN_ENDING = f"_{SCAN_STEM}"
 
 _Scored = Dict[str, Tuple[Scores, List[str]]]
 
@@ -36,7 +38,8 @@ def evaluate_folders(
     """Scores every prediction in a folder against the reference of the same name.
 
     A case is a label map's file (`case.nii.gz`; the suffix does not matter) or a folder (`case/`)
-    that holds one, or one that is named `liver`.  A case that fails does not stop the others.
+    that holds one, or one that is named `liver`; a prediction `case_ct`, as `lvnet segment` calls that
+    of `case/ct.nii.gz`, belongs to `case`.  A case that fails does not stop the others.
 
     Args:
         prediction_dir: folder of predictions.
@@ -132,12 +135,22 @@ class _Method:
         self.failed: Dict[str, str] = {}
         self._predictions = cases_in(prediction_dir, self.failed)
         self._references = cases_in(reference_dir, self.failed)
+        self._match_scans()
         self.matched = sorted(set(self._predictions) & set(self._references) - set(self.failed))
         if not self.matched and not self.failed:
             raise ImageError(
                 "no prediction has a reference of the same name; name them alike, as in predictions/case1.nii.gz and "
                 "references/case1.nii.gz"
             )
+
+    def _match_scans(self) -> None:
+        # `lvnet segment */ct.nii.gz` calls the result of case1/ct.nii.gz case1_ct.
+        for name in list(self._predictions):
+            case = name[: -len(_SCAN_ENDING)] if name.endswith(_SCAN_ENDING) else name
+            if name not in self._references and case in self._references and case not in self._predictions:
+                self._predictions[case] = self._predictions.pop(name)
+                if name in self.failed:
+                    self.failed[case] = self.failed.pop(name)
 
     def files(self, name: str) -> Tuple[Path, Path]:
         return self._predictions[name], self._references[name]

@@ -29,7 +29,7 @@ def on_one_grid(prediction: Volume, reference: Volume, resample: bool) -> Tuple[
     if not resample:
         raise GeometryError(
             f"prediction and reference lie on different grids: {difference}; compare files of one scan, or have the "
-            "reference resampled to the prediction's grid"
+            "reference resampled to the prediction's grid (--resample)"
         )
     note = (
         f"the grids differ ({difference}): the reference was resampled to the prediction's grid (nearest neighbour), "

@@ -97,6 +97,16 @@ def check_output_path(path: PathLike, suffixes: Sequence[str]) -> str:
     suffix = suffix_of(path, suffixes)
     if not suffix:
         raise ImageError(f"{shown(path)}: the name of the output must end with {', '.join(suffixes)}")
+    check_output_folder(path)
+    return suffix
+
+
+def check_output_folder(path: PathLike) -> None:
+    """Fails before hours of work when a file, of whatever name, could not be written at the end.
+
+    Raises:
+        ImageError: the folder does not exist or takes no new files, or `path` is a folder.
+    """
     if os.path.isdir(path):
         raise ImageError(f"{shown(path)} is a folder; give the name of a file to write")
     folder = os.path.dirname(os.path.realpath(path))
@@ -109,7 +119,6 @@ def check_output_path(path: PathLike, suffixes: Sequence[str]) -> str:
             pass
     except OSError as error:
         raise ImageError(f"{shown(path)}: the folder takes no new files: {error.strerror}; choose another") from error
-    return suffix
 
 
 def walk_files(folder: PathLike, *, nested: bool = True) -> Iterable[str]:

@@ -15,5 +15,6 @@ from __future__ import annotations
 from .comparison import compare
 from .presets import PRESETS, Preset
 from .result import Metrics
+from .surface_distances import SurfaceDistances, surface_distances
 
-__all__ = ["PRESETS", "Metrics", "Preset", "compare"]
+__all__ = ["PRESETS", "Metrics", "Preset", "SurfaceDistances", "compare", "surface_distances"]

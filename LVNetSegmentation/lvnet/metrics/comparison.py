@@ -50,13 +50,13 @@ def compare(
         ConfigurationError: no such preset, or a negative tolerance.
     """
     definition = preset_named(preset)
-    prediction, reference = _checked(prediction, "prediction"), _checked(reference, "reference")
+    prediction, reference = checked_mask(prediction, "prediction"), checked_mask(reference, "reference")
     if prediction.shape != reference.shape:
         raise GeometryError(
             f"the prediction has {_size(prediction)} voxels and the reference {_size(reference)}; "
             "bring both to one grid first"
         )
-    steps = _checked_spacing(spacing)
+    steps = checked_spacing(spacing)
     tolerance = _checked_tolerance(surface_dice_tolerance_mm)
 
     box = union(bounding_box(prediction), bounding_box(reference))
@@ -75,7 +75,7 @@ def compare(
     if not reference_voxels:
         reasons["rvd"] = reasons["absolute_rvd"] = "the reference is empty"
 
-    cut = _at_border(box, prediction.shape)
+    cut = at_border(box, prediction.shape)
     # One after the other, and each mask let go of once its surface is known: scans may be large.
     surface = surface_of(predicted, lattice, definition, steps, cut)
     del predicted
@@ -161,7 +161,8 @@ def _why_undefined(prediction: int, reference: int, surfaces: Tuple[Surface, Sur
     return f"the {missing} fills the whole image and has no surface inside it"
 
 
-def _at_border(box: Box, shape: Sequence[int]) -> Tuple[Tuple[bool, bool], ...]:
+def at_border(box: Box, shape: Sequence[int]) -> Tuple[Tuple[bool, bool], ...]:
+    """For each axis, whether the box's low and high side lie at the image border."""
     return tuple((side.start == 0, side.stop == size) for side, size in zip(box, shape))
 
 
@@ -169,7 +170,8 @@ def _size(mask: np.ndarray) -> str:
     return " x ".join(str(n) for n in mask.shape)
 
 
-def _checked(mask: np.ndarray, name: str) -> np.ndarray:
+def checked_mask(mask: np.ndarray, name: str) -> np.ndarray:
+    """The mask as an array, if it is one of bool or whole numbers in 3D."""
     mask = np.asarray(mask)
     if mask.dtype != np.bool_ and not np.issubdtype(mask.dtype, np.integer):
         raise ImageError(f"the {name} holds {mask.dtype} values; give a mask of bool or whole numbers")
@@ -178,7 +180,8 @@ def _checked(mask: np.ndarray, name: str) -> np.ndarray:
     return mask
 
 
-def _checked_spacing(spacing: Sequence[float]) -> Tuple[float, float, float]:
+def checked_spacing(spacing: Sequence[float]) -> Tuple[float, float, float]:
+    """(z, y, x) mm, if they are three positive numbers."""
     steps = tuple(float(step) for step in spacing)
     if len(steps) != 3 or not all(math.isfinite(step) and step > 0 for step in steps):
         raise GeometryError(f"the spacing must be three positive numbers (z, y, x) in mm, not {list(steps)}")

@@ -1,0 +1,66 @@
+"""The page: what stands where."""
+
+from __future__ import annotations
+
+from html import escape
+
+from .._version import __version__
+from ..metrics import PRESETS
+from . import numbers, pictured
+from .content import Content
+from .style import CSS
+
+#: Nothing is loaded, nothing is run: the page is what the file holds.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+_DEFINITIONS = (
+    ("DICE", "twice the common volume over the sum of both volumes; 1 is perfect"),
+    ("VOE", "volumetric overlap error: 1 − common volume over the volume of either; 0 is perfect"),
+    ("RVD", "relative volume difference, (prediction − reference) / reference; |RVD| is its size without the sign"),
+    ("ASSD", "average symmetric surface distance: the mean of all distances from each surface to the other"),
+    ("MSSD", "maximum symmetric surface distance (Hausdorff): the largest of all those distances"),
+    ("HD95", "the 95th percentile of those distances"),
+    ("surface DICE", "the share of both surfaces that lies within the tolerance of the other"),
+)
+
+
+def page(content: Content) -> str:
+    """The whole file."""
+    title = escape(content.title)
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{title}</title><style>{CSS}</style></head><body>",
+        f"<header><h1>{title}</h1>{_lead(content)}</header>",
+        numbers.tiles(content),
+        numbers.troubles(content),
+        numbers.cases(content),
+        numbers.summary(content),
+        numbers.comparison(content),
+        pictured.worst(content),
+        pictured.slices(content),
+        _how(content),
+        f"<footer>Made by lvnet {__version__}. A comparison of label maps for research; not a medical device.</footer>",
+        "</body></html>",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _lead(content: Content) -> str:
+    count = len({row.case for row in content.rows})
+    cases = f"{count} case{'' if count == 1 else 's'}"
+    parts = [f"{content.prediction} against {content.reference}", cases, f"preset {content.preset}", content.when]
+    return f'<p class="lead">{escape(" · ".join(part for part in parts if part))}</p>'
+
+
+def _how(content: Content) -> str:
+    used = {metric.title.split(" at ")[0] for metric in content.metrics}
+    entries = "".join(f"<dt>{name}</dt><dd>{escape(words)}</dd>" for name, words in _DEFINITIONS if name in used)
+    preset = f"<dt>preset {escape(content.preset)}</dt><dd>{escape(PRESETS[content.preset].summary)}</dd>"
+    return (
+        f"<h2>What the numbers mean</h2><dl>{entries}{preset}</dl>"
+        '<p class="faint">Published numbers of the same name may follow other definitions; compare only within one '
+        "preset.</p>"
+    )

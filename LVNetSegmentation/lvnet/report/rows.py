@@ -1,0 +1,132 @@
+"""The result of an evaluation as rows, one a case and label, worst first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+
+from .charts import signed
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case, or one label of a case.
+
+    Attributes:
+        case: its name.
+        label: the value, or None where there is only one.
+        values: as :meth:`lvnet.metrics.Metrics.to_dict` gives them.
+        notes: sentences about the case.
+    """
+
+    case: str
+    label: Optional[int]
+    values: Mapping[str, Any]
+    notes: Tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The case and, where there are several, the label."""
+        return self.case if self.label is None else f"{self.case}, label {self.label}"
+
+    def number(self, name: str) -> Optional[float]:
+        """A metric, or None where it is undefined or was not asked for."""
+        value = self.values.get(name)
+        return None if value is None or not math.isfinite(value) else float(value)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column.
+
+    Attributes:
+        key: its name in the result.
+        title: what the reader calls it.
+        unit: in the heading; empty where there is none.
+        factor: from the result's number to the one that is shown.
+        digits: behind the point.
+        with_sign: whether a plus is shown.
+        low_is_bad: whether small values are the bad ones; None where both ends are.
+    """
+
+    key: str
+    title: str
+    unit: str
+    factor: float
+    digits: int
+    with_sign: bool = False
+    low_is_bad: Optional[bool] = False
+
+    @property
+    def heading(self) -> str:
+        """Title and unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def shown(self, value: Optional[float]) -> str:
+        """The number as text; a dash for None."""
+        if value is None or not math.isfinite(value):
+            return "–"
+        if self.with_sign:
+            return signed(value * self.factor, self.digits)
+        return f"{value * self.factor:.{self.digits}f}".replace("-", "−")
+
+
+def metrics_of(result: Mapping[str, Any], rows: List[Row]) -> List[Metric]:
+    """The columns of a result: the five metrics, and the extras that were asked for."""
+    # The preset `chaos` has its RVD without a sign and in percent already.
+    percent = result.get("preset") == "chaos"
+    metrics = [
+        Metric("dice", "DICE", "", 1.0, 4, low_is_bad=True),
+        Metric("voe", "VOE", "%", 100.0, 2),
+        Metric("rvd", "RVD", "%", 1.0 if percent else 100.0, 2, with_sign=not percent, low_is_bad=None),
+        Metric("absolute_rvd", "|RVD|", "%", 100.0, 2),
+        Metric("assd_mm", "ASSD", "mm", 1.0, 2),
+        Metric("mssd_mm", "MSSD", "mm", 1.0, 2),
+    ]
+    used = set().union(*(row.values for row in rows)) if rows else set()
+    if {"hd95_mm", "hd95_mm_reason"} & used:
+        metrics.append(Metric("hd95_mm", "HD95", "mm", 1.0, 2))
+    if "surface_dice" in used:
+        tolerance = next(row.values["surface_dice_tolerance_mm"] for row in rows if "surface_dice" in row.values)
+        metrics.append(Metric("surface_dice", f"surface DICE at {tolerance:g} mm", "", 1.0, 4, low_is_bad=True))
+    return metrics
+
+
+def rows_of(result: Mapping[str, Any], single: str) -> List[Row]:
+    """The rows of a result, lowest DICE first, then largest MSSD.
+
+    Args:
+        result: of one pair or of two folders.
+        single: what to call the case of a single pair.
+    """
+    if "cases" in result:
+        rows = [row for case, values in result["cases"].items() for row in _of_case(case, values)]
+    else:
+        rows = list(_of_case(single, result))
+    return sorted(rows, key=_badness)
+
+
+def by_label(rows: List[Row]) -> Dict[Optional[int], List[Row]]:
+    """Rows by label value, in order of the values; rows without a label are a group of their own.
+
+    A case in which no label occurs belongs to no label where others have several.
+    """
+    labels = sorted({row.label for row in rows if row.label is not None})
+    if not labels:
+        return {None: rows}
+    return {label: [row for row in rows if row.label == label] for label in labels}
+
+
+def _of_case(case: str, values: Mapping[str, Any]) -> Iterator[Row]:
+    notes = tuple(values.get("notes", ()))
+    if "labels" in values:
+        for label, metrics in values["labels"].items():
+            yield Row(case, int(label), metrics, notes)
+    else:
+        yield Row(case, None, values, notes)
+
+
+def _badness(row: Row) -> Tuple[float, float, str, int]:
+    far = row.number("mssd_mm")
+    return float(row.values["dice"]), -(math.inf if far is None else far), row.case, row.label or 0
