@@ -80,12 +80,13 @@ def box_plot(title: str, groups: Sequence[Tuple[str, Sequence[Named]]]) -> str:
     return "".join(parts) + "</svg>"
 
 
-def bland_altman(title: str, cases: Sequence[Tuple[str, float, float]]) -> str:
+def bland_altman(title: str, cases: Sequence[Tuple[str, float, float]], colour: str = METHODS[0]) -> str:
     """Differences of two volumes over their mean.
 
     Args:
         title: stands above.
         cases: name, prediction and reference in ml; two or more.
+        colour: of the dots.
     """
     width, height = 620.0, 300.0
     names = [name for name, _, _ in cases]
@@ -110,13 +111,13 @@ def bland_altman(title: str, cases: Sequence[Tuple[str, float, float]]) -> str:
     heights = _apart([y_axis.at(value) for value, _, _ in lines], 14)
     for (value, name, dash), text_y in zip(lines, heights):
         y = y_axis.at(value)
-        parts.append(_line(62, y, x_axis.stop, y, METHODS[0], dash, 1.3))
-        parts.append(_text(x_axis.stop + 6, text_y + 3.5, f"{name} {signed(value, 1)} ml", "start", METHODS[0]))
+        parts.append(_line(62, y, x_axis.stop, y, colour, dash, 1.3))
+        parts.append(_text(x_axis.stop + 6, text_y + 3.5, f"{name} {signed(value, 1)} ml", "start", colour))
     named = set(np.argsort(-np.abs(differences - bias), kind="stable")[:3].tolist())
     for i, name in enumerate(names):
         x, y = x_axis.at(means[i]), y_axis.at(differences[i])
         words = f"{name}: {one[i]:.1f} ml, reference {other[i]:.1f} ml, difference {signed(differences[i], 1)} ml"
-        parts.append(_dot(x, y, METHODS[0], words))
+        parts.append(_dot(x, y, colour, words))
         if i in named and len(names) > 3:
             side = ("end", -6) if x > 0.75 * x_axis.stop else ("start", 6)
             parts.append(_text(x + side[1], y - 4, _short(name, 22), side[0], FAINT, size=10))

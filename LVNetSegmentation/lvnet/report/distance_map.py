@@ -15,7 +15,7 @@ from .panel import panel
 from .png import data_address
 from .solid import SIDES, Solid
 
-_LIMITS_MM = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+_LIMITS_MM = (2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def distance_map(prediction: np.ndarray, reference: np.ndarray, grid: Volume, pr
     masks = prediction[box], reference[box]
     signed = [_signed(found, other, start) for found, other in zip(whole, _others(masks))]
     every = np.concatenate([np.abs(values) for _, values in signed])
-    typical = float(np.percentile(every, 98))
+    typical = float(np.percentile(every, 90))
     limit = next((mm for mm in _LIMITS_MM if mm >= typical), _LIMITS_MM[-1])
     names = ("prediction", "reference")
     longest = _longest(box, grid)

@@ -7,6 +7,7 @@ from typing import List, Optional, Sequence
 
 from .charts import bland_altman, box_plot
 from .content import Content
+from .palette import METHODS
 from .rows import Metric, Row, by_label
 from .tables import cases_table, comparison_table, summary_table
 
@@ -110,13 +111,14 @@ def _charts(content: Content, label: Optional[int], group: Sequence[Row]) -> str
         if series:
             boxes.append(f"<figure>{box_plot(metric.heading, series)}</figure>")
     plots = []
-    for name, rows in zip(names, groups):
+    for name, rows, colour in zip(names, groups, METHODS):
         pairs = [(row.title, row.values["prediction_ml"], row.values["reference_ml"]) for row in rows]
         if len(pairs) > 1:
             title = f"Volumes, {name}" if name else "Volumes"
-            plots.append(f"<figure>{bland_altman(title, pairs)}</figure>")
+            plots.append(f"<figure>{bland_altman(title, pairs, colour)}</figure>")
+    wide = " six" if len(boxes) == 6 else ""
     key = "Box: quartiles and median; whiskers: the last case within one and a half interquartile ranges; diamond: mean"
-    return f'<h4>Spread over cases</h4><p class="key">{key}.</p><div class="boxes">{"".join(boxes)}</div>' + (
+    return f'<h4>Spread over cases</h4><p class="key">{key}.</p><div class="boxes{wide}">{"".join(boxes)}</div>' + (
         f"<h4>Agreement of volumes (Bland-Altman)</h4>{''.join(plots)}" if plots else ""
     )
 

@@ -106,7 +106,7 @@ def _picture(
     words = f"axial slice {entry.z + 1}, reference and prediction"
     size, letters = (grid.spacing[1], grid.spacing[2]), ("R", "L", "A", "P")
     # The wider line lies below, so that both are seen where they agree.
-    wide, narrow = (2.8, 1.3) if grey is not None else (1.6, 1.6)
+    wide, narrow = (2.8, 1.5) if grey is not None else (1.6, 1.6)
     colours = (REFERENCE, PREDICTION) if grey is not None else (MISSED, EXTRA)
     lines = [Outline(outline(other), colours[0], wide), Outline(outline(one), colours[1], narrow)]
     if grey is not None:

@@ -9,6 +9,10 @@ import numpy as np
 
 #: Steps of the drawn body along its longest side, and the finest step in mm.
 _LONGEST, _FINEST_MM = 260, 0.8
+#: Share of the longest side that is left free all round.
+_MARGIN = 0.07
+#: Slices this much thicker than pixels are wide would be seen as terraces.
+_THICK = 1.5
 _LIGHT = np.array([-0.35, -0.45, -0.82])  # right, down and into the picture: it comes from the top left
 
 
@@ -57,13 +61,19 @@ class Solid:
 
         self.step = max(_FINEST_MM, longest_mm / _LONGEST)
         self._spacing = np.array(spacing)
-        # Half a voxel of nothing all round, so that a body that is cut off is closed.
-        padded = np.pad(mask, 1).astype(np.float32)
+        # Room for the letters, and a body that is cut off is closed by it.
+        self._margin = np.array([1 + int(_MARGIN * longest_mm // mm) for mm in spacing])
+        padded = np.pad(mask, [(n, n) for n in self._margin])
         size = [max(2, int(np.ceil(n * mm / self.step))) for n, mm in zip(padded.shape, spacing)]
         places = [np.arange(n) * self.step / mm for n, mm in zip(size, spacing)]
         # A voxel is at least as wide as the smoothing, or its steps would be seen as facets.
-        soft = ndimage.gaussian_filter(padded, [max(0.5, 0.9 * self.step / mm) for mm in spacing])
-        self._field = _interpolated(soft, places)
+        widths = [max(0.6, 0.8 * self.step / mm) for mm in spacing]
+        coarse = int(np.argmax(spacing))
+        if spacing[coarse] > _THICK * min(spacing):
+            widths[coarse] = 0.0
+        # Positive inside and negative outside.
+        field = _distance_in_slices(padded, spacing, coarse) if not widths[coarse] else padded.astype(np.float32) - 0.5
+        self._field = ndimage.gaussian_filter(_interpolated(ndimage.gaussian_filter(field, widths), places), 0.7)
 
     def seen_from(self, side: Side) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What a viewer sees.
@@ -79,14 +89,14 @@ class Solid:
         field = field if side.forward else field[::-1]
         field = field[:, ::-1] if side.flip_rows else field
         field = field[:, :, ::-1] if side.flip_columns else field
-        inside = field > 0.5
+        inside = field > 0
         hit = np.asarray(inside.any(axis=0))
         depth = inside.argmax(axis=0)
         rows, columns = np.nonzero(hit)
         first = depth[rows, columns]
         before = np.maximum(first - 1, 0)
         low, high = field[before, rows, columns], field[first, rows, columns]
-        exact = np.where(first > before, before + (0.5 - low) / np.maximum(high - low, 1e-6), first)
+        exact = np.where(first > before, before - low / np.maximum(high - low, 1e-6), first)
         places = np.stack([exact, rows, columns]).astype(np.float64)
         slope = np.stack(
             [
@@ -108,8 +118,27 @@ class Solid:
         order = [side.axis, *(axis for axis in range(3) if axis != side.axis)]
         points = np.empty((places.shape[1], 3))
         for axis, part in zip(order, back):
-            points[:, axis] = part * self.step / self._spacing[axis] - 1.0
+            points[:, axis] = part * self.step / self._spacing[axis] - self._margin[axis]
         return points
+
+
+def _distance_in_slices(mask: np.ndarray, spacing: Tuple[float, float, float], axis: int) -> np.ndarray:
+    """(z, y, x) float32 mm to the mask's edge within each slice across an axis, positive inside.
+
+    Between two slices it changes linearly, and so does the outline: no terraces.
+    """
+    from scipy import ndimage
+
+    # Slices without the mask close the body half-way to the next.
+    most = 3.0 * spacing[axis]
+    in_plane = [mm for other, mm in enumerate(spacing) if other != axis]
+    field = np.full(mask.shape, -most, np.float32)
+    for plane, target in zip(np.moveaxis(mask, axis, 0), np.moveaxis(field, axis, 0)):
+        if plane.any():
+            inside = ndimage.distance_transform_edt(plane, sampling=in_plane)
+            outside = ndimage.distance_transform_edt(~plane, sampling=in_plane)
+            target[...] = np.clip(inside - outside, -most, most)
+    return field
 
 
 def _interpolated(array: np.ndarray, places: list) -> np.ndarray:

@@ -30,12 +30,14 @@ td { white-space: nowrap; }
 thead th { color: var(--faint); font-weight: 600; border-bottom: 2px solid #c6ced7; vertical-align: bottom; }
 th:first-child { text-align: left; }
 tbody th { font-weight: 600; overflow-wrap: anywhere; }
+table.cases tbody th { min-width: 9em; }
 td.out { font-weight: 700; background: #fdebd8; }
 tr.note td { text-align: left; white-space: normal; color: var(--faint); font-size: 12px; padding-top: 0; }
 .warn { border-left: 4px solid #d9640a; background: #fdf3e8; padding: 8px 14px; margin: 12px 0; break-inside: avoid; }
 .warn ul { margin: 4px 0; padding-left: 18px; }
 .row { display: grid; grid-template-columns: repeat(3, 1fr); gap: 12px; align-items: end; }
-.boxes { display: grid; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); gap: 8px; }
+.boxes { display: grid; grid-template-columns: repeat(4, 1fr); gap: 8px; }
+.boxes.six { grid-template-columns: repeat(6, 1fr); gap: 4px; }
 figure { margin: 0; break-inside: avoid; }
 figcaption { font-size: 12px; line-height: 1.4; margin-top: 3px; }
 figcaption b { color: var(--ink); }
@@ -49,7 +51,7 @@ svg.panel { background: none; }
   margin: 0 4px 2px 0; }
 .swatch + span { margin-right: 16px; }
 .block { height: 12px; border: 0; }
-.scale { display: grid; grid-template-columns: 1fr 1fr 1fr; max-width: 420px; font-size: 12px; color: var(--faint);
+.scale { display: grid; grid-template-columns: 1fr 1fr 1fr; max-width: 620px; font-size: 12px; color: var(--faint);
   margin: 6px 0 12px; break-inside: avoid; }
 .scale img { grid-column: 1 / 4; width: 100%; height: 12px; border-radius: 2px; }
 .scale :nth-child(3) { text-align: center; }
@@ -59,7 +61,8 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 14px; font-
 dt { font-weight: 600; }
 dd { margin: 0; }
 footer { margin-top: 36px; padding-top: 10px; border-top: 1px solid var(--line); font-size: 12px; color: var(--faint); }
-@media (max-width: 640px) { .row { grid-template-columns: 1fr; } body { padding: 16px; } }
+@media (max-width: 640px) { .row { grid-template-columns: 1fr; }
+  .boxes, .boxes.six { grid-template-columns: 1fr 1fr; } body { padding: 16px; } }
 @page { size: A4; margin: 13mm 12mm; }
 @media print {
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
@@ -73,7 +76,9 @@ footer { margin-top: 36px; padding-top: 10px; border-top: 1px solid var(--line);
   tr.note td { font-size: 7.4pt; }
   .row { gap: 6pt; }
   .tiles { grid-template-columns: repeat(4, 1fr); }
-  .boxes { grid-template-columns: repeat(4, 1fr); }
+  .boxes.six { grid-template-columns: repeat(3, 1fr); max-width: 150mm; }
+  svg.chart { max-width: 140mm; }
+  table.cases tbody th { min-width: 7em; }
   .side text { font-size: 17px; } .bar text { font-size: 13px; }
   figcaption { font-size: 8pt; }
   a { color: inherit; }
