@@ -1,6 +1,6 @@
 """How fast DICE, ASSD and MSSD are, side by side with other tools in one run.
 
-    python Testing/benchmarks/metrics.py [--cases A B A-islands B-islands] [--medpy] [--json FILE]
+    python Testing/benchmarks/metrics.py [--cases A B A-islands B-islands] [--tools ...] [--medpy] [--json FILE]
 
 Every tool works in a process of its own, one after the other, on the same masks.  The time is the
 best of a few calls, without imports; the memory is how far the process grew beyond the masks during
@@ -35,6 +35,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Prints the table; exit code 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description="DICE + ASSD + MSSD against other tools.")
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=["A", "B", "A-islands", "B-islands"])
+    parser.add_argument("--tools", nargs="+", choices=list(SCORERS), help="beside lvnet; default: all but MedPy")
     parser.add_argument("--medpy", action="store_true", help="with MedPy, which takes minutes and gigabytes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here; - prints them alone")
     parser.add_argument("--one", nargs=2, metavar=("TOOL", "FOLDER"), help=argparse.SUPPRESS)
@@ -42,7 +43,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if options.one:
         print(json.dumps(measure(options.one[0], Path(options.one[1]))))
         return 0
-    tools = [name for name in SCORERS if options.medpy or name != "MedPy"]
+    wanted = options.tools or [name for name in SCORERS if name != "MedPy"]
+    tools = [name for name in SCORERS if name in (OURS, *wanted) or (options.medpy and name == "MedPy")]
     results = [compare_tools(name, tools) for name in options.cases]
     report = {"machine": machine(), "cases": results}
     if options.json and str(options.json) != "-":

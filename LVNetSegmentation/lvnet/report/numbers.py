@@ -8,7 +8,7 @@ from typing import List, Optional, Sequence
 from .charts import bland_altman, box_plot
 from .content import Content
 from .palette import METHODS
-from .rows import Metric, Row, by_label
+from .rows import Row, by_label
 from .tables import cases_table, comparison_table, summary_table
 
 
@@ -21,19 +21,16 @@ def tiles(content: Content) -> str:
     tiles = []
     if len(content.rows) == 1:
         only = content.rows[0]
-        tiles = [(metric.shown(only.number(metric.key)) + _unit(metric), metric.title) for metric in shown]
+        tiles = [(metric.with_unit(only.number(metric.key)), metric.title) for metric in shown]
     else:
         for metric in shown:
             entry = content.result["summary"][metric.key]
             low_high = entry["mean_ci95"]
             interval = "" if low_high is None else f"{metric.shown(low_high[0])} to {metric.shown(low_high[1])}"
-            tiles.append((metric.shown(entry["mean"]) + _unit(metric), f"mean {metric.title}, 95 %: {interval}"))
+            words = f"mean {metric.title}" + (f", 95 %: {interval}" if interval else "")
+            tiles.append((metric.with_unit(entry["mean"]), words))
     drawn = "".join(f'<div class="tile"><b>{value}</b><span>{escape(name)}</span></div>' for value, name in tiles)
     return f'<div class="tiles">{drawn}</div>'
-
-
-def _unit(metric: Metric) -> str:
-    return f" {metric.unit}" if metric.unit else ""
 
 
 def troubles(content: Content) -> str:

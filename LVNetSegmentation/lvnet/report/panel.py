@@ -8,7 +8,7 @@ from typing import Sequence, Tuple
 
 import numpy as np
 
-from .palette import INK
+from .palette import GRID, INK
 from .png import data_address
 
 #: Units of the drawing across; a panel is never wider or higher than this.
@@ -40,6 +40,7 @@ def panel(
     outlines: Sequence[Outline] = (),
     dark: bool = False,
     smooth: bool = True,
+    framed: bool = False,
 ) -> str:
     """An SVG picture.
 
@@ -51,6 +52,7 @@ def panel(
         outlines: drawn on top, the first one first.
         dark: whether the picture is dark, so that letters must be light.
         smooth: whether pixels may be blended when they are enlarged.
+        framed: whether a thin line runs round it.
     """
     rows, columns = pixels.shape[:2]
     high, wide = rows * pixel_mm[0], columns * pixel_mm[1]
@@ -71,6 +73,11 @@ def panel(
         for line in outlines
         if line.path
     ]
+    if framed:
+        drawn.append(
+            f'<rect x="{left + 0.5:.2f}" y="0.5" width="{width - 1:.2f}" height="{height - 1:.2f}" fill="none" '
+            f'stroke="{GRID}"/>'
+        )
     drawn += [_letters(letters, left, width, height, dark), _scale_bar(scale, left, width, height, dark), "</svg>"]
     return "".join(drawn)
 

@@ -21,8 +21,12 @@ def worst(content: Content) -> str:
             parts.append(_map(row, pictures.maps[row.label]))
     if not parts:
         return ""
-    several = len(content.rows) > 1
-    return f"<h2>Distances between the surfaces{', worst case' if several else ''}</h2>{''.join(parts)}"
+    heading = "Distances between the surfaces"
+    if len(content.rows) > 1:
+        heading += ", worst case"
+        if content.rows[0].number("mssd_mm") is None:
+            heading += " of those that have two surfaces"
+    return f"<h2>{heading}</h2>{''.join(parts)}"
 
 
 def slices(content: Content) -> str:
@@ -57,8 +61,7 @@ def slices(content: Content) -> str:
 
 def _numbers(row: Row, content: Content) -> str:
     shown = [metric for metric in content.metrics if metric.key in ("dice", "assd_mm", "mssd_mm")]
-    texts = [f"{metric.title} {metric.shown(row.number(metric.key))}" for metric in shown]
-    return escape(" · ".join(f"{text} mm" if metric.unit else text for text, metric in zip(texts, shown)))
+    return escape(" · ".join(f"{metric.title} {metric.with_unit(row.number(metric.key))}" for metric in shown))
 
 
 def _key(content: Content) -> str:

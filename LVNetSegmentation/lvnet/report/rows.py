@@ -71,6 +71,11 @@ class Metric:
             return signed(value * self.factor, self.digits)
         return f"{value * self.factor:.{self.digits}f}".replace("-", "−")
 
+    def with_unit(self, value: Optional[float]) -> str:
+        """The number with its unit; a dash alone for None."""
+        text = self.shown(value)
+        return text if text == "–" or not self.unit else f"{text} {self.unit}"
+
 
 def metrics_of(result: Mapping[str, Any], rows: List[Row]) -> List[Metric]:
     """The columns of a result: the five metrics, and the extras that were asked for."""

@@ -105,16 +105,14 @@ def _picture(
     grey = backdrop.plane(entry.z, rows, columns) if backdrop is not None else None
     words = f"axial slice {entry.z + 1}, reference and prediction"
     size, letters = (grid.spacing[1], grid.spacing[2]), ("R", "L", "A", "P")
-    # The wider line lies below, so that both are seen where they agree.
-    wide, narrow = (2.8, 1.5) if grey is not None else (1.6, 1.6)
-    colours = (REFERENCE, PREDICTION) if grey is not None else (MISSED, EXTRA)
-    lines = [Outline(outline(other), colours[0], wide), Outline(outline(one), colours[1], narrow)]
     if grey is not None:
+        # The wider line lies below, so that both are seen where they agree.
+        lines = [Outline(outline(other), REFERENCE, 2.8), Outline(outline(one), PREDICTION, 1.5)]
         return panel(grey, size, letters, words, outlines=lines, dark=True)
     pixels = np.full((*one.shape, 3), 255, np.uint8)
     for mask, colour in ((one & other, COMMON), (other & ~one, MISSED), (one & ~other, EXTRA)):
         pixels[mask] = rgb(colour)
-    return panel(pixels, size, letters, words, outlines=lines, smooth=False)
+    return panel(pixels, size, letters, words, smooth=False, framed=True)
 
 
 def _caption(entry: Slice, grid: Volume) -> str:

@@ -67,7 +67,7 @@ class Solid:
         size = [max(2, int(np.ceil(n * mm / self.step))) for n, mm in zip(padded.shape, spacing)]
         places = [np.arange(n) * self.step / mm for n, mm in zip(size, spacing)]
         # A voxel is at least as wide as the smoothing, or its steps would be seen as facets.
-        widths = [max(0.6, 0.8 * self.step / mm) for mm in spacing]
+        widths = [max(0.9, 0.8 * self.step / mm) for mm in spacing]
         coarse = int(np.argmax(spacing))
         if spacing[coarse] > _THICK * min(spacing):
             widths[coarse] = 0.0
