@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,7 +69,10 @@ def test_a_scan_goes_in_and_a_label_map_on_its_grid_comes_out(scan, weights, tmp
         given.GetSize(), given.GetSpacing(), given.GetOrigin(), given.GetDirection(),
     )  # fmt: skip
     assert 0 < sitk.GetArrayFromImage(made).sum() < 20 * 48 * 40 / 2
-    assert "ml" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "ml" in said
+    # Every check is a line with its verdict.
+    assert len(re.findall(r"^lvnet: (ok|look|wrong): the ", said, re.M)) >= 5
 
 
 def test_quiet_says_nothing_and_json_only_json(scan, weights, tmp_path, capsys):
@@ -106,6 +110,7 @@ def test_several_scans_go_to_a_folder_and_one_that_fails_does_not_stop_the_rest(
     assert [("error" in r) for r in results] == [True, False]
     assert [p.name for p in out.iterdir()] == ["ct scan é.nii.gz"]
     assert "1 of 2 scans segmented" in captured.err
+    assert "lvnet: ok: " not in captured.err
 
 
 def test_a_folder_of_scans_is_batch_work(scan, weights, tmp_path):

@@ -50,6 +50,19 @@ def test_cases_are_matched_by_name_whatever_their_suffix(folders):
     assert result["unmatched_predictions"] == result["unmatched_references"] == []
 
 
+def test_results_of_segmenting_scans_in_folders_are_matched_with_these(folders):
+    predictions, references = folders
+    save(predictions / "a_ct.nii.gz", (1, 4))
+    save(references / "a" / "liver.nii.gz", (1, 4))
+    save(predictions / "b.nii.gz", (1, 4))
+    save(predictions / "b_ct.nii.gz", (1, 3))
+    save(references / "b.nii.gz", (1, 4))
+    result = evaluate_folders(*folders)
+    assert [case["dice"] for case in result["cases"].values()] == [1, 1]
+    assert list(result["cases"]) == ["a", "b"]
+    assert result["unmatched_predictions"] == ["b_ct"]
+
+
 def test_cases_without_a_partner_are_listed(folders):
     predictions, references = folders
     for folder, name in ((predictions, "both"), (references, "both"), (predictions, "mine"), (references, "yours")):

@@ -288,7 +288,10 @@ def test_bad_input_is_refused_in_one_line():
         assert "\n" not in str(caught.value)
 
 
-def test_bits_are_counted_and_listed_as_numpy_would():
+@pytest.mark.parametrize("old_numpy", [False, True])
+def test_bits_are_counted_and_listed_as_numpy_would(old_numpy, monkeypatch):
+    if old_numpy:
+        monkeypatch.setattr(bits_module, "_count_bits", None)
     rng = np.random.default_rng(1)
     mask = rng.random((5, 6, 131)) < 0.3
     lattice = bits_module.Lattice(mask.shape, (1, 2, 3))

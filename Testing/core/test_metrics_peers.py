@@ -101,7 +101,6 @@ def test_surface_distance_tabulates_the_same_area_for_every_pattern():
         np.testing.assert_allclose(areas_by_code(spacing), expected, atol=1e-12)
 
 
-@pytest.mark.slow  # MONAI alone takes several seconds to import
 @PAIRS
 def test_monai_agrees_with_the_medpy_preset(prediction, reference, spacing):
     with warnings.catch_warnings():

@@ -150,7 +150,7 @@ def _segment_one(
             write_image(result.probabilities, Path(options.probabilities))
     seconds = time.monotonic() - began
     if not options.quiet:
-        _say(source, target, result, seconds)
+        _say(source, target, result, seconds, brief=bool(title))
     checkpoint = model.checkpoint
     return {
         "input": str(source),
@@ -175,11 +175,13 @@ def _is_seg(target: Path) -> bool:
     return target.name.lower().endswith(SEG_SUFFIX)
 
 
-def _say(source: Path, target: Path, result: Segmentation, seconds: float) -> None:
+def _say(source: Path, target: Path, result: Segmentation, seconds: float, *, brief: bool) -> None:
     volumes = ", ".join(f"{name} {value:.0f} ml" for name, value in result.volumes_ml.items())
     print(f"lvnet: {source.name} -> {target}: {volumes}, {seconds:.1f} s", file=sys.stderr)
     for note in result.notes:
         print(f"lvnet: note: {note}", file=sys.stderr)
     for check in result.checks:
-        if check.verdict not in (OK, None):
-            print(f"lvnet: {check.verdict}: {check.sentence}", file=sys.stderr)
+        # Of many scans only those lines that ask for somebody's eyes.
+        if not (brief and check.verdict in (OK, None)):
+            verdict = "" if check.verdict is None else f"{check.verdict}: "
+            print(f"lvnet: {verdict}{check.sentence}", file=sys.stderr)
