@@ -91,16 +91,19 @@ def _figures(pictures: Sequence[Tuple[str, str]]) -> str:
 
 def _map(row: Row, drawn: DistanceMap) -> str:
     limit, beyond = drawn.limit_mm, drawn.largest_mm > drawn.limit_mm
-    parts: List[str] = [
-        f"<h3>{escape(row.title)}</h3>",
+    intro = (
+        f"<h3>{escape(row.title)}</h3>"
         '<p class="faint">Orange: the prediction lies outside the reference there (too much); blue: inside it '
         f"(missed). The largest distance is {drawn.largest_mm:.1f} mm"
-        f"{'; the colours end sooner so that small distances are seen' if beyond else ''}.</p>",
+        f"{'; the colours end sooner so that small distances are seen' if beyond else ''}.</p>"
         f'<div class="scale"><img src="{colour_scale()}" alt="colours from blue by grey to orange">'
         f"<span>−{limit:g} mm{' or more, missed' if beyond else ', missed'}</span><span>0</span>"
-        f"<span>+{limit:g} mm{' or more, too much' if beyond else ', too much'}</span></div>",
-    ]
+        f"<span>+{limit:g} mm{' or more, too much' if beyond else ', too much'}</span></div>"
+    )
+    parts: List[str] = []
     for name, pictures in (("prediction", drawn.prediction), ("reference", drawn.reference)):
         figures = _figures([(svg, f"<b>{side}</b>") for side, svg in pictures])
-        parts.append(f'<section class="case"><h4>The {name}’s surface</h4>{figures}</section>')
+        # On paper, what the colours mean stays with the first pictures.
+        parts.append(f'<section class="case">{intro}<h4>The {name}’s surface</h4>{figures}</section>')
+        intro = ""
     return "".join(parts)

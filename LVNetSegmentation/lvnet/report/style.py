@@ -78,7 +78,7 @@ footer { margin-top: 36px; padding-top: 10px; border-top: 1px solid var(--line);
   .tiles { grid-template-columns: repeat(4, 1fr); }
   .boxes.six { grid-template-columns: repeat(3, 1fr); max-width: 150mm; }
   svg.chart { max-width: 140mm; }
-  table.cases tbody th { min-width: 7em; }
+  table.cases tbody th { min-width: 11em; }
   .side text { font-size: 17px; } .bar text { font-size: 13px; }
   figcaption { font-size: 8pt; }
   a { color: inherit; }
