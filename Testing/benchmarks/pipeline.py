@@ -101,6 +101,7 @@ def measure(task: harness.Task) -> Dict[str, Any]:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options beside the shared ones."""
     parser.add_argument("--scan", type=Path, help="a scan of your own instead of the phantom")
+    parser.add_argument("--keep", type=Path, help="write the phantom to this .nii.gz for other runs with --scan")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--format", default=".nii.gz", help="of the output")
     parser.add_argument("--segment-options", default="", help="more options for `lvnet segment`, as one word list")
@@ -114,7 +115,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
         facts: Dict[str, Any] = {}
         if scan is None:
             harness.say("making the phantom")
-            scan = Path(folder) / "ct.nii.gz"
+            scan = options.keep or Path(folder) / "ct.nii.gz"
             facts = make_scan(scan, QUICK_SIZE if options.quick else SIZE)
         more = options.segment_options.split()
         command = [sys.executable, "-m", "lvnet", "segment", str(scan), "-o", str(output), "--json", "--quiet", *more]
