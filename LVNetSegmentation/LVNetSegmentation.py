@@ -164,15 +164,56 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
 
 class LVNetSegmentationLogic(ScriptedLoadableModuleLogic):
-    """What the module does, without a panel."""
+    """What the module does, without a panel.
+
+    The network runs in a process of its own that stays warm for the next run.  What is started with
+    an `...Async` method goes on while Slicer does other things; its callbacks are called from
+    :meth:`poll`, which a timer of this logic calls where Qt is at hand, and the caller elsewhere.
+    """
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         #: What to tell the user about the last run.
         self.lines = []
+        #: What the last run gave, a LVNetSegmentationLib.outcome.Outcome.
+        self.outcome = None
+        self._service = None
+        self._timer = None
 
     def getParameterNode(self) -> LVNetSegmentationParameterNode:
         return LVNetSegmentationParameterNode(super().getParameterNode())
+
+    @property
+    def service(self):
+        """The LVNetSegmentationLib.service.Service of this logic: the worker process and its jobs."""
+        if self._service is None:
+            from LVNetSegmentationLib.service import Service
+
+            self._service = Service()
+        return self._service
+
+    @property
+    def keepWarm(self) -> bool:
+        """Whether the worker process stays for the next run (default); else it ends after each."""
+        return self.service.keepWarm
+
+    @keepWarm.setter
+    def keepWarm(self, keep: bool) -> None:
+        self.service.keepWarm = keep
+
+    def checkInput(self, volumeNode) -> list:
+        """Whether a volume can be expected to give a liver, before any computing.
+
+        Args:
+            volumeNode: any volume node, None, or a sequence; it is not changed.
+
+        Returns:
+            (severity, sentence) pairs, the gravest first, empty when all is well: "error" cannot be
+            segmented, "warning" ask the user first, "note" worth knowing.
+        """
+        from LVNetSegmentationLib.checking import checkVolumeNode
+
+        return checkVolumeNode(volumeNode)
 
     def segment(
         self,
@@ -181,11 +222,11 @@ class LVNetSegmentationLogic(ScriptedLoadableModuleLogic):
         device: str = "auto",
         weights: Optional[str] = None,
         overlap: Optional[float] = None,
+        postprocess: bool = True,
+        threads: Optional[int] = None,
         progress: Optional[Callable[[float, str], None]] = None,
     ) -> vtkMRMLSegmentationNode:
-        """Segments a volume and returns the segmentation node.
-
-        It computes within Slicer's own process, so Slicer waits, and it cannot be cancelled yet.
+        """Segments a volume, waits, and returns the segmentation node; works without a main window.
 
         Args:
             volumeNode: a CT in HU.
@@ -193,21 +234,259 @@ class LVNetSegmentationLogic(ScriptedLoadableModuleLogic):
             device: auto, cpu, cuda, cuda:N or mps.
             weights: a checkpoint file; None takes the bundled one.
             overlap: share of a slab that its neighbour covers again, 0 to 0.9; None takes the usual one.
+            postprocess: keep the largest component and fill its holes.
+            threads: on the CPU; None takes all.
             progress: called with the share that is done (0 to 1) and the stage.
 
         Raises:
             LVNetError: something that the user can put right; one line says what and how.
         """
+        job = self.segmentAsync(
+            volumeNode,
+            segmentationNode,
+            device=device,
+            weights=weights,
+            overlap=overlap,
+            postprocess=postprocess,
+            threads=threads,
+            onProgress=None if progress is None else lambda share, stage, _remaining: progress(share, stage),
+        )
+        return job.wait()[0]
+
+    def segmentAsync(
+        self,
+        volumeNode: vtkMRMLScalarVolumeNode,
+        segmentationNode: Optional[vtkMRMLSegmentationNode] = None,
+        device: str = "auto",
+        weights: Optional[str] = None,
+        overlap: Optional[float] = None,
+        postprocess: bool = True,
+        threads: Optional[int] = None,
+        onProgress: Optional[Callable] = None,
+        onDone: Optional[Callable] = None,
+        onError: Optional[Callable[[str], None]] = None,
+        onCancelled: Optional[Callable[[], None]] = None,
+    ):
+        """Segments a volume in the worker process while Slicer goes on.
+
+        The scene is touched once, at the end, when the result is there.  One job runs at a time: a
+        second one fails with a sentence that says so.
+
+        Args:
+            volumeNode, segmentationNode, device, weights, overlap, postprocess, threads: see :meth:`segment`.
+            onProgress: called with the share that is done, the stage and the remaining seconds or None.
+            onDone: called with the segmentation node and a LVNetSegmentationLib.outcome.Outcome.
+            onError: called with one sentence: what went wrong and what to do.
+            onCancelled: called without arguments; without it `onError` is called.
+
+        Returns:
+            A LVNetSegmentationLib.jobs.Job: `cancel()`, `isRunning()`, `poll()`, `wait()`.  Errors of
+            any kind come through `onError`, none is raised here.
+        """
+        from LVNetSegmentationLib.segmenting import SegmentJob
+
+        def done(node, outcome) -> None:
+            self._remember(outcome)
+            if onDone is not None:
+                onDone(node, outcome)
+
+        return self._watched(
+            SegmentJob(
+                self.service,
+                volumeNode,
+                segmentationNode,
+                dict(device=device, weights=weights, overlap=overlap, postprocess=postprocess, threads=threads),
+                onProgress=onProgress,
+                onDone=done,
+                onError=onError,
+                onCancelled=onCancelled,
+            )
+        )
+
+    def segmentFolderAsync(
+        self,
+        inputFolder: str,
+        outputFolder: str,
+        suffix: str = ".seg.nrrd",
+        device: str = "auto",
+        weights: Optional[str] = None,
+        overlap: Optional[float] = None,
+        postprocess: bool = True,
+        threads: Optional[int] = None,
+        onProgress: Optional[Callable] = None,
+        onDone: Optional[Callable] = None,
+        onError: Optional[Callable[[str], None]] = None,
+        onCancelled: Optional[Callable[[], None]] = None,
+    ):
+        """Segments every scan of a folder (images, or folders of DICOM) into another folder.
+
+        The scene is not touched.  A scan that fails does not stop the others.
+
+        Args:
+            suffix: .seg.nrrd, .nii.gz, .nrrd or .mha.
+            onDone: called with a list of dict, one a scan: `input`, `output` (None if it failed),
+                `error` (None or one sentence), `volumes_ml`, `checks`, `seconds`.
+
+        Returns:
+            A job, see :meth:`segmentAsync`.
+        """
+        from LVNetSegmentationLib.folders import FolderJob
+
+        settings = dict(device=device, weights=weights, overlap=overlap, postprocess=postprocess, threads=threads)
+        return self._watched(
+            FolderJob(self.service, inputFolder, outputFolder, suffix, settings, onProgress, onDone, onError, onCancelled)
+        )
+
+    def evaluate(
+        self,
+        segmentation,
+        reference,
+        segment: Optional[str] = None,
+        referenceSegment=None,
+        preset: str = "lits",
+        resample: bool = True,
+        tableNode=None,
+    ):
+        """Compares a segmentation with a reference: DICE, VOE, RVD, ASSD, MSSD and volumes.
+
+        Both are compared where they lie in the world, parent transforms included.
+
+        Args:
+            segmentation: a segmentation node or a label map volume node.
+            reference: the same.
+            segment: name or identifier of the segment (for a label map: the label value); None takes
+                the only one, or the one that this module made.
+            referenceSegment: the same for the reference; None takes the segment of the same name, or
+                the only one.
+            preset: definitions of the metrics: lits, chaos, medpy or surfel.
+            resample: bring the reference to the segmentation's grid where they differ, and say so in
+                `notes`; False makes that an error.
+            tableNode: takes the table; None adds a new one.
+
+        Returns:
+            The result of `lvnet.evaluate` as a dict, with `segment` and `reference_segment`; and the
+            table node, one row a segment.
+
+        Raises:
+            LVNetError: the two cannot be compared; one line says why.
+        """
+        from LVNetSegmentationLib.evaluating import evaluateNodes
+        from LVNetSegmentationLib.tables import tableOfResult
+
+        result = evaluateNodes(segmentation, reference, segment, referenceSegment, preset, resample)
+        return result, tableOfResult(result, segmentation, tableNode)
+
+    def exportTableToCsv(self, tableNode, path: str) -> None:
+        """Writes a table node as CSV, whole or not at all.
+
+        Raises:
+            ImageError: the file cannot be written there.
+        """
+        from LVNetSegmentationLib.tables import exportTable
+
+        exportTable(tableNode, path)
+
+    def devices(self) -> list:
+        """The devices that can be chosen, asked from the worker; waits some seconds the first time.
+
+        Returns:
+            dict(id, name, freeMemory) each: `id` is what :meth:`segment` takes, `freeMemory` is in
+            bytes or None; the CPU first.
+
+        Raises:
+            LVNetError: PyTorch is missing or broken.
+        """
+        return self.devicesAsync().wait()[0]
+
+    def devicesAsync(
+        self, onDone: Optional[Callable] = None, onError: Optional[Callable[[str], None]] = None
+    ):
+        """The same without waiting: `onDone` gets the list.  Returns a job."""
+        from LVNetSegmentationLib.asking import AskJob
+
+        return self._watched(AskJob(self.service, "devices", onDone=onDone, onError=onError))
+
+    def checkTorchAsync(
+        self, onDone: Optional[Callable] = None, onError: Optional[Callable[[str], None]] = None
+    ):
+        """Whether PyTorch works: `onDone` gets one sentence with its version and what it computes on.
+
+        It is asked from the worker, so that a broken PyTorch cannot harm Slicer.  Returns a job.
+        """
+        from LVNetSegmentationLib.asking import AskJob
+
+        return self._watched(AskJob(self.service, "torch", onDone=onDone, onError=onError))
+
+    def torchIsMissing(self) -> bool:
+        """Whether PyTorch is not installed."""
+        from LVNetSegmentationLib.dependencies import torchIsMissing
+
+        return torchIsMissing()
+
+    def installTorch(self, askConfirmation: bool = True) -> None:
+        """Installs PyTorch through the PyTorch extension where it is missing; waits.
+
+        Raises:
+            DependencyError: declined, failed, or the extension is missing; one line says what to do.
+        """
         from LVNetSegmentationLib.dependencies import ensureTorch
 
-        ensureTorch()
-        from LVNetSegmentationLib.segmenting import segmentVolumeNode
+        ensureTorch(askConfirmation)
 
-        outcome = segmentVolumeNode(volumeNode, segmentationNode, device, weights, overlap, progress)
-        self.lines = outcome.lines
+    def weightsInfo(self, path: Optional[str] = None) -> dict:
+        """What a checkpoint file says of itself; needs no PyTorch.
+
+        Args:
+            path: a file; None takes the bundled weights.
+
+        Returns:
+            dict: `name`, `organs` (names), `scores` (free JSON from its provenance, may be empty),
+            `licence` (may be empty), `summary` (one line for the panel), `path`.
+
+        Raises:
+            CheckpointError: it is no checkpoint, or a damaged one.
+        """
+        from LVNetSegmentationLib.asking import weightsInfo
+
+        return weightsInfo(path)
+
+    def logFolder(self) -> str:
+        """The folder with the logs of the last runs; it is there."""
+        from LVNetSegmentationLib.logs import logFolder
+
+        return str(logFolder())
+
+    def poll(self) -> None:
+        """Takes in what the worker has sent and calls the callbacks of the jobs; from the main thread."""
+        self.service.poll()
+        if self._timer is not None and not self.service.isBusy():
+            self._timer.stop()
+
+    def shutdown(self) -> None:
+        """Cancels what runs and ends the worker process, at once; a later run starts a new one."""
+        if self._timer is not None:
+            self._timer.stop()
+        if self._service is not None:
+            self._service.shutdown()
+
+    def _watched(self, job):
+        """Has a job polled by a timer where Qt is at hand and an application runs its events."""
+        try:
+            import qt
+
+            if self._timer is None:
+                self._timer = qt.QTimer()
+                self._timer.setInterval(50)
+                self._timer.connect("timeout()", self.poll)
+            self._timer.start()
+        except (ImportError, AttributeError):
+            self._timer = None
+        return job
+
+    def _remember(self, outcome) -> None:
+        self.outcome, self.lines = outcome, outcome.lines
         for line in outcome.lines:
             logging.info("LV-Net Segmentation: %s", line)
-        return outcome.segmentationNode
 
 
 class LVNetSegmentationTest(ScriptedLoadableModuleTest):

@@ -36,6 +36,14 @@ class DependencyError(LVNetError):
     """A package that this task needs and that is missing or broken."""
 
 
+class ResourceError(LVNetError):
+    """Too little memory or disk space for this scan."""
+
+
+class ComputationError(LVNetError):
+    """The process that computes ended or failed in a way that the scan and the settings do not explain."""
+
+
 class Cancelled(Exception):  # noqa: N818
     """Raised inside long work once its `cancelled` callback has answered True.
 

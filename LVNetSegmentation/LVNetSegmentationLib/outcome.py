@@ -1,0 +1,30 @@
+"""What a run gives."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+
+class Outcome(NamedTuple):
+    """What a run gives.
+
+    Attributes:
+        segmentationNode: the vtkMRMLSegmentationNode that holds the segments.
+        lines: what a user should read: the volume of every class, and what was noticed.
+        checks: (verdict, sentence) of every self-check: "ok", "look", "wrong", or None where there
+            is nothing to judge by.
+        volumes: millilitres by class name.
+        seconds: from the start of the job to its result.
+        device: where it was computed, and why there, in one line.
+        weights: name of the weights.
+        logPath: the file that holds the log of the run; empty where none could be written.
+    """
+
+    segmentationNode: Any
+    lines: List[str]
+    checks: List[Tuple[str, str]]
+    volumes: Dict[str, float]
+    seconds: float
+    device: str
+    weights: str
+    logPath: str
