@@ -295,7 +295,7 @@ class LVNetSegmentationLogic(ScriptedLoadableModuleLogic):
                 self.service,
                 volumeNode,
                 segmentationNode,
-                dict(device=device, weights=weights, overlap=overlap, postprocess=postprocess, threads=threads),
+                _settings(device, weights, overlap, postprocess, threads),
                 onProgress=onProgress,
                 onDone=done,
                 onError=onError,
@@ -332,10 +332,9 @@ class LVNetSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         from LVNetSegmentationLib.folders import FolderJob
 
-        settings = dict(device=device, weights=weights, overlap=overlap, postprocess=postprocess, threads=threads)
-        return self._watched(
-            FolderJob(self.service, inputFolder, outputFolder, suffix, settings, onProgress, onDone, onError, onCancelled)
-        )
+        settings = _settings(device, weights, overlap, postprocess, threads)
+        callbacks = (onProgress, onDone, onError, onCancelled)
+        return self._watched(FolderJob(self.service, inputFolder, outputFolder, suffix, settings, *callbacks))
 
     def evaluate(
         self,
@@ -398,17 +397,13 @@ class LVNetSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         return self.devicesAsync().wait()[0]
 
-    def devicesAsync(
-        self, onDone: Optional[Callable] = None, onError: Optional[Callable[[str], None]] = None
-    ):
+    def devicesAsync(self, onDone: Optional[Callable] = None, onError: Optional[Callable[[str], None]] = None):
         """The same without waiting: `onDone` gets the list.  Returns a job."""
         from LVNetSegmentationLib.asking import AskJob
 
         return self._watched(AskJob(self.service, "devices", onDone=onDone, onError=onError))
 
-    def checkTorchAsync(
-        self, onDone: Optional[Callable] = None, onError: Optional[Callable[[str], None]] = None
-    ):
+    def checkTorchAsync(self, onDone: Optional[Callable] = None, onError: Optional[Callable[[str], None]] = None):
         """Whether PyTorch works: `onDone` gets one sentence with its version and what it computes on.
 
         It is asked from the worker, so that a broken PyTorch cannot harm Slicer.  Returns a job.
@@ -487,6 +482,17 @@ class LVNetSegmentationLogic(ScriptedLoadableModuleLogic):
         self.outcome, self.lines = outcome, outcome.lines
         for line in outcome.lines:
             logging.info("LV-Net Segmentation: %s", line)
+
+
+def _settings(device, weights, overlap, postprocess, threads) -> dict:
+    """How to segment, as the worker takes it."""
+    return {
+        "device": device,
+        "weights": weights,
+        "overlap": overlap,
+        "postprocess": postprocess,
+        "threads": threads,
+    }
 
 
 class LVNetSegmentationTest(ScriptedLoadableModuleTest):

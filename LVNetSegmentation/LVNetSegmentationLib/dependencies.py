@@ -1,11 +1,16 @@
-"""PyTorch, through the extension of that name and no other way."""
+"""PyTorch, through the extension of that name and no other way.
+
+PyTorch is not imported into Slicer: the worker process does that, so that a broken one harms
+nothing and can be replaced without a restart.
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import re
-from typing import Any, Tuple
+from typing import Tuple
 
 from lvnet.errors import DependencyError
 
@@ -19,30 +24,50 @@ def torchIsMissing() -> bool:
     return importlib.util.find_spec("torch") is None
 
 
-def ensureTorch(askConfirmation: bool = True) -> Any:
-    """PyTorch, installed by the PyTorch extension if it is missing and the user agrees.
+def ensureTorch(askConfirmation: bool = True) -> None:
+    """Has PyTorch installed by the PyTorch extension if it is missing and the user agrees.
+
+    Whether it also works is for the worker to find out.
 
     Args:
         askConfirmation: let the extension ask the user before it downloads.
 
-    Returns:
-        The module `torch`.
-
     Raises:
-        DependencyError: the extension or PyTorch is missing, declined, too old, or cannot be loaded.
+        DependencyError: the extension or PyTorch is missing, declined, or too old.
     """
     if torchIsMissing():
         _install(askConfirmation)
         importlib.invalidate_caches()
+        if torchIsMissing():
+            raise DependencyError("PyTorch was installed but is not found; restart 3D Slicer and click Apply again")
+    version = _installedVersion()
+    if version and _numbers(version) < _TORCH_FLOOR:
+        raise oldTorch(version)
+
+
+def missingTorch() -> DependencyError:
+    """The error where there is no PyTorch."""
+    return DependencyError(
+        "PyTorch is not installed; click Apply to install it with the extension 'PyTorch', or outside 3D Slicer"
+        " install the package torch"
+    )
+
+
+def brokenTorch(reason: str) -> DependencyError:
+    """The error where PyTorch is there and cannot be loaded."""
+    return DependencyError(f"PyTorch is installed but cannot be loaded ({reason}); {_HOW_TO_REPLACE}")
+
+
+def oldTorch(version: str) -> DependencyError:
+    """The error where PyTorch is older than what the network needs."""
+    return DependencyError(f"PyTorch {version} is too old, {TORCH_REQUIREMENT} is needed; {_HOW_TO_REPLACE}")
+
+
+def _installedVersion() -> str:
     try:
-        torch = importlib.import_module("torch")
-    except Exception as error:  # a broken installation fails in many ways: OSError, ImportError, RuntimeError
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise DependencyError(f"PyTorch is installed but cannot be loaded ({reason}); {_HOW_TO_REPLACE}") from error
-    version = str(torch.__version__)
-    if _numbers(version) < _TORCH_FLOOR:
-        raise DependencyError(f"PyTorch {version} is too old, {TORCH_REQUIREMENT} is needed; {_HOW_TO_REPLACE}")
-    return torch
+        return str(importlib.metadata.version("torch") or "")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _install(askConfirmation: bool) -> None:

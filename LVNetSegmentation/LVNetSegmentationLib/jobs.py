@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Tuple
 
-from lvnet.errors import Cancelled, ComputationError, LVNetError
+from lvnet.errors import Cancelled, LVNetError
 
 #: Told the share that is done (0 to 1), the stage in words, and the seconds that remain (None: not known yet).
 ProgressCallback = Callable[[float, str, Optional[float]], None]
@@ -43,6 +43,7 @@ class Job:
         self._running = True
         self._began = time.monotonic()
         self._shown = (-1.0, "")
+        self._pace: Optional[Tuple[float, float]] = None
         #: What ended the job, None while it runs and once it is done.
         self.error: Optional[Exception] = None
         #: The arguments that `onDone` got.
@@ -104,10 +105,18 @@ class Job:
         if self._onProgress is None or (share, stage) == self._shown:
             return
         self._shown = (share, stage)
-        elapsed = time.monotonic() - self._began
+        self._onProgress(share, stage, self._remaining(share))
+
+    def _remaining(self, share: float) -> Optional[float]:
+        """Seconds that are left, from the pace since the first real progress: a cold start tells nothing."""
+        now = time.monotonic()
+        if self._pace is None:
+            if share > 0.05:
+                self._pace = (share, now)
+            return None
+        done, passed = share - self._pace[0], now - self._pace[1]
         # A guess from the very first moments would be worse than none.
-        remaining = elapsed / share - elapsed if share > 0.1 and elapsed > 1 else None
-        self._onProgress(share, stage, 0.0 if share >= 1 else remaining)
+        return (1 - share) * passed / done if done > 0.04 and passed > 0.5 else None
 
     def _finish(self, error: Optional[Exception], results: tuple = ()) -> None:
         self._running = False
@@ -135,4 +144,4 @@ def sentenceOf(error: BaseException) -> str:
     return " ".join(f"this is a fault of the module, please report it: {type(error).__name__}: {error}".split())
 
 
-__all__ = ["ComputationError", "Job", "ProgressCallback", "sentenceOf"]
+__all__ = ["Job", "ProgressCallback", "sentenceOf"]

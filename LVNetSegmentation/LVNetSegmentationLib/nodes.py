@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import slicer
@@ -10,6 +10,8 @@ import vtk
 from lvnet.errors import ImageError
 from lvnet.image_io.grid import check_grid, check_size
 from lvnet.image_io.voxels import AIR, VoxelStack
+from lvnet.metrics.bits import bounding_box
+from lvnet.progress import CancelCheck, never_cancelled, raise_if_cancelled
 from lvnet.recipe import LabelClass
 from lvnet.volume import Volume
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
@@ -34,6 +36,17 @@ def volumeFromNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     Raises:
         ImageError: the node is empty or no single 3D volume, or its grid makes no sense.
     """
+    return usualVoxels(viewOfNode(volumeNode))
+
+
+def viewOfNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Volume:
+    """The same with the voxels as the node holds them, of any type; nothing is copied.
+
+    The view stays good when the node goes.
+
+    Raises:
+        ImageError: see :func:`volumeFromNode`.
+    """
     name = volumeNode.GetName() or "the volume"
     image = volumeNode.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None:
@@ -41,26 +54,48 @@ def volumeFromNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     check_size(name, image.GetDimensions(), image.GetNumberOfScalarComponents())
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
-    lps = _LPS_FROM_RAS @ _arrayFromMatrix(matrix)
+    spacing, origin, direction = gridOf(arrayFromMatrix(matrix), name)
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    return Volume(voxels, spacing, origin, direction, name)
+
+
+def usualVoxels(volume: Volume, cancelled: CancelCheck = never_cancelled) -> Volume:
+    """The volume with int16 voxels where every value fits exactly, else float32; needs no Slicer.
+
+    Raises:
+        ImageError: no voxel has a finite value.
+        Cancelled: `cancelled` answered True.
+    """
+    if volume.array.dtype == np.int16:
+        return volume
+    stack = VoxelStack(volume.shape)
+    for index, plane in enumerate(volume.array):
+        raise_if_cancelled(cancelled)
+        stack.put(index, plane)
+    if stack.all_replaced:
+        raise ImageError(f"{volume.name} holds no voxel with a finite value; load it again")
+    notes = []
+    if stack.replaced:
+        notes.append(f"{stack.replaced} voxels without a finite value set to {AIR} HU (air)")
+    return volume.with_array(stack.array(), notes=(*volume.notes, *notes))
+
+
+def gridOf(ijkToRas: np.ndarray, name: str) -> Tuple[Tuple[float, ...], Tuple[float, ...], Tuple[float, ...]]:
+    """Spacing (z, y, x), origin and direction in LPS of a (4, 4) matrix from indices to RAS.
+
+    Raises:
+        ImageError: the grid makes no sense.
+    """
+    lps = _LPS_FROM_RAS @ ijkToRas
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     check_grid(name, spacing, lps[:3, 3], np.eye(3))
     direction = lps[:3, :3] / spacing
     check_grid(name, spacing, lps[:3, 3], direction)
-
-    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
-    notes = []
-    if voxels.dtype != np.int16:
-        stack = VoxelStack(voxels.shape)
-        for index, plane in enumerate(voxels):
-            stack.put(index, plane)
-        if stack.all_replaced:
-            raise ImageError(f"{name} holds no voxel with a finite value; load it again")
-        if stack.replaced:
-            notes.append(f"{stack.replaced} voxels without a finite value set to {AIR} HU (air)")
-        voxels = stack.array()
-    x, y, z = (float(step) for step in spacing)
-    ox, oy, oz = (float(part) for part in lps[:3, 3])
-    return Volume(voxels, (z, y, x), (ox, oy, oz), tuple(float(v) for v in direction.ravel()), name, tuple(notes))
+    return (
+        tuple(float(step) for step in spacing[::-1]),
+        tuple(float(part) for part in lps[:3, 3]),
+        tuple(float(part) for part in direction.ravel()),
+    )
 
 
 def addVolumeNode(volume: Volume, name: str) -> slicer.vtkMRMLScalarVolumeNode:
@@ -113,27 +148,52 @@ def checkOutput(segmentationNode: slicer.vtkMRMLSegmentationNode, volumeNode: sl
         raise ImageError(f"{name} lies under another transform than the volume; choose another output segmentation")
 
 
-def writeLabels(
-    labels: Volume,
-    classes: Sequence[LabelClass],
+class Piece(NamedTuple):
+    """One class of a result.
+
+    Attributes:
+        entry: its name, colour and terminology code.
+        box: the part of the grid that holds all of it, three slices; None where nothing was found.
+        voxels: (z, y, x) uint8 zeros and ones in that box, or None.
+    """
+
+    entry: LabelClass
+    box: Optional[Tuple[slice, slice, slice]]
+    voxels: Optional[np.ndarray]
+
+
+def piecesOf(labels: np.ndarray, classes: Sequence[LabelClass]) -> List[Piece]:
+    """The classes of a (z, y, x) label map."""
+    pieces = []
+    for entry in classes:
+        mask = labels == entry.value
+        box = bounding_box(mask)
+        pieces.append(Piece(entry, box, None if box is None else mask[box].astype(np.uint8)))
+    return pieces
+
+
+def writeSegments(
+    pieces: Sequence[Piece],
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
     segmentationNode: slicer.vtkMRMLSegmentationNode,
 ) -> None:
-    """Puts a label map into a segmentation node, one segment a class.
+    """Puts a result into a segmentation node, one segment a class.
 
     Segments of an earlier run are replaced, all others are kept as they are.
 
     Args:
-        labels: (z, y, x) uint8 on the grid of `volumeNode`.
-        classes: name, colour and terminology code of each label value.
-        volumeNode: where the labels come from; its grid becomes the reference geometry, its parent
+        pieces: on the grid of `volumeNode`.
+        volumeNode: where the result comes from; its grid becomes the reference geometry, its parent
             transform that of the segmentation.
-        segmentationNode: is changed.
+        segmentationNode: is changed, once everything that takes memory is made.
 
     Raises:
         ImageError: see :func:`checkOutput`.
     """
     checkOutput(segmentationNode, volumeNode)
+    geometry = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(geometry)
+    made = [_segmentOf(piece, geometry) for piece in pieces]
     segmentation = segmentationNode.GetSegmentation()
     own = _ownSegments(segmentation)
     shownIn3d = segmentation.ContainsRepresentation(
@@ -146,22 +206,21 @@ def writeLabels(
     # The voxels are in the volume's own space; under the same transform they lie where it lies.
     segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-    geometry = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(geometry)
-    for entry in classes:
-        segment = slicer.vtkSegment()
-        segment.SetName(entry.name)
-        segment.SetNameAutoGenerated(False)
-        segment.SetColor([part / 255.0 for part in entry.colour])
-        segment.SetColorAutoGenerated(False)
-        segment.SetTag(_OWN_SEGMENT_TAG, str(entry.value))
-        if entry.code:
-            segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), terminologyEntry(entry))
-        segment.AddRepresentation(_labelmapName(), _labelmap(labels.array == entry.value, geometry))
-        segmentation.AddSegment(segment, own.get(entry.value, ""))
+    for piece, segment in zip(pieces, made):
+        segmentation.AddSegment(segment, own.get(piece.entry.value, ""))
     if shownIn3d:
         # The surfaces of the earlier run went with its segments.
         segmentationNode.CreateClosedSurfaceRepresentation()
+
+
+def ownSegmentIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> List[str]:
+    """Identifiers of the segments that this module made, by ascending label value."""
+    return [identifier for _, identifier in sorted(_ownSegments(segmentationNode.GetSegmentation()).items())]
+
+
+def arrayFromMatrix(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    """(4, 4) float64."""
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
 def terminologyEntry(entry: LabelClass) -> str:
@@ -180,31 +239,37 @@ def _ownSegments(segmentation: slicer.vtkSegmentation) -> dict:
     return own
 
 
-def _labelmap(mask: np.ndarray, ijkToRas: vtk.vtkMatrix4x4) -> slicer.vtkOrientedImageData:
-    """The box of a mask that holds its voxels, as Slicer stores a segment; an empty image where there is none."""
+def _segmentOf(piece: Piece, ijkToRas: vtk.vtkMatrix4x4) -> slicer.vtkSegment:
+    entry = piece.entry
+    segment = slicer.vtkSegment()
+    segment.SetName(entry.name)
+    segment.SetNameAutoGenerated(False)
+    segment.SetColor([part / 255.0 for part in entry.colour])
+    segment.SetColorAutoGenerated(False)
+    segment.SetTag(_OWN_SEGMENT_TAG, str(entry.value))
+    if entry.code:
+        segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), terminologyEntry(entry))
+    segment.AddRepresentation(_labelmapName(), _labelmap(piece, ijkToRas))
+    return segment
+
+
+def _labelmap(piece: Piece, ijkToRas: vtk.vtkMatrix4x4) -> slicer.vtkOrientedImageData:
+    """The voxels of a class as Slicer stores a segment; an empty image where there are none."""
     image = slicer.vtkOrientedImageData()
     image.SetGeometryFromImageToWorldMatrix(ijkToRas)
-    if not mask.any():
+    if piece.box is None:
         # Scalars of no length: without any, Slicer's conversion to a surface complains.
         image.SetExtent(0, -1, 0, -1, 0, -1)
         image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
         return image
-    box = []
-    for axis in range(3):
-        hits = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        box.append(slice(hits[0], hits[-1] + 1))
-    values = np.ascontiguousarray(mask[tuple(box)], dtype=np.uint8)
-    image.SetExtent([int(edge) for part in reversed(box) for edge in (part.start, part.stop - 1)])
+    values = np.ascontiguousarray(piece.voxels, dtype=np.uint8)
+    image.SetExtent([int(edge) for part in reversed(piece.box) for edge in (part.start, part.stop - 1)])
     image.GetPointData().SetScalars(numpy_to_vtk(values.ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR))
     return image
 
 
 def _labelmapName() -> str:
     return slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-
-
-def _arrayFromMatrix(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
-    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
 def _ijkToRas(volume: Volume) -> np.ndarray:

@@ -32,3 +32,20 @@ def keep_pages() -> bool:
     mallopt.argtypes, mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
     largest = 2**31 - 1
     return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, largest) and mallopt(_M_TOP_PAD, 64 * 2**20))
+
+
+def release_pages() -> bool:
+    """Gives memory that :func:`keep_pages` has kept back to the system, for a process that now waits.
+
+    Returns:
+        Whether the allocator was asked to: True with glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return False
+    trim.argtypes, trim.restype = (ctypes.c_size_t,), ctypes.c_int
+    trim(0)
+    return True

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from ..acceleration.allocator import keep_pages
+from ..batch import distinct_names
 from ..errors import ConfigurationError, ImageError, LVNetError
 from ..image_io import (
     IMAGE_SUFFIXES,
@@ -17,7 +18,6 @@ from ..image_io import (
     check_output_path,
     find_scans,
     is_dicom_folder,
-    output_name,
     read_image,
     write_image,
     write_labels,
@@ -105,23 +105,11 @@ def plan_jobs(inputs: List[str], output: str, suffix: str) -> Tuple[List[Job], b
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ImageError(f"cannot make the output folder {target}: {error.strerror}; choose another") from error
-    names = _distinct_names(scans)
+    names = distinct_names(scans)
     jobs = [(scan, target / f"{name}{suffix}") for scan, name in zip(scans, names)]
     for _, file in jobs:
         check_output_path(file, OUTPUT_SUFFIXES)
     return jobs, batch
-
-
-def _distinct_names(scans: List[Path]) -> List[str]:
-    """A name for each result; scans of one name, such as case1/ct.nii.gz, take their folder's."""
-    names = [output_name(scan) for scan in scans]
-    resolved = [scan.resolve() for scan in scans]
-    if len(set(names)) < len(names):
-        names = [f"{path.parent.name}_{name}" if names.count(name) > 1 else name for path, name in zip(resolved, names)]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigurationError(f"two inputs would both be written as {twice}; segment them into different folders")
-    return names
 
 
 def _segment_one(

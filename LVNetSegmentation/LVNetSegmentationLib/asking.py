@@ -1,0 +1,63 @@
+"""Questions: to the worker about devices and PyTorch, to a file about its weights."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Optional
+
+from .dependencies import missingTorch, torchIsMissing
+from .remote import RemoteJob
+from .service import Service
+
+
+class AskJob(RemoteJob):
+    """Asks the worker for its `devices` (a list) or whether `torch` works (a sentence)."""
+
+    def __init__(
+        self,
+        service: Service,
+        what: str,
+        onDone: Optional[Callable[..., None]] = None,
+        onError: Optional[Callable[[str], None]] = None,
+    ) -> None:
+        self._what = what
+        super().__init__(service, False, onDone=onDone, onError=onError)
+
+    def _begin(self) -> None:
+        if torchIsMissing():
+            raise missingTorch()
+
+    def _message(self) -> Optional[Dict[str, Any]]:
+        return {"do": self._what}
+
+    def _results(self, answer: Dict[str, Any]) -> tuple:
+        if self._what == "devices":
+            return (answer["devices"],)
+        return (f"PyTorch {answer['version']} works; Automatic computes on {answer['device']}",)
+
+
+def weightsInfo(path: Optional[str] = None) -> Dict[str, Any]:
+    """What a checkpoint file says of itself, see the logic's method of this name."""
+    from lvnet.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(path or None)
+    recipe = checkpoint.recipe
+    provenance = dict(recipe.provenance)
+    organs = [entry.name for entry in recipe.classes]
+    scores = {key: value for key, value in provenance.items() if "dice" in key.lower() and _isNumber(value)}
+    licence = str(provenance.get("licence") or provenance.get("license") or "")
+    summary = f"{recipe.name}: {', '.join(organs)}"
+    if scores:
+        where = f" on {provenance['validation']}" if isinstance(provenance.get("validation"), str) else ""
+        summary += f"; DICE {next(iter(scores.values())):.3f}{where}"
+    return {
+        "name": recipe.name,
+        "organs": organs,
+        "scores": scores,
+        "licence": licence,
+        "summary": summary,
+        "path": str(checkpoint.path),
+    }
+
+
+def _isNumber(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

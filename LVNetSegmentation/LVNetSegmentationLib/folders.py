@@ -1,0 +1,56 @@
+"""A folder of scans into a folder of segmentations; the scene is not touched."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional
+
+from .dependencies import ensureTorch
+from .jobs import ProgressCallback
+from .remote import RemoteJob
+from .service import Service
+
+#: A file that was being written when the process was ended; see lvnet.image_io.write.
+_PART = re.compile(r"\.[0-9a-f]{32}\.part")
+
+
+class FolderJob(RemoteJob):
+    """Segments every scan of a folder; `onDone` gets a list of dict, one a scan."""
+
+    def __init__(
+        self,
+        service: Service,
+        source: str,
+        target: str,
+        suffix: str,
+        settings: Dict[str, Any],
+        onProgress: Optional[ProgressCallback] = None,
+        onDone: Optional[Callable[..., None]] = None,
+        onError: Optional[Callable[[str], None]] = None,
+        onCancelled: Optional[Callable[[], None]] = None,
+    ) -> None:
+        self._target = Path(target)
+        self._since = time.time()
+        self._fields = {"do": "folder", "input": str(source), "output": str(target), "suffix": suffix, **settings}
+        super().__init__(service, True, onProgress, onDone, onError, onCancelled)
+
+    def _begin(self) -> None:
+        ensureTorch()
+
+    def _message(self) -> Optional[Dict[str, Any]]:
+        return self._fields
+
+    def _results(self, answer: Dict[str, Any]) -> tuple:
+        return (answer["scans"],)
+
+    def _clean(self) -> None:
+        super()._clean()
+        if self.error is None:
+            return
+        with contextlib.suppress(OSError):
+            for path in self._target.iterdir():
+                if _PART.fullmatch(path.name) and path.stat().st_mtime >= self._since - 2:
+                    path.unlink()

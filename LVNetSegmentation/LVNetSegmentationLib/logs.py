@@ -1,0 +1,94 @@
+"""Logs of the worker: kept for when something went wrong, never with a patient's name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import IO, List, Optional
+
+#: So many logs are kept.
+KEPT = 20
+#: Names another folder for the logs.
+FOLDER_VARIABLE = "LVNET_LOG_DIR"
+_LONGEST_LINE = 2000
+_MOST_BYTES = 10_000_000
+
+
+def logFolder() -> Path:
+    """The folder of the logs, made if it is not there; for this user only."""
+    for folder in _candidates():
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    return Path(tempfile.mkdtemp(prefix="lvnet-logs-"))
+
+
+def _candidates() -> List[Path]:
+    named = os.environ.get(FOLDER_VARIABLE)
+    if named:
+        return [Path(named)]
+    with contextlib.suppress(RuntimeError):
+        home = Path.home()
+        if sys.platform == "win32":
+            return [Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "LVNetSegmentation" / "logs"]
+        if sys.platform == "darwin":
+            return [home / "Library" / "Logs" / "LVNetSegmentation"]
+        return [Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "LVNetSegmentation" / "logs"]
+    return []
+
+
+class Log:
+    """The log of one worker process; a full disk makes it silent, nothing more.
+
+    Attributes:
+        path: the file, or empty where none could be made.
+    """
+
+    def __init__(self) -> None:
+        self.path = ""
+        self._file: Optional[IO[str]] = None
+        self._lock = threading.Lock()
+        self._left = _MOST_BYTES
+        with contextlib.suppress(OSError):
+            folder = logFolder()
+            name = f"lvnet-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{id(self) & 0xFFFF:04x}.log"
+            handle = os.open(folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            self._file = os.fdopen(handle, "w", encoding="utf-8", errors="replace")
+            self.path = str(folder / name)
+            _removeOld(folder)
+
+    def write(self, text: str) -> None:
+        """Adds a line, with the time; from any thread."""
+        lines = [line[:_LONGEST_LINE] for line in text.splitlines() if line.strip()]
+        with self._lock:
+            for line in lines:
+                self._left -= len(line)
+                if self._file is None or self._left < 0:
+                    return
+                # A full disk loses the line and stops nothing; closing would raise it once more.
+                with contextlib.suppress(OSError, ValueError):
+                    self._file.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+                    self._file.flush()
+
+    def close(self) -> None:
+        """Ends the log; the file stays."""
+        with self._lock:
+            file, self._file = self._file, None
+            if file is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    file.close()
+
+
+def _removeOld(folder: Path) -> None:
+    logs = sorted(folder.glob("lvnet-*.log"), key=lambda path: path.name)
+    for path in logs[:-KEPT]:
+        with contextlib.suppress(OSError):
+            path.unlink()

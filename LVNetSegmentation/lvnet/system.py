@@ -1,0 +1,75 @@
+"""What this computer has left, asked from the system itself."""
+
+from __future__ import annotations
+
+import sys
+from typing import Dict, Optional
+
+
+def available_memory() -> Optional[int]:
+    """Bytes of memory that programs can still take without swapping, or None where nobody knows.
+
+    On Linux the limit of a container counts as well.
+    """
+    try:
+        if sys.platform.startswith("linux"):
+            return _linux()
+        if sys.platform == "win32":
+            return _windows()
+        if sys.platform == "darwin":
+            return _mac()
+    except (OSError, ValueError, KeyError, AttributeError):
+        pass
+    return None
+
+
+def _linux() -> Optional[int]:
+    facts: Dict[str, int] = {}
+    with open("/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            name, _, rest = line.partition(":")
+            facts[name] = int(rest.split()[0]) * 1024
+    free = facts["MemAvailable"]
+    limit = _number("/sys/fs/cgroup/memory.max")
+    used = _number("/sys/fs/cgroup/memory.current")
+    if limit is not None and used is not None:
+        free = min(free, max(0, limit - used))
+    return free
+
+
+def _number(path: str) -> Optional[int]:
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):  # not there, or the word "max"
+        return None
+
+
+def _mac() -> Optional[int]:
+    import ctypes
+
+    # Half of what is built in: what is really free is known only to the system's own tools.
+    size, length = ctypes.c_uint64(0), ctypes.c_size_t(8)
+    failed = ctypes.CDLL(None).sysctlbyname(b"hw.memsize", ctypes.byref(size), ctypes.byref(length), None, 0)
+    return None if failed else size.value // 2
+
+
+def _windows() -> Optional[int]:
+    import ctypes
+
+    class Status(ctypes.Structure):
+        _fields_ = (
+            ("length", ctypes.c_uint32),
+            ("load", ctypes.c_uint32),
+            ("total", ctypes.c_uint64),
+            ("free", ctypes.c_uint64),
+            ("total_page", ctypes.c_uint64),
+            ("free_page", ctypes.c_uint64),
+            ("total_virtual", ctypes.c_uint64),
+            ("free_virtual", ctypes.c_uint64),
+            ("free_extended", ctypes.c_uint64),
+        )
+
+    status = Status(length=ctypes.sizeof(Status))
+    library = getattr(ctypes, "windll").kernel32  # noqa: B009 - it is there on Windows only
+    return int(status.free) if library.GlobalMemoryStatusEx(ctypes.byref(status)) else None

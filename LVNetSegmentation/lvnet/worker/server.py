@@ -1,0 +1,169 @@
+"""The loop of the worker: requests in, answers out, and when to end."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import queue
+import sys
+import threading
+import time
+from typing import Any, Dict, List, Optional, Set
+
+from .._version import __version__
+from ..errors import Cancelled
+from .exchange import remove_folder
+from .failures import DEVICE, describe_failure
+from .messages import Mouth, decode, read_lines
+from .watch import watch
+
+EXIT_DONE, EXIT_DEVICE_FAILED = 0, 3
+#: Seconds without a request after which the worker ends itself, unless said otherwise.
+IDLE_SECONDS = 600.0
+#: Seconds that a task has to stop by itself once the parent is gone.
+_LAST_SECONDS = 2.0
+#: At most so often the share of a stage is told.
+_PROGRESS_EVERY = 0.1
+
+
+class Server:
+    """Does one request after the other.
+
+    Args:
+        mouth: where the answers go.
+        idle_seconds: see IDLE_SECONDS.
+    """
+
+    def __init__(self, mouth: Mouth, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._mouth = mouth
+        self._idle_seconds = idle_seconds
+        self._requests: queue.Queue[Optional[Dict[str, Any]]] = queue.Queue()
+        self._cancelled: Set[Any] = set()
+        self._orphaned = threading.Event()
+        self._current: Optional[Dict[str, Any]] = None
+
+    def listen(self, handle: int) -> None:
+        """Reads requests until the parent closes its end; runs in a thread of its own."""
+        for line in read_lines(handle):
+            request = decode(line)
+            if request is None:
+                continue
+            if request.get("do") == "cancel":
+                self._cancelled.add(request.get("id"))
+            else:
+                self._requests.put(request)
+        self.orphan()
+
+    def orphan(self) -> None:
+        """The parent is gone: ends whatever runs, in order if it can, and then the process."""
+        if self._orphaned.is_set():
+            return
+        self._orphaned.set()
+        self._requests.put(None)
+
+        def end() -> None:
+            time.sleep(_LAST_SECONDS)
+            self._remove_exchange()
+            os._exit(EXIT_DONE)
+
+        threading.Thread(target=end, name="end", daemon=True).start()
+
+    def run(self) -> int:
+        """Works until there is nothing to do any more; the exit code."""
+        self._mouth.say("ready", pid=os.getpid(), version=__version__)
+        while True:
+            try:
+                request = self._requests.get(timeout=self._idle_seconds)
+            except queue.Empty:
+                self._mouth.say("bye", reason="idle")
+                return EXIT_DONE
+            if request is None or self._orphaned.is_set():
+                self._remove_exchange(request)
+                return EXIT_DONE
+            kind = self._do(request)
+            if kind == DEVICE:
+                # After an error of its driver a process can use the GPU no more; the next one can.
+                self._mouth.say("bye", reason="device")
+                return EXIT_DEVICE_FAILED
+
+    def _do(self, request: Dict[str, Any]) -> Optional[str]:
+        """One request; the kind of failure, if any."""
+        from .tasks import TASKS, after_task
+
+        number = request.get("id")
+        kind = None
+        self._current = request
+        self._mouth.say("accepted", id=number)
+        began = time.monotonic()
+        try:
+            if self._is_cancelled(number):
+                raise Cancelled
+            task = TASKS[request["do"]]
+            result = task(request, _Teller(self._mouth, number), lambda: self._is_cancelled(number))
+            answer: Dict[str, Any] = {"type": "result", **result, "seconds": round(time.monotonic() - began, 3)}
+        except Cancelled:
+            answer = {"type": "cancelled"}
+        except Exception as error:  # every failure of a task is an answer
+            answer = {"type": "error", **describe_failure(error)}
+            kind = answer["kind"]
+        self._mouth.say(answer.pop("type"), id=number, **answer)
+        after_task()
+        if self._orphaned.is_set():
+            self._remove_exchange()
+        self._current = None
+        self._cancelled.discard(number)
+        return kind
+
+    def _is_cancelled(self, number: Any) -> bool:
+        return number in self._cancelled or self._orphaned.is_set() or not self._mouth.heard
+
+    def _remove_exchange(self, request: Optional[Dict[str, Any]] = None) -> None:
+        request = request or self._current
+        if request is not None and request.get("do") == "segment":
+            remove_folder(str(request.get("folder")))
+
+
+class _Teller:
+    """A :data:`lvnet.progress.Progress` that sends messages, not too many of them."""
+
+    def __init__(self, mouth: Mouth, number: Any) -> None:
+        self._mouth, self._number = mouth, number
+        self._last = ("", 0.0)
+
+    def __call__(self, share: float, stage: str) -> None:
+        now = time.monotonic()
+        if stage == self._last[0] and now - self._last[1] < _PROGRESS_EVERY:
+            return
+        self._last = (stage, now)
+        self._mouth.say("progress", id=self._number, share=round(float(share), 4), stage=stage)
+
+
+def main(arguments: List[str]) -> int:
+    """Serves on stdin and stdout.
+
+    Args:
+        arguments: `--idle SECONDS` and `--parent PID`, both optional.
+
+    Returns:
+        The exit code: 0, or 3 after a failure of the GPU.
+    """
+    options = dict(zip(arguments[::2], arguments[1::2]))
+    faulthandler.enable(sys.stderr)
+    # Libraries that print must not garble the messages, and no library may wait on our stdin.
+    spoken, heard = os.dup(1), os.dup(0)
+    os.dup2(2, 1)
+    with contextlib.suppress(OSError):
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+    server = Server(Mouth(spoken), float(options.get("--idle", IDLE_SECONDS)))
+    threading.Thread(target=server.listen, args=(heard,), name="listen", daemon=True).start()
+    if "--parent" in options:
+        watch(int(options["--parent"]), server.orphan)
+    try:
+        return server.run()
+    except KeyboardInterrupt:
+        return EXIT_DONE
+    finally:
+        sys.stderr.flush()

@@ -1,0 +1,224 @@
+"""What the worker can be asked to do."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+import numpy as np
+
+from ..errors import LVNetError
+from ..progress import CancelCheck, Progress, raise_if_cancelled
+from ..system import available_memory
+from ..volume import Volume
+from .exchange import SCAN_FILE, map_array, write_array
+from .failures import TORCH_BROKEN, TORCH_MISSING, TORCH_OLD, TorchError
+
+_TORCH_FLOOR = (2, 1)
+#: The network that was used last, and what it was loaded from.
+_loaded: Dict[str, Any] = {"key": None, "model": None}
+_torch: Dict[str, Any] = {"module": None, "threads": 0}
+
+
+def load_torch() -> Any:
+    """PyTorch.
+
+    Raises:
+        TorchError: it is missing, cannot be loaded, or is too old.
+    """
+    if _torch["module"] is None:
+        if importlib.util.find_spec("torch") is None:
+            raise TorchError(TORCH_MISSING, "PyTorch is not installed")
+        try:
+            module = importlib.import_module("torch")
+            version = str(module.__version__)
+        except Exception as error:  # a broken installation fails in many ways: OSError, ImportError, AttributeError
+            raise TorchError(TORCH_BROKEN, (str(error).splitlines() or [type(error).__name__])[0][:200]) from error
+        if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < _TORCH_FLOOR:
+            raise TorchError(TORCH_OLD, version)
+        from ..acceleration.allocator import keep_pages
+
+        keep_pages()
+        _torch.update(module=module, threads=module.get_num_threads())
+    return _torch["module"]
+
+
+def after_task() -> None:
+    """Gives memory back that only a running task needs; the network stays loaded."""
+    torch = _torch["module"]
+    if torch is None:
+        return
+    if _loaded["model"] is not None and _loaded["model"].device.type == "cuda":
+        torch.cuda.empty_cache()
+    from ..acceleration.allocator import release_pages
+
+    release_pages()
+
+
+def segment_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
+    """Segments the scan in an exchange folder.
+
+    Writes `class-<value>.npy` of every class that was found, uint8 zeros and ones within its box.
+
+    Returns:
+        `classes`: for each its fields, `box` (three pairs z, y, x, or None) and `file`; `volumes_ml`,
+        `notes`, `checks`, `device`, `weights`, `weights_sha256`, `network_seconds`.
+    """
+    model = _model(request, progress, cancelled)
+    scan = Volume(
+        map_array(Path(request["folder"]) / SCAN_FILE),
+        tuple(request["spacing"]),
+        tuple(request["origin"]),
+        tuple(request["direction"]),
+        "the scan",
+    )
+    result = _segment(scan, request, model, lambda share, stage: progress(0.04 + 0.94 * share, stage), cancelled)
+    progress(0.99, "handing over the result")
+    classes = []
+    for entry in model.recipe.to_dict()["classes"]:
+        file, box = f"class-{entry['value']}.npy", _box_of(result.labels.array, entry["value"])
+        if box is not None:
+            planes = (plane == entry["value"] for plane in result.labels.array[box])
+            write_array(Path(request["folder"]) / file, planes, result.labels.array[box].shape, np.dtype(np.uint8))
+        pairs = None if box is None else [[int(side.start), int(side.stop)] for side in box]
+        classes.append({**entry, "box": pairs, "file": None if box is None else file})
+    return {"classes": classes, **_facts(result, model)}
+
+
+def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
+    """Segments every scan of a folder into another; one that fails does not stop the others.
+
+    Returns:
+        `scans`: for each `input`, `output`, `error`, and where it succeeded `volumes_ml`, `notes`,
+        `checks`, `seconds`.
+    """
+    from ..batch import plan_folder
+    from ..image_io import read_image, write_labels
+
+    jobs = plan_folder(request["input"], request["output"], request["suffix"])
+    model = _model(request, progress, cancelled)
+    scans: List[Dict[str, Any]] = []
+    for number, (source, target) in enumerate(jobs):
+        raise_if_cancelled(cancelled)
+        began = time.monotonic()
+
+        def tell(share: float, stage: str, number: int = number) -> None:
+            # No file names here: they are often those of patients, and progress is logged.
+            progress((number + share) / len(jobs), f"scan {number + 1} of {len(jobs)}: {stage}")
+
+        try:
+            tell(0.0, "reading the scan")
+            result = _segment(read_image(source), request, model, tell, cancelled)
+            raise_if_cancelled(cancelled)
+            write_labels(result.labels, target, model.recipe.classes)
+        except LVNetError as error:
+            scans.append({"input": str(source), "output": None, "error": " ".join(str(error).split())})
+            continue
+        seconds = round(time.monotonic() - began, 2)
+        scans.append(
+            {"input": str(source), "output": str(target), "error": None, "seconds": seconds, **_facts(result, model)}
+        )
+    return {"scans": scans}
+
+
+def devices_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
+    """The devices that can be chosen: `devices`, each with `id`, `name`, `freeMemory` (bytes or None)."""
+    progress(0.0, "loading PyTorch")
+    torch = load_torch()
+    from ..devices import list_devices
+
+    found = []
+    for device in list_devices():
+        free = None
+        if device["name"] == "cpu":
+            free = available_memory()
+        elif device["name"].startswith("cuda"):
+            free = int(torch.cuda.mem_get_info(int(device["name"].partition(":")[2]))[0])
+        found.append({"id": device["name"], "name": device["description"], "freeMemory": free})
+    return {"devices": found}
+
+
+def torch_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
+    """Whether PyTorch works: `version`, and `device`, what `auto` takes and why."""
+    progress(0.0, "loading PyTorch")
+    torch = load_torch()
+    from ..devices import select_device
+
+    return {"version": str(torch.__version__), "device": select_device("auto")[1]}
+
+
+TASKS: Dict[str, Callable[[Mapping[str, Any], Progress, CancelCheck], Dict[str, Any]]] = {
+    "segment": segment_task,
+    "folder": folder_task,
+    "devices": devices_task,
+    "torch": torch_task,
+}
+
+
+def _model(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Any:
+    """The network that a request names, loaded unless it is there already."""
+    if _torch["module"] is None:
+        progress(0.0, "loading PyTorch")
+    load_torch()
+    raise_if_cancelled(cancelled)
+    from ..checkpoint import BUNDLED_WEIGHTS
+    from ..inference import load_model
+
+    path = os.path.abspath(request.get("weights") or BUNDLED_WEIGHTS)
+    device = request.get("device") or "auto"
+    try:
+        facts = os.stat(path)
+        key: Optional[Tuple[Any, ...]] = (path, facts.st_mtime_ns, facts.st_size, device)
+    except OSError:
+        key = None
+    if key is None or key != _loaded["key"]:
+        progress(0.02, "loading the network")
+        _loaded.update(key=None, model=None)
+        _loaded.update(model=load_model(path, device), key=key)
+    raise_if_cancelled(cancelled)
+    return _loaded["model"]
+
+
+def _segment(scan: Volume, request: Mapping[str, Any], model: Any, progress: Progress, cancelled: CancelCheck) -> Any:
+    from ..inference import DEFAULT_OVERLAP, segment
+
+    threads = request.get("threads")
+    _torch["module"].set_num_threads(int(threads) if threads else _torch["threads"])
+    overlap = request.get("overlap")
+    return segment(
+        scan,
+        model=model,
+        overlap=DEFAULT_OVERLAP if overlap is None else float(overlap),
+        postprocess=bool(request.get("postprocess", True)),
+        progress=progress,
+        cancelled=cancelled,
+    )
+
+
+def _facts(result: Any, model: Any) -> Dict[str, Any]:
+    checkpoint = model.checkpoint
+    return {
+        "volumes_ml": dict(result.volumes_ml),
+        "notes": list(result.notes),
+        "checks": [check.to_dict() for check in result.checks],
+        "device": model.device_reason,
+        "weights": model.recipe.name,
+        "weights_sha256": checkpoint.checksum if checkpoint else None,
+    }
+
+
+def _box_of(labels: np.ndarray, value: int) -> Any:
+    from ..metrics.bits import bounding_box
+
+    whole = bounding_box(labels)
+    if whole is None:
+        return None
+    inner = bounding_box(labels[whole] == value)
+    if inner is None:
+        return None
+    return tuple(slice(w.start + i.start, w.start + i.stop) for w, i in zip(whole, inner))
