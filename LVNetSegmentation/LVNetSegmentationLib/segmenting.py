@@ -14,6 +14,7 @@ from lvnet.volume import Volume
 from lvnet.worker.exchange import SCAN_FILE, Exchange, check_space, write_array
 
 from . import nodes
+from .checking import refuseOtherNodes
 from .dependencies import ensureTorch
 from .jobs import ProgressCallback
 from .outcome import Outcome
@@ -55,8 +56,7 @@ class SegmentJob(RemoteJob):
         super().cancel()
 
     def _begin(self) -> None:
-        if self._volumeNode is None:
-            raise ImageError("no volume was chosen; load a CT and choose it")
+        refuseOtherNodes(self._volumeNode)
         if self._segmentationNode is not None:
             nodes.checkOutput(self._segmentationNode, self._volumeNode)
         volume = nodes.viewOfNode(self._volumeNode)

@@ -24,6 +24,7 @@ from ..image_io import (
 )
 from ..image_io.dicom_seg import SEG_SUFFIX, load_highdicom, open_seg_source, write_dicom_seg
 from ..inference import DEFAULT_OVERLAP, Model, Segmentation, load_model, segment, slab_starts
+from ..inputcheck import NOTE, check_input
 from ..selfcheck import OK
 from .terminal import ProgressBar
 
@@ -120,6 +121,11 @@ def _segment_one(
     with ProgressBar(title, None if not options.quiet else False) as bar:
         bar(0.0, "reading the scan")
         scan = read_image(source)
+        findings = check_input(scan, model.recipe)
+        for finding in findings:
+            if finding.severity != NOTE and not options.quiet:
+                bar.clear()
+                print(f"lvnet: warning: {source.name}: {finding.sentence}", file=sys.stderr)
         result = segment(
             scan,
             model=model,
@@ -138,7 +144,8 @@ def _segment_one(
             write_image(result.probabilities, Path(options.probabilities))
     seconds = time.monotonic() - began
     if not options.quiet:
-        _say(source, target, result, seconds, brief=bool(title))
+        said = [finding.sentence for finding in findings if finding.severity == NOTE]
+        _say(source, target, result, said, seconds, brief=bool(title))
     checkpoint = model.checkpoint
     return {
         "input": str(source),
@@ -146,6 +153,7 @@ def _segment_one(
         "probabilities": options.probabilities,
         "volumes_ml": {name: round(value, 3) for name, value in result.volumes_ml.items()},
         "notes": list(result.notes),
+        "input_checks": [finding._asdict() for finding in findings],
         "checks": [check.to_dict() for check in result.checks],
         "device": str(model.device),
         "device_reason": model.device_reason,
@@ -163,10 +171,12 @@ def _is_seg(target: Path) -> bool:
     return target.name.lower().endswith(SEG_SUFFIX)
 
 
-def _say(source: Path, target: Path, result: Segmentation, seconds: float, *, brief: bool) -> None:
+def _say(
+    source: Path, target: Path, result: Segmentation, notes: List[str], seconds: float, *, brief: bool
+) -> None:
     volumes = ", ".join(f"{name} {value:.0f} ml" for name, value in result.volumes_ml.items())
     print(f"lvnet: {source.name} -> {target}: {volumes}, {seconds:.1f} s", file=sys.stderr)
-    for note in result.notes:
+    for note in [*notes, *result.notes]:
         print(f"lvnet: note: {note}", file=sys.stderr)
     for check in result.checks:
         # Of many scans only those lines that ask for somebody's eyes.

@@ -1,0 +1,58 @@
+"""Whether a node can be segmented, and whether a liver can be expected of it."""
+
+from __future__ import annotations
+
+from typing import Any, List, Tuple
+
+import slicer
+from lvnet.errors import ImageError, LVNetError
+from lvnet.inputcheck import ERROR, NOTE, check_input
+
+from . import nodes
+
+_ONE_VOLUME = "choose one of its volumes, or export the one that you mean"
+
+
+def checkVolumeNode(volumeNode: Any) -> List[Tuple[str, str]]:
+    """(severity, sentence) pairs, see the logic's method `checkInput`."""
+    try:
+        refuseOtherNodes(volumeNode)
+        volume = nodes.viewOfNode(volumeNode)
+        findings = [(finding.severity, finding.sentence) for finding in check_input(volume)]
+    except LVNetError as error:
+        return [(ERROR, " ".join(str(error).split()))]
+    if _isFrameOfSequence(volumeNode):
+        findings.append((NOTE, "the volume is a frame of a sequence; only the frame that is shown is segmented"))
+    return findings
+
+
+def refuseOtherNodes(node: Any) -> None:
+    """Refuses what holds several images or none.
+
+    Raises:
+        ImageError: in one line, why.
+    """
+    if node is None:
+        raise ImageError("no volume was chosen; load a CT and choose it")
+    name = node.GetName() or "the node"
+    if node.IsA("vtkMRMLSequenceNode"):
+        raise ImageError(f"{name} is a sequence of images (4D); {_ONE_VOLUME}")
+    if node.IsA("vtkMRMLMultiVolumeNode") or node.IsA("vtkMRMLDiffusionWeightedVolumeNode"):
+        raise ImageError(f"{name} holds several volumes (4D); {_ONE_VOLUME}")
+    if node.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise ImageError(f"{name} is a label map, not a CT; choose the CT that it belongs to")
+    if node.IsA("vtkMRMLVectorVolumeNode"):
+        raise ImageError(f"{name} is a colour or vector image; a CT with one value a voxel is needed")
+    if not node.IsA("vtkMRMLScalarVolumeNode"):
+        raise ImageError(f"{name} is no volume; load a CT and choose it")
+
+
+def _isFrameOfSequence(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    scene = volumeNode.GetScene()
+    if scene is None:
+        return False
+    browsers = [
+        scene.GetNthNodeByClass(index, "vtkMRMLSequenceBrowserNode")
+        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode"))
+    ]
+    return any(browser.GetSequenceNode(volumeNode) is not None for browser in browsers)

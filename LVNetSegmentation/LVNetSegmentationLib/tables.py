@@ -1,0 +1,123 @@
+"""Metrics as a table node, and a table node as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any, Dict, List, Mapping, Optional, Union
+
+import slicer
+import vtk
+from lvnet.image_io.write import atomic_file
+
+Cell = Union[str, float, None]
+
+#: Heading, and key of the result.
+_COLUMNS = (
+    ("Segmentation", None),
+    ("Segment", "segment"),
+    ("Reference", "reference_segment"),
+    ("DICE", "dice"),
+    ("VOE", "voe"),
+    ("RVD", "rvd"),
+    ("ASSD [mm]", "assd_mm"),
+    ("MSSD [mm]", "mssd_mm"),
+    ("Volume [ml]", "prediction_ml"),
+    ("Reference volume [ml]", "reference_ml"),
+    ("Preset", "preset"),
+    ("Notes", None),
+)
+_TEXT = ("Segmentation", "Segment", "Reference", "Preset", "Notes")
+#: A row with the same of these is replaced.
+_IDENTITY = ("Segmentation", "Segment", "Reference", "Preset")
+
+
+def tableOfResult(
+    result: Mapping[str, Any], segmentation: Any, tableNode: Optional[slicer.vtkMRMLTableNode] = None
+) -> slicer.vtkMRMLTableNode:
+    """Puts a result into a table, one row a segment.
+
+    A value that is undefined is an empty cell, and the reason stands under Notes.
+
+    Args:
+        result: of :func:`~LVNetSegmentationLib.evaluating.evaluateNodes`.
+        segmentation: the node that was scored; a new table is named after it.
+        tableNode: gets one more row, or an earlier row of the same comparison replaced; None adds a
+            new table to the scene.
+    """
+    row: Dict[str, Cell] = {
+        heading: str(result[key]) if heading in _TEXT else _number(result[key])
+        for heading, key in _COLUMNS
+        if key is not None
+    }
+    reasons = [f"{key}: {result[f'{key}_reason']}" for _, key in _COLUMNS if key and result.get(f"{key}_reason")]
+    row["Segmentation"] = segmentation.GetName() or ""
+    row["Notes"] = "; ".join([*result.get("notes", ()), *reasons])
+    if tableNode is None:
+        scene = segmentation.GetScene()
+        tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{segmentation.GetName()} metrics")
+    rows = [old for old in _rowsOf(tableNode) if any(old.get(key) != row[key] for key in _IDENTITY)]
+    _fill(tableNode, [*rows, row])
+    return tableNode
+
+
+def exportTable(tableNode: slicer.vtkMRMLTableNode, path: str) -> None:
+    """Writes a table as CSV with a point and commas, whole or not at all.
+
+    Raises:
+        ImageError: the file cannot be written there.
+    """
+    table = tableNode.GetTable()
+    headings = [table.GetColumnName(column) for column in range(table.GetNumberOfColumns())]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(headings)
+    for row in range(table.GetNumberOfRows()):
+        writer.writerow([_cell(table, row, column) for column in range(len(headings))])
+    with atomic_file(path) as file:
+        # The mark tells spreadsheets that names are UTF-8.
+        file.write(b"\xef\xbb\xbf" + text.getvalue().encode("utf-8"))
+
+
+def _rowsOf(tableNode: slicer.vtkMRMLTableNode) -> List[Dict[str, Cell]]:
+    table = tableNode.GetTable()
+    names = [table.GetColumnName(column) for column in range(table.GetNumberOfColumns())]
+    if names != [heading for heading, _ in _COLUMNS]:
+        return []
+    rows = []
+    for row in range(table.GetNumberOfRows()):
+        cells: Dict[str, Cell] = {}
+        for column, name in enumerate(names):
+            value = _cell(table, row, column)
+            cells[name] = value if name in _TEXT or isinstance(value, float) else _number(value or None)
+        rows.append(cells)
+    return rows
+
+
+def _fill(tableNode: slicer.vtkMRMLTableNode, rows: List[Dict[str, Cell]]) -> None:
+    modified = tableNode.StartModify()
+    tableNode.RemoveAllColumns()
+    for heading, _ in _COLUMNS:
+        cells = [row[heading] for row in rows]
+        column: Any
+        if heading in _TEXT or any(cell is None for cell in cells):
+            column = vtk.vtkStringArray()
+            for cell in cells:
+                column.InsertNextValue("" if cell is None else str(cell))
+        else:
+            column = vtk.vtkDoubleArray()
+            for cell in cells:
+                column.InsertNextValue(cell)
+        column.SetName(heading)
+        tableNode.AddColumn(column)
+    tableNode.SetUseColumnTitleAsColumnHeader(False)
+    tableNode.EndModify(modified)
+
+
+def _cell(table: vtk.vtkTable, row: int, column: int) -> Cell:
+    value = table.GetValue(row, column)
+    return float(value.ToDouble()) if value.IsDouble() else value.ToString()
+
+
+def _number(value: Any) -> Optional[float]:
+    return None if value is None else float(value)

@@ -1,0 +1,203 @@
+"""Can this scan be expected to give a liver?  Asked before the network is, which would answer anyway.
+
+The network calls something liver in whatever it is shown: an MR, a head, a scan whose rescale was
+lost.  These checks look at values and sizes only; they take some 0.1 s on a sample of the voxels and
+never refuse what merely looks unusual.
+"""
+
+from __future__ import annotations
+
+from typing import List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from .orientation import orientation_of
+from .recipe import Architecture, Preprocessing, Recipe
+from .system import available_memory
+from .volume import Volume
+
+#: ERROR cannot be segmented, WARNING ask before, NOTE worth knowing.
+ERROR, WARNING, NOTE = "error", "warning", "note"
+
+# Voxels looked at; a sample of a regular grid is enough for shares and areas.
+_SAMPLE = 600_000
+# HU of air in a scan whose air was not clipped, and of metal or a full CT range.
+_AIR, _MOST_HU = -500.0, 32000.0
+# Where the air is clipped, it is so somewhere in here: windows of 350 to 600 HU around soft tissue.
+_CLIPPED = (-500.0, -30.0)
+# Of the voxels that are no air, a share from here on has the HU of soft tissue.
+_SOFT_HU, _SOFT_SHARE = (-20.0, 220.0), 0.2
+# An abdomen of an adult has 350 to 1200 cm2 across, of a school child 200, a head about 200, a thigh 150.
+_SECTION_CM2 = 220.0
+# Of what lies within the body's outline, the share of air up to which a slice may be one of an abdomen
+# and from which on it is one of a chest; and how much of the abdomen must follow below the chest.
+_ABDOMEN_AIR, _CHEST_AIR, _ABDOMEN_MM = 0.16, 0.3, 20.0
+# A liver is 120 to 220 mm high and wide; a scan of less height shows a slice of it.
+_HEIGHT_MM, _WIDTH_MM, _SLICE_MM = 60.0, 180.0, 10.0
+# Bytes: Python with PyTorch; a voxel of a slab in the widest stage, for one channel after the expansion;
+# a voxel on the network's grid; a voxel of the scan.  Measured by Testing/benchmarks/worker_overhead.py.
+_BASE_BYTES, _CHANNEL_BYTES, _NETWORK_BYTES, _SCAN_BYTES = 600e6, 14.0, 28.0, 8.0
+
+
+class Finding(NamedTuple):
+    """One thing to know before a scan is segmented.
+
+    Attributes:
+        severity: `ERROR`, `WARNING` or `NOTE`.
+        sentence: what was found and what to do, for the user.
+    """
+
+    severity: str
+    sentence: str
+
+
+def check_input(scan: Volume, recipe: Optional[Recipe] = None, memory: Optional[float] = None) -> List[Finding]:
+    """Looks at a scan before it is segmented.
+
+    Args:
+        scan: (z, y, x) voxels of any real type, in HU as far as anybody knows.
+        recipe: of the network; None takes the usual sizes.
+        memory: bytes that can be used; None asks the system.
+
+    Returns:
+        What was found, the gravest first; empty where there is nothing to say.
+    """
+    sample, steps = _sampled(scan)
+    findings: List[Finding] = []
+    finite = sample[np.isfinite(sample)]
+    if not finite.size:
+        return [Finding(ERROR, "no voxel has a finite value; load the scan again")]
+    floor, about_values = _values(finite)
+    findings += about_values
+    findings += _sizes(scan)
+    if floor is not None:
+        findings += _body(sample, steps, floor)
+    findings += _memory(scan, recipe, available_memory() if memory is None else memory)
+    order = (ERROR, WARNING, NOTE)
+    return sorted(findings, key=lambda finding: order.index(finding.severity))
+
+
+def memory_needed(shape: Tuple[int, ...], spacing: Tuple[float, ...], recipe: Optional[Recipe] = None) -> float:
+    """Bytes that segmenting takes on a CPU, by rule of thumb.
+
+    Args:
+        shape: (z, y, x) voxels of the scan.
+        spacing: (z, y, x) in mm.
+        recipe: of the network; None takes the usual sizes.
+    """
+    settings = Preprocessing(in_plane_spacing=(2.5, 2.5), slice_spacing=4.0) if recipe is None else recipe.preprocessing
+    architecture = Architecture() if recipe is None else recipe.architecture
+    depth = shape[0] if settings.slice_spacing is None else shape[0] * spacing[0] / settings.slice_spacing
+    plane: float = settings.in_plane_size[0] * settings.in_plane_size[1]
+    if settings.in_plane_spacing is not None:
+        plane = shape[1] * spacing[1] * shape[2] * spacing[2] / float(np.prod(settings.in_plane_spacing))
+    slab = settings.slab_depth * plane * architecture.widths[0] * architecture.expansion
+    return _BASE_BYTES + _CHANNEL_BYTES * slab + _NETWORK_BYTES * depth * plane + _SCAN_BYTES * float(np.prod(shape))
+
+
+def _sampled(scan: Volume) -> Tuple[np.ndarray, Tuple[float, float, float]]:
+    """A canonical (z, y, x) float32 sample of the voxels, and the mm between its voxels."""
+    orientation = orientation_of(scan)
+    array = orientation.apply(scan.array)
+    stride = max(1, int(np.ceil((array.size / _SAMPLE) ** (1 / 3))))
+    # The last axis least: a row of memory is read as a whole anyway.
+    z, y, x = (scan.spacing[axis] * stride for axis in orientation.axes)
+    return array[::stride, ::stride, ::stride].astype(np.float32), (z, y, x)
+
+
+def _values(values: np.ndarray) -> Tuple[Optional[float], List[Finding]]:
+    """From which value on a voxel is no air (None: who knows), and what the values tell."""
+    low, high = float(values.min()), float(values.max())
+    span = f"{low:g} to {high:g}"
+    if low == high:
+        return None, [Finding(ERROR, f"every voxel has the value {low:g}; load the scan again")]
+    if high - low <= 20:
+        return None, [Finding(WARNING, f"the values ({span}) are no HU, they look normalised; choose the scan itself")]
+    if low >= 0:
+        return None, [Finding(WARNING, _without_negatives(values, span))]
+    if high - low > _MOST_HU * 1.5:
+        sentence = f"the values ({span}) lie far outside of HU; is this a CT?"
+        return None, [Finding(WARNING, sentence)]
+    clipped = low > _AIR
+    floor = low + 3 if clipped else -300.0
+    tissue = values[values > floor]
+    soft = float(np.mean((tissue >= _SOFT_HU[0]) & (tissue <= _SOFT_HU[1]))) if tissue.size else 0.0
+    if soft < _SOFT_SHARE or high < 20:
+        sentence = f"hardly any voxel has the HU of soft tissue (values {span}); is this a CT of the body in HU?"
+        return floor, [Finding(WARNING, sentence)]
+    if not clipped:
+        return floor, []
+    if _CLIPPED[0] <= low <= _CLIPPED[1] and float(np.mean(values < low + 1)) > 0.01:
+        return floor, [
+            Finding(NOTE, f"values below {low:g} HU were cut off, as in a windowed picture; air and fat look alike")
+        ]
+    return floor, [Finding(WARNING, f"nothing in the scan is as dark as air (values {span}); is this a CT in HU?")]
+
+
+def _without_negatives(values: np.ndarray, span: str) -> str:
+    high = float(values.max())
+    tissue = values[values > 0.2 * float(np.percentile(values, 99))]
+    middle = float(np.median(tissue)) if tissue.size else 0.0
+    if 900 <= middle <= 1250 and high > 1300:
+        return f"the values ({span}) look like a CT whose HU are 1024 too high; load it from DICOM, or subtract 1024"
+    if high <= 255:
+        return f"the values ({span}) are those of a picture, not HU; load the CT itself"
+    return f"no value is below zero ({span}), so these are no HU: an MR or another image? Choose a CT in HU"
+
+
+def _sizes(scan: Volume) -> List[Finding]:
+    axes = orientation_of(scan).axes
+    height, depth, width = (scan.shape[axis] * scan.spacing[axis] for axis in axes)
+    findings = []
+    if height < _HEIGHT_MM:
+        sentence = f"the scan is only {height:.0f} mm high, a liver 120 to 220 mm; only a part of it can be found"
+        findings.append(Finding(WARNING, sentence))
+    if min(depth, width) < _WIDTH_MM:
+        sentence = f"the scan shows only {width:.0f} x {depth:.0f} mm of each slice, less than an abdomen"
+        findings.append(Finding(WARNING, sentence))
+    if scan.spacing[axes[0]] > _SLICE_MM:
+        sentence = f"the slices lie {scan.spacing[axes[0]]:g} mm apart; the result will be rough"
+        findings.append(Finding(WARNING, sentence))
+    return findings
+
+
+def _body(sample: np.ndarray, steps: Tuple[float, float, float], floor: float) -> List[Finding]:
+    """Is there a body, and does it look like an abdomen anywhere?"""
+    body = sample > floor
+    outline = _between(body, 1) & _between(body, 2)
+    pixel = steps[1] * steps[2] / 100.0
+    within = outline.sum(axis=(1, 2))
+    sections = within * pixel
+    large = sections >= _SECTION_CM2
+    if not large.any():
+        most = float(sections.max())
+        return [
+            Finding(WARNING, f"the body is at most {most:.0f} cm2 across, less than an adult's abdomen; is it one?")
+        ]
+    air = 1 - (body & outline).sum(axis=(1, 2)) / np.maximum(within, 1)
+    chest = np.flatnonzero(large & (air > _CHEST_AIR))
+    # Shoulders hold no air either; the abdomen is what comes below the lungs, and slices run upwards.
+    lowest = large if not chest.size else large & (np.arange(len(air)) < chest.max())
+    if float((lowest & (air <= _ABDOMEN_AIR)).sum()) * steps[0] < min(_ABDOMEN_MM, 0.5 * len(air) * steps[0]):
+        return [Finding(WARNING, "this looks like a chest without the abdomen; does the scan reach down to the liver?")]
+    return []
+
+
+def _between(mask: np.ndarray, axis: int) -> np.ndarray:
+    """What lies between the first and the last voxel of a mask along an axis."""
+    forward = np.maximum.accumulate(mask, axis=axis)
+    backward = np.flip(np.maximum.accumulate(np.flip(mask, axis), axis=axis), axis)
+    return forward & backward
+
+
+def _memory(scan: Volume, recipe: Optional[Recipe], memory: Optional[float]) -> List[Finding]:
+    needed = memory_needed(scan.shape, scan.spacing, recipe)
+    if memory is None or needed <= memory:
+        return []
+    return [
+        Finding(
+            WARNING,
+            f"about {needed / 1e9:.1f} GB of memory are needed and {memory / 1e9:.1f} GB are free; "
+            "close other programs, or crop the scan to the abdomen",
+        )
+    ]
