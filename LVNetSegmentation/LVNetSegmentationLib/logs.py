@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 import tempfile
@@ -17,6 +18,7 @@ KEPT = 20
 FOLDER_VARIABLE = "LVNET_LOG_DIR"
 _LONGEST_LINE = 2000
 _MOST_BYTES = 10_000_000
+_numbers = itertools.count(1)
 
 
 def logFolder() -> Path:
@@ -59,7 +61,7 @@ class Log:
         self._left = _MOST_BYTES
         with contextlib.suppress(OSError):
             folder = logFolder()
-            name = f"lvnet-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{id(self) & 0xFFFF:04x}.log"
+            name = f"lvnet-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{next(_numbers):03d}.log"
             handle = os.open(folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             self._file = os.fdopen(handle, "w", encoding="utf-8", errors="replace")
             self.path = str(folder / name)

@@ -62,7 +62,7 @@ class Mouth:
         self._lock = threading.Lock()
         self.heard = True
 
-    def say(self, kind: str, **fields: Any) -> None:
+    def say(self, kind: str, /, **fields: Any) -> None:
         """Sends one message; without a listener nothing happens."""
         rest = memoryview(encode({"type": kind, **fields}))
         with self._lock:

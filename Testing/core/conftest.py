@@ -1,0 +1,44 @@
+"""Fixtures of the tests of the worker; nothing else in this layer needs any."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+_specification = importlib.util.spec_from_file_location("worker_tools", Path(__file__).with_name("worker_tools.py"))
+worker_tools = importlib.util.module_from_spec(_specification)
+sys.modules.setdefault("worker_tools", worker_tools)
+_specification.loader.exec_module(worker_tools)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory) -> str:
+    return worker_tools.save_tiny_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+
+
+@pytest.fixture
+def log_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "logs"
+    monkeypatch.setenv("LVNET_LOG_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def temporary_folder(tmp_path):
+    folder = tmp_path / "exchange"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def service(log_folder, temporary_folder):
+    """A service whose worker, folders and processes are gone after the test."""
+    from LVNetSegmentationLib.service import Service
+
+    made = Service(folder=temporary_folder)
+    yield made
+    made.shutdown()
+    assert list(temporary_folder.iterdir()) == []

@@ -1,0 +1,565 @@
+"""The worker process: its language, how long it lives, and that it finds its own package."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lvnet.errors import Cancelled, CheckpointError, ComputationError, ConfigurationError, DeviceError, ImageError
+from lvnet.image_io import read_labels, write_image
+from lvnet.inference import segment
+from lvnet.volume import Volume
+from LVNetSegmentationLib import logs, pythonslicer
+from LVNetSegmentationLib.asking import AskJob, weightsInfo
+from LVNetSegmentationLib.folders import FolderJob
+from LVNetSegmentationLib.service import Service
+from LVNetSegmentationLib.workerprocess import WORKER_FILE
+from worker_tools import LONG, MODULE, PATIENT, Raw, ScanJob, eventually, lives, scan_array
+
+
+@pytest.fixture
+def raw():
+    made = []
+
+    def start(*options, **popen):
+        made.append(Raw(*options, **popen))
+        return made[-1]
+
+    yield start
+    for worker in made:
+        worker.end()
+
+
+# Its language.
+
+
+def test_it_says_that_it_is_ready_and_answers_with_json_lines(raw):
+    worker = raw()
+    ready = worker.hear("ready")
+    assert ready["pid"] == worker.process.pid
+    worker.ask(do="devices", id=7)
+    assert worker.hear("accepted")["id"] == 7
+    result = worker.hear("result")
+    assert result["id"] == 7
+    assert result["devices"][0]["id"] == "cpu"
+    assert result["devices"][0]["freeMemory"] > 1e6
+
+
+def test_it_can_be_run_as_a_module_too(raw):
+    worker = Raw("lvnet.worker", script="-m", env={**os.environ, "PYTHONPATH": str(MODULE)})
+    try:
+        worker.hear("ready")
+    finally:
+        worker.end()
+
+
+def test_lines_that_are_no_requests_are_passed_over_and_unknown_requests_are_an_error(raw):
+    worker = raw()
+    worker.process.stdin.write(b"\xff\xfe no json\n[1, 2]\n\n")
+    worker.ask(do="something else", id=1)
+    assert worker.hear("error")["kind"] == "bug"
+    worker.ask(do="torch", id=2)
+    assert "CPU" in worker.hear("result")["device"]
+
+
+def test_what_libraries_print_does_not_garble_the_messages(raw, tmp_path):
+    (tmp_path / "torch.py").write_text("import os; print('hello'); os.write(1, b'native'); raise OSError('no')")
+    worker = raw(env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    worker.ask(do="torch", id=1)
+    assert worker.hear("error")["message"] == "no"
+    worker.process.stdin.close()
+    assert b"native" in worker.process.stderr.read()
+
+
+def test_a_request_that_is_cancelled_while_it_waits_is_not_begun(raw, tiny_weights):
+    worker = raw()
+    worker.ask(do="torch", id=1)
+    worker.ask(do="cancel", id=2)
+    worker.ask(do="devices", id=2)
+    worker.ask(do="devices", id=3)
+    assert worker.hear("cancelled")["id"] == 2
+    assert worker.hear("result")["id"] == 3
+
+
+# Its life.
+
+
+def test_it_ends_by_itself_when_nothing_is_asked_for_a_while(raw):
+    worker = raw("--idle", "0.3")
+    worker.hear("ready")
+    assert worker.hear("bye")["reason"] == "idle"
+    assert worker.process.wait(5) == 0
+
+
+def test_it_ends_when_its_parent_closes_the_pipe(raw):
+    worker = raw()
+    worker.hear("ready")
+    worker.process.stdin.close()
+    assert worker.process.wait(5) == 0
+
+
+def test_it_ends_when_its_parent_is_killed_even_if_somebody_holds_the_pipe_open(raw):
+    parent = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        worker = raw("--parent", str(parent.pid))
+        worker.hear("ready")
+        assert worker.process.poll() is None
+        parent.kill()  # not fetched yet: what a dead process leaves behind must not count as life
+        assert worker.process.wait(6) == 0
+    finally:
+        parent.kill()
+        parent.wait()
+
+
+PARENT = """
+import sys, time
+sys.path[:0] = [{module!r}, {tools!r}]
+from worker_tools import ScanJob, scan_array, LONG
+from LVNetSegmentationLib.service import Service
+service = Service(folder={folder!r})
+job = ScanJob(service, scan_array(LONG), {weights!r}, overlap=0.9)
+while True:
+    job.poll()
+    if any(stage == "segmenting" for _, stage in job.stages):
+        print(service.workerPid, flush=True)
+        time.sleep(600)
+    time.sleep(0.02)
+"""
+
+
+def test_a_killed_parent_leaves_no_worker_and_no_file(tmp_path, temporary_folder, log_folder, tiny_weights):
+    script = PARENT.format(
+        module=str(MODULE), tools=os.path.dirname(__file__), folder=str(temporary_folder), weights=tiny_weights
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        worker = int(parent.stdout.readline())
+        assert list(temporary_folder.iterdir())
+    finally:
+        parent.kill()
+        parent.communicate()
+    assert eventually(lambda: not lives(worker), 6)
+    assert list(temporary_folder.iterdir()) == []
+
+
+def test_the_second_job_finds_the_worker_warm(service, tiny_weights):
+    first = ScanJob(service, scan_array(), tiny_weights)
+    first.wait()
+    pid = service.workerPid
+    second = ScanJob(service, scan_array(), tiny_weights)
+    second.wait()
+    assert service.workerPid == pid
+    assert {"loading PyTorch", "loading the network"} <= {stage for _, stage in first.stages}
+    assert not {"loading PyTorch", "loading the network"} & {stage for _, stage in second.stages}
+
+
+def test_where_it_is_not_kept_warm_it_is_gone_after_the_job(service, tiny_weights):
+    service.keepWarm = False
+    pids = []
+    ScanJob(service, scan_array(), tiny_weights, hook=lambda *_: pids.append(service.workerPid)).wait()
+    assert service.workerPid is None
+    assert not lives(pids[-1])
+
+
+def test_a_worker_that_ended_itself_is_replaced_without_a_word(log_folder, temporary_folder, tiny_weights):
+    service = Service(idleSeconds=0.2, folder=temporary_folder)
+    ScanJob(service, scan_array(), tiny_weights).wait()
+    time.sleep(1.0)
+    # In this very moment it may be ending: the request must not be lost either way.
+    ScanJob(service, scan_array(), tiny_weights).wait()
+    service.shutdown()
+
+
+def test_ending_the_worker_ends_what_a_launcher_started(log_folder, temporary_folder, tmp_path, tiny_weights):
+    """PythonSlicer starts Python as a child and waits for it."""
+    launcher = tmp_path / "PythonSlicer"
+    launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\nexit $?\n')
+    launcher.chmod(0o755)
+    service = Service(executable=str(launcher), folder=temporary_folder)
+    job = ScanJob(service, scan_array(LONG), tiny_weights, overlap=0.9)
+    assert eventually(lambda: job.poll() or any(s == "segmenting" for _, s in job.stages), 60)
+    launched = service.workerPid
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(launched)], capture_output=True, text=True, check=True)
+    (python,) = map(int, children.stdout.split())
+    service.shutdown()
+    assert not job.isRunning()
+    assert eventually(lambda: not lives(launched) and not lives(python), 2)
+    assert list(temporary_folder.iterdir()) == []
+
+
+# It finds its own package.
+
+
+@pytest.fixture
+def decoys(tmp_path):
+    """A folder with an `lvnet` that must not be taken."""
+    folder = tmp_path / "decoy"
+    (folder / "lvnet" / "worker").mkdir(parents=True)
+    for file in (folder / "lvnet" / "__init__.py", folder / "lvnet" / "worker" / "__init__.py"):
+        file.write_text("raise SystemExit('the decoy was imported')\n")
+    (folder / "numpy.py").write_text("raise SystemExit('the decoy was imported')\n")
+    return folder
+
+
+def test_in_a_clean_environment_and_a_foreign_folder_it_is_the_right_one(raw, decoys):
+    worker = raw(env={}, cwd=decoys)
+    worker.hear("ready")
+    worker.ask(do="torch", id=1)
+    worker.hear("result")
+
+
+def test_an_lvnet_on_the_inherited_path_is_not_taken(raw, decoys):
+    (decoys / "numpy.py").unlink()
+    worker = raw(env={**os.environ, "PYTHONPATH": str(decoys)}, cwd=decoys)
+    worker.ask(do="torch", id=1)
+    worker.hear("result")
+
+
+def test_the_working_directory_of_the_caller_is_of_no_matter(service, decoys, monkeypatch, tiny_weights):
+    monkeypatch.chdir(decoys)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", str(decoys / "nothing")]))
+    ScanJob(service, scan_array(), tiny_weights).wait()
+
+
+INSTALLED = """
+import sys, json
+sys.path.insert(0, {folder!r})
+from LVNetSegmentationLib.asking import AskJob, weightsInfo
+from LVNetSegmentationLib.service import Service
+import lvnet
+assert lvnet.__file__.startswith({folder!r}), lvnet.__file__
+service = Service()
+print(AskJob(service, "torch").wait()[0], weightsInfo()["organs"])
+service.shutdown()
+"""
+
+
+@contextlib.contextmanager
+def read_only(folder):
+    """Makes a folder read-only and says how to run a command so: to the superuser only a mount is."""
+    paths = [os.path.join(place, name) for place, names, files in os.walk(folder) for name in (*names, *files)]
+    if os.getuid():
+        for path in (*paths, folder):
+            os.chmod(path, 0o555)
+        try:
+            yield []
+        finally:
+            for path in (folder, *paths):
+                os.chmod(path, 0o755)
+        return
+    mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && ! touch "$0/x" 2>/dev/null && exec "$@"'
+    yield ["unshare", "--mount", "sh", "-c", mount, folder]
+
+
+def test_it_runs_from_a_read_only_folder_with_spaces_and_letters_of_any_language(tmp_path, log_folder):
+    folder = str(tmp_path / "Räntgen 肝臓 scripted modules")
+    shutil.copytree(MODULE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    before = sorted(os.walk(folder))
+    with read_only(folder) as prefix:
+        command = [*prefix, sys.executable, "-c", INSTALLED.format(folder=folder)]
+        done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 0, done.stderr
+    assert "works" in done.stdout and "['liver']" in done.stdout
+    assert sorted(os.walk(folder)) == before
+
+
+# What it computes.
+
+
+def test_the_result_is_what_the_core_finds(service, tiny_weights):
+    array = scan_array()
+    expected = segment(Volume(array, (3.0, 2.0, 2.0)), weights=tiny_weights, device="cpu")
+    answer, mask = ScanJob(service, array, tiny_weights).wait()
+    (entry,) = answer["classes"]
+    whole = np.zeros(array.shape, np.uint8)
+    whole[tuple(slice(*side) for side in entry["box"])] = mask
+    assert np.array_equal(whole, expected.labels.array)
+    assert 0 < whole.mean() < 1
+    assert answer["volumes_ml"] == pytest.approx(expected.volumes_ml)
+    assert [check["sentence"] for check in answer["checks"]] == [check.sentence for check in expected.checks]
+    assert answer["device"] == "CPU, as asked"
+
+
+def test_a_scan_without_the_organ_gives_an_empty_class(service, tiny_weights):
+    answer, mask = ScanJob(service, np.full((20, 40, 40), -1000, np.int16), tiny_weights).wait()
+    if answer["volumes_ml"]["liver"] == 0:
+        assert mask is None
+        assert answer["classes"][0]["box"] is None
+
+
+def test_progress_grows_from_start_to_end(service, tiny_weights):
+    job = ScanJob(service, scan_array(), tiny_weights)
+    job.wait()
+    shares = [share for share, _ in job.stages]
+    assert shares == sorted(shares)
+    assert shares[0] == 0.0 and shares[-1] > 0.95
+    assert len({stage for _, stage in job.stages}) >= 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"weights": "absent.safetensors"}, CheckpointError),
+        ({"overlap": 2.0}, ConfigurationError),
+        ({"device": "cuda:99"}, DeviceError),
+        ({"device": "toaster"}, DeviceError),
+    ],
+)
+def test_what_the_user_can_put_right_keeps_its_kind_and_its_line(service, tiny_weights, changes, kind):
+    settings = {"weights": tiny_weights, **changes}
+    with pytest.raises(kind) as caught:
+        ScanJob(service, scan_array(), **settings).wait()
+    assert str(caught.value) and "\n" not in str(caught.value)
+    # The worker has taken no harm.
+    pid = service.workerPid
+    ScanJob(service, scan_array(), tiny_weights).wait()
+    assert service.workerPid == pid
+
+
+def test_two_segmentations_at_once_are_refused_and_questions_wait_their_turn(service, tiny_weights):
+    first = ScanJob(service, scan_array(), tiny_weights)
+    second = ScanJob(service, scan_array(), tiny_weights)
+    question = AskJob(service, "devices")
+    with pytest.raises(ConfigurationError, match="another segmentation is running"):
+        second.wait()
+    assert first.isRunning()
+    assert question.wait()[0][0]["id"] == "cpu"
+    first.wait()
+    assert not service.isBusy()
+
+
+# Callbacks.
+
+
+def test_callbacks_come_from_poll_only_and_once(service, tiny_weights):
+    calls = []
+    job = ScanJob(
+        service, scan_array(), "absent.safetensors", onDone=lambda *_: calls.append("done"), onError=calls.append
+    )
+    assert calls == []
+    while job.isRunning():
+        service.poll()
+        time.sleep(0.01)
+    for _ in range(3):
+        service.poll()
+        job.poll()
+    assert len(calls) == 1 and "absent.safetensors" in calls[0]
+
+
+def test_an_error_before_the_start_comes_from_poll_as_well(service, monkeypatch):
+    from LVNetSegmentationLib import asking
+
+    monkeypatch.setattr(asking, "torchIsMissing", lambda: True)
+    calls = []
+    job = AskJob(service, "devices", onError=calls.append)
+    assert job.isRunning() and calls == []
+    service.poll()
+    assert not job.isRunning()
+    assert "PyTorch is not installed" in calls[0]
+
+
+def test_a_callback_may_wait_for_another_job(service, tiny_weights):
+    found = []
+    ScanJob(service, scan_array(), tiny_weights, onDone=lambda *_: found.extend(AskJob(service, "torch").wait())).wait()
+    assert "works" in found[0]
+
+
+def test_remaining_seconds_are_told_once_the_pace_is_known(service, tiny_weights):
+    seen = []
+
+    class Telling(ScanJob):
+        def seen(self, share, stage, remaining):
+            seen.append((share, remaining))
+            super().seen(share, stage, remaining)
+
+    job = Telling(service, scan_array((200, 72, 72)), tiny_weights, overlap=0.9)
+    job.wait()
+    assert seen[0][1] is None
+    assert [remaining for _, remaining in seen if remaining is not None]
+
+
+# Cancelling.
+
+
+def test_cancelling_between_two_slabs_takes_no_two_seconds_and_keeps_the_worker(service, tiny_weights):
+    job = ScanJob(service, scan_array(LONG), tiny_weights, overlap=0.9)
+    assert eventually(lambda: job.poll() or any(s == "segmenting" for _, s in job.stages), 90)
+    pid, began = service.workerPid, time.monotonic()
+    job.cancel()
+    with pytest.raises(Cancelled):
+        job.wait()
+    assert time.monotonic() - began < 2
+    assert service.workerPid == pid
+    ScanJob(service, scan_array(), tiny_weights).wait()
+    assert service.workerPid == pid
+
+
+def test_cancelling_what_cannot_stop_by_itself_ends_the_process_and_starts_another(
+    log_folder, temporary_folder, tmp_path, tiny_weights
+):
+    (tmp_path / "torch.py").write_text("import time\ntime.sleep(600)\n")
+    service = Service(folder=temporary_folder, environment={**os.environ, "PYTHONPATH": str(tmp_path)})
+    called = []
+    job = ScanJob(service, scan_array(), tiny_weights, onCancelled=lambda: called.append(1))
+    assert eventually(lambda: job.poll() or any(s == "loading PyTorch" for _, s in job.stages), 30)
+    pid, began = service.workerPid, time.monotonic()
+    job.cancel()
+    with pytest.raises(Cancelled):
+        job.wait()
+    assert time.monotonic() - began < 2
+    assert called == [1]
+    assert not lives(pid)
+    assert service.workerPid not in (None, pid)
+    assert list(temporary_folder.iterdir()) == []
+    service.shutdown()
+
+
+def test_a_cancelled_job_without_a_callback_for_that_says_so_as_an_error(service, tiny_weights):
+    calls = []
+    job = ScanJob(service, scan_array(LONG), tiny_weights, onError=calls.append)
+    job.poll()
+    job.cancel()
+    with pytest.raises(Cancelled):
+        job.wait()
+    assert calls == ["cancelled; nothing was changed"]
+
+
+# Folders.
+
+
+def test_a_folder_is_segmented_into_a_folder_and_a_bad_scan_does_not_stop_the_rest(
+    service, tiny_weights, tmp_path, log_folder
+):
+    source, target = tmp_path / "scans", tmp_path / "results"
+    source.mkdir()
+    volume = Volume(scan_array(), (3.0, 2.0, 2.0))
+    write_image(volume, source / f"{PATIENT}.nii.gz")
+    write_image(volume, source / "second.nrrd")
+    (source / "bad.nii.gz").write_bytes(b"no image")
+    settings = {"device": "cpu", "weights": tiny_weights, "overlap": None, "postprocess": True, "threads": 1}
+    (scans,) = FolderJob(service, str(source), str(target), ".seg.nrrd", settings).wait()
+    assert [scan["error"] is None for scan in scans] == [True, False, True]
+    assert "bad.nii.gz" in scans[1]["error"]
+    assert sorted(os.listdir(target)) == [f"{PATIENT}.seg.nrrd", "second.seg.nrrd"]
+    expected = segment(volume, weights=tiny_weights, device="cpu").labels.array
+    assert np.array_equal(read_labels(target / "second.seg.nrrd").array, expected)
+    service.shutdown()
+    assert all("Jane" not in path.read_text() for path in log_folder.iterdir())
+
+
+@pytest.mark.parametrize("stage", ["segmenting", "writing"])
+def test_a_folder_job_that_is_killed_leaves_no_half_written_file(service, tiny_weights, tmp_path, stage):
+    source, target = tmp_path / "scans", tmp_path / "results"
+    source.mkdir()
+    target.mkdir()
+    write_image(Volume(scan_array(LONG), (3.0, 2.0, 2.0)), source / "a.nrrd")
+    (target / "mine.txt").write_text("kept")
+    settings = {"device": "cpu", "weights": tiny_weights, "overlap": 0.9, "postprocess": True, "threads": 1}
+    seen = []
+    job = FolderJob(service, str(source), str(target), ".nii.gz", settings, lambda share, what, _: seen.append(what))
+    assert eventually(lambda: job.poll() or any("segmenting" in what for what in seen), 60)
+    if stage == "writing":
+        (target / f".{'0' * 32}.part").write_bytes(b"half")
+    os.kill(service.workerPid, signal.SIGKILL)
+    with pytest.raises(ComputationError):
+        job.wait()
+    assert os.listdir(target) == ["mine.txt"]
+
+
+def test_a_folder_without_scans_is_one_line(service, tmp_path, tiny_weights):
+    settings = {"device": "cpu", "weights": tiny_weights, "overlap": None, "postprocess": True, "threads": None}
+    with pytest.raises(ImageError, match="neither DICOM nor scans"):
+        FolderJob(service, str(tmp_path), str(tmp_path / "out"), ".nii.gz", settings).wait()
+
+
+# Around it.
+
+
+def test_the_log_tells_the_run_and_is_kept(service, log_folder, tiny_weights):
+    ScanJob(service, scan_array(), tiny_weights).wait()
+    service.shutdown()
+    assert eventually(lambda: "ended with" in Path(service.logPath).read_text())
+    text = Path(service.logPath).read_text()
+    assert "segmenting" in text and "done in" in text
+    assert os.stat(service.logPath).st_mode & 0o077 == 0
+
+
+def test_old_logs_make_room(log_folder):
+    for _ in range(logs.KEPT + 5):
+        logs.Log().close()
+    assert len(list(log_folder.iterdir())) == logs.KEPT
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(monkeypatch, tmp_path, temporary_folder, tiny_weights):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(logs, "logFolder", lambda: tmp_path / "file" / "logs")
+    service = Service(folder=temporary_folder)
+    ScanJob(service, scan_array(), tiny_weights).wait()
+    assert service.logPath == ""
+    service.shutdown()
+
+
+def test_logs_of_several_threads_are_whole_lines(log_folder):
+    log = logs.Log()
+    threads = [threading.Thread(target=lambda: [log.write("x" * 50) for _ in range(100)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.close()
+    log.write("after the end")
+    lines = Path(log.path).read_text().splitlines()
+    assert len(lines) == 400 and {line[9:] for line in lines} == {"x" * 50}
+
+
+class Application:
+    def __init__(self, home, temporary):
+        self.slicerHome, self.temporaryPath = home, temporary
+
+
+def test_within_slicer_python_slicer_runs_the_worker(monkeypatch, tmp_path):
+    import types
+
+    binary = tmp_path / "bin" / "PythonSlicer"
+    binary.parent.mkdir()
+    binary.write_text("#!/bin/sh\n")
+    binary.chmod(0o755)
+    stand_in = types.SimpleNamespace(app=Application(str(tmp_path), str(tmp_path / "tmp")))
+    monkeypatch.setitem(sys.modules, "slicer", stand_in)
+    monkeypatch.setenv("PATH", str(binary.parent))
+    assert pythonslicer.interpreter() == str(binary)
+    monkeypatch.setenv("PATH", "")
+    assert pythonslicer.interpreter() == str(binary)
+    binary.unlink()
+    with pytest.raises(ComputationError, match="PythonSlicer was not found"):
+        pythonslicer.interpreter()
+    assert pythonslicer.temporaryFolder() != str(tmp_path / "tmp")
+    (tmp_path / "tmp").mkdir()
+    assert pythonslicer.temporaryFolder() == str(tmp_path / "tmp")
+
+
+def test_outside_slicer_this_python_runs_the_worker(monkeypatch):
+    monkeypatch.setitem(sys.modules, "slicer", None)
+    assert pythonslicer.interpreter() == sys.executable
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.raises(ComputationError):
+        pythonslicer.interpreter()
+
+
+def test_weights_say_what_they_are(tiny_weights):
+    assert weightsInfo(tiny_weights)["name"] == "tiny"
+    bundled = weightsInfo()
+    assert bundled["organs"] == ["liver"]
+    assert bundled["scores"] and bundled["licence"]
+    assert "liver" in bundled["summary"] and "\n" not in bundled["summary"]
+    with pytest.raises(CheckpointError):
+        weightsInfo(str(WORKER_FILE))
