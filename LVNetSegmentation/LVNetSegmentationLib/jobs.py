@@ -19,8 +19,8 @@ class Job:
     Nothing happens by itself: whoever started the job calls :meth:`poll` (or the logic's) several
     times a second, from the main thread.  All callbacks are called from within ``poll`` and never
     from within the call that started the job; exactly one of ``onDone``, ``onError`` and
-    ``onCancelled`` is called, once, after which :meth:`isRunning` is False.  An exception that a
-    callback raises leaves ``poll``.
+    ``onCancelled`` is called, once, after which :meth:`isRunning` is False.  An exception of
+    ``onProgress`` ends the job as its error, one of the others leaves ``poll``.
 
     Args:
         onProgress: see :data:`ProgressCallback`.

@@ -1,0 +1,268 @@
+"""What can go wrong with the worker: each is one readable sentence, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lvnet.errors import ComputationError, DependencyError, DeviceError, LVNetError, ResourceError
+from lvnet.worker import failures
+from LVNetSegmentationLib.asking import AskJob
+from LVNetSegmentationLib.failures import errorOf, errorOfExit
+from LVNetSegmentationLib.service import Service
+from LVNetSegmentationLib.workerprocess import WorkerProcess
+from worker_tools import LONG, MODULE, ScanJob, eventually, lives, scan_array
+
+
+def with_torch(folder: Path, text: str) -> dict:
+    """An environment in which `import torch` runs this text."""
+    folder.mkdir(exist_ok=True)
+    (folder / "torch.py").write_text(text)
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+@pytest.fixture
+def start(log_folder, temporary_folder):
+    """Starts services that are shut down after the test."""
+    made = []
+
+    def make(**options):
+        made.append(Service(folder=temporary_folder, **options))
+        return made[-1]
+
+    yield make
+    for service in made:
+        service.shutdown()
+    assert list(temporary_folder.iterdir()) == []
+
+
+def sentence_of(job) -> str:
+    calls = []
+    job._onError = calls.append
+    with pytest.raises(LVNetError):
+        job.wait()
+    (sentence,) = calls
+    assert "\n" not in sentence and len(sentence) < 500, sentence
+    return sentence
+
+
+# Killed, at every stage.
+
+STAGES = (
+    "starting",
+    "loading PyTorch",
+    "loading the network",
+    "preparing the scan",
+    "segmenting",
+    "checking the result",
+)
+
+
+@pytest.mark.parametrize("stage", ["starting", *STAGES])
+def test_a_worker_that_is_killed_is_told_and_the_next_job_works(start, temporary_folder, tiny_weights, stage):
+    service = start()
+
+    def kill(job, share, now):
+        if now == stage and stage in STAGES:
+            os.kill(job._service.workerPid, signal.SIGKILL)
+
+    # Long enough to be killed in its midst, or short enough to come to its end.
+    array, overlap = (scan_array(LONG), 0.9) if stage == "segmenting" else (scan_array(), None)
+    job = ScanJob(service, array, tiny_weights, hook=kill, overlap=overlap)
+    if stage == "starting":
+        assert eventually(lambda: job.poll() or service.workerPid, 20)
+        os.kill(service.workerPid, signal.SIGKILL)
+    told = []
+    job._onError = told.append
+    while job.isRunning():
+        job.poll()
+        time.sleep(0.01)
+    # From the last stage on, the result may be on its way already.
+    assert told or stage == "checking the result"
+    for sentence in told:
+        assert "ended from outside" in sentence and "memory" in sentence and service.logPath in sentence
+    assert list(temporary_folder.iterdir()) == []
+    ScanJob(service, scan_array(), tiny_weights).wait()
+
+
+def test_shutting_down_in_the_midst_leaves_nothing(start, temporary_folder, tiny_weights):
+    service = start()
+    job = ScanJob(service, scan_array(LONG), tiny_weights, overlap=0.9)
+    assert eventually(lambda: job.poll() or any(s == "segmenting" for _, s in job.stages), 90)
+    pid, began = service.workerPid, time.monotonic()
+    service.shutdown()
+    assert time.monotonic() - began < 2
+    assert not job.isRunning() and not lives(pid)
+    assert list(temporary_folder.iterdir()) == []
+    service.shutdown()
+
+
+# PyTorch.
+
+
+def test_a_torch_that_cannot_be_loaded_is_told_with_its_reason(start, tmp_path, tiny_weights):
+    reason = "[WinError 126] The specified module could not be found. Error loading c10.dll"
+    service = start(environment=with_torch(tmp_path / "broken", f"raise OSError({reason!r})"))
+    for job in (AskJob(service, "torch"), ScanJob(service, scan_array(), tiny_weights)):
+        sentence = sentence_of(job)
+        assert "cannot be loaded" in sentence and "c10.dll" in sentence and "PyTorch Utils" in sentence
+    assert service.workerPid is not None
+
+
+@pytest.mark.parametrize("text", ["", "raise RuntimeError", "__version__ = None\ndef get_num_threads(): return 1"])
+def test_half_a_torch_is_a_broken_one(start, tmp_path, text):
+    service = start(environment=with_torch(tmp_path / "half", text))
+    assert "cannot be loaded" in sentence_of(AskJob(service, "torch")) or text.startswith("__version__")
+
+
+def test_a_torch_that_is_mended_works_without_a_restart_of_slicer(start, tmp_path):
+    environment = with_torch(tmp_path / "broken", "raise ImportError('half removed')")
+    service = start(environment=environment)
+    assert "half removed" in sentence_of(AskJob(service, "torch"))
+    (tmp_path / "broken" / "torch.py").unlink()
+    assert "works" in AskJob(service, "torch").wait()[0]
+
+
+def test_an_old_torch_is_told(start, tmp_path):
+    service = start(environment=with_torch(tmp_path / "old", "__version__ = '1.13.1'"))
+    assert "1.13.1 is too old" in sentence_of(AskJob(service, "torch"))
+
+
+def test_a_torch_that_crashes_is_told_with_its_last_words(start, tmp_path):
+    text = "import sys, os\nfor i in range(2000): print('line', i, file=sys.stderr)\nprint('bad é', file=sys.stderr)\n"
+    service = start(environment=with_torch(tmp_path / "crash", text + "sys.stderr.flush()\nos._exit(7)"))
+    sentence = sentence_of(AskJob(service, "torch"))
+    # What was left in the pipe after the end has been read.
+    assert "exit code 7" in sentence and "bad é" in sentence and "PyTorch cannot be loaded" in sentence
+    assert "line 1999" in Path(service.logPath).read_text()
+    text = "import os, signal\nos.write(2, b'caf\\xe9 \\xff')\nos.kill(os.getpid(), signal.SIGSEGV)"
+    service = start(environment=with_torch(tmp_path / "segv", text))
+    assert "SIGSEGV" in sentence_of(AskJob(service, "torch"))
+
+
+def test_without_torch_it_says_where_to_get_it(start, tmp_path):
+    """A Python of its own that has everything but PyTorch."""
+    import SimpleITK  # noqa: F401
+
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "python")], check=True)
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    site = Path(np.__file__).parents[1]
+    for name in ("numpy", "numpy.libs", "scipy", "scipy.libs", "SimpleITK"):
+        if (site / name).exists():
+            (packages / name).symlink_to(site / name)
+    service = start(
+        executable=str(tmp_path / "python" / "bin" / "python"), environment={**os.environ, "PYTHONPATH": str(packages)}
+    )
+    assert "PyTorch is not installed" in sentence_of(AskJob(service, "torch"))
+
+
+# Disk and memory.
+
+
+def test_a_full_disk_while_the_result_is_written_is_told(start, tmp_path, tiny_weights, temporary_folder):
+    """The worker may write files of 8 KiB: its result is larger."""
+    limited = tmp_path / "limited"
+    limited.write_text(f'#!/bin/sh\nulimit -f 8\nexec "{sys.executable}" "$@"\n')
+    limited.chmod(0o755)
+    service = start(executable=str(limited))
+    sentence = sentence_of(ScanJob(service, scan_array((60, 120, 120)), tiny_weights))
+    assert "full" in sentence and "free some space" in sentence
+    assert list(temporary_folder.iterdir()) == []
+
+
+FULL = """
+import resource, sys
+sys.path[:0] = [{module!r}, {tools!r}]
+from worker_tools import ScanJob, scan_array
+from LVNetSegmentationLib.service import Service
+from lvnet.errors import ResourceError
+service = Service(folder={folder!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    ScanJob(service, scan_array((60, 120, 120)), {weights!r}).wait()
+except ResourceError as error:
+    print(error)
+service.shutdown()
+"""
+
+
+def test_a_full_disk_while_the_scan_is_handed_over_is_told(tiny_weights, temporary_folder, log_folder):
+    names = {"module": str(MODULE), "tools": os.path.dirname(__file__), "folder": str(temporary_folder)}
+    script = FULL.format(weights=tiny_weights, **names)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "is full; free some space there" in done.stdout
+    assert list(temporary_folder.iterdir()) == []
+
+
+def test_a_folder_for_temporary_files_that_is_not_there_is_told(log_folder, tmp_path, tiny_weights):
+    service = Service(folder=tmp_path / "absent")
+    sentence = sentence_of(ScanJob(service, scan_array(), tiny_weights))
+    assert "no temporary files can be written" in sentence and "absent" in sentence
+    service.shutdown()
+
+
+def test_a_python_that_is_not_there_is_told(start):
+    service = start(executable="/nowhere/PythonSlicer")
+    sentence = sentence_of(AskJob(service, "torch"))
+    assert "cannot be started" in sentence and "/nowhere/PythonSlicer" in sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "wanted", "words"),
+    [
+        (MemoryError(), failures.MEMORY, ResourceError, "close other programs"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), failures.MEMORY, ResourceError, "crop"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), failures.MEMORY, ResourceError, "CPU"),
+        (RuntimeError("CUDA error: no kernel image is available"), failures.DEVICE, DeviceError, "choose the CPU"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED"), failures.DEVICE, DeviceError, "choose the CPU"),
+        (OSError(28, "No space left on device"), failures.DISK, ResourceError, "free some space"),
+        (ValueError("a bug"), failures.BUG, ComputationError, "report"),
+        (DeviceError("the device 'cuda' cannot be used"), failures.USER, DeviceError, "cuda"),
+        (failures.TorchError(failures.TORCH_BROKEN, "no c10"), failures.TORCH_BROKEN, DependencyError, "no c10"),
+    ],
+)
+def test_every_failure_has_a_kind_and_a_sentence_that_says_what_to_do(error, kind, wanted, words):
+    message = failures.describe_failure(error)
+    assert message["kind"] == kind
+    told = errorOf({"type": "error", "id": 1, **message}, "/logs/a.log")
+    assert type(told) is wanted
+    assert words in str(told) and "\n" not in str(told)
+
+
+def test_after_an_error_of_the_gpu_the_worker_is_replaced(start, tmp_path):
+    """A process whose CUDA has failed cannot use the GPU any more."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import torch\ndef fail(): raise RuntimeError('CUDA error: unspecified launch failure')\n"
+        "torch.cuda.is_available = fail\n"
+    )
+    service = start(environment={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert "the GPU failed (CUDA error" in sentence_of(AskJob(service, "devices"))
+    pid = service.workerPid
+    assert "the GPU failed" in sentence_of(AskJob(service, "devices"))
+    assert pid is None or not lives(pid)
+
+
+def test_exits_are_told_by_what_they_mean():
+    killed = str(errorOfExit(-9, ["noise"], "segmenting", "/logs/a.log"))
+    assert "memory" in killed and "while segmenting" in killed and "/logs/a.log" in killed
+    windows = str(errorOfExit(0xC0000005, ["Fatal Python error", "  frame"], "", ""))
+    assert "0xC0000005" in windows and "Fatal Python error" in windows and "no log could be written" in windows
+
+
+def test_a_worker_that_says_nothing_any_more_is_ended_all_the_same(log_folder, tmp_path):
+    """A stopped process answers nothing and ends by no polite word."""
+    process = WorkerProcess()
+    assert eventually(lambda: any(m["type"] == "ready" for m in process.receive()), 20)
+    os.kill(process.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    process.stop()
+    assert time.monotonic() - began < 3
+    assert not process.isAlive()
+    assert eventually(lambda: any(m["type"] == "exit" for m in process.receive()))
