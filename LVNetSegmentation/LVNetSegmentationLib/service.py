@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Mapping, Optional, Set, Union
 
 from lvnet.errors import ConfigurationError, LVNetError
 from lvnet.worker.exchange import Exchange, remove_folder, remove_stale
+from lvnet.worker.server import EXIT_DEVICE_FAILED, EXIT_DONE
 
 from .jobs import Job
 from .pythonslicer import temporaryFolder
@@ -197,8 +198,8 @@ class Service:
     def _onExit(self, message: Dict[str, Any]) -> None:
         self._process = None
         for request in list(self._open.values()):
-            # It ended for want of work in the very moment in which there was some.
-            if message["code"] == 0 and not request.accepted and not request.repeated:
+            # It ended by itself, for want of work or after a failure of the GPU, before it saw this.
+            if message["code"] in (EXIT_DONE, EXIT_DEVICE_FAILED) and not request.accepted and not request.repeated:
                 request.repeated = True
                 self._start()
                 assert self._process is not None

@@ -29,6 +29,8 @@ _CLIPPED = (-500.0, -30.0)
 _SOFT_HU, _SOFT_SHARE = (-20.0, 220.0), 0.2
 # An abdomen of an adult has 350 to 1200 cm2 across, of a school child 200, a head about 200, a thigh 150.
 _SECTION_CM2 = 220.0
+# Fat and soft tissue of a CT whose rescale was lost lie here, where a CT in HU has a little hard bone.
+_UNSHIFTED, _UNSHIFTED_SHARE = (900.0, 1250.0), 0.1
 # Of what lies within the body's outline, the share of air up to which a slice may be one of an abdomen
 # and from which on it is one of a chest; and how much of the abdomen must follow below the chest.
 _ABDOMEN_AIR, _CHEST_AIR, _ABDOMEN_MM = 0.16, 0.3, 20.0
@@ -113,6 +115,11 @@ def _values(values: np.ndarray) -> Tuple[Optional[float], List[Finding]]:
         return None, [Finding(ERROR, f"every voxel has the value {low:g}; load the scan again")]
     if high - low <= 20:
         return None, [Finding(WARNING, f"the values ({span}) are no HU, they look normalised; choose the scan itself")]
+    if float(np.mean((values >= _UNSHIFTED[0]) & (values <= _UNSHIFTED[1]))) > _UNSHIFTED_SHARE:
+        sentence = (
+            f"the values ({span}) look like a CT whose HU are 1024 too high; load it from DICOM, or subtract 1024"
+        )
+        return None, [Finding(WARNING, sentence)]
     if low >= 0:
         return None, [Finding(WARNING, _without_negatives(values, span))]
     if high - low > _MOST_HU * 1.5:
@@ -135,12 +142,7 @@ def _values(values: np.ndarray) -> Tuple[Optional[float], List[Finding]]:
 
 
 def _without_negatives(values: np.ndarray, span: str) -> str:
-    high = float(values.max())
-    tissue = values[values > 0.2 * float(np.percentile(values, 99))]
-    middle = float(np.median(tissue)) if tissue.size else 0.0
-    if 900 <= middle <= 1250 and high > 1300:
-        return f"the values ({span}) look like a CT whose HU are 1024 too high; load it from DICOM, or subtract 1024"
-    if high <= 255:
+    if float(values.max()) <= 255:
         return f"the values ({span}) are those of a picture, not HU; load the CT itself"
     return f"no value is below zero ({span}), so these are no HU: an MR or another image? Choose a CT in HU"
 

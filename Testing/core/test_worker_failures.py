@@ -54,14 +54,7 @@ def sentence_of(job) -> str:
 
 # Killed, at every stage.
 
-STAGES = (
-    "starting",
-    "loading PyTorch",
-    "loading the network",
-    "preparing the scan",
-    "segmenting",
-    "checking the result",
-)
+STAGES = ("loading PyTorch", "loading the network", "preparing the scan", "segmenting", "checking the result")
 
 
 @pytest.mark.parametrize("stage", ["starting", *STAGES])
