@@ -116,9 +116,7 @@ def _values(values: np.ndarray) -> Tuple[Optional[float], List[Finding]]:
     if high - low <= 20:
         return None, [Finding(WARNING, f"the values ({span}) are no HU, they look normalised; choose the scan itself")]
     if float(np.mean((values >= _UNSHIFTED[0]) & (values <= _UNSHIFTED[1]))) > _UNSHIFTED_SHARE:
-        sentence = (
-            f"the values ({span}) look like a CT whose HU are 1024 too high; load it from DICOM, or subtract 1024"
-        )
+        sentence = f"the values ({span}) look like a CT whose HU are 1024 too high; load the DICOM, or subtract 1024"
         return None, [Finding(WARNING, sentence)]
     if low >= 0:
         return None, [Finding(WARNING, _without_negatives(values, span))]

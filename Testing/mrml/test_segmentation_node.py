@@ -54,6 +54,10 @@ def labels_on(scan) -> Volume:
     return scan.with_array(array)
 
 
+def write(nodes, labels, classes, volume_node, output):
+    nodes.writeSegments(nodes.piecesOf(labels.array, classes), volume_node, output)
+
+
 def read_back(slicer, segmentation_node, name, volume_node):
     identifier = segmentation_node.GetSegmentation().GetSegmentIdBySegmentName(name)
     return slicer.util.arrayFromSegmentBinaryLabelmap(segmentation_node, identifier, volume_node)
@@ -108,7 +112,7 @@ def test_a_mirrored_grid_keeps_its_handedness(nodes, slicer_core, scene):
 def test_voxels_come_back_exactly_under_a_parent_transform(slicer_core, scene, nodes, scan, volume_node, moved):
     labels = labels_on(scan)
     output = nodes.addSegmentationNode(volume_node)
-    nodes.writeLabels(labels, [LIVER, SPLEEN], volume_node, output)
+    write(nodes, labels, [LIVER, SPLEEN], volume_node, output)
     assert output.GetParentTransformNode() is moved
     for entry in (LIVER, SPLEEN):
         got = read_back(slicer_core, output, entry.name, volume_node)
@@ -117,7 +121,7 @@ def test_voxels_come_back_exactly_under_a_parent_transform(slicer_core, scene, n
 
 def test_the_grid_of_the_scan_is_the_reference_of_the_segmentation(slicer_core, scene, nodes, scan, volume_node):
     output = nodes.addSegmentationNode(volume_node)
-    nodes.writeLabels(labels_on(scan), [LIVER], volume_node, output)
+    write(nodes, labels_on(scan), [LIVER], volume_node, output)
     role = slicer_core.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
     assert output.GetNodeReference(role) is volume_node
     assert output.GetSegmentation().GetConversionParameter("Reference image geometry")
@@ -125,7 +129,7 @@ def test_the_grid_of_the_scan_is_the_reference_of_the_segmentation(slicer_core, 
 
 def test_a_segment_has_its_name_colour_and_terminology(slicer_core, scene, nodes, scan, volume_node):
     output = nodes.addSegmentationNode(volume_node)
-    nodes.writeLabels(labels_on(scan), [LIVER], volume_node, output)
+    write(nodes, labels_on(scan), [LIVER], volume_node, output)
     segment = output.GetSegmentation().GetNthSegment(0)
     assert segment.GetName() == "liver"
     assert np.allclose(np.array(segment.GetColor()) * 255, (221, 130, 101))
@@ -164,12 +168,12 @@ def test_the_output_is_named_after_the_input_and_lies_beside_it(slicer_core, sce
 def test_a_second_run_replaces_its_own_segments_and_keeps_those_of_others(slicer_core, scene, nodes, scan, volume_node):
     output = nodes.addSegmentationNode(volume_node)
     labels = labels_on(scan)
-    nodes.writeLabels(labels, [LIVER], volume_node, output)
+    write(nodes, labels, [LIVER], volume_node, output)
     identifier = output.GetSegmentation().GetNthSegmentID(0)
     # By hand, within the liver: overlapping segments must not eat each other.
     add_foreign_segment(slicer_core, output, (4, 6, 3, 4, 2, 2), volume_node)
     larger = labels.with_array(np.where(labels.array == SPLEEN.value, LIVER.value, labels.array).astype(np.uint8))
-    nodes.writeLabels(larger, [LIVER], volume_node, output)
+    write(nodes, larger, [LIVER], volume_node, output)
     assert output.GetSegmentation().GetNumberOfSegments() == 2
     assert output.GetSegmentation().GetSegmentIdBySegmentName("liver") == identifier
     assert np.array_equal(read_back(slicer_core, output, "liver", volume_node) > 0, larger.array > 0)
@@ -182,9 +186,9 @@ def test_a_second_run_shows_its_surface_again_where_the_first_was_shown_in_3d(
     slicer_core, scene, nodes, scan, volume_node
 ):
     output = nodes.addSegmentationNode(volume_node)
-    nodes.writeLabels(labels_on(scan), [LIVER], volume_node, output)
+    write(nodes, labels_on(scan), [LIVER], volume_node, output)
     assert output.CreateClosedSurfaceRepresentation()
-    nodes.writeLabels(labels_on(scan), [LIVER], volume_node, output)
+    write(nodes, labels_on(scan), [LIVER], volume_node, output)
     surface = output.GetSegmentation().GetNthSegment(0).GetRepresentation("Closed surface")
     assert surface.GetNumberOfPoints() > 0
 
@@ -193,7 +197,7 @@ def test_nothing_found_is_an_empty_segment_that_3d_does_not_choke_on(
     slicer_core, scene, nodes, scan, volume_node, capfd
 ):
     output = nodes.addSegmentationNode(volume_node)
-    nodes.writeLabels(scan.with_array(np.zeros(SHAPE, np.uint8)), [LIVER], volume_node, output)
+    write(nodes, scan.with_array(np.zeros(SHAPE, np.uint8)), [LIVER], volume_node, output)
     assert not read_back(slicer_core, output, "liver", volume_node).any()
     output.CreateClosedSurfaceRepresentation()
     assert "ERR" not in capfd.readouterr().err
@@ -203,7 +207,7 @@ def test_segments_of_others_under_another_transform_are_not_moved(slicer_core, s
     output = nodes.addSegmentationNode(volume_node)
     add_foreign_segment(slicer_core, output, (4, 6, 3, 4, 2, 2), volume_node)
     with pytest.raises(ImageError, match="another transform"):
-        nodes.writeLabels(labels_on(scan), [LIVER], volume_node, output)
+        write(nodes, labels_on(scan), [LIVER], volume_node, output)
     assert output.GetParentTransformNode() is None
     assert output.GetSegmentation().GetNumberOfSegments() == 1
 
@@ -253,7 +257,7 @@ def test_voxels_that_are_not_finite_become_air_and_that_is_said(slicer_core, sce
 
 def test_a_class_without_a_code_keeps_slicers_own_default_terminology(slicer_core, scene, nodes, scan, volume_node):
     output = nodes.addSegmentationNode(volume_node)
-    nodes.writeLabels(labels_on(scan), [LabelClass(value=3, name="something")], volume_node, output)
+    write(nodes, labels_on(scan), [LabelClass(value=3, name="something")], volume_node, output)
     segment = output.GetSegmentation().GetNthSegment(0)
     assert segment.GetName() == "something"
     assert terminology_of(slicer_core, segment) == terminology_of(slicer_core, slicer_core.vtkSegment())

@@ -1,36 +1,16 @@
-"""One run on Slicer's real MRML, with a tiny network: the library's way and the module's own."""
+"""From a volume node to a segmentation node by way of the real worker process, on Slicer's real MRML."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import os
+import signal
+import time
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
-from lvnet.errors import CheckpointError, ImageError
-from lvnet.recipe import Architecture, Preprocessing, Recipe
-
-MODULE_FILE = Path(__file__).parents[2] / "LVNetSegmentation" / "LVNetSegmentation.py"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> str:
-    """A checkpoint of a tiny network with random weights."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed here")
-    from lvnet.checkpoint import save_checkpoint
-    from lvnet.network import LVNet
-
-    recipe = Recipe(
-        architecture=Architecture(widths=(4, 8), kernel_size=3, expansion=1),
-        preprocessing=Preprocessing(mean=0.0, std=100.0, in_plane_spacing=(2.0, 2.0), slice_spacing=3.0, slab_depth=4),
-        name="tiny",
-    )
-    torch.manual_seed(3)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_checkpoint(path, LVNet(recipe.architecture).state_dict(), recipe)
-    return str(path)
+from lvnet.errors import Cancelled, CheckpointError, ComputationError, ConfigurationError, ImageError
+from lvnet.phantom import make_phantom
 
 
 @pytest.fixture
@@ -38,14 +18,11 @@ def volume_node(slicer_core, scene):
     """Voxels that are neither all organ nor all background, oblique and under a transform."""
     turn = np.radians(25.0)
     matrix = np.eye(4)
-    matrix[:3, :3] = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]) * (
-        2,
-        2,
-        3,
-    )
+    axes = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    matrix[:3, :3] = axes * (2, 2, 3)
     matrix[:3, 3] = (10.0, -40.0, 5.0)
-    z, y, x = np.mgrid[:10, :20, :24]
-    array = (200 * np.sin(x / 3.0) * np.cos(y / 4.0) + 20 * z).astype(np.int16)
+    z, y, x = np.mgrid[:20, :40, :48]
+    array = (200 * np.sin(x / 3.0) * np.cos(y / 4.0) + 20 * np.sin(z)).astype(np.int16)
     node = slicer_core.util.addVolumeFromArray(array, ijkToRAS=matrix, name="ct")
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     moved = np.eye(4)
@@ -56,117 +33,327 @@ def volume_node(slicer_core, scene):
 
 
 @pytest.fixture
-def segment_volume_node(slicer_core):
-    from LVNetSegmentationLib.segmenting import segmentVolumeNode
+def long_volume_node(slicer_core, scene):
+    """With an overlap of 0.9, some 900 slabs."""
+    y, x = np.mgrid[:72, :72]
+    plane = 200 * np.sin(x / 3.0) * np.cos(y / 4.0)
+    array = np.stack([plane + 20 * np.sin(z) for z in range(900)]).astype(np.int16)
+    return slicer_core.util.addVolumeFromArray(array, ijkToRAS=np.diag([2.0, 2.0, 3.0, 1.0]), name="long")
 
-    return segmentVolumeNode
 
-
-def names_of_nodes(scene):
+def state_of(scene):
+    """Everything in the scene that a run could change: nodes, their times and their references."""
     import slicer
 
     # A real Slicer always has this node; slicer-core makes it when it is first asked for.
-    slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    return sorted(scene.GetNthNode(i).GetName() or "" for i in range(scene.GetNumberOfNodes()))
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    nodes = [scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())]
+    return sorted((n.GetID(), n.GetName() or "", n.GetMTime()) for n in nodes if n is not hierarchy), (
+        hierarchy.GetNumberOfItems()
+    )
 
 
-def test_the_nodes_voxels_are_those_that_the_core_finds(slicer_core, scene, volume_node, weights, segment_volume_node):
+def liver_of(slicer, node, volume_node):
+    identifier = node.GetSegmentation().GetSegmentIdBySegmentName("liver")
+    return slicer.util.arrayFromSegmentBinaryLabelmap(node, identifier, volume_node)
+
+
+def until_segmenting(logic, job, seen):
+    end = time.monotonic() + 90
+    while not any(stage == "segmenting" for _, stage, _ in seen):
+        logic.poll()
+        assert job.isRunning() and time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_the_nodes_voxels_are_those_that_the_core_finds(slicer_core, scene, logic, volume_node, weights):
     from lvnet.inference import segment
     from LVNetSegmentationLib.nodes import volumeFromNode
 
     expected = segment(volumeFromNode(volume_node), weights=weights, device="cpu")
     assert 0 < expected.labels.array.mean() < 1
     seen = []
-    outcome = segment_volume_node(
-        volume_node, device="cpu", weights=weights, progress=lambda share, stage: seen.append(share)
+    node = logic.segment(
+        volume_node, device="cpu", weights=weights, threads=1, progress=lambda share, stage: seen.append(share)
     )
-    identifier = outcome.segmentationNode.GetSegmentation().GetSegmentIdBySegmentName("liver")
-    got = slicer_core.util.arrayFromSegmentBinaryLabelmap(outcome.segmentationNode, identifier, volume_node)
-    assert np.array_equal(got, expected.labels.array)
-    assert outcome.segmentationNode.GetParentTransformNode() is volume_node.GetParentTransformNode()
-    assert outcome.lines[0] == f"liver: {expected.volumes_ml['liver']:.0f} ml"
-    assert seen[-1] == 1.0
-    assert seen == sorted(seen)
+    assert np.array_equal(liver_of(slicer_core, node, volume_node), expected.labels.array)
+    assert node.GetParentTransformNode() is volume_node.GetParentTransformNode()
+    assert node.GetName() == "ct segmentation"
+    assert seen == sorted(seen) and seen[-1] > 0.95
+    outcome = logic.outcome
+    assert outcome.segmentationNode is node
+    assert logic.lines[0] == f"liver: {expected.volumes_ml['liver']:.0f} ml"
+    assert outcome.volumes == pytest.approx(expected.volumes_ml)
+    assert outcome.checks == [(check.verdict, check.sentence) for check in expected.checks]
+    assert (outcome.device, outcome.weights) == ("CPU, as asked", "tiny")
+    assert outcome.seconds > 0 and os.path.exists(outcome.logPath)
 
 
-def test_a_run_that_fails_leaves_the_scene_as_it_was(scene, volume_node, tmp_path, segment_volume_node):
-    before = names_of_nodes(scene)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.uint16])
+def test_volumes_of_any_type_are_handed_over_with_their_values(slicer_core, scene, logic, weights, dtype):
+    from lvnet.inference import segment
+    from LVNetSegmentationLib.nodes import volumeFromNode
+
+    z, y, x = np.mgrid[:20, :40, :48]
+    array = (100 + 90 * np.sin(x / 3.0) * np.cos(y / 4.0) + z / 4).astype(dtype)
+    node = slicer_core.util.addVolumeFromArray(array, ijkToRAS=np.diag([-2.0, -2.0, 3.0, 1.0]), name="ct")
+    expected = segment(volumeFromNode(node), weights=weights, device="cpu").labels.array
+    assert np.array_equal(liver_of(slicer_core, logic.segment(node, device="cpu", weights=weights), node), expected)
+
+
+def test_a_second_run_into_the_same_node_replaces_the_first(slicer_core, scene, logic, volume_node, weights):
+    node = logic.segment(volume_node, device="cpu", weights=weights)
+    again = logic.segment(volume_node, node, device="cpu", weights=weights, overlap=0.25, postprocess=False)
+    assert again is node
+    assert node.GetSegmentation().GetNumberOfSegments() == 1
+
+
+def test_slicer_goes_on_while_it_runs_and_callbacks_come_from_poll(scene, logic, volume_node, weights):
+    calls = []
+    job = logic.segmentAsync(
+        volume_node, device="cpu", weights=weights,
+        onProgress=lambda *step: calls.append(("progress", step)),
+        onDone=lambda node, outcome: calls.append(("done", (node, outcome))),
+        onError=lambda message: calls.append(("error", message)),
+    )  # fmt: skip
+    assert calls == [] and job.isRunning()
+    longest = 0.0
+    while job.isRunning():
+        began = time.monotonic()
+        logic.poll()
+        longest = max(longest, time.monotonic() - began)
+        time.sleep(0.01)
+    kind, (node, outcome) = calls[-1]
+    assert kind == "done" and outcome is logic.outcome
+    assert node.GetScene() is scene
+    assert {kind for kind, _ in calls[:-1]} == {"progress"}
+    assert longest < 2
+
+
+# What leaves the scene as it was.
+
+
+def test_a_run_that_fails_leaves_the_scene_as_it_was(scene, logic, volume_node, tmp_path):
+    before = state_of(scene)
     with pytest.raises(CheckpointError):
-        segment_volume_node(volume_node, weights=str(tmp_path / "absent.safetensors"), device="cpu")
-    assert names_of_nodes(scene) == before
+        logic.segment(volume_node, weights=str(tmp_path / "absent.safetensors"), device="cpu")
+    assert state_of(scene) == before
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_a_killed_worker_leaves_the_scene_as_it_was(scene, logic, long_volume_node, weights, given):
+    output = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine") if given else None
+    before = state_of(scene)
+    seen = []
+    job = logic.segmentAsync(
+        long_volume_node, output, device="cpu", weights=weights, overlap=0.9, onProgress=lambda *step: seen.append(step)
+    )
+    until_segmenting(logic, job, seen)
+    os.kill(logic.service.workerPid, signal.SIGKILL)
+    with pytest.raises(ComputationError, match="ended from outside"):
+        job.wait()
+    assert state_of(scene) == before
+
+
+def test_a_cancelled_run_leaves_the_scene_as_it_was_within_two_seconds(scene, logic, long_volume_node, weights):
+    before = state_of(scene)
+    seen, cancelled = [], []
+    job = logic.segmentAsync(
+        long_volume_node, device="cpu", weights=weights, overlap=0.9,
+        onProgress=lambda *step: seen.append(step), onCancelled=lambda: cancelled.append(1),
+    )  # fmt: skip
+    until_segmenting(logic, job, seen)
+    began = time.monotonic()
+    job.cancel()
+    job.cancel()
+    while job.isRunning():
+        logic.poll()
+        time.sleep(0.01)
+    assert time.monotonic() - began < 2
+    assert cancelled == [1]
+    assert state_of(scene) == before
+
+
+def test_cancelling_while_the_voxels_are_handed_over(scene, logic, long_volume_node, weights):
+    job = logic.segmentAsync(long_volume_node, device="cpu", weights=weights)
+    job.cancel()
+    with pytest.raises(Cancelled):
+        job.wait()
+
+
+def test_shutting_down_ends_job_and_worker(scene, logic, long_volume_node, weights):
+    before = state_of(scene)
+    errors, seen = [], []
+    job = logic.segmentAsync(
+        long_volume_node, device="cpu", weights=weights, overlap=0.9,
+        onProgress=lambda *step: seen.append(step), onError=errors.append,
+    )  # fmt: skip
+    until_segmenting(logic, job, seen)
+    logic.shutdown()
+    assert not job.isRunning() and len(errors) == 1
+    assert logic.service.workerPid is None
+    assert state_of(scene) == before
+
+
+@pytest.mark.parametrize("fails", ["writeSegments", "_segmentOf"])
 def test_a_result_that_cannot_be_written_leaves_the_scene_as_it_was(
-    scene, volume_node, weights, segment_volume_node, monkeypatch
+    slicer_core, scene, logic, volume_node, weights, monkeypatch, fails
 ):
     from LVNetSegmentationLib import nodes
+
+    output = logic.segment(volume_node, device="cpu", weights=weights)
+    found = liver_of(slicer_core, output, volume_node).copy()
 
     def fail(*_arguments):
         raise MemoryError
 
-    monkeypatch.setattr(nodes, "writeLabels", fail)
-    before = names_of_nodes(scene)
-    with pytest.raises(MemoryError):
-        segment_volume_node(volume_node, weights=weights, device="cpu")
-    assert names_of_nodes(scene) == before
+    monkeypatch.setattr(nodes, fails, fail)
+    before = state_of(scene)
+    for target in (None, output):
+        with pytest.raises(MemoryError):
+            logic.segment(volume_node, target, device="cpu", weights=weights)
+        assert state_of(scene) == before
+    assert np.array_equal(liver_of(slicer_core, output, volume_node), found)
 
 
-def test_a_volume_that_is_removed_meanwhile_gets_no_result(scene, volume_node, weights, segment_volume_node):
-    def remove(share, _stage):
-        if share == 1.0:
-            scene.RemoveNode(volume_node)
+def run_with(logic, volume_node, weights, change, output=None):
+    """A run during which the scene is changed once the network is at work."""
+    done = []
 
+    def once(share, stage, remaining):
+        if share > 0.05 and not done:
+            done.append(1)
+            change()
+
+    logic.segmentAsync(volume_node, output, device="cpu", weights=weights, onProgress=once).wait()
+
+
+def test_a_volume_that_is_removed_meanwhile_gets_no_result(scene, logic, volume_node, weights):
     with pytest.raises(ImageError, match="removed"):
-        segment_volume_node(volume_node, weights=weights, device="cpu", progress=remove)
+        run_with(logic, volume_node, weights, lambda: scene.RemoveNode(volume_node))
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
-def test_an_output_that_cannot_be_used_is_refused_before_any_work(scene, volume_node, weights, segment_volume_node):
+def test_a_volume_that_is_replaced_meanwhile_gets_no_result(slicer_core, scene, logic, volume_node, weights):
+    smaller = np.zeros((5, 6, 7), np.int16)
+    with pytest.raises(ImageError, match="changed"):
+        run_with(logic, volume_node, weights, lambda: slicer_core.util.updateVolumeFromArray(volume_node, smaller))
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_an_output_that_is_removed_meanwhile_is_told(scene, logic, volume_node, weights):
+    output = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    with pytest.raises(ImageError, match="output segmentation was removed"):
+        run_with(logic, volume_node, weights, lambda: scene.RemoveNode(output), output)
+
+
+def test_a_transform_that_is_changed_meanwhile_is_honoured(slicer_core, scene, logic, volume_node, weights):
+    other = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    run_with(logic, volume_node, weights, lambda: volume_node.SetAndObserveTransformNodeID(other.GetID()))
+    assert logic.outcome.segmentationNode.GetParentTransformNode() is other
+
+
+def test_an_output_that_cannot_be_used_is_refused_before_any_work(scene, logic, volume_node, weights):
     output = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "by hand")
     output.GetSegmentation().AddEmptySegment("", "liver by hand")
     seen = []
     with pytest.raises(ImageError, match="another transform"):
-        segment_volume_node(volume_node, output, weights=weights, progress=lambda *step: seen.append(step))
+        logic.segment(volume_node, output, weights=weights, progress=lambda *step: seen.append(step))
     assert seen == []
 
 
-@pytest.fixture
-def module(slicer_core, monkeypatch):
-    """The module's file, with stand-ins for what of Slicer's own Python needs its windows.
-
-    They hold nothing but the names: what is tested here is the logic, on real nodes.
-    """
-
-    def stand_in(name, **names):
-        made = types.ModuleType(name)
-        vars(made).update(names)
-        monkeypatch.setitem(sys.modules, name, made)
-        return made
-
-    class Base:
-        def __init__(self, parent=None):
-            self.parent = parent
-
-    kinds = ("ScriptedLoadableModule", "Widget", "Logic", "Test")
-    bases = {kind if kind == kinds[0] else kinds[0] + kind: type(kind, (Base,), {}) for kind in kinds}
-    stand_in("qt")
-    stand_in("slicer.i18n", tr=lambda text: text, translate=lambda _context, text: text)
-    stand_in("slicer.parameterNodeWrapper", Choice=list, parameterNodeWrapper=lambda kind: kind)
-    stand_in("slicer.ScriptedLoadableModule", **bases)
-    specification = importlib.util.spec_from_file_location("LVNetSegmentation", MODULE_FILE)
-    loaded = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(loaded)
-    return loaded
+def test_a_second_run_at_once_is_refused_by_its_error(scene, logic, volume_node, weights):
+    first = logic.segmentAsync(volume_node, device="cpu", weights=weights)
+    errors = []
+    second = logic.segmentAsync(volume_node, device="cpu", weights=weights, onError=errors.append)
+    with pytest.raises(ConfigurationError):
+        second.wait()
+    assert "another segmentation is running" in errors[0]
+    first.wait()
 
 
-def test_the_modules_logic_returns_the_segmentation_node(module, volume_node, weights):
-    logic = module.LVNetSegmentationLogic()
-    node = logic.segment(volume_node, device="cpu", weights=weights, overlap=0.25)
-    assert node.GetName() == "ct segmentation"
-    assert logic.lines[0].startswith("liver: ")
-    again = logic.segment(volume_node, node, device="cpu", weights=weights)
-    assert again is node
-    assert node.GetSegmentation().GetNumberOfSegments() == 1
+def test_no_volume_at_all_is_told(scene, logic):
+    errors = []
+    job = logic.segmentAsync(None, onError=errors.append)
+    logic.poll()
+    assert not job.isRunning() and errors == ["no volume was chosen; load a CT and choose it"]
+
+
+# Many runs, real organs, and the rest of the logic.
+
+
+def test_a_hundred_runs_leave_no_node_no_file_and_no_process_behind(scene, logic, volume_node, weights):
+    import gc
+
+    import vtk
+
+    output = logic.segment(volume_node, device="cpu", weights=weights)
+    before, pid = state_of(scene)[1], logic.service.workerPid
+    count = scene.GetNumberOfNodes()
+    images = []
+    for number in range(100):
+        logic.segment(volume_node, output, device="cpu", weights=weights)
+        if number in (20, 99):
+            gc.collect()
+            images.append(sum(issubclass(type(o), vtk.vtkObjectBase) for o in gc.get_objects()))
+    assert scene.GetNumberOfNodes() == count and state_of(scene)[1] == before
+    assert logic.service.workerPid == pid
+    assert images[1] <= images[0] + 5
+    assert len(os.listdir(f"/proc/{os.getpid()}/fd")) < 200
+
+
+def test_a_made_abdomen_gives_its_liver_and_its_metrics(slicer_core, scene, logic):
+    """With the bundled weights, from the scan to the table."""
+    from lvnet.recipe import LIVER
+    from LVNetSegmentationLib.nodes import addSegmentationNode, addVolumeNode, piecesOf, writeSegments
+
+    scan, label = make_phantom(1)
+    node = addVolumeNode(scan, "Made abdomen")
+    assert logic.checkInput(node) == []
+    reference = addSegmentationNode(node)
+    writeSegments(piecesOf(label.array, [LIVER]), node, reference)
+    segmentation = logic.segment(node, device="cpu", overlap=0.0)
+    result, table = logic.evaluate(segmentation, reference)
+    assert result["dice"] > 0.85
+    assert table.GetNumberOfRows() == 1
+    assert {verdict for verdict, _ in logic.outcome.checks} <= {"ok", "look", "wrong", None}
+
+
+def test_devices_and_pytorch_are_asked_from_the_worker(scene, logic):
+    devices = logic.devices()
+    assert devices[0]["id"] == "cpu" and set(devices[0]) == {"id", "name", "freeMemory"}
+    told = []
+    logic.checkTorchAsync(onDone=told.append).wait()
+    assert told[0].startswith("PyTorch ")
+    assert not logic.torchIsMissing()
+    logic.installTorch()
+    assert os.path.isdir(logic.logFolder())
+    assert logic.weightsInfo()["organs"] == ["liver"]
+
+
+def test_torch_is_not_imported_into_slicer(weights):
+    """In a process of its own, since these tests import it themselves."""
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    script = (
+        f"import sys; sys.path[:0] = [{str(Path(__file__).parents[2] / 'LVNetSegmentation')!r}]\n"
+        "import conftest\n"
+        "from LVNetSegmentationLib.service import Service\nfrom LVNetSegmentationLib.segmenting import SegmentJob\n"
+        "import numpy as np, slicer\n"
+        "slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)\n"
+        "node = slicer.util.addVolumeFromArray(np.arange(32000, dtype=np.int16).reshape(20, 40, 40))\n"
+        f"settings = dict(device='cpu', weights={weights!r}, overlap=None, postprocess=True, threads=1)\n"
+        "service = Service()\nprint(SegmentJob(service, node, None, settings).wait()[0].GetName())\n"
+        "service.shutdown()\nassert 'torch' not in sys.modules\n"
+    )
+    start = "from conftest import start_slicer_core; start_slicer_core()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script.replace("import conftest\n", start)],
+        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_module_describes_itself(module):
