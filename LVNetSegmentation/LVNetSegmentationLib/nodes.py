@@ -203,9 +203,11 @@ def writeSegments(
         segmentation.RemoveSegment(identifier)
     if segmentation.GetNumberOfSegments() == 0:
         segmentation.SetSourceRepresentationName(_labelmapName())
-    # The voxels are in the volume's own space; under the same transform they lie where it lies.
-    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    # The voxels are in the volume's own space; under the same transform they lie where it lies.  That
+    # comes first: Slicer takes the difference of both transforms into the reference geometry, and
+    # saving would then resample the voxels to a grid that is not the volume's.
     segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     for piece, segment in zip(pieces, made):
         segmentation.AddSegment(segment, own.get(piece.entry.value, ""))
     if shownIn3d:

@@ -44,6 +44,7 @@ def start_slicer_core():
         "SubjectHierarchy": slicer.vtkSlicerSubjectHierarchyModuleLogic,
         "Volumes": slicer.vtkSlicerVolumesLogic,
         "Segmentations": slicer.vtkSlicerSegmentationsModuleLogic,
+        "Sequences": slicer.vtkSlicerSequencesLogic,
     }
     for name, kind in kinds.items():
         logic = kind()

@@ -1,0 +1,63 @@
+"""What can be segmented, and what is asked about first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from lvnet.errors import ImageError
+from lvnet.phantom import make_phantom
+
+
+@pytest.fixture(scope="module")
+def scan():
+    return make_phantom(3)[0]
+
+
+def test_a_ct_passes_and_a_windowed_one_has_a_note(scene, logic, scan):
+    from LVNetSegmentationLib.nodes import addVolumeNode
+
+    assert logic.checkInput(addVolumeNode(scan, "ct")) == []
+    windowed = addVolumeNode(scan.with_array(np.clip(scan.array, -160, 240)), "windowed")
+    assert [severity for severity, _ in logic.checkInput(windowed)] == ["note"]
+
+
+def test_an_mr_is_a_question_and_an_empty_node_an_error(scene, logic, scan):
+    from LVNetSegmentationLib.nodes import addVolumeNode
+
+    mr = addVolumeNode(scan.with_array(np.clip(scan.array + 1000, 0, 700).astype(np.int16)), "mr")
+    assert [severity for severity, _ in logic.checkInput(mr)][:1] == ["warning"]
+    assert logic.checkInput(None)[0][0] == "error"
+    empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+    assert logic.checkInput(empty) == [("error", "empty holds no voxels; load or choose another volume")]
+
+
+def test_4d_images_and_other_nodes_are_told_apart(slicer_core, scene, logic):
+    vector = slicer_core.util.addVolumeFromArray(
+        np.zeros((2, 3, 4, 3), np.uint8), name="photo", nodeClassName="vtkMRMLVectorVolumeNode"
+    )
+    labels = slicer_core.util.addVolumeFromArray(
+        np.zeros((2, 3, 4), np.uint8), name="labels", nodeClassName="vtkMRMLLabelMapVolumeNode"
+    )
+    diffusion = scene.AddNewNodeByClass("vtkMRMLDiffusionWeightedVolumeNode", "dwi")
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "perfusion")
+    model = scene.AddNewNodeByClass("vtkMRMLModelNode", "model")
+    for node, words in (
+        (vector, "colour"), (labels, "label map, not a CT"), (diffusion, "several volumes"),
+        (sequence, "sequence of images (4D)"), (model, "no volume"),
+    ):  # fmt: skip
+        ((severity, sentence),) = logic.checkInput(node)
+        assert severity == "error" and words in sentence
+        with pytest.raises(ImageError):
+            logic.segment(node, device="cpu")
+
+
+def test_a_frame_of_a_sequence_has_a_note(slicer_core, scene, logic, scan):
+    from LVNetSegmentationLib.nodes import addVolumeNode
+
+    node = addVolumeNode(scan, "frame")
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "perfusion")
+    assert logic.checkInput(node) == []
+    browser.AddSynchronizedSequenceNode(sequence)
+    browser.AddProxyNode(node, sequence, False)
+    assert any("frame of a sequence" in sentence for _, sentence in logic.checkInput(node))
