@@ -1,0 +1,213 @@
+"""The worker's loop and tasks within this process: every answer to a request, without a process around it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+
+import numpy as np
+import pytest
+from lvnet.worker import server as server_module
+from lvnet.worker import tasks
+from lvnet.worker.exchange import SCAN_FILE, Exchange, map_array, write_array
+from lvnet.worker.messages import Mouth, decode, encode, read_lines
+from lvnet.worker.server import EXIT_DEVICE_FAILED, EXIT_DONE, Server
+from worker_tools import eventually, scan_array
+
+
+@pytest.fixture(autouse=True)
+def no_harm(monkeypatch):
+    """What is right for a process of its own would stay with this one."""
+    from lvnet.acceleration import allocator
+
+    monkeypatch.setattr(allocator, "keep_pages", lambda: False)
+    monkeypatch.setattr(server_module, "_LAST_SECONDS", 1e6)
+    monkeypatch.setitem(tasks._torch, "module", None)
+    monkeypatch.setitem(tasks._loaded, "key", None)
+
+
+def serve(*requests, idle=0.2, after=None):
+    """The exit code and the answers of a server that gets these requests."""
+    heard, spoken = os.pipe()
+    server = Server(Mouth(spoken), idle)
+    there, here = os.pipe()
+    answers = []
+    reader = threading.Thread(target=lambda: answers.extend(map(decode, read_lines(heard))), daemon=True)
+    listener = threading.Thread(target=server.listen, args=(there,), daemon=True)
+    reader.start()
+    os.write(here, b"".join(map(encode, requests)))
+    listener.start()
+    try:
+        if after is not None:
+            after(server)
+        code = server.run()
+    finally:
+        os.close(spoken)
+        reader.join(5)
+        os.close(here)
+        listener.join(5)
+        for handle in (heard, there):
+            os.close(handle)
+    return code, answers
+
+
+def kinds(answers):
+    return [answer["type"] for answer in answers]
+
+
+def test_a_request_is_accepted_and_answered_and_idleness_ends_it():
+    code, answers = serve({"do": "devices", "id": 1}, {"do": "torch", "id": 2})
+    assert code == EXIT_DONE
+    assert kinds(answers) == ["ready", "accepted", "progress", "result", "accepted", "progress", "result", "bye"]
+    assert answers[3]["devices"][0]["id"] == "cpu"
+    assert answers[6]["device"]
+
+
+def test_a_scan_is_segmented_and_the_network_stays_loaded(tmp_path, tiny_weights):
+    exchange = Exchange(tmp_path)
+    array = scan_array()
+    write_array(exchange.path / SCAN_FILE, array, array.shape, array.dtype)
+    request = {
+        "do": "segment", "folder": str(exchange.path), "spacing": [3.0, 2.0, 2.0], "origin": [0, 0, 0],
+        "direction": [1, 0, 0, 0, 1, 0, 0, 0, 1], "weights": tiny_weights, "device": "cpu", "threads": 1,
+    }  # fmt: skip
+    _, answers = serve({**request, "id": 1}, {**request, "id": 2, "overlap": 0.25, "postprocess": False})
+    first, second = (answer for answer in answers if answer["type"] == "result")
+    (entry,) = second["classes"]  # its file has replaced that of the first
+    mask = map_array(exchange.path / entry["file"])
+    assert mask.shape == tuple(stop - start for start, stop in entry["box"])
+    assert set(np.unique(mask)) <= {0, 1}
+    assert first["weights"] == second["weights"] == "tiny"
+    stages = [(answer["id"], answer["stage"]) for answer in answers if answer["type"] == "progress"]
+    assert (1, "loading the network") in stages and (2, "loading the network") not in stages
+    assert exchange.remove()
+
+
+def test_a_scan_without_the_organ_has_an_empty_class(tmp_path, tiny_weights, monkeypatch):
+    import lvnet.inference
+    from lvnet.recipe import LIVER
+    from lvnet.volume import Volume
+
+    exchange = Exchange(tmp_path)
+    array = np.zeros((4, 5, 6), np.int16)
+    write_array(exchange.path / SCAN_FILE, array, array.shape, array.dtype)
+    empty = lvnet.inference.Segmentation(Volume(array.astype(np.uint8)), None, None, ("a note",), {"liver": 0.0})
+    monkeypatch.setattr(lvnet.inference, "segment", lambda scan, **_options: empty)
+    _, answers = serve({
+        "do": "segment", "id": 1, "folder": str(exchange.path), "spacing": [3.0, 2.0, 2.0], "origin": [0, 0, 0],
+        "direction": [1, 0, 0, 0, 1, 0, 0, 0, 1], "weights": tiny_weights, "device": "cpu",
+    })  # fmt: skip
+    (result,) = (answer for answer in answers if answer["type"] == "result")
+    assert result["classes"][0]["box"] is None and result["classes"][0]["name"] == LIVER.name
+    assert result["notes"] == ["a note"]
+    exchange.remove()
+
+
+def test_folders_and_their_failures(tmp_path, tiny_weights):
+    from lvnet.image_io import write_image
+    from lvnet.volume import Volume
+
+    source = tmp_path / "in"
+    source.mkdir()
+    write_image(Volume(scan_array(), (3.0, 2.0, 2.0)), source / "a.nrrd")
+    (source / "b.nrrd").write_text("no image")
+    request = {
+        "do": "folder", "id": 1, "input": str(source), "output": str(tmp_path / "out"), "suffix": ".nii.gz",
+        "weights": tiny_weights, "device": "cpu",
+    }  # fmt: skip
+    _, answers = serve(
+        request, {**request, "id": 2, "suffix": ".txt"}, {**request, "id": 3, "input": str(tmp_path / "x")}
+    )
+    (result,) = (answer for answer in answers if answer["type"] == "result")
+    assert [scan["error"] is None for scan in result["scans"]] == [True, False]
+    errors = [answer for answer in answers if answer["type"] == "error"]
+    assert [error["error"] for error in errors] == ["ConfigurationError", "ImageError"]
+    assert not any("a.nrrd" in answer["stage"] for answer in answers if answer["type"] == "progress")
+
+
+def test_cancelled_and_unknown_requests():
+    _, answers = serve(
+        {"do": "cancel", "id": 1}, {"do": "torch", "id": 1}, {"do": "nonsense", "id": 2}, after=lambda _: None
+    )
+    answers = [answer for answer in answers if answer["type"] in ("cancelled", "error")]
+    assert {answer["type"] for answer in answers} == {"cancelled", "error"}
+    assert next(answer for answer in answers if answer["type"] == "error")["kind"] == "bug"
+
+
+def test_without_a_parent_nothing_is_begun(tmp_path):
+    exchange = Exchange(tmp_path)
+    code, answers = serve(
+        {"do": "segment", "id": 1, "folder": str(exchange.path)}, after=lambda server: server.orphan()
+    )
+    assert code == EXIT_DONE
+    assert kinds(answers) == ["ready"]
+    assert not exchange.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("spec", "module", "kind"),
+    [
+        (None, None, "torch missing"),
+        (1, OSError("no c10"), "torch broken"),
+        (1, type("Old", (), {"__version__": "1.9"}), "torch old"),
+    ],
+)
+def test_a_pytorch_that_cannot_be_used_has_its_kind(monkeypatch, spec, module, kind):
+    def load(_name):
+        if isinstance(module, Exception):
+            raise module
+        return module
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: spec)
+    monkeypatch.setattr(tasks.importlib, "import_module", load)
+    _, answers = serve({"do": "torch", "id": 1})
+    (error,) = (answer for answer in answers if answer["type"] == "error")
+    assert error["kind"] == kind
+
+
+def test_a_failure_of_the_gpu_ends_it_after_it_was_told(monkeypatch):
+    def fail(*_arguments):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setitem(tasks.TASKS, "torch", fail)
+    code, answers = serve({"do": "torch", "id": 1}, {"do": "torch", "id": 2})
+    assert code == EXIT_DEVICE_FAILED
+    assert kinds(answers) == ["ready", "accepted", "error", "bye"]
+
+
+def test_progress_of_one_stage_is_told_ten_times_a_second_at_most():
+    def busy(_request, progress, _cancelled):
+        for step in range(10_000):
+            progress(step / 10_000, "one stage")
+        progress(1.0, "another")
+        return {}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(tasks.TASKS, "torch", busy)
+        _, answers = serve({"do": "torch", "id": 1})
+    assert 2 <= kinds(answers).count("progress") < 200
+
+
+def test_a_mouth_without_a_listener_is_silent():
+    heard, spoken = os.pipe()
+    os.close(heard)
+    mouth = Mouth(spoken)
+    mouth.say("ready")
+    mouth.say("ready")
+    assert not mouth.heard
+    os.close(spoken)
+
+
+def test_lines_come_whole_whatever_the_pieces():
+    heard, spoken = os.pipe()
+    text = encode({"type": "a", "text": "Leber ä\n肝"}) + b"\xff\n" + b'{"type": "last"}'
+    for byte in text:
+        os.write(spoken, bytes([byte]))
+    os.close(spoken)
+    lines = list(read_lines(heard))
+    os.close(heard)
+    assert decode(lines[0]) == {"type": "a", "text": "Leber ä\n肝"}
+    assert decode(lines[1]) is None
+    assert decode(lines[2]) == {"type": "last"}
+    assert decode(b"[1]") is None
