@@ -69,6 +69,10 @@ class Job:
         """Asks the job to stop; it does within two seconds, and `poll` says so."""
         raise NotImplementedError
 
+    def forget(self) -> None:
+        """Takes the callbacks away: whom they would tell is gone."""
+        self._onProgress = self._onDone = self._onError = self._onCancelled = None
+
     def wait(self) -> tuple:
         """Polls until the job has ended.
 

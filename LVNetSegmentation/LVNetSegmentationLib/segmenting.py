@@ -138,6 +138,8 @@ class _HandOver(threading.Thread):
             write_array(
                 self._exchange.path / SCAN_FILE, volume.array, volume.shape, volume.array.dtype, self.cancelled.is_set
             )
+            # Only the place is needed from here on; the voxels may go.
+            self._volume = volume.with_array(np.broadcast_to(volume.array.dtype.type(0), volume.shape))
         except Exception as error:  # raised where the job waits for it
             self._error = error
 

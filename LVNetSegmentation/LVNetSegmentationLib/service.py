@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Mapping, Optional, Set, Union
 
 from lvnet.errors import ConfigurationError, LVNetError
 from lvnet.worker.exchange import Exchange, remove_folder, remove_stale
-from lvnet.worker.server import EXIT_DEVICE_FAILED, EXIT_DONE
+from lvnet.worker.server import EXIT_DONE, EXIT_RENEW
 
 from .jobs import Job
 from .pythonslicer import temporaryFolder
@@ -82,6 +82,9 @@ class Service:
         def atEnd() -> None:
             service = reference()
             if service is not None:
+                # Nobody is left to be told.
+                for job in service._jobs:
+                    job.forget()
                 service.shutdown()
 
         atexit.register(atEnd)
@@ -198,8 +201,8 @@ class Service:
     def _onExit(self, message: Dict[str, Any]) -> None:
         self._process = None
         for request in list(self._open.values()):
-            # It ended by itself, for want of work or after a failure of the GPU, before it saw this.
-            if message["code"] in (EXIT_DONE, EXIT_DEVICE_FAILED) and not request.accepted and not request.repeated:
+            # It ended by itself, for want of work or after a failure, before it saw this.
+            if message["code"] in (EXIT_DONE, EXIT_RENEW) and not request.accepted and not request.repeated:
                 request.repeated = True
                 self._start()
                 assert self._process is not None

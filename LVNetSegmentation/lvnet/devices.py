@@ -34,7 +34,7 @@ def select_device(name: str = "auto") -> Tuple[torch.device, str]:
     device = torch.device(name)
     problem = _problem(device)
     if problem:
-        raise DeviceError(f"the device {name!r} cannot be used: {problem}; choose --device cpu or auto")
+        raise DeviceError(f"the device {name!r} cannot be used: {problem}; choose the device cpu or auto")
     return device, f"{describe(device)}, as asked"
 
 

@@ -237,7 +237,7 @@ def _readable_memory_errors(device: torch.device) -> Iterator[None]:
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
-        raise DeviceError("the GPU has too little free memory for this scan; use --device cpu") from error
+        raise DeviceError("the GPU has too little free memory for this scan; choose the device cpu") from error
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError) or "not enough memory" in str(error) or "can't allocate" in str(error):
             raise DeviceError(f"too little memory on the {device.type.upper()}; close other programs") from error

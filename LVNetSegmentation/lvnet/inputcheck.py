@@ -38,7 +38,7 @@ _ABDOMEN_AIR, _CHEST_AIR, _ABDOMEN_MM = 0.16, 0.3, 20.0
 _HEIGHT_MM, _WIDTH_MM, _SLICE_MM = 60.0, 180.0, 10.0
 # Bytes: Python with PyTorch; a voxel of a slab in the widest stage, for one channel after the expansion;
 # a voxel on the network's grid; a voxel of the scan.  Measured by Testing/benchmarks/worker_overhead.py.
-_BASE_BYTES, _CHANNEL_BYTES, _NETWORK_BYTES, _SCAN_BYTES = 600e6, 14.0, 28.0, 8.0
+_BASE_BYTES, _CHANNEL_BYTES, _NETWORK_BYTES, _SCAN_BYTES = 600e6, 20.0, 28.0, 12.0
 
 
 class Finding(NamedTuple):

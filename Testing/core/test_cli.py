@@ -304,3 +304,26 @@ def test_asking_for_threads_is_respected(scan, weights, tmp_path):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert Path(json.loads(out)["output"]).exists()
+
+
+def test_a_scan_that_is_no_ct_is_segmented_with_a_warning(tmp_path, weights, capsys):
+    array = np.random.default_rng(1).integers(0, 700, (20, 100, 100)).astype(np.int16)
+    write_image(Volume(array, (4.0, 3.0, 3.0)), tmp_path / "mr.nrrd")
+    arguments = ["segment", tmp_path / "mr.nrrd", "-o", tmp_path / "a.nrrd", "--weights", weights, "--device", "cpu"]
+    assert run(*arguments, "--json") == 0
+    captured = capsys.readouterr()
+    assert "lvnet: warning: mr.nrrd: no value is below zero" in captured.err
+    checks = json.loads(captured.out)["input_checks"]
+    assert {"severity", "sentence"} == set(checks[0]) and checks[0]["severity"] == "warning"
+    assert run(*arguments, "--quiet") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_windowed_ct_has_a_note_and_no_warning_about_its_values(tmp_path, weights, capsys):
+    array = np.full((30, 100, 100), -160, np.int16)
+    array[:, 10:90, 5:95] = np.random.default_rng(1).integers(20, 90, (30, 80, 90))
+    write_image(Volume(array, (4.0, 3.0, 3.0)), tmp_path / "ct.nrrd")
+    assert run("segment", tmp_path / "ct.nrrd", "-o", tmp_path / "a.nrrd", "--weights", weights, "--device", "cpu") == 0
+    error = capsys.readouterr().err
+    assert "lvnet: note: values below -160 HU were cut off" in error
+    assert "warning" not in error

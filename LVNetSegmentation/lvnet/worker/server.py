@@ -14,15 +14,17 @@ from typing import Any, Dict, List, Optional, Set
 from .._version import __version__
 from ..errors import Cancelled
 from .exchange import remove_folder
-from .failures import DEVICE, describe_failure
+from .failures import DEVICE, TORCH_BROKEN, TORCH_MISSING, TORCH_OLD, describe_failure
 from .messages import Mouth, decode, read_lines
 from .watch import watch
 
-EXIT_DONE, EXIT_DEVICE_FAILED = 0, 3
+EXIT_DONE, EXIT_RENEW = 0, 3
 #: Seconds without a request after which the worker ends itself, unless said otherwise.
 IDLE_SECONDS = 600.0
 #: Seconds that a task has to stop by itself once the parent is gone.
 _LAST_SECONDS = 2.0
+#: Failures after which only another process can do better.
+_RENEW = (DEVICE, TORCH_MISSING, TORCH_BROKEN, TORCH_OLD)
 #: At most so often the share of a stage is told.
 _PROGRESS_EVERY = 0.1
 
@@ -82,10 +84,11 @@ class Server:
                 self._remove_exchange(request)
                 return EXIT_DONE
             kind = self._do(request)
-            if kind == DEVICE:
-                # After an error of its driver a process can use the GPU no more; the next one can.
-                self._mouth.say("bye", reason="device")
-                return EXIT_DEVICE_FAILED
+            if kind in _RENEW:
+                # After an error of its driver a process can use the GPU no more, and half a PyTorch in
+                # its memory would hinder a better one that is installed meanwhile; the next process can.
+                self._mouth.say("bye", reason=kind)
+                return EXIT_RENEW
 
     def _do(self, request: Dict[str, Any]) -> Optional[str]:
         """One request; the kind of failure, if any."""
@@ -146,7 +149,7 @@ def main(arguments: List[str]) -> int:
         arguments: `--idle SECONDS` and `--parent PID`, both optional.
 
     Returns:
-        The exit code: 0, or 3 after a failure of the GPU.
+        The exit code: 0, or 3 after a failure that only another process can mend.
     """
     options = dict(zip(arguments[::2], arguments[1::2]))
     faulthandler.enable(sys.stderr)

@@ -32,6 +32,7 @@ def load_torch() -> Any:
         TorchError: it is missing, cannot be loaded, or is too old.
     """
     if _torch["module"] is None:
+        importlib.invalidate_caches()
         if importlib.util.find_spec("torch") is None:
             raise TorchError(TORCH_MISSING, "PyTorch is not installed")
         try:
