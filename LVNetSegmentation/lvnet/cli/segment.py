@@ -171,9 +171,7 @@ def _is_seg(target: Path) -> bool:
     return target.name.lower().endswith(SEG_SUFFIX)
 
 
-def _say(
-    source: Path, target: Path, result: Segmentation, notes: List[str], seconds: float, *, brief: bool
-) -> None:
+def _say(source: Path, target: Path, result: Segmentation, notes: List[str], seconds: float, *, brief: bool) -> None:
     volumes = ", ".join(f"{name} {value:.0f} ml" for name, value in result.volumes_ml.items())
     print(f"lvnet: {source.name} -> {target}: {volumes}, {seconds:.1f} s", file=sys.stderr)
     for note in [*notes, *result.notes]:
