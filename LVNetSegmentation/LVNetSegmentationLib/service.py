@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import itertools
+import threading
+import time
 import weakref
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Set, Union
+from typing import Any, Dict, List, Mapping, Optional, Union
 
 from lvnet.errors import ConfigurationError, LVNetError
 from lvnet.worker.exchange import Exchange, remove_folder, remove_stale
@@ -19,6 +21,8 @@ from .workerprocess import WorkerProcess
 
 #: Seconds without a job after which a warm worker ends itself.
 IDLE_SECONDS = 600.0
+#: Seconds for which a folder is tried to be removed that another process holds.
+_REMOVE_SECONDS = 10.0
 
 
 class Request:
@@ -74,7 +78,7 @@ class Service:
         self._numbers = itertools.count(1)
         self._open: Dict[int, Request] = {}
         self._jobs: List[Job] = []
-        self._leftFolders: Set[Path] = set()
+        self._leftFolders: Dict[Path, float] = {}
         self._logPath = ""
         # Slicer may end without a word to its modules.
         reference = weakref.ref(self)
@@ -100,8 +104,8 @@ class Service:
         return self._process.pid if self._process is not None and self._process.isAlive() else None
 
     def isBusy(self) -> bool:
-        """Whether any job runs."""
-        return bool(self._jobs)
+        """Whether anything is left to do: a job, or a folder that another process still held."""
+        return bool(self._jobs or self._leftFolders)
 
     def add(self, job: Job, alone: bool) -> None:
         """Takes a job in, to be polled.
@@ -132,7 +136,7 @@ class Service:
 
     def pump(self) -> None:
         """Hands the worker's messages to the requests that they answer."""
-        self._leftFolders = {path for path in self._leftFolders if not remove_folder(path)}
+        self._removeLeftFolders()
         process = self._process
         for message in process.receive() if process is not None else ():
             if message["type"] == "exit":
@@ -163,7 +167,7 @@ class Service:
 
     def restart(self) -> None:
         """Ends the worker at once and starts another, so that the next job finds it warm."""
-        self._kill()
+        self._kill(wait=False)
         if self.keepWarm:
             # What stands in the way of a start is told to the job that needs it.
             with contextlib.suppress(LVNetError):
@@ -178,7 +182,7 @@ class Service:
     def removeExchange(self, exchange: Exchange) -> None:
         """Removes a folder, later where another process still reads it."""
         if not exchange.remove():
-            self._leftFolders.add(exchange.path)
+            self._leftFolders[exchange.path] = time.monotonic() + _REMOVE_SECONDS
 
     def shutdown(self) -> None:
         """Cancels all jobs and ends the worker, without waiting for either to be nice about it."""
@@ -187,7 +191,14 @@ class Service:
         self._kill()
         for job in list(self._jobs):
             job.poll()
-        self._leftFolders = {path for path in self._leftFolders if not remove_folder(path)}
+        self._removeLeftFolders()
+
+    def _removeLeftFolders(self) -> None:
+        now = time.monotonic()
+        # What cannot be removed for long is left to the next start, which removes what nobody holds.
+        self._leftFolders = {
+            path: until for path, until in self._leftFolders.items() if not remove_folder(path) and now < until
+        }
 
     def _start(self) -> None:
         if self._process is not None:
@@ -213,12 +224,13 @@ class Service:
     def _stop(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.stop()
+            # It takes a moment to end, in which Slicer's window would stand still.
+            threading.Thread(target=process.stop, name="lvnet stop", daemon=True).start()
 
-    def _kill(self) -> None:
+    def _kill(self, wait: bool = True) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
+            process.kill(wait)
             gone = {"type": "exit", "code": -9, "lines": [], "wanted": True}
             for request in self._open.values():
                 request.answers.append(gone)

@@ -121,11 +121,17 @@ class WorkerProcess:
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.close()
 
-    def kill(self) -> None:
-        """Ends it and everything that it started, at once."""
+    def kill(self, wait: bool = True) -> None:
+        """Ends it and everything that it started, at once.
+
+        Args:
+            wait: until the system has taken it away.
+        """
         if not self._ended:
             endTree(self._process)
         self.close()
+        if not wait:
+            return
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_PATIENCE)
 

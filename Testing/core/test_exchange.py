@@ -98,3 +98,26 @@ def test_too_little_space_is_told_before_anything_is_written(tmp_path):
     with pytest.raises(ResourceError, match="MB are needed"):
         check_space(tmp_path, 10**18)
     check_space(tmp_path / "absent", 10**18)
+
+
+def test_a_folder_that_another_process_still_holds_is_removed_later(tmp_path, monkeypatch, log_folder):
+    """On Windows a file that is mapped cannot be removed."""
+    from LVNetSegmentationLib import service as module
+    from LVNetSegmentationLib.service import Service
+
+    service = Service(folder=tmp_path)
+    held, stuck = service.makeExchange(), service.makeExchange()
+    with monkeypatch.context() as patch:
+        patch.setattr(exchange.shutil, "rmtree", lambda *_arguments, **_options: None)
+        service.removeExchange(held)
+        patch.setattr(module, "_REMOVE_SECONDS", -1.0)
+        service.removeExchange(stuck)
+        assert service.isBusy()
+        service.poll()
+        assert held.path.exists() and service.isBusy()
+    service.poll()
+    assert not held.path.exists() and not service.isBusy()
+    # What was given up is for the next start.
+    assert stuck.path.exists()
+    assert remove_stale(tmp_path) == 1
+    service.shutdown()

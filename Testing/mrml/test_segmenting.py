@@ -279,6 +279,36 @@ def test_no_volume_at_all_is_told(scene, logic):
     assert not job.isRunning() and errors == ["no volume was chosen; load a CT and choose it"]
 
 
+@pytest.mark.parametrize("limited", ["the scan", "the result"])
+def test_a_full_disk_leaves_the_scene_as_it_was(scene, logic, long_volume_node, weights, limited, tmp_path):
+    """The scan is larger than the disk of this test, or the worker's result is."""
+    import resource
+    import sys
+
+    from lvnet.errors import ResourceError
+    from LVNetSegmentationLib.segmenting import SegmentJob
+    from LVNetSegmentationLib.service import Service
+
+    launcher = tmp_path / "limited"
+    launcher.write_text(f'#!/bin/sh\nulimit -f 8\nexec "{sys.executable}" "$@"\n')
+    launcher.chmod(0o755)
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    service = Service(executable=str(launcher) if limited == "the result" else None, folder=folder)
+    settings = {"device": "cpu", "weights": weights, "overlap": 0.0, "postprocess": True, "threads": 1}
+    before, limits = state_of(scene), resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limited == "the scan":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    try:
+        with pytest.raises(ResourceError, match="full"):
+            SegmentJob(service, long_volume_node, None, settings).wait()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        service.shutdown()
+    assert state_of(scene) == before
+    assert list(folder.iterdir()) == []
+
+
 # Many runs, real organs, and the rest of the logic.
 
 
