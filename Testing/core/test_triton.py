@@ -75,6 +75,9 @@ from triton.compiler import ASTSource
 from lvnet.acceleration import triton_depthwise as kernels
 
 def machine_code(kernel, kind, architecture, warps, **sizes):
+    if kind == "fp16":
+        # Triton compiles a kernel anew for sizes of 1, which it takes for constants.
+        sizes.update({name: 1 for name in ("depth", "rows", "row_blocks", "column_blocks") if name in kernel.arg_names})
     pointers = {"x": kind, "weight": kind, "gradient": kind, "out": kind if "weight" in kernel.arg_names else "fp32"}
     types = {name: "*" + pointer for name, pointer in pointers.items()}
     signature = {name: "constexpr" if name in sizes else types.get(name, "i32") for name in kernel.arg_names}
