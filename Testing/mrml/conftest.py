@@ -104,7 +104,8 @@ def module(slicer_core):
         "ctk": {},
         "slicer.i18n": {"tr": lambda text: text, "translate": lambda _context, text: text},
         "slicer.parameterNodeWrapper": {
-            "Choice": list, "Default": list, "WithinRange": list, "parameterNodeWrapper": lambda kind: kind,
+            **dict.fromkeys(("Choice", "Default", "WithinRange"), lambda *limits: limits),
+            "parameterNodeWrapper": lambda kind: kind,
         },
         "slicer.ScriptedLoadableModule": bases,
     }  # fmt: skip
