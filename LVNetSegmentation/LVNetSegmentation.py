@@ -1,15 +1,16 @@
 """The 3D Slicer module: panel, logic and self-test, thin layers over LVNetSegmentationLib and lvnet."""
 
 import logging
-from typing import Annotated, Callable, Optional
+import os
+import sys
+from typing import Annotated, Callable, Optional, Union
 
-import qt
 import slicer
 import vtk
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import Choice, parameterNodeWrapper
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -19,6 +20,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 HOMEPAGE = "https://github.com/lvnet-segmentation/SlicerLVNetSegmentation"
+CITATION = "Lei et al., Lightweight V-Net for Liver Segmentation, ICASSP 2020, doi:10.1109/ICASSP40776.2020.9053454"
 
 
 class LVNetSegmentation(ScriptedLoadableModule):
@@ -31,12 +33,39 @@ class LVNetSegmentation(ScriptedLoadableModule):
         parent.dependencies = ["Segmentations"]
         parent.contributors = ["LVNetSegmentation contributors"]
         parent.helpText = _(
-            "Segments the liver on CT with LV-Net, a lightweight 3D network. For research use, not for diagnosis."
-            ' See <a href="{url}">{url}</a>.'
-        ).format(url=HOMEPAGE)
+            "<p>Segments the liver on CT with LV-Net, a lightweight 3D network that comes with its weights, and compares"
+            " a segmentation with a reference. For research use, not for diagnosis.</p>"
+            '<p>Tutorial and troubleshooting: <a href="{url}">{url}</a></p>'
+            "<p>Please cite: {citation}</p>"
+        ).format(url=HOMEPAGE, citation=CITATION)
         parent.acknowledgementText = _(
-            'The network follows "Lightweight V-Net for Liver Segmentation" by Lei et al., ICASSP 2020.'
+            'The network follows the paper "Lightweight V-Net for Liver Segmentation" (ICASSP 2020); this is an'
+            " independent implementation. The weights are for research use only; their model card lies beside them."
         )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData() -> None:
+    """Offers two scans in the module Sample Data: a made abdomen, and Slicer's own CT of a liver."""
+    try:
+        import SampleData
+    except ImportError:  # a Slicer built without it
+        return
+    from LVNetSegmentationLib.sampledata import CATEGORY, addPhantom
+
+    icons = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Resources", "Icons")
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category=CATEGORY,
+        sampleName=_("Made abdomen with reference"),
+        thumbnailFileName=os.path.join(icons, "SamplePhantom.png"),
+        customDownloader=addPhantom,
+    )
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category=CATEGORY,
+        sampleName=_("CT of a liver"),
+        thumbnailFileName=os.path.join(icons, "SampleLiver.png"),
+        customDownloader=lambda source: SampleData.SampleDataLogic().downloadSample("CTLiver"),
+    )
 
 
 @parameterNodeWrapper
@@ -45,55 +74,99 @@ class LVNetSegmentationParameterNode:
 
     inputVolume - the CT, in HU
     outputSegmentation - takes the result; none adds a new one
-    device - where to compute
+    device - where to compute: auto, cpu, cuda:N, mps
+    weights - a checkpoint file; empty takes the one that comes with the module
+    overlap - share of a slab that its neighbour covers again
+    postprocess - keep the largest piece and fill its holes
+    threads - of the CPU; 0 takes as many as there are cores
+    keepWarm - whether the worker process stays between runs
+    comparedNode, referenceNode - what is compared with what
+    preset - whose definitions of the metrics
+    metricsTable - takes the numbers; none adds a new one
+    batchOfFolder - a folder rather than the volumes of the scene
+    batchInputFolder, batchOutputFolder, batchFormat - where the scans are, and where and how results go
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
     outputSegmentation: vtkMRMLSegmentationNode
-    device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
+    device: str = "auto"
+    weights: str = ""
+    overlap: Annotated[float, WithinRange(0.0, 0.9)] = 0.5
+    postprocess: bool = True
+    threads: Annotated[int, WithinRange(0, 256)] = 0
+    keepWarm: bool = True
+    comparedNode: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]
+    referenceNode: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]
+    preset: Annotated[str, Choice(["lits", "chaos", "medpy", "surfel"])] = "lits"
+    metricsTable: vtkMRMLTableNode
+    batchOfFolder: bool = False
+    batchInputFolder: str = ""
+    batchOutputFolder: str = ""
+    batchFormat: Annotated[str, Choice([".seg.nrrd", ".nii.gz", ".nrrd", ".mha"])] = ".seg.nrrd"
 
 
 class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel."""
+    """The life of the panel; what it does stands in LVNetSegmentationLib/panel."""
 
     def __init__(self, parent=None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic = None
+        self.panel = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
-        self._running = False
 
     def setup(self) -> None:
         """Builds the panel when it is opened for the first time."""
         ScriptedLoadableModuleWidget.setup(self)
+        from LVNetSegmentationLib.panel.panel import Panel
+
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/LVNetSegmentation.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = LVNetSegmentationLogic()
+        self.panel = Panel(self.ui, self.logic)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
-        self.ui.progressBar.hide()
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        for event in (slicer.mrmlScene.NodeAddedEvent, slicer.mrmlScene.NodeRemovedEvent):
+            self.addObserver(slicer.mrmlScene, event, self.onParametersModified)
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
-        """The panel is about to go."""
+        """The panel is about to go: Slicer exits, or the module is reloaded."""
         self.removeObservers()
+        self.setParameterNode(None)
+        if self.panel:
+            self.panel.cleanup()
 
     def enter(self) -> None:
         """The user opens the panel."""
         self.initializeParameterNode()
+        self.panel.opened()
 
     def exit(self) -> None:
-        """The user opens another panel."""
+        """The user opens another panel; what runs goes on."""
         self.setParameterNode(None)
 
+    def onReload(self) -> None:
+        """Developers only: the files that the module imports are read again too."""
+        self.panel.cleanup()
+        for name in [name for name in sys.modules if name.split(".")[0] in ("lvnet", "LVNetSegmentationLib")]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
     def onSceneStartClose(self, caller, event) -> None:
+        self.panel.sceneCloses()
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller, event) -> None:
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def onSceneEndImport(self, caller, event) -> None:
+        # A scene that was loaded brings its own parameters.
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -109,58 +182,17 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Binds the panel to a parameter node, or to none."""
         if self._parameterNode:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         self._parameterNode = parameterNode
         if self._parameterNode:
             self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
-            self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
-            self._checkCanApply()
+            self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+        if self.panel:
+            self.panel.bind(self._parameterNode)
 
-    def _checkCanApply(self, caller=None, event=None) -> None:
-        if self._running:
-            reason = _("A volume is being segmented.")
-        elif not (self._parameterNode and self._parameterNode.inputVolume):
-            reason = _("Choose an input volume.")
-        else:
-            reason = ""
-        self.ui.applyButton.enabled = not reason
-        self.ui.applyButton.toolTip = reason or _("Segment the input volume.")
-
-    def onApplyButton(self) -> None:
-        """Segments the chosen volume; what goes wrong is shown once."""
-        from lvnet.errors import LVNetError
-
-        parameters = self._parameterNode
-        self._setRunning(True)
-        try:
-            with slicer.util.tryWithErrorDisplay(_("The segmentation failed."), waitCursor=True):
-                try:
-                    parameters.outputSegmentation = self.logic.segment(
-                        parameters.inputVolume,
-                        parameters.outputSegmentation,
-                        device=parameters.device,
-                        progress=self._showProgress,
-                    )
-                    self.ui.statusLabel.text = "\n".join(self.logic.lines)
-                except LVNetError as error:
-                    # The user's to put right: the line says how, a traceback would only hide it.
-                    self.ui.statusLabel.text = str(error)
-        finally:
-            self._setRunning(False)
-
-    def _setRunning(self, running: bool) -> None:
-        self._running = running
-        self.ui.progressBar.visible = running
-        if running:
-            self.ui.progressBar.value = 0
-            self.ui.statusLabel.text = ""
-        self._checkCanApply()
-
-    def _showProgress(self, share: float, stage: str) -> None:
-        self.ui.progressBar.value = round(100 * share)
-        self.ui.statusLabel.text = stage
-        # Painted, but not clickable: the work runs within this very call.
-        slicer.app.processEvents(qt.QEventLoop.ExcludeUserInputEvents)
+    def onParametersModified(self, caller=None, event=None) -> None:
+        if not slicer.mrmlScene.IsBatchProcessing():
+            self.panel.refresh()
 
 
 class LVNetSegmentationLogic(ScriptedLoadableModuleLogic):

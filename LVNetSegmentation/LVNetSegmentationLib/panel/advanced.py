@@ -1,0 +1,75 @@
+"""The section `Advanced`: PyTorch and log files; the other settings are bound to the parameters by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+from lvnet.errors import LVNetError
+from slicer.i18n import tr as _
+
+
+class AdvancedSection:
+    """What is rarely needed."""
+
+    def __init__(self, ui: Any, logic: Any, panel: Any) -> None:
+        """Args:
+        ui: the widgets of the panel by name.
+        logic: the module's logic.
+        panel: the panel.Panel that this is part of.
+        """
+        self._ui = ui
+        self._logic = logic
+        self._panel = panel
+        self._job: Any = None
+        ui.torchButton.connect("clicked(bool)", self._onTorch)
+        ui.logFolderButton.connect("clicked(bool)", self._onLogFolder)
+        ui.keepWarmCheckBox.connect("toggled(bool)", self._onKeepWarm)
+        self._tell(_("not installed") if logic.torchIsMissing() else _("installed"))
+
+    def refresh(self) -> None:
+        missing = self._logic.torchIsMissing()
+        self._ui.torchButton.text = _("Install") if missing else _("Check")
+        self._ui.torchButton.enabled = self._job is None and not self._panel.busy
+
+    def installTorch(self) -> bool:
+        """Installs PyTorch where it is missing; asks first.  Whether it is there now."""
+        try:
+            with slicer.util.WaitCursor():
+                self._logic.installTorch()
+        except LVNetError as error:
+            self._tell(str(error))
+            self._panel.log.say(str(error))
+            return False
+        self._tell(_("installed"))
+        self._panel.log.say(_("PyTorch is installed"))
+        return True
+
+    def _onTorch(self, _checked: bool = False) -> None:
+        if self._logic.torchIsMissing():
+            self.installTorch()
+            self._panel.refresh()
+            return
+        self._tell(_("checking..."))
+        self._job = self._logic.checkTorchAsync(onDone=self._onChecked, onError=self._onChecked)
+        self._panel.refresh()
+
+    def _onChecked(self, sentence: str) -> None:
+        self._job = None
+        self._tell(sentence)
+        self._panel.log.say(_("PyTorch: {sentence}").format(sentence=sentence))
+        self._panel.refresh()
+        self._panel.findDevices()
+
+    def _onKeepWarm(self, keep: bool) -> None:
+        self._logic.keepWarm = keep
+        if not keep and not self._panel.busy:
+            # What it held is free again at once, not only after the next run.
+            self._logic.shutdown()
+
+    def _onLogFolder(self, _checked: bool = False) -> None:
+        qt.QDesktopServices.openUrl(qt.QUrl("file:///" + self._logic.logFolder(), qt.QUrl.TolerantMode))
+
+    def _tell(self, line: str) -> None:
+        self._ui.torchInfoLabel.text = line

@@ -1,0 +1,272 @@
+"""The section `Batch`: all volumes of the scene, or a folder of scans."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Callable, List, Optional
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from .batchqueue import CANCELLED, DONE, FAILED, RUNNING, WAITING, BatchQueue
+from .wording import duration, progressLine
+
+
+class BatchSection:
+    """Many scans, one after the other; a table says what became of each."""
+
+    def __init__(self, ui: Any, logic: Any, panel: Any) -> None:
+        """Args:
+        ui: the widgets of the panel by name.
+        logic: the module's logic.
+        panel: the panel.Panel that this is part of.
+        """
+        self._ui = ui
+        self._logic = logic
+        self._panel = panel
+        self._queue: Optional[BatchQueue] = None
+        self._folderJob: Optional[Any] = None
+        self._began = 0.0
+        self._cancelling = False
+        table = ui.batchTableWidget
+        table.columnCount = 2
+        table.setHorizontalHeaderLabels([_("Scan"), _("Result")])
+        table.visible = False
+        ui.batchProgressBar.visible = False
+        ui.batchStatusLabel.visible = False
+        ui.folderRadioButton.connect("toggled(bool)", self._onSourceChanged)
+        ui.batchInputPathLineEdit.connect("currentPathChanged(QString)", self._set("batchInputFolder"))
+        ui.batchOutputPathLineEdit.connect("currentPathChanged(QString)", self._set("batchOutputFolder"))
+        ui.batchButton.connect("clicked(bool)", self._onStartOrCancel)
+
+    def _set(self, name: str) -> Callable[[str], None]:
+        def write(path: str) -> None:
+            if self._panel.parameters is not None and getattr(self._panel.parameters, name) != path:
+                setattr(self._panel.parameters, name, path)
+
+        return write
+
+    @property
+    def running(self) -> bool:
+        return self._queue is not None or self._folderJob is not None
+
+    def refresh(self) -> None:
+        """Shows what the parameters say, and whether Start can be clicked."""
+        parameters, ui = self._panel.parameters, self._ui
+        ofFolder = parameters is not None and parameters.batchOfFolder
+        if parameters is not None:
+            (ui.folderRadioButton if ofFolder else ui.sceneRadioButton).checked = True
+            for edit, path in (
+                (ui.batchInputPathLineEdit, parameters.batchInputFolder),
+                (ui.batchOutputPathLineEdit, parameters.batchOutputFolder),
+            ):
+                if edit.currentPath != path:
+                    edit.currentPath = path
+        for widget in (
+            ui.batchInputLabel,
+            ui.batchInputPathLineEdit,
+            ui.batchOutputLabel,
+            ui.batchOutputPathLineEdit,
+            ui.batchFormatLabel,
+            ui.batchFormatComboBox,
+        ):
+            widget.visible = ofFolder
+        for widget in (ui.sceneRadioButton, ui.folderRadioButton):
+            widget.enabled = not self.running
+        button = ui.batchButton
+        if self.running:
+            button.text = _("Cancelling...") if self._cancelling else _("Cancel")
+            button.enabled = not self._cancelling
+            button.toolTip = _("Stop; what is done stays.")
+            return
+        reason = self._reasonAgainst()
+        button.text = _("Start")
+        button.enabled = not reason
+        button.toolTip = reason or _("Segment them all, one after the other.")
+
+    def _reasonAgainst(self) -> str:
+        """Why Start cannot be clicked; empty if it can."""
+        parameters = self._panel.parameters
+        if self._panel.busy:
+            return _("A volume is being segmented.")
+        if parameters is None:
+            return _("There is no scene.")
+        if self._panel.run.weights.problem:
+            return self._panel.run.weights.problem
+        if not parameters.batchOfFolder:
+            return "" if volumesOfScene() else _("The scene holds no volume.")
+        if not os.path.isdir(parameters.batchInputFolder):
+            return _("Choose a folder of scans.")
+        if not parameters.batchOutputFolder:
+            return _("Choose a folder for the results.")
+        return ""
+
+    def _onSourceChanged(self, ofFolder: bool) -> None:
+        if self._panel.parameters is not None and self._panel.parameters.batchOfFolder != ofFolder:
+            self._panel.parameters.batchOfFolder = ofFolder
+
+    def _onStartOrCancel(self, _checked: bool = False) -> None:
+        if self.running:
+            self.cancel()
+        elif self._panel.torchIsReady():
+            self.start()
+
+    def start(self) -> None:
+        """Segments all volumes of the scene, or all scans of the folder."""
+        parameters = self._panel.parameters
+        self._began, self._cancelling = time.monotonic(), False
+        self._logic.keepWarm = parameters.keepWarm
+        self._ui.batchProgressBar.value = 0
+        self._ui.batchProgressBar.visible = True
+        if parameters.batchOfFolder:
+            self._startFolder(parameters)
+        else:
+            self._startScene()
+        self._panel.refresh()
+
+    def _startScene(self) -> None:
+        volumes = volumesOfScene()
+        settings = self._panel.settings()
+        self._panel.log.say(_("Batch: {count} volumes of the scene").format(count=len(volumes)))
+        self._fill([(volume.GetName(), "") for volume in volumes])
+
+        def begin(volumeNode: Any, **callbacks: Any) -> Any:
+            name = volumeNode.GetName()
+            progress = self._progressOf(name)
+            return self._logic.segmentAsync(volumeNode, None, **settings, onProgress=progress, **callbacks)
+
+        self._queue = BatchQueue(volumes, begin, self._onVolume, self._onSceneDone)
+        self._queue.next()
+
+    def _progressOf(self, name: str) -> Callable[[float, str, Optional[float]], None]:
+        def onProgress(share: float, stage: str, _remaining: Optional[float]) -> None:
+            count = len(self._queue.states)
+            whole = self._queue.share + share / count
+            self._ui.batchProgressBar.value = round(100 * whole)
+            self._tellProgress(whole, f"{name}, {stage}")
+
+        return onProgress
+
+    def _tellProgress(self, share: float, stage: str) -> None:
+        elapsed = time.monotonic() - self._began
+        remaining = elapsed / share - elapsed if share > 0.05 and elapsed > 1 else None
+        if not self._cancelling:
+            self._tell(progressLine(stage, elapsed, remaining))
+
+    def _onVolume(self, index: int, state: str, said: Any) -> None:
+        words = {
+            WAITING: _("waiting"),
+            RUNNING: _("running"),
+            CANCELLED: _("cancelled"),
+        }
+        if state == DONE:
+            _node, outcome = said
+            text = findingsInWords(outcome.volumes, outcome.checks)
+        else:
+            text = said if state == FAILED else words[state]
+        self._write(index, text)
+        if state in (DONE, FAILED):
+            name = self._ui.batchTableWidget.item(index, 0).text()
+            self._panel.log.say(f"{name}: {text}")
+
+    def _onSceneDone(self) -> None:
+        states = self._queue.states
+        self._queue = None
+        self._finish(states.count(DONE), len(states))
+
+    def _startFolder(self, parameters: Any) -> None:
+        self._panel.log.say(_("Batch: the folder {folder}").format(folder=parameters.batchInputFolder))
+        self._fill([])
+        for edit in (self._ui.batchInputPathLineEdit, self._ui.batchOutputPathLineEdit):
+            edit.addCurrentPathToHistory()
+
+        def onProgress(share: float, stage: str, _remaining: Optional[float]) -> None:
+            self._ui.batchProgressBar.value = round(100 * share)
+            self._tellProgress(share, stage)
+
+        self._folderJob = self._logic.segmentFolderAsync(
+            parameters.batchInputFolder,
+            parameters.batchOutputFolder,
+            suffix=parameters.batchFormat,
+            **self._panel.settings(),
+            onProgress=onProgress,
+            onDone=self._onFolderDone,
+            onError=self._onFolderError,
+            onCancelled=self._onFolderCancelled,
+        )
+
+    def _onFolderDone(self, scans: List[dict]) -> None:
+        self._folderJob = None
+        rows = []
+        for scan in scans:
+            words = scan["error"] or findingsInWords(scan["volumes_ml"], scan.get("checks") or [])
+            rows.append((os.path.basename(str(scan["input"]).rstrip("/\\")), words))
+        self._fill(rows)
+        for name, words in rows:
+            self._panel.log.say(f"{name}: {words}")
+        self._finish(sum(not scan["error"] for scan in scans), len(scans))
+
+    def _onFolderError(self, sentence: str) -> None:
+        self._folderJob = None
+        self._panel.log.say(_("The batch failed: {reason}").format(reason=sentence))
+        self._stopped(sentence)
+
+    def _onFolderCancelled(self) -> None:
+        self._folderJob = None
+        self._panel.log.say(_("The batch was cancelled"))
+        self._stopped(_("Cancelled; what was done stays."))
+
+    def _finish(self, done: int, count: int) -> None:
+        line = _("{done} of {count} scans segmented in {duration}").format(
+            done=done, count=count, duration=duration(time.monotonic() - self._began)
+        )
+        self._panel.log.say(line)
+        self._stopped(line)
+
+    def _stopped(self, line: str) -> None:
+        self._cancelling = False
+        self._ui.batchProgressBar.visible = False
+        self._tell(line)
+        self._panel.refresh()
+
+    def cancel(self) -> None:
+        """Asks the batch to stop."""
+        if not self.running or self._cancelling:
+            return
+        self._cancelling = True
+        self._tell(_("cancelling"))
+        (self._queue or self._folderJob).cancel()
+        self._panel.refresh()
+
+    def _fill(self, rows: List[tuple]) -> None:
+        table = self._ui.batchTableWidget
+        table.rowCount = len(rows)
+        for index, (name, words) in enumerate(rows):
+            table.setItem(index, 0, qt.QTableWidgetItem(name))
+            self._write(index, words or _("waiting"))
+        table.resizeColumnToContents(0)
+        table.visible = bool(rows)
+
+    def _write(self, index: int, words: str) -> None:
+        item = qt.QTableWidgetItem(words)
+        item.setToolTip(words)
+        self._ui.batchTableWidget.setItem(index, 1, item)
+
+    def _tell(self, line: str) -> None:
+        self._ui.batchStatusLabel.text = line
+        self._ui.batchStatusLabel.visible = bool(line)
+
+
+def volumesOfScene() -> list:
+    """The scalar volumes of the scene that a user sees, label maps left out."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return [node for node in nodes if not node.IsA("vtkMRMLLabelMapVolumeNode") and not node.GetHideFromEditors()]
+
+
+def findingsInWords(volumes: dict, checks: list) -> str:
+    """A result in one line: the volumes, and what should be looked at."""
+    words = ", ".join(f"{name} {volume:.0f} ml" for name, volume in volumes.items()) or _("nothing was found")
+    doubts = [sentence for verdict, sentence in checks if verdict in ("look", "wrong")]
+    return "; ".join([words, *doubts])

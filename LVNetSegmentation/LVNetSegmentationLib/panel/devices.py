@@ -1,0 +1,63 @@
+"""The choice of the device."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, List
+
+from slicer.i18n import tr as _
+
+
+class DeviceChooser:
+    """A combo box of the devices there are; a device that a scene names stays, even where it is absent."""
+
+    def __init__(self, comboBox: Any, onChosen: Callable[[str], None]) -> None:
+        """Args:
+        comboBox: a QComboBox.
+        onChosen: called with the identifier of a device that the user chose.
+        """
+        self._box = comboBox
+        self._onChosen = onChosen
+        self._identifiers: List[str] = []
+        self.offer([])
+        self._box.connect("activated(int)", self._onActivated)
+
+    def offer(self, devices: List[dict]) -> None:
+        """Fills the box.
+
+        Args:
+            devices: as the logic lists them: `id`, `name` and `freeMemory` (bytes or None) each.
+        """
+        chosen = self.chosen()
+        entries = {"auto": _("Automatic"), "cpu": _("CPU")}
+        for device in devices:
+            entries[device["id"]] = describe(device)
+        # GPUs before the CPU: that is what most are looking for.
+        self._identifiers = ["auto", *sorted(name for name in entries if name not in ("auto", "cpu")), "cpu"]
+        self._box.clear()
+        for identifier in self._identifiers:
+            self._box.addItem(entries[identifier])
+        self.choose(chosen)
+
+    def chosen(self) -> str:
+        index = self._box.currentIndex
+        return self._identifiers[index] if 0 <= index < len(self._identifiers) else "auto"
+
+    def choose(self, identifier: str) -> None:
+        """Shows a device as the chosen one."""
+        if identifier not in self._identifiers:
+            self._identifiers.append(identifier)
+            self._box.addItem(_("{device} (not seen here yet)").format(device=identifier))
+        self._box.currentIndex = self._identifiers.index(identifier)
+
+    def _onActivated(self, index: int) -> None:
+        self._onChosen(self._identifiers[index])
+
+
+def describe(device: dict) -> str:
+    """A device in words, for example `GPU 0: NVIDIA RTX A4000, 14.2 GB free`."""
+    free = device.get("freeMemory")
+    kind, _colon, index = device["id"].partition(":")
+    if kind == "cpu":
+        return device["name"]
+    words = _("GPU {index}: {name}").format(index=index, name=device["name"]) if index else device["name"]
+    return words if free is None else _("{device}, {free:.1f} GB free").format(device=words, free=free / 2**30)

@@ -1,0 +1,47 @@
+"""Lists of findings: a sentence each, with the icon that Qt has for its weight."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Optional, Tuple
+
+import qt
+from slicer.i18n import tr as _
+
+Finding = Tuple[Optional[str], str]
+
+
+class FindingsList:
+    """A list widget that is only there while it has something to say."""
+
+    def __init__(self, widget: Any) -> None:
+        """Args:
+        widget: a QListWidget.
+        """
+        self.widget = widget
+        self.findings: list = []
+        self.widget.wordWrap = True
+        self.widget.focusPolicy = qt.Qt.NoFocus
+        self.widget.horizontalScrollBarPolicy = qt.Qt.ScrollBarAlwaysOff
+        self.widget.sizeAdjustPolicy = qt.QAbstractScrollArea.AdjustToContents
+        self.show([])
+
+    def show(self, findings: Iterable[Finding]) -> None:
+        """Replaces what is shown.
+
+        Args:
+            findings: pairs of a verdict (`ok`, `look`, `wrong` or None) and a sentence.
+        """
+        self.findings = list(findings)
+        self.widget.clear()
+        icons = {
+            "ok": (qt.QStyle.SP_DialogApplyButton, _("In order")),
+            "look": (qt.QStyle.SP_MessageBoxWarning, _("Have a look")),
+            "wrong": (qt.QStyle.SP_MessageBoxCritical, _("Probably wrong")),
+        }
+        note = (qt.QStyle.SP_MessageBoxInformation, _("Note"))
+        for verdict, sentence in self.findings:
+            kind, meaning = icons.get(verdict, note)
+            item = qt.QListWidgetItem(self.widget.style().standardIcon(kind), sentence)
+            item.setToolTip(meaning)
+            self.widget.addItem(item)
+        self.widget.visible = bool(self.findings)

@@ -1,0 +1,105 @@
+"""The panel: its sections, and what they have in common."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from slicer.i18n import tr as _
+
+from .advanced import AdvancedSection
+from .batch import BatchSection
+from .compare import CompareSection
+from .log import LogSection
+from .run import RunSection
+
+
+class Panel:
+    """All sections.  The Widget tells it which parameters count; it never looks for them itself.
+
+    Attributes:
+        parameters: the bound parameter node; None while another module or no scene is open.
+    """
+
+    def __init__(self, ui: Any, logic: Any) -> None:
+        """Args:
+        ui: the widgets of the .ui file by name.
+        logic: the module's logic.
+        """
+        self.parameters: Optional[Any] = None
+        self._logic = logic
+        self._devicesJob: Optional[Any] = None
+        self.log = LogSection(ui)
+        self.run = RunSection(ui, logic, self)
+        self.compare = CompareSection(ui, logic, self)
+        self.batch = BatchSection(ui, logic, self)
+        self.advanced = AdvancedSection(ui, logic, self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being segmented."""
+        return self.run.running or self.batch.running
+
+    def bind(self, parameters: Optional[Any]) -> None:
+        """Takes other parameters, or none."""
+        self.parameters = parameters
+        self.refresh()
+
+    def currentParameters(self) -> Any:
+        """The parameters of the scene, also while another module is open."""
+        return self.parameters or self._logic.getParameterNode()
+
+    def settings(self) -> dict:
+        """How to segment, as the logic takes it."""
+        parameters = self.currentParameters()
+        return {
+            "device": parameters.device,
+            "weights": self.run.weights.chosen(),
+            "overlap": parameters.overlap,
+            "postprocess": parameters.postprocess,
+            "threads": parameters.threads or None,
+        }
+
+    def refresh(self) -> None:
+        """Brings every section up to date."""
+        for section in (self.run, self.compare, self.batch, self.advanced):
+            section.refresh()
+
+    def torchIsReady(self) -> bool:
+        """Whether PyTorch is there, installed now if the user agrees."""
+        return not self._logic.torchIsMissing() or self.advanced.installTorch()
+
+    def opened(self) -> None:
+        """The user looks at the panel: by the time of the first click the devices are known."""
+        if self.parameters is not None and self.parameters.keepWarm:
+            self.findDevices()
+
+    def findDevices(self) -> None:
+        """Asks the worker which devices there are, without waiting; a failure is only noted."""
+        if self._devicesJob is not None or self.busy or self._logic.torchIsMissing():
+            return
+
+        def ended() -> None:
+            self._devicesJob = None
+
+        def onDone(devices: list) -> None:
+            ended()
+            self.run.devices.offer(devices)
+
+        def onError(sentence: str) -> None:
+            ended()
+            self.log.say(_("The devices are not known: {reason}").format(reason=sentence))
+
+        self._devicesJob = self._logic.devicesAsync(onDone=onDone, onError=onError)
+
+    def sceneCloses(self) -> None:
+        """The scene is about to go, and with it what is computed for it."""
+        self.run.cancel()
+        self.batch.cancel()
+        self.compare.forget()
+        self.run.resultFindings.show([])
+        self.bind(None)
+
+    def cleanup(self) -> None:
+        """The panel is about to go: nothing runs on without it."""
+        self.parameters = None
+        self._logic.shutdown()

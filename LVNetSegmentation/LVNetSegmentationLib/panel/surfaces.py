@@ -1,0 +1,65 @@
+"""The button `Show 3D`."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import slicer
+from slicer.i18n import tr as _
+
+
+class SurfaceButton:
+    """Makes the surfaces of a segmentation and shows or hides them; off where there is nothing to show."""
+
+    def __init__(self, button: Any) -> None:
+        """Args:
+        button: a checkable QPushButton.
+        """
+        self._button = button
+        self._node: Optional[Any] = None
+        self._button.connect("clicked(bool)", self._onClicked)
+
+    def watch(self, segmentationNode: Optional[Any]) -> None:
+        """Takes another segmentation, or looks at the same one again."""
+        self._node = segmentationNode
+        reason = ""
+        if segmentationNode is None:
+            reason = _("There is no segmentation yet.")
+        elif isEmpty(segmentationNode):
+            reason = _("The segmentation is empty: there is no surface to show.")
+        self._button.enabled = not reason
+        self._button.toolTip = reason or _("Show the segments in the 3D view.")
+        self._button.checked = not reason and isShown(segmentationNode)
+
+    def _onClicked(self, shown: bool) -> None:
+        node = self._node
+        if node is None:
+            return
+        node.CreateDefaultDisplayNodes()
+        with slicer.util.WaitCursor():
+            if shown:
+                node.CreateClosedSurfaceRepresentation()
+            node.GetDisplayNode().SetVisibility3D(shown)
+        self.watch(node)
+
+
+def isEmpty(segmentationNode: Any) -> bool:
+    """Whether no segment holds a voxel or a surface."""
+    segmentation = segmentationNode.GetSegmentation()
+    source = segmentation.GetSourceRepresentationName()
+    for index in range(segmentation.GetNumberOfSegments()):
+        data = segmentation.GetNthSegment(index).GetRepresentation(source)
+        if data is None:
+            continue
+        if not data.IsA("vtkImageData") or not data.IsEmpty():
+            return False
+    return True
+
+
+def isShown(segmentationNode: Any) -> bool:
+    """Whether there are surfaces and the display shows them."""
+    display = segmentationNode.GetDisplayNode()
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    return bool(
+        display and display.GetVisibility3D() and segmentationNode.GetSegmentation().ContainsRepresentation(surface)
+    )

@@ -1,0 +1,53 @@
+"""The choice of the weights, and what they are."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+from lvnet.errors import LVNetError
+from slicer.i18n import tr as _
+
+
+class WeightsChooser:
+    """A path, empty for the weights that come with the module, and a line that says what they segment."""
+
+    def __init__(self, pathLineEdit: Any, infoLabel: Any, read: Callable[[Optional[str]], dict]) -> None:
+        """Args:
+        pathLineEdit: a ctkPathLineEdit.
+        infoLabel: a QLabel.
+        read: gives what a checkpoint says of itself, or raises an LVNetError; None is the bundled one.
+        """
+        self._edit = pathLineEdit
+        self._label = infoLabel
+        self._read = read
+        self._described: Optional[str] = None
+        #: Why these weights cannot be used; empty where they can.
+        self.problem = ""
+
+    def chosen(self) -> Optional[str]:
+        """The chosen file; None for the bundled one."""
+        return self._edit.currentPath.strip() or None
+
+    def choose(self, path: str) -> None:
+        if path != self._edit.currentPath:
+            self._edit.currentPath = path
+
+    def describe(self) -> None:
+        """Reads the chosen checkpoint if it is another one than before."""
+        path = self.chosen()
+        if self._described == (path or ""):
+            return
+        self._described = path or ""
+        try:
+            facts = self._read(path)
+            start = _("Bundled weights: {summary}") if path is None else _("These weights: {summary}")
+            self._label.text = start.format(summary=facts["summary"])
+            self._label.toolTip = facts.get("licence") or ""
+            self.problem = ""
+        except LVNetError as error:
+            self._label.text = self.problem = str(error)
+
+    def remember(self) -> None:
+        """Puts the chosen file into the list of files chosen before."""
+        if self.chosen():
+            self._edit.addCurrentPathToHistory()

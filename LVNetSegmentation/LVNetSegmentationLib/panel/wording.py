@@ -1,0 +1,34 @@
+"""Numbers in the words of the panel."""
+
+from __future__ import annotations
+
+import math
+from typing import Optional
+
+from slicer.i18n import tr as _
+
+
+def duration(seconds: float) -> str:
+    """A time span, no finer than a person cares for: `8 s`, `2 min 05 s`, `1 h 10 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return _("{seconds} s").format(seconds=whole)
+    if whole < 3600:
+        return _("{minutes} min {seconds:02d} s").format(minutes=whole // 60, seconds=whole % 60)
+    return _("{hours} h {minutes:02d} min").format(hours=whole // 3600, minutes=whole % 3600 // 60)
+
+
+def progressLine(stage: str, elapsed: float, remaining: Optional[float]) -> str:
+    """The stage of a run with its times, for example `segmenting: 12 s, about 30 s left`."""
+    if remaining is None:
+        return _("{stage}: {elapsed}").format(stage=stage, elapsed=duration(elapsed))
+    return _("{stage}: {elapsed}, about {remaining} left").format(
+        stage=stage, elapsed=duration(elapsed), remaining=duration(remaining)
+    )
+
+
+def number(value: Optional[float], decimals: int, unit: str = "") -> str:
+    """A number with its unit; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.{decimals}f} {unit}".rstrip()

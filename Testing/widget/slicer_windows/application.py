@@ -1,0 +1,108 @@
+"""Puts the stand-in in place: slicer-core's `slicer`, and the names of its windows around it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import pkgutil
+import sys
+import types
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, Iterator, List
+
+from PySide6 import QtGui, QtWidgets
+
+from .pythonqt import speak_pythonqt
+
+MODULE_FOLDER = Path(__file__).parents[3] / "LVNetSegmentation"
+
+
+class Application:
+    """slicer.app: what the module asks of it."""
+
+    def __init__(self) -> None:
+        self.connected: Dict[str, List[Callable[..., None]]] = {}
+
+    def connect(self, signal: str, slot: Callable[..., None]) -> None:
+        self.connected.setdefault(signal, []).append(slot)
+
+    def clipboard(self) -> QtGui.QClipboard:
+        return QtWidgets.QApplication.clipboard()
+
+
+@contextlib.contextmanager
+def _wait_cursor(show: bool = True) -> Iterator[None]:
+    yield
+
+
+def product_modules() -> List[str]:
+    """The names of all files of the product that may see Qt."""
+    import LVNetSegmentationLib
+
+    below = pkgutil.walk_packages(LVNetSegmentationLib.__path__, "LVNetSegmentationLib.")
+    return ["LVNetSegmentation", "LVNetSegmentationLib", *(entry.name for entry in below if not entry.ispkg)]
+
+
+def start() -> Any:
+    """Starts Qt and slicer-core once a process.
+
+    Returns:
+        The module `slicer`.
+    """
+    qt_application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"])
+    qt_application.setStyle("Fusion")  # what Slicer uses on Linux
+    slicer = importlib.import_module("slicer")
+    util = importlib.import_module("slicer.util")
+    _start_mrml(slicer)
+
+    from . import ctk_names, loader, mrml_widgets, parameter_nodes, qt_names, scripted_module
+
+    sys.modules["qt"] = qt_names.module()
+    ctk = types.ModuleType("ctk")
+    ctk.ctkCollapsibleButton, ctk.ctkPathLineEdit = ctk_names.ctkCollapsibleButton, ctk_names.ctkPathLineEdit
+    sys.modules["ctk"] = ctk
+    i18n = types.ModuleType("slicer.i18n")
+    i18n.tr, i18n.translate = (lambda text: text), (lambda context, text: text)
+    for name, made in (
+        ("i18n", i18n),
+        ("parameterNodeWrapper", parameter_nodes.module()),
+        ("ScriptedLoadableModule", scripted_module.module()),
+    ):
+        sys.modules[f"slicer.{name}"] = made
+        setattr(slicer, name, made)
+    slicer.qMRMLWidget, slicer.qMRMLNodeComboBox = mrml_widgets.qMRMLWidget, mrml_widgets.qMRMLNodeComboBox
+    slicer.app = Application()
+    slicer.qt_application = qt_application
+    slicer.messages = []
+    util.loadUI = loader.load_ui
+    util.modulePath = lambda name: str(MODULE_FOLDER / f"{name}.py")
+    util.WaitCursor = _wait_cursor
+    util.setSliceViewerLayers = lambda **layers: slicer.messages.append(layers)
+    speak_pythonqt(product_modules())
+    return slicer
+
+
+def _start_mrml(slicer: Any) -> None:
+    """A scene, and the logics that nodes need."""
+    scene = slicer.vtkMRMLScene()
+    application = slicer.vtkSlicerApplicationLogic()
+    application.SetMRMLScene(scene)
+    colors = application.GetColorLogic()
+    colors.SetMRMLScene(scene)
+    colors.AddDefaultColorNodes()
+    application.SetModuleLogic("Colors", colors)
+    slicer.mrmlScene = scene
+    scene.RegisterNodeClass(slicer.vtkMRMLScriptedModuleNode())
+    logics = {"colors": colors}
+    for name in ("SubjectHierarchy", "Volumes", "Segmentations", "Tables", "Terminologies"):
+        kind = getattr(slicer, f"vtkSlicer{name}ModuleLogic", None) or getattr(slicer, f"vtkSlicer{name}Logic")
+        logic = kind()
+        logic.SetMRMLScene(scene)
+        logic.SetMRMLApplicationLogic(application)
+        application.SetModuleLogic(name, logic)
+        logics[name.lower()] = logic
+    slicer.modules = SimpleNamespace(
+        **{name: SimpleNamespace(logic=lambda logic=logic: logic) for name, logic in logics.items()}
+    )
+    slicer.application_logic = application

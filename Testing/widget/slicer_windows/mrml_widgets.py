@@ -1,0 +1,87 @@
+"""The MRML widgets of the .ui file, on the real scene of slicer-core."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, List, Optional
+
+from PySide6 import QtCore, QtWidgets
+
+from .pythonqt import PythonQtObject
+
+
+class qMRMLWidget(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
+    """The outermost widget: passes the scene on to those that the .ui file connects with it."""
+
+    mrmlSceneChanged = QtCore.Signal(object)  # noqa: N815
+    own_signals = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}
+
+    def setMRMLScene(self, scene: Any) -> None:
+        self.mrmlSceneChanged.emit(scene)
+
+
+class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
+    """The nodes of some classes, in a combo box that follows the scene."""
+
+    currentNodeChanged = QtCore.Signal(object)  # noqa: N815
+    own_signals = {"currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged"}
+
+    def __init__(self, parent: QtWidgets.QWidget = None) -> None:
+        super().__init__(parent)
+        self._scene: Any = None
+        self._nodes: List[Optional[Any]] = []
+        self._filling = False
+        self._tags: List[int] = []
+        self.box = QtWidgets.QComboBox(self)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.box)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
+        self.box.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.box.currentIndexChanged.connect(self._on_index)
+
+    def setMRMLScene(self, scene: Any) -> None:
+        self._scene = scene
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent):
+            self._tags.append(scene.AddObserver(event, lambda *_: self._fill()))
+        self._fill()
+
+    def _fits(self, node: Any) -> bool:
+        kinds = list(self.property("nodeTypes") or [])
+        if self.property("showChildNodeTypes") is False:
+            return node.GetClassName() in kinds
+        return any(node.IsA(kind) for kind in kinds)
+
+    def _fill(self) -> None:
+        current = self.currentNode()
+        nodes: List[Optional[Any]] = [None] if self.property("noneEnabled") else []
+        for index in range(self._scene.GetNumberOfNodes()):
+            node = self._scene.GetNthNode(index)
+            if not node.GetHideFromEditors() and self._fits(node):
+                nodes.append(node)
+        self._filling = True
+        self._nodes = nodes
+        self.box.clear()
+        for node in nodes:
+            self.box.addItem(node.GetName() if node else self.property("noneDisplay") or "None")
+        self._filling = False
+        self.setCurrentNode(current if any(node is current for node in nodes) else None)
+        if self.currentNode() is not current:
+            self.currentNodeChanged.emit(self.currentNode())
+
+    def currentNode(self) -> Optional[Any]:
+        index = self.box.currentIndex()
+        return self._nodes[index] if 0 <= index < len(self._nodes) else None
+
+    def setCurrentNode(self, wanted: Optional[Any]) -> None:
+        index = next((i for i, node in enumerate(self._nodes) if node is wanted), -1)
+        self.box.setCurrentIndex(index)
+
+    def _on_index(self, _index: int) -> None:
+        if not self._filling:
+            self.currentNodeChanged.emit(self.currentNode())
+
+
+#: What a signal calls here, by the name that the .ui file has for it.
+SLOTS: dict[str, Callable[[Any], Callable[[Any], None]]] = {
+    "setMRMLScene(vtkMRMLScene*)": lambda widget: widget.setMRMLScene,
+}

@@ -1,0 +1,104 @@
+"""slicer.ScriptedLoadableModule: the four base classes, as far as the module relies on them."""
+
+from __future__ import annotations
+
+import importlib
+import types
+import unittest
+from pathlib import Path
+from typing import Any
+
+import slicer
+from PySide6 import QtWidgets
+
+from .mrml_widgets import qMRMLWidget
+
+
+class ScriptedLoadableModule:
+    def __init__(self, parent: Any) -> None:
+        self.parent = parent
+        self.moduleName = type(self).__name__
+
+
+class ModuleParent(qMRMLWidget):
+    """What Slicer makes for a module's panel: knows whether the panel is the one that is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.isEntered = False
+        QtWidgets.QVBoxLayout(self)
+
+
+class ScriptedLoadableModuleWidget:
+    def __init__(self, parent: Any = None) -> None:
+        self.moduleName = type(self).__name__[: -len("Widget")]
+        self.parent = parent if parent is not None else ModuleParent()
+        self.layout = self.parent.layout()
+
+    def setup(self) -> None:
+        pass
+
+    def resourcePath(self, name: str) -> str:
+        return str(Path(slicer.util.modulePath(self.moduleName)).parent / "Resources" / name)
+
+    def onReload(self) -> None:
+        slicer.util.reloadScriptedModule(self.moduleName)
+
+
+class ScriptedLoadableModuleLogic:
+    def __init__(self) -> None:
+        self.moduleName = type(self).__name__[: -len("Logic")]
+
+    def getParameterNode(self) -> Any:
+        scene = slicer.mrmlScene
+        node = scene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
+        if node is None:
+            node = scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+            node.UnRegister(None)
+            node.SetSingletonTag(self.moduleName)
+            node.SetAttribute("ModuleName", self.moduleName)
+            node.SetName(scene.GenerateUniqueName(self.moduleName))
+            node = scene.AddNode(node)
+        return node
+
+
+class ScriptedLoadableModuleTest(unittest.TestCase):
+    """As in Slicer: run by its own runTest, not by a runner of unittest."""
+
+    messageDelay = 0
+
+    def runTest(self) -> None:
+        raise NotImplementedError
+
+    def delayDisplay(self, message: str, msec: int = 0) -> None:
+        slicer.messages.append(message)
+
+
+def module() -> types.ModuleType:
+    made = types.ModuleType("slicer.ScriptedLoadableModule")
+    kinds = (
+        ScriptedLoadableModule,
+        ScriptedLoadableModuleWidget,
+        ScriptedLoadableModuleLogic,
+        ScriptedLoadableModuleTest,
+    )
+    for kind in kinds:
+        setattr(made, kind.__name__, kind)
+    return made
+
+
+def reload_module(name: str, parent: Any) -> Any:
+    """What slicer.util.reloadScriptedModule does: the file is read again, the widget made anew."""
+    old = getattr(slicer.modules, f"{name}Widget", None)
+    importlib.import_module("sys").modules.pop(name, None)
+    fresh = importlib.import_module(name)
+    if old is not None:
+        old.cleanup()
+        while parent.layout().count():
+            widget = parent.layout().takeAt(0).widget()
+            if widget is not None:
+                widget.hide()
+    made = getattr(fresh, f"{name}Widget")(parent)
+    setattr(slicer.modules, f"{name}Widget", made)
+    made.setup()
+    return made
