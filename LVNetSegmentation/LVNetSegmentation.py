@@ -136,8 +136,8 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def cleanup(self) -> None:
         """The panel is about to go: Slicer exits, or the module is reloaded."""
-        self.removeObservers()
         self.setParameterNode(None)
+        self.removeObservers()
         if self.panel:
             self.panel.cleanup()
 

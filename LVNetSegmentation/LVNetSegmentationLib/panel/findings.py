@@ -13,6 +13,9 @@ Finding = Tuple[Optional[str], str]
 class FindingsList:
     """A list widget that is only there while it has something to say."""
 
+    #: Beyond this height there is a scroll bar.
+    MOST_PIXELS = 240
+
     def __init__(self, widget: Any) -> None:
         """Args:
         widget: a QListWidget.
@@ -20,18 +23,22 @@ class FindingsList:
         self.widget = widget
         self.findings: list = []
         self.widget.wordWrap = True
+        self.widget.iconSize = qt.QSize(16, 16)
         self.widget.focusPolicy = qt.Qt.NoFocus
         self.widget.horizontalScrollBarPolicy = qt.Qt.ScrollBarAlwaysOff
-        self.widget.sizeAdjustPolicy = qt.QAbstractScrollArea.AdjustToContents
+        self._timer = qt.QTimer()
+        self._timer.singleShot = True
+        self._timer.connect("timeout()", self._fit)
         self.show([])
 
     def show(self, findings: Iterable[Finding]) -> None:
-        """Replaces what is shown.
+        """Replaces what is shown, the gravest first.
 
         Args:
             findings: pairs of a verdict (`ok`, `look`, `wrong` or None) and a sentence.
         """
-        self.findings = list(findings)
+        order = {"wrong": 0, "look": 1, None: 2, "ok": 3}
+        self.findings = sorted(findings, key=lambda finding: order.get(finding[0], 2))
         self.widget.clear()
         icons = {
             "ok": (qt.QStyle.SP_DialogApplyButton, _("In order")),
@@ -41,7 +48,14 @@ class FindingsList:
         note = (qt.QStyle.SP_MessageBoxInformation, _("Note"))
         for verdict, sentence in self.findings:
             kind, meaning = icons.get(verdict, note)
-            item = qt.QListWidgetItem(self.widget.style().standardIcon(kind), sentence)
+            words = sentence[:1].upper() + sentence[1:]
+            item = qt.QListWidgetItem(self.widget.style().standardIcon(kind), words)
             item.setToolTip(meaning)
             self.widget.addItem(item)
         self.widget.visible = bool(self.findings)
+        # Long sentences wrap: their height is known once the list has its width.
+        self._timer.start()
+
+    def _fit(self) -> None:
+        height = sum(self.widget.sizeHintForRow(row) for row in range(len(self.findings)))
+        self.widget.setFixedHeight(min(height, self.MOST_PIXELS) + 2 * self.widget.frameWidth + 2)

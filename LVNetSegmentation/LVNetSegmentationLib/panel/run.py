@@ -118,7 +118,7 @@ class RunSection:
         volumeNode = parameters.inputVolume
         self._began, self._lastStage, self._cancelling = time.monotonic(), "", False
         self.resultFindings.show([])
-        self._panel.say(_("Segmenting {name}").format(name=volumeNode.GetName()))
+        self._panel.log.say(_("Segmenting {name}").format(name=volumeNode.GetName()))
         self.weights.remember()
         self._logic.keepWarm = parameters.keepWarm
         self._onProgress(0.0, _("starting"), None)
@@ -158,14 +158,11 @@ class RunSection:
         findings = outcome.checks or [(None, line) for line in outcome.lines]
         self.resultFindings.show(findings)
         volumes = ", ".join(f"{name} {volume:.0f} ml" for name, volume in outcome.volumes.items())
-        self._tell(
-            _("{volumes}. {duration} on {device}").format(
-                volumes=volumes or _("Nothing was found"), duration=duration(outcome.seconds), device=outcome.device
-            )
-        )
+        took = duration(outcome.seconds)
+        self._tell(_("{volumes}, in {duration}").format(volumes=volumes or _("Nothing was found"), duration=took))
         for line in outcome.lines:
             self._panel.log.say(line)
-        self._panel.log.say(_("Done in {duration}").format(duration=duration(outcome.seconds)))
+        self._panel.log.say(_("Done in {duration} on {device}").format(duration=took, device=outcome.device))
         self._panel.refresh()
 
     def _onError(self, sentence: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
+import os
 import pkgutil
+import shutil
 import sys
+import tempfile
 import types
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,7 +84,18 @@ def start() -> Any:
     util.WaitCursor = _wait_cursor
     util.setSliceViewerLayers = lambda **layers: slicer.messages.append(layers)
     speak_pythonqt(product_modules())
+    _offer_pythonslicer()
     return slicer
+
+
+def _offer_pythonslicer() -> None:
+    """A launcher as Slicer has it: a process of its own that waits for the Python it started."""
+    folder = Path(tempfile.mkdtemp(prefix="slicer-bin-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    launcher = folder / "PythonSlicer"
+    launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\n')
+    launcher.chmod(0o755)
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
 def _start_mrml(slicer: Any) -> None:
@@ -93,10 +108,13 @@ def _start_mrml(slicer: Any) -> None:
     colors.AddDefaultColorNodes()
     application.SetModuleLogic("Colors", colors)
     slicer.mrmlScene = scene
-    scene.RegisterNodeClass(slicer.vtkMRMLScriptedModuleNode())
     logics = {"colors": colors}
-    for name in ("SubjectHierarchy", "Volumes", "Segmentations", "Tables", "Terminologies"):
-        kind = getattr(slicer, f"vtkSlicer{name}ModuleLogic", None) or getattr(slicer, f"vtkSlicer{name}Logic")
+    kinds = {
+        "SubjectHierarchy": slicer.vtkSlicerSubjectHierarchyModuleLogic,
+        "Volumes": slicer.vtkSlicerVolumesLogic,
+        "Segmentations": slicer.vtkSlicerSegmentationsModuleLogic,
+    }
+    for name, kind in kinds.items():
         logic = kind()
         logic.SetMRMLScene(scene)
         logic.SetMRMLApplicationLogic(application)

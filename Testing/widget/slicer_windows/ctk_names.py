@@ -12,6 +12,8 @@ from .pythonqt import PythonQtObject
 class ctkCollapsibleButton(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
     """A title bar with an arrow; a click hides or shows what lies below it."""
 
+    connect = PythonQtObject.connect
+
     def __init__(self, parent: QtWidgets.QWidget = None) -> None:
         super().__init__(parent)
         self._collapsed = False
@@ -40,7 +42,7 @@ class ctkCollapsibleButton(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
 
     def _apply(self) -> None:
         """Children keep what they were told to be; they are only out of sight."""
-        self.setMaximumHeight(self._bar() if self._collapsed else QtWidgets.QWIDGETSIZE_MAX)
+        self.setMaximumHeight(self._bar() if self._collapsed else 16777215)
         self.setMinimumHeight(self._bar())
         self.updateGeometry()
 
@@ -83,6 +85,7 @@ class ctkCollapsibleButton(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
 class ctkPathLineEdit(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
     """A path with a history and a browse button."""
 
+    connect = PythonQtObject.connect
     currentPathChanged = QtCore.Signal(str)  # noqa: N815
 
     def __init__(self, parent: QtWidgets.QWidget = None) -> None:

@@ -45,6 +45,10 @@ def load_ui(path: str) -> QtWidgets.QWidget:
     # Signals that carry a scene are unknown to Qt's own loader: they are connected here.
     for connection in list(connections):
         connections.remove(connection)
+    # A set of CTK's own flags, which only CTK's browse dialog reads.
+    for widget in tree.getroot().iter("widget"):
+        for entry in widget.findall("property[@name='filters']"):
+            widget.remove(entry)
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.ui"
         tree.write(plain, encoding="utf-8", xml_declaration=True)

@@ -12,6 +12,7 @@ from .pythonqt import PythonQtObject
 class qMRMLWidget(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
     """The outermost widget: passes the scene on to those that the .ui file connects with it."""
 
+    connect = PythonQtObject.connect
     mrmlSceneChanged = QtCore.Signal(object)  # noqa: N815
     own_signals = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}
 
@@ -22,6 +23,7 @@ class qMRMLWidget(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
 class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
     """The nodes of some classes, in a combo box that follows the scene."""
 
+    connect = PythonQtObject.connect
     currentNodeChanged = QtCore.Signal(object)  # noqa: N815
     own_signals = {"currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged"}
 

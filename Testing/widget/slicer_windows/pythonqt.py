@@ -22,7 +22,10 @@ def speak_pythonqt(module_names: Iterable[str]) -> None:
 
 
 class PythonQtObject:
-    """Mixed into every QObject class: what PythonQt adds to an object."""
+    """Mixed into every QObject class: what PythonQt adds to an object.
+
+    PySide6 finds its own `connect` before an inherited one: each class repeats it in its own body.
+    """
 
     #: Signals whose arguments Qt itself does not know: C++ signature -> name of the attribute here.
     own_signals: Dict[str, str] = {}
@@ -44,4 +47,4 @@ class PythonQtObject:
 
 def dressed(kind: type) -> type:
     """A class of PySide6 with the manners of PythonQt, under the same name."""
-    return type(kind.__name__, (PythonQtObject, kind), {"__doc__": f"{kind.__name__}, as PythonQt has it."})
+    return type(kind.__name__, (PythonQtObject, kind), {"connect": PythonQtObject.connect})

@@ -7,7 +7,7 @@ from typing import Any, List
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from .pythonqt import dressed
+from .pythonqt import PythonQtObject, dressed
 
 #: Used by the .ui file; with `children()` they come into the panel's hands.
 WIDGETS = (
@@ -33,6 +33,8 @@ opened: List[str] = []
 
 class QTimer(dressed(QtCore.QTimer)):  # type: ignore[misc]
     """PythonQt has the setters beside the properties."""
+
+    connect = PythonQtObject.connect
 
     def setInterval(self, milliseconds: int) -> None:
         self.setProperty("interval", milliseconds)
@@ -65,8 +67,8 @@ def module() -> types.ModuleType:
     made.QDesktopServices = QDesktopServices
     made.Qt = QtCore.Qt
     made.QUrl = QtCore.QUrl
+    made.QSize = QtCore.QSize
     made.QStyle = QtWidgets.QStyle
-    made.QAbstractScrollArea = QtWidgets.QAbstractScrollArea
     made.QListWidgetItem = QtWidgets.QListWidgetItem
     made.QTableWidgetItem = QtWidgets.QTableWidgetItem
     made.QVBoxLayout = QtWidgets.QVBoxLayout
