@@ -1,11 +1,15 @@
-"""Slicer's windows in stand-in, around the real MRML of slicer-core; see slicer_windows."""
+"""Slicer's windows in stand-in, around the real MRML of slicer-core and the real worker; see slicer_windows."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+import time
 from pathlib import Path
+from typing import Any, Callable
 
+import numpy as np
 import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -13,15 +17,153 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
-def slicer():
+def slicer(tmp_path_factory) -> Any:
+    """The module `slicer`, windows and all."""
     from slicer_windows.application import start
 
+    os.environ["LVNET_LOG_DIR"] = str(tmp_path_factory.mktemp("logs"))
     return start()
 
 
-@pytest.fixture(scope="session")
-def module(slicer):
-    """The product's module file, imported under the stand-in."""
-    import importlib
+@pytest.fixture(autouse=True)
+def tests_see_methods(slicer, request) -> None:
+    from slicer_windows.pythonqt import speak_pyside
 
+    for name in (__name__, request.module.__name__, "slicer.util"):
+        speak_pyside(name)
+
+
+@pytest.fixture(scope="session")
+def module(slicer) -> Any:
+    """The product's module file."""
     return importlib.import_module("LVNetSegmentation")
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory) -> str:
+    """A checkpoint of a tiny network with random weights: what it finds is no liver, but it finds it quickly."""
+    import torch
+    from lvnet.checkpoint import save_checkpoint
+    from lvnet.network import LVNet
+    from lvnet.recipe import Architecture, Preprocessing, Recipe
+
+    recipe = Recipe(
+        architecture=Architecture(widths=(4, 8), kernel_size=3, expansion=1),
+        preprocessing=Preprocessing(mean=0.0, std=100.0, in_plane_spacing=(2.0, 2.0), slice_spacing=3.0, slab_depth=4),
+        name="tiny",
+    )
+    torch.manual_seed(3)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_checkpoint(path, LVNet(recipe.architecture).state_dict(), recipe)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def phantom() -> Any:
+    """A small made abdomen and the label of its liver."""
+    from lvnet.phantom import make_phantom
+
+    return make_phantom(7, size=(40, 96, 96), spacing=(5.0, 4.2, 4.2))
+
+
+class Bench:
+    """The panel in an open window, and what a test does with it."""
+
+    def __init__(self, slicer: Any, widget: Any) -> None:
+        self.slicer = slicer
+        self.widget = widget
+
+    @property
+    def ui(self) -> Any:
+        return self.widget.ui
+
+    @property
+    def parameters(self) -> Any:
+        return self.widget._parameterNode
+
+    @property
+    def panel(self) -> Any:
+        return self.widget.panel
+
+    def events(self, seconds: float = 0.0) -> None:
+        """Lets the window live for a while."""
+        end = time.monotonic() + seconds
+        while True:
+            self.slicer.qt_application.processEvents()
+            if time.monotonic() >= end:
+                return
+            time.sleep(0.002)
+
+    def until(self, condition: Callable[[], bool], seconds: float = 120.0) -> None:
+        """Lets the window live until something has happened."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "it did not happen in time"
+            self.events(0.01)
+
+    def idle(self, seconds: float = 120.0) -> None:
+        """Lets the window live until nothing is segmented any more."""
+        self.until(lambda: not self.panel.busy, seconds)
+
+    def log(self) -> str:
+        return self.ui.logTextEdit.toPlainText()
+
+    def add_volume(self, volume: Any, name: str = "ct") -> Any:
+        from LVNetSegmentationLib.nodes import addVolumeNode
+
+        return addVolumeNode(volume, name)
+
+    def add_segmentation(self, label: Any, volume_node: Any, name: str = "reference") -> Any:
+        """A segmentation node with one segment, as if drawn by hand."""
+        node = self.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+        node.CreateDefaultDisplayNodes()
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+        identifier = node.GetSegmentation().AddEmptySegment("", "liver")
+        self.slicer.util.updateSegmentBinaryLabelmapFromArray(
+            np.ascontiguousarray(label.array), node, identifier, volume_node
+        )
+        return node
+
+    def names_of_nodes(self) -> list:
+        scene = self.slicer.mrmlScene
+        self.slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+        return sorted(scene.GetNthNode(index).GetName() or "" for index in range(scene.GetNumberOfNodes()))
+
+
+@pytest.fixture
+def bench(slicer, module) -> Any:
+    """A panel that was opened on an empty scene; afterwards it is closed, and with it its worker."""
+    from slicer_windows import qt_names
+
+    slicer.mrmlScene.Clear(0)
+    slicer.messages.clear()
+    qt_names.file_answers.clear()
+    qt_names.opened.clear()
+    slicer.app.connected.clear()
+    widget = module.LVNetSegmentationWidget()
+    slicer.modules.LVNetSegmentationWidget = widget
+    widget.setup()
+    widget.parent.isEntered = True
+    widget.parent.resize(420, 900)
+    widget.parent.show()
+    made = Bench(slicer, widget)
+    made.events()
+    yield made
+    current = slicer.modules.LVNetSegmentationWidget
+    current.cleanup()
+    current.parent.hide()
+    slicer.mrmlScene.Clear(0)
+
+
+@pytest.fixture
+def ready(bench, phantom, tiny_weights) -> Any:
+    """A panel with a volume and quick weights, Apply at hand."""
+    bench.volume = bench.add_volume(phantom[0], "ct")
+    bench.parameters.inputVolume = bench.volume
+    bench.parameters.weights = tiny_weights
+    bench.parameters.threads = 1
+    bench.events()
+    if bench.ui.anywayCheckBox.isVisible():
+        bench.ui.anywayCheckBox.click()
+    assert bench.ui.applyButton.isEnabled(), bench.ui.applyButton.toolTip()
+    return bench

@@ -56,6 +56,10 @@ class FindingsList:
         # Long sentences wrap: their height is known once the list has its width.
         self._timer.start()
 
+    def cleanup(self) -> None:
+        """The widget is about to go."""
+        self._timer.stop()
+
     def _fit(self) -> None:
         height = sum(self.widget.sizeHintForRow(row) for row in range(len(self.findings)))
         self.widget.setFixedHeight(min(height, self.MOST_PIXELS) + 2 * self.widget.frameWidth + 2)

@@ -103,3 +103,4 @@ class Panel:
         """The panel is about to go: nothing runs on without it."""
         self.parameters = None
         self._logic.shutdown()
+        self.run.cleanup()

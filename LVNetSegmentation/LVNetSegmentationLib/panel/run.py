@@ -188,6 +188,8 @@ class RunSection:
         self._ui.statusLabel.visible = bool(line)
 
     def cleanup(self) -> None:
-        self.surfaces.watch(None)
+        """The panel is about to go."""
+        self.inputFindings.cleanup()
+        self.resultFindings.cleanup()
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Tuple, Union
 
+import numpy as np
 from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
+
+#: Identifier of a segment or value of a label, and its name.
+Entry = Tuple[Union[str, int], str]
+_PIECE = 1 << 20
 
 
 class SegmentChooser:
@@ -12,11 +18,16 @@ class SegmentChooser:
 
     def __init__(self, comboBox: Any) -> None:
         self._box = comboBox
-        self._identifiers: List[str] = []
-        self._shown: Optional[list] = None
+        self._identifiers: List[Union[str, int]] = []
+        self._shown: Optional[List[Entry]] = None
+        self._seen: Optional[tuple] = None
 
     def offer(self, node: Any) -> None:
         """Fills the box with the segments of a node; a segment of the same name stays chosen."""
+        state = _stateOf(node)
+        if state is not None and state == self._seen:
+            return
+        self._seen = state
         entries = segmentsOf(node)
         if entries == self._shown:
             return
@@ -35,18 +46,39 @@ class SegmentChooser:
     def count(self) -> int:
         return len(self._identifiers)
 
-    def chosen(self) -> Optional[str]:
-        """The identifier of the chosen segment; None where there is none, or for every label of a label map."""
+    def chosen(self) -> Optional[Union[str, int]]:
+        """The identifier of the chosen segment, or the value of the chosen label; None where there is none."""
         index = self._box.currentIndex
-        return self._identifiers[index] or None if 0 <= index < len(self._identifiers) else None
+        return self._identifiers[index] if 0 <= index < len(self._identifiers) else None
 
 
-def segmentsOf(node: Any) -> list:
-    """Identifier and name of every segment; one entry without identifier for a label map."""
+def _stateOf(node: Any) -> Optional[tuple]:
+    """Changes whenever the voxels of a label map do; None for everything else, which is cheap to read."""
+    if node is None or node.IsA("vtkMRMLSegmentationNode") or node.GetImageData() is None:
+        return None
+    return node.GetID(), node.GetImageData().GetMTime()
+
+
+def segmentsOf(node: Any) -> List[Entry]:
+    """Identifier and name of every segment; of every label value that occurs in a label map."""
     if node is None:
         return []
     if not node.IsA("vtkMRMLSegmentationNode"):
-        return [("", _("every label"))]
+        return [(value, _("label {value}").format(value=value)) for value in labelsOf(node)]
     segmentation = node.GetSegmentation()
     identifiers = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
     return [(identifier, segmentation.GetSegment(identifier).GetName()) for identifier in identifiers]
+
+
+def labelsOf(labelMapNode: Any) -> List[int]:
+    """The values above 0 of a label map."""
+    image = labelMapNode.GetImageData()
+    scalars = None if image is None else image.GetPointData().GetScalars()
+    if scalars is None:
+        return []
+    values = vtk_to_numpy(scalars).reshape(-1)
+    found = set()
+    # In pieces: a table of a whole scan at once would take eight bytes a voxel.
+    for start in range(0, values.size, _PIECE):
+        found.update(np.unique(values[start : start + _PIECE]).tolist())
+    return sorted(int(value) for value in found if value > 0)

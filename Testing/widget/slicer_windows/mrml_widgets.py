@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, List, Optional
 
 from PySide6 import QtCore, QtWidgets
+from shiboken6 import isValid
 
 from .pythonqt import PythonQtObject
 
@@ -54,6 +55,11 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
         return any(node.IsA(kind) for kind in kinds)
 
     def _fill(self) -> None:
+        if not isValid(self):
+            # The panel is gone; Slicer's own widget stops observing by itself.
+            for tag in self._tags:
+                self._scene.RemoveObserver(tag)
+            return
         current = self.currentNode()
         nodes: List[Optional[Any]] = [None] if self.property("noneEnabled") else []
         for index in range(self._scene.GetNumberOfNodes()):

@@ -21,6 +21,11 @@ def speak_pythonqt(module_names: Iterable[str]) -> None:
         feature.set_selection(TRUE_PROPERTY, name)
 
 
+def speak_pyside(module_name: str) -> None:
+    """Makes sure that a module sees PySide6 as it is; one that does not name PySide6 sees whatever came last."""
+    feature.set_selection(0, module_name)
+
+
 class PythonQtObject:
     """Mixed into every QObject class: what PythonQt adds to an object.
 

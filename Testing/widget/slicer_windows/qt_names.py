@@ -22,7 +22,6 @@ WIDGETS = (
     "QRadioButton",
     "QSpinBox",
     "QTableWidget",
-    "QWidget",
 )
 CLASSES = {name: dressed(getattr(QtWidgets, name)) for name in WIDGETS}
 
@@ -71,6 +70,4 @@ def module() -> types.ModuleType:
     made.QStyle = QtWidgets.QStyle
     made.QListWidgetItem = QtWidgets.QListWidgetItem
     made.QTableWidgetItem = QtWidgets.QTableWidgetItem
-    made.QVBoxLayout = QtWidgets.QVBoxLayout
-    made.QIcon = QtGui.QIcon
     return made
