@@ -33,23 +33,26 @@ class AdvancedSection:
         self._ui.torchButton.text = _("Install") if missing else _("Check")
         self._ui.torchButton.enabled = self._job is None and not self._panel.busy
 
-    def installTorch(self) -> bool:
-        """Installs PyTorch where it is missing; asks first.  Whether it is there now."""
+    def installTorch(self) -> str:
+        """Installs PyTorch where it is missing; its extension asks the user first.
+
+        Returns:
+            Why it is still not there; empty if it is.
+        """
+        reason = ""
         try:
             with slicer.util.WaitCursor():
                 self._logic.installTorch()
         except LVNetError as error:
-            self._tell(str(error))
-            self._panel.log.say(str(error))
-            return False
-        self._tell(_("installed"))
-        self._panel.log.say(_("PyTorch is installed"))
-        return True
+            reason = str(error)
+        self._tell(reason or _("installed"))
+        self._panel.log.say(reason or _("PyTorch is installed"))
+        self._panel.refresh()
+        return reason
 
     def _onTorch(self, _checked: bool = False) -> None:
         if self._logic.torchIsMissing():
             self.installTorch()
-            self._panel.refresh()
             return
         self._tell(_("checking..."))
         self._job = self._logic.checkTorchAsync(onDone=self._onChecked, onError=self._onChecked)

@@ -110,7 +110,7 @@ class BatchSection:
     def _onStartOrCancel(self, _checked: bool = False) -> None:
         if self.running:
             self.cancel()
-        elif self._panel.torchIsReady():
+        elif self._panel.torchIsReady(self._tell):
             self.start()
 
     def start(self) -> None:
@@ -201,7 +201,8 @@ class BatchSection:
         self._folderJob = None
         rows = []
         for scan in scans:
-            words = scan["error"] or findingsInWords(scan["volumes_ml"], scan.get("checks") or [])
+            checks = [(check["verdict"], check["sentence"]) for check in scan.get("checks") or []]
+            words = scan["error"] or findingsInWords(scan["volumes_ml"], checks)
             rows.append((os.path.basename(str(scan["input"]).rstrip("/\\")), words))
         self._fill(rows)
         for name, words in rows:

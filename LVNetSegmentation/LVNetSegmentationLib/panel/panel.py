@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from slicer.i18n import tr as _
 
@@ -64,9 +64,16 @@ class Panel:
         for section in (self.run, self.compare, self.batch, self.advanced):
             section.refresh()
 
-    def torchIsReady(self) -> bool:
-        """Whether PyTorch is there, installed now if the user agrees."""
-        return not self._logic.torchIsMissing() or self.advanced.installTorch()
+    def torchIsReady(self, tell: Callable[[str], None]) -> bool:
+        """Whether PyTorch is there, installed now if the user agrees.
+
+        Args:
+            tell: gets the reason where it is not.
+        """
+        reason = self.advanced.installTorch() if self._logic.torchIsMissing() else ""
+        if reason:
+            tell(reason)
+        return not reason
 
     def opened(self) -> None:
         """The user looks at the panel: by the time of the first click the devices are known."""

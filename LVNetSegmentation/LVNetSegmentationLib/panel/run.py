@@ -109,7 +109,7 @@ class RunSection:
     def _onApplyOrCancel(self, _checked: bool = False) -> None:
         if self.running:
             self.cancel()
-        elif self._panel.torchIsReady():
+        elif self._panel.torchIsReady(self._tell):
             self.start()
 
     def start(self) -> None:

@@ -49,11 +49,15 @@ def isEmpty(segmentationNode: Any) -> bool:
     source = segmentation.GetSourceRepresentationName()
     for index in range(segmentation.GetNumberOfSegments()):
         data = segmentation.GetNthSegment(index).GetRepresentation(source)
-        if data is None:
-            continue
-        if not data.IsA("vtkImageData") or not data.IsEmpty():
+        if data is not None and _holdsSomething(data):
             return False
     return True
+
+
+def _holdsSomething(data: Any) -> bool:
+    if data.IsA("vtkOrientedImageData"):
+        return not data.IsEmpty() and data.GetScalarRange()[1] > 0
+    return data.GetNumberOfPoints() > 0
 
 
 def isShown(segmentationNode: Any) -> bool:

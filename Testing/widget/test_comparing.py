@@ -1,0 +1,139 @@
+"""The section `Compare with a reference`."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def pair(bench, phantom):
+    """A reference, and a segmentation that misses some of it."""
+    scan, label = phantom
+    bench.volume = bench.add_volume(scan)
+    smaller = label.array.copy()
+    smaller[:, :, : int(np.flatnonzero(label.array.any(axis=(0, 1)))[0]) + 3] = 0
+    bench.parameters.comparedNode = bench.add_segmentation(label.with_array(smaller), bench.volume, "found")
+    bench.parameters.referenceNode = bench.add_segmentation(label, bench.volume, "drawn")
+    bench.ui.compareCollapsibleButton.collapsed = False
+    bench.events()
+    bench.expected = 2 * (smaller & label.array).sum() / (smaller.sum() + label.array.sum())
+    return bench
+
+
+def shown(bench) -> dict:
+    table = bench.ui.metricsTableWidget
+    return {table.item(row, 0).text(): table.item(row, 1).text() for row in range(table.rowCount())}
+
+
+def test_the_five_metrics_and_both_volumes_are_shown_and_stand_in_a_table_node(pair):
+    pair.ui.compareButton.click()
+    values = shown(pair)
+    assert list(values) == ["DICE", "VOE", "RVD", "ASSD", "MSSD", "Volume", "Reference volume"]
+    assert float(values["DICE"]) == pytest.approx(pair.expected, abs=5e-5)
+    assert values["ASSD"].endswith(" mm")
+    assert values["Volume"].endswith(" ml")
+    table = pair.parameters.metricsTable.GetTable()
+    assert table.GetNumberOfRows() == 1
+    assert float(table.GetColumnByName("DICE").GetValue(0)) == pytest.approx(pair.expected)
+
+
+def test_a_second_comparison_goes_into_the_same_table(pair):
+    pair.ui.compareButton.click()
+    node = pair.parameters.metricsTable
+    pair.ui.presetComboBox.setCurrentIndex(1)
+    pair.ui.compareButton.click()
+    assert pair.parameters.metricsTable is node
+    assert node.GetTable().GetNumberOfRows() == 2
+    assert shown(pair)["RVD"].endswith(" %")
+
+
+def test_a_reference_can_be_a_label_map_and_the_label_is_chosen(pair, slicer, phantom):
+    label = phantom[1]
+    node = pair.add_volume(label.with_array((label.array * 6).astype(np.uint8)), "labels")
+    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "label map")
+    labels.SetAndObserveImageData(node.GetImageData())
+    labels.CopyOrientation(node)
+    pair.parameters.referenceNode = labels
+    box = pair.ui.referenceSegmentComboBox
+    assert [box.itemText(index) for index in range(box.count())] == ["label 6"]
+    pair.ui.compareButton.click()
+    assert float(shown(pair)["DICE"]) == pytest.approx(pair.expected, abs=5e-5)
+
+
+def test_the_segment_of_the_same_kind_is_chosen_among_several(pair):
+    segmentation = pair.parameters.referenceNode.GetSegmentation()
+    segmentation.AddEmptySegment("spleen", "spleen")
+    pair.panel.refresh()
+    box = pair.ui.referenceSegmentComboBox
+    assert box.count() == 2
+    assert box.currentText() == "liver"
+
+
+def test_numbers_can_be_copied_for_a_spreadsheet(pair, slicer):
+    pair.ui.compareButton.click()
+    pair.ui.copyButton.click()
+    lines = slicer.app.clipboard().text().splitlines()
+    assert [line.split("\t")[0] for line in lines] == list(shown(pair))
+    assert dict(line.split("\t") for line in lines) == shown(pair)
+
+
+def test_the_table_is_written_as_csv_where_the_user_says(pair, tmp_path):
+    from slicer_windows import qt_names
+
+    pair.ui.compareButton.click()
+    path = tmp_path / "zahlen ü.csv"
+    qt_names.file_answers[:] = ["", str(path)]
+    pair.ui.exportCsvButton.click()
+    assert not path.exists()
+    pair.ui.exportCsvButton.click()
+    rows = list(csv.DictReader(path.open(encoding="utf-8")))
+    assert float(rows[0]["DICE"]) == pytest.approx(pair.expected)
+    assert str(path) in pair.ui.compareStatusLabel.text()
+
+
+def test_a_file_that_cannot_be_written_is_one_line(pair, tmp_path):
+    from slicer_windows import qt_names
+
+    pair.ui.compareButton.click()
+    qt_names.file_answers[:] = [str(tmp_path / "missing" / "a.csv")]
+    pair.ui.exportCsvButton.click()
+    assert len(pair.ui.compareStatusLabel.text().splitlines()) == 1
+
+
+def test_two_empty_masks_give_dashes_with_the_reason_and_no_error(pair, phantom):
+    empty = phantom[1].with_array(0 * phantom[1].array)
+    pair.parameters.comparedNode = pair.add_segmentation(empty, pair.volume, "nothing")
+    pair.ui.compareButton.click()
+    table = pair.ui.metricsTableWidget
+    row = list(shown(pair)).index("ASSD")
+    assert table.item(row, 1).text() == "–"
+    assert table.item(row, 1).toolTip()
+
+
+def test_a_comparison_that_cannot_be_made_is_one_line_in_the_panel(pair, monkeypatch):
+    from lvnet.errors import GeometryError
+
+    def fail(*_args, **_kwargs):
+        raise GeometryError("the two lie on different grids; resample one of them")
+
+    monkeypatch.setattr(pair.widget.logic, "evaluate", fail)
+    pair.ui.compareButton.click()
+    assert pair.ui.compareStatusLabel.text() == "the two lie on different grids; resample one of them"
+    assert not pair.ui.metricsTableWidget.isVisible()
+
+
+def test_compare_is_off_for_a_segmentation_with_itself(pair):
+    pair.parameters.referenceNode = pair.parameters.comparedNode
+    assert not pair.ui.compareButton.isEnabled()
+    assert "other than the segmentation itself" in pair.ui.compareButton.toolTip()
+
+
+def test_closing_the_scene_takes_the_numbers_away(pair, slicer):
+    pair.ui.compareButton.click()
+    slicer.mrmlScene.Clear(0)
+    pair.events()
+    assert shown(pair) == {}
+    assert not pair.ui.copyButton.isEnabled()
