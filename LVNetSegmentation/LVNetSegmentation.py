@@ -63,7 +63,7 @@ def registerSampleData() -> None:
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=_("CT of a liver"),
-        thumbnailFileName=os.path.join(icons, "SampleLiver.png"),
+        thumbnailFileName=os.path.join(icons, "LVNetSegmentation.png"),
         customDownloader=lambda source: SampleData.SampleDataLogic().downloadSample("CTLiver"),
     )
 

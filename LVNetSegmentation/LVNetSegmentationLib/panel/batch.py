@@ -248,6 +248,7 @@ class BatchSection:
             table.setItem(index, 0, qt.QTableWidgetItem(name))
             self._write(index, words or _("waiting"))
         table.resizeColumnToContents(0)
+        table.resizeRowsToContents()
         table.visible = bool(rows)
 
     def _write(self, index: int, words: str) -> None:

@@ -92,6 +92,7 @@ class CompareSection:
                 item = qt.QTableWidgetItem(words)
                 item.setToolTip(why)
                 table.setItem(index, column, item)
+        table.resizeColumnToContents(0)
         table.resizeRowsToContents()
         height = table.horizontalHeader().height + sum(table.rowHeight(index) for index in range(len(rows)))
         table.setFixedHeight(height + 2 * table.frameWidth)

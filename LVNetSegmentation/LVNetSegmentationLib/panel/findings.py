@@ -61,5 +61,8 @@ class FindingsList:
         self._timer.stop()
 
     def _fit(self) -> None:
-        height = sum(self.widget.sizeHintForRow(row) for row in range(len(self.findings)))
-        self.widget.setFixedHeight(min(height, self.MOST_PIXELS) + 2 * self.widget.frameWidth + 2)
+        if not self.findings:
+            return
+        self.widget.doItemsLayout()
+        last = self.widget.visualItemRect(self.widget.item(len(self.findings) - 1))
+        self.widget.setFixedHeight(min(last.bottom() + 1, self.MOST_PIXELS) + 2 * self.widget.frameWidth)

@@ -43,7 +43,7 @@ class ctkCollapsibleButton(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
     def _apply(self) -> None:
         """Children keep what they were told to be; they are only out of sight."""
         self.setMaximumHeight(self._bar() if self._collapsed else 16777215)
-        self.setMinimumHeight(self._bar())
+        self.setMinimumHeight(self._bar() if self._collapsed else 0)
         self.updateGeometry()
 
     def event(self, event: QtCore.QEvent) -> bool:
