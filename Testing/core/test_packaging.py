@@ -216,8 +216,12 @@ def test_the_panel_binds_only_parameters_that_the_module_has():
     panel = (MODULE / "Resources" / "UI" / f"{NAME}.ui").read_text(encoding="utf-8")
     module = (MODULE / f"{NAME}.py").read_text(encoding="utf-8")
     bound = re.findall(r'name="SlicerParameterName"[^>]*>\s*<string[^>]*>(\w+)<', panel)
-    assert sorted(bound) == ["device", "inputVolume", "outputSegmentation"]
+    assert {"inputVolume", "outputSegmentation", "referenceNode", "metricsTable", "overlap"} <= set(bound)
+    assert len(bound) == len(set(bound))
     for name in bound:
         assert re.search(rf"^    {name}: ", module, re.MULTILINE)
     widgets = set(re.findall(r'<widget class="\w+" name="(\w+)"', panel))
-    assert set(re.findall(r"self\.ui\.(\w+)", module)) <= widgets
+    sections = [path.read_text(encoding="utf-8") for path in sorted((MODULE / f"{NAME}Lib" / "panel").glob("*.py"))]
+    used = {name for text in [module, *sections] for name in re.findall(r"\bui\.(\w+)", text)}
+    assert used
+    assert used <= widgets

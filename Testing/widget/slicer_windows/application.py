@@ -48,12 +48,16 @@ def product_modules() -> List[str]:
     return ["LVNetSegmentation", "LVNetSegmentationLib", *(entry.name for entry in below if not entry.ispkg)]
 
 
-def start() -> Any:
+def start(folder: Path = MODULE_FOLDER) -> Any:
     """Starts Qt and slicer-core once a process.
+
+    Args:
+        folder: where the module file lies; it comes first on Python's path, as Slicer does it.
 
     Returns:
         The module `slicer`.
     """
+    sys.path.insert(0, str(folder))
     qt_application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"])
     qt_application.setStyle("Fusion")  # what Slicer uses on Linux
     slicer = importlib.import_module("slicer")
@@ -80,7 +84,7 @@ def start() -> Any:
     slicer.qt_application = qt_application
     slicer.messages = []
     util.loadUI = loader.load_ui
-    util.modulePath = lambda name: str(MODULE_FOLDER / f"{name}.py")
+    util.modulePath = lambda name: str(folder / f"{name}.py")
     util.WaitCursor = _wait_cursor
     util.setSliceViewerLayers = lambda **layers: slicer.messages.append(layers)
     speak_pythonqt(product_modules())
