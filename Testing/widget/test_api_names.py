@@ -1,0 +1,157 @@
+"""Every name of Slicer, CTK and Qt that the module uses stands in the checked list, and the list holds no other."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Set
+
+import pytest
+
+MODULE = Path(__file__).parents[2] / "LVNetSegmentation"
+UI = MODULE / "Resources" / "UI" / "LVNetSegmentation.ui"
+FACING = [MODULE / "LVNetSegmentation.py", *sorted((MODULE / "LVNetSegmentationLib").rglob("*.py"))]
+CMAKE = [MODULE / "CMakeLists.txt"]
+#: Modules whose names are somebody else's business.
+OTHER_ROOTS = set(sys.stdlib_module_names) | {"np", "lvnet", "Path", "dependencies", "numpy", "PyTorchUtils"}
+
+
+class Entry(NamedTuple):
+    """A line of the list."""
+
+    owner: str
+    name: str
+    in_5_8: str
+    in_5_12: str
+
+
+@pytest.fixture(scope="module")
+def entries() -> List[Entry]:
+    lines = Path(__file__).with_name("api_names.txt").read_text(encoding="utf-8").splitlines()
+    return [Entry(*line.split("\t")) for line in lines if line and not line.startswith("#")]
+
+
+def root_of(node: ast.AST) -> str:
+    while isinstance(node, (ast.Attribute, ast.Call, ast.Subscript)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def own_names() -> Set[str]:
+    """Whatever the product defines itself, by name."""
+    names = {widget.get("name") for widget in ElementTree.parse(UI).getroot().iter("widget")}
+    for path in MODULE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names.add(node.name)
+            elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names |= {
+                    n.attr if isinstance(n, ast.Attribute) else n.id
+                    for target in targets
+                    for n in ast.walk(target)
+                    if (isinstance(n, ast.Attribute) and root_of(n) in ("self", "")) or isinstance(n, ast.Name)
+                }
+    return names
+
+
+def python_names() -> Set[str]:
+    """What objects of Python, its library, NumPy and VTK have."""
+    names: Set[str] = set()
+    kinds = (str, bytes, list, dict, set, tuple, float, int, Exception, OSError, type, property)
+    library = {
+        "pathlib": ["Path"],
+        "threading": ["Thread", "Event"],
+        "queue": ["Queue"],
+        "subprocess": ["Popen"],
+        "io": ["StringIO", "FileIO"],
+        "os": ["stat_result"],
+        "re": ["Pattern", "Match"],
+        "numpy": ["ndarray"],
+        "vtk": "vtkObject vtkImageData vtkPointData vtkMatrix4x4 vtkTable vtkStringArray vtkDoubleArray vtkVariant "
+        "vtkCommand vtkGeneralTransform vtkTransform vtkLinearTransform vtkPolyData".split(),
+    }
+    for module_name, classes in library.items():
+        module = importlib.import_module(module_name)
+        kinds += tuple(getattr(module, name) for name in classes)
+    for kind in kinds:
+        names |= set(dir(kind))
+    vtk = importlib.import_module("vtk")
+    return names | {name for name in dir(vtk) if name.startswith(("vtk", "VTK"))} | {"writerow", "stderr", "stdin", "stdout"}
+
+
+def used_names() -> Dict[str, str]:
+    """Attributes that the product reads of objects that are not its own, and where."""
+    known = own_names() | python_names()
+    found = {}
+    for path in FACING:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr not in known and root_of(node) not in OTHER_ROOTS:
+                found[node.attr] = f"{path.name}:{node.lineno}"
+    return found
+
+
+def used_signals() -> Dict[str, str]:
+    found = {}
+    for path in FACING:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "connect":
+                found[ast.literal_eval(node.args[0])] = f"{path.name}:{node.lineno}"
+    for connection in ElementTree.parse(UI).getroot().iter("connection"):
+        for part in ("signal", "slot"):
+            found[connection.findtext(part)] = UI.name
+    return found
+
+
+#: Attributes of modules that are there as long as Slicer is.
+WHAT_SLICER_IS = {"app", "util", "mrmlScene", "connect", "Qt", "PyTorchUtilsLogic"}
+
+
+def test_every_name_that_the_module_uses_is_in_the_list(entries):
+    listed = {re.split(r"[( ]", entry.name)[0] for entry in entries}
+    used = used_names()
+    assert len(used) > 60
+    assert {name: place for name, place in used.items() if name not in listed | WHAT_SLICER_IS} == {}
+
+
+def test_every_signal_and_slot_is_in_the_list_with_its_arguments(entries):
+    listed = {entry.name for entry in entries}
+    assert {signal: place for signal, place in used_signals().items() if signal not in listed} == {}
+
+
+def test_every_property_of_slicers_own_widgets_is_in_the_list(entries):
+    listed = {(entry.owner, entry.name.split(" ")[0]) for entry in entries}
+    for widget in ElementTree.parse(UI).getroot().iter("widget"):
+        if widget.get("class").startswith(("ctk", "qMRML")):
+            for entry in widget.findall("property"):
+                name = entry.get("name")
+                if name not in ("toolTip", "SlicerParameterName"):
+                    assert (widget.get("class"), name) in listed, (widget.get("name"), name)
+
+
+def test_every_import_from_slicer_is_in_the_list(entries):
+    listed = {entry.name for entry in entries}
+    for path in FACING:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "slicer":
+                assert {alias.name for alias in node.names} <= listed, path
+
+
+def test_every_entry_was_found_in_both_versions(entries):
+    assert len({(entry.owner, entry.name) for entry in entries}) == len(entries)
+    for entry in entries:
+        name = re.split(r"[( ]", entry.name)[0]
+        stem = name[3:] if name.startswith(("Get", "Set")) else name
+        for evidence in (entry.in_5_8, entry.in_5_12):
+            assert re.search(r"\.(h|py|cmake): |Qt 5\.15", evidence), entry
+            assert stem in evidence or "Qt 5.15" in evidence or "QAbstractButton" in evidence, entry
+
+
+def test_the_list_holds_no_name_that_nothing_uses(entries):
+    text = "\n".join(path.read_text(encoding="utf-8") for path in [*FACING, *CMAKE, UI])
+    unused = [entry for entry in entries if not re.search(rf"\b{re.split(r'[( ]', entry.name)[0]}\b", text)]
+    assert unused == []
