@@ -185,10 +185,16 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         self._parameterNode = parameterNode
         if self._parameterNode:
-            self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
+            # Not connectGui: that of Slicer 5.8 gives no tag, so that what it binds is never released.
+            self._parameterNodeGuiTag = self._parameterNode.connectParametersToGui(self._boundWidgets())
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         if self.panel:
             self.panel.bind(self._parameterNode)
+
+    def _boundWidgets(self) -> dict:
+        """The widgets that the .ui file binds to a parameter, by the name of the parameter."""
+        named = ((widget.property("SlicerParameterName"), widget) for widget in vars(self.ui).values())
+        return {name: widget for name, widget in named if name}
 
     def onParametersModified(self, caller=None, event=None) -> None:
         if not slicer.mrmlScene.IsBatchProcessing():

@@ -105,20 +105,18 @@ def parameterNodeWrapper(kind: type) -> type:  # noqa: N802
             if not there:
                 parameter.write(node, parameter.default)
 
-    def connectGui(self: Any, ui: Any) -> int:  # noqa: N802
+    def connectParametersToGui(self: Any, widgets: Dict[str, Any]) -> int:  # noqa: N802
         bound, live = {}, {"on": True}
-        for widget in vars(ui).values():
-            name = widget.property("SlicerParameterName")
-            if name:
-                signal, read, fill = parameters[name].bind(widget)
-                bound[name] = fill
+        for name, widget in widgets.items():
+            signal, read, fill = parameters[name].bind(widget)
+            bound[name] = fill
 
-                def changed(*_: Any, name: str = name, read: Callable[[], Any] = read) -> None:
-                    if live["on"] and not self._filling:
-                        setattr(self, name, read())
+            def changed(*_: Any, name: str = name, read: Callable[[], Any] = read) -> None:
+                if live["on"] and not self._filling:
+                    setattr(self, name, read())
 
-                fill(getattr(self, name))
-                widget.connect(signal, changed)
+            fill(getattr(self, name))
+            widget.connect(signal, changed)
 
         def update(*_: Any) -> None:
             if self._filling:
@@ -148,7 +146,7 @@ def parameterNodeWrapper(kind: type) -> type:  # noqa: N802
             ),
         )
     kind.__init__ = initialise
-    kind.connectGui = connectGui
+    kind.connectParametersToGui = connectParametersToGui
     kind.disconnectGui = disconnectGui
     kind.AddObserver = lambda self, event, callback, priority=0.0: self.parameterNode.AddObserver(event, callback, priority)
     kind.RemoveObserver = lambda self, tag: self.parameterNode.RemoveObserver(tag)
