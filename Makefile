@@ -34,6 +34,8 @@ test: $(VENV)/ready
 	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= Testing/training
 	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= Testing/benchmarks
 	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= Testing/mrml
+	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= Testing/widget
+	$(BIN)/python -m pytest -q -m "not slow" Testing/cmake
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 
 test-slow: $(VENV)/ready

@@ -33,8 +33,8 @@ class LVNetSegmentation(ScriptedLoadableModule):
         parent.dependencies = ["Segmentations"]
         parent.contributors = ["LVNetSegmentation contributors"]
         parent.helpText = _(
-            "<p>Segments the liver on CT with LV-Net, a lightweight 3D network that comes with its weights, and compares"
-            " a segmentation with a reference. For research use, not for diagnosis.</p>"
+            "<p>Segments the liver on CT with LV-Net, a lightweight 3D network that comes with its weights, and"
+            " compares a segmentation with a reference. For research use, not for diagnosis.</p>"
             '<p>Tutorial and troubleshooting: <a href="{url}">{url}</a></p>'
             "<p>Please cite: {citation}</p>"
         ).format(url=HOMEPAGE, citation=CITATION)
@@ -534,36 +534,73 @@ def _settings(device, weights, overlap, postprocess, threads) -> dict:
 
 
 class LVNetSegmentationTest(ScriptedLoadableModuleTest):
-    """The self-test, run in a real Slicer from the panel or by CTest."""
+    """The self-test, run in a real Slicer from the panel or by CTest; it makes its own scan and loads nothing."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
+        self.logic = LVNetSegmentationLogic()
+
+    def tearDown(self) -> None:
+        self.logic.shutdown()
 
     def runTest(self) -> None:
-        self.setUp()
-        self.test_segmentsAMadeAbdomenUnderATransform()
+        names = [name for name in dir(self) if name.startswith("test_")]
+        for name in names:
+            self.setUp()
+            try:
+                self.delayDisplay(name)
+                getattr(self, name)()
+            finally:
+                self.tearDown()
+        self.delayDisplay("Test passed")
 
-    def test_segmentsAMadeAbdomenUnderATransform(self) -> None:
-        """A made abdomen under a transform gives a liver that overlaps the exact one."""
-        from lvnet.phantom import make_phantom
-        from LVNetSegmentationLib.dependencies import torchIsMissing
-        from LVNetSegmentationLib.nodes import addVolumeNode
+    def addMadeAbdomen(self) -> tuple:
+        """A made abdomen under a transform, and the exact liver as a segmentation under the same one."""
+        from LVNetSegmentationLib.sampledata import addPhantom
 
-        if torchIsMissing():
-            self.delayDisplay("Skipped: PyTorch is not installed")
-            return
-        scan, label = make_phantom(1)
-        volumeNode = addVolumeNode(scan, "Made abdomen")
+        volumeNode, referenceNode = addPhantom()
         transformNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
         matrix = vtk.vtkMatrix4x4()
         matrix.SetElement(0, 3, 50.0)
         transformNode.SetMatrixTransformToParent(matrix)
-        volumeNode.SetAndObserveTransformNodeID(transformNode.GetID())
-        segmentationNode = LVNetSegmentationLogic().segment(volumeNode, device="cpu")
-        assert segmentationNode.GetParentTransformNode() is transformNode
-        segmentId = segmentationNode.GetSegmentation().GetSegmentIdBySegmentName("liver")
-        found = slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, segmentId, volumeNode) > 0
-        exact = label.array > 0
-        dice = 2.0 * (found & exact).sum() / (found.sum() + exact.sum())
-        assert dice > 0.8, f"DICE is {dice:.3f}"
-        self.delayDisplay("Test passed")
+        for node in (volumeNode, referenceNode):
+            node.SetAndObserveTransformNodeID(transformNode.GetID())
+        return volumeNode, referenceNode
+
+    def test_aCancelledRunLeavesTheSceneAsItWas(self) -> None:
+        if self.logic.torchIsMissing():
+            self.delayDisplay("Not run: PyTorch is not installed")
+            return
+        volumeNode = self.addMadeAbdomen()[0]
+        count = slicer.mrmlScene.GetNumberOfNodes()
+        ended = []
+        job = self.logic.segmentAsync(volumeNode, device="cpu", onCancelled=lambda: ended.append("cancelled"))
+        job.cancel()
+        while job.isRunning():
+            self.logic.poll()
+        assert ended == ["cancelled"]
+        assert slicer.mrmlScene.GetNumberOfNodes() == count
+
+    def test_segmentsAMadeAbdomenUnderATransformAndScoresIt(self) -> None:
+        if self.logic.torchIsMissing():
+            self.delayDisplay("Not run: PyTorch is not installed")
+            return
+        volumeNode, referenceNode = self.addMadeAbdomen()
+        assert self.logic.checkInput(volumeNode) == []
+        segmentationNode = self.logic.segment(volumeNode, device="cpu")
+        assert segmentationNode.GetParentTransformNode() is volumeNode.GetParentTransformNode()
+        result, tableNode = self.logic.evaluate(segmentationNode, referenceNode)
+        assert result["dice"] > 0.85, f"DICE is {result['dice']:.3f}"
+        assert tableNode.GetTable().GetNumberOfRows() == 1
+
+    def test_anEmptyVolumeIsRefusedInOneLine(self) -> None:
+        from lvnet.errors import LVNetError
+
+        volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+        assert self.logic.checkInput(volumeNode)[0][0] == "error"
+        said = ""
+        try:
+            self.logic.segment(volumeNode)
+        except LVNetError as error:
+            said = str(error)
+        assert len(said.splitlines()) == 1, said

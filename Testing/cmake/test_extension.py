@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 import pytest
 
@@ -25,7 +25,7 @@ def clean_environment(folder: Path) -> Dict[str, str]:
     return {**kept, "LVNET_LOG_DIR": str(folder / "logs"), "QT_QPA_PLATFORM": "offscreen", "OMP_NUM_THREADS": "1"}
 
 
-def run(*command: object, cwd: Path = ROOT, env: Dict[str, str] = None, seconds: float = 300) -> str:
+def run(*command: object, cwd: Path = ROOT, env: Optional[Dict[str, str]] = None, seconds: float = 300) -> str:
     done = subprocess.run(
         [str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True, timeout=seconds, check=False
     )
@@ -60,7 +60,8 @@ def installed(tmp_path_factory, cmake, built) -> Path:
 
 
 def product_files() -> List[str]:
-    done = subprocess.run(["git", "ls-files", "-coz", "--exclude-standard"], cwd=MODULE, capture_output=True, check=False)
+    command = ["git", "ls-files", "-coz", "--exclude-standard"]
+    done = subprocess.run(command, cwd=MODULE, capture_output=True, check=False)
     if done.returncode:
         names = [path.relative_to(MODULE).as_posix() for path in MODULE.rglob("*") if path.is_file()]
         names = [name for name in names if "__pycache__" not in name]
@@ -104,7 +105,8 @@ def test_the_package_holds_the_installed_files(built, cmake):
 def test_a_list_that_names_a_missing_file_is_refused(tmp_path, cmake):
     """The stand-in looks, as Slicer does: without that, the tests above would prove nothing."""
     copy = tmp_path / "copy"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "demo", "__pycache__", "build", ".*_cache"))
+    left_out = shutil.ignore_patterns(".git", ".venv", "demo", "__pycache__", "build", ".*_cache")
+    shutil.copytree(ROOT, copy, ignore=left_out)
     (copy / "LVNetSegmentation" / "LVNetSegmentationLib" / "nodes.py").unlink()
     command = [cmake, "-S", copy, "-B", tmp_path / "build", f"-DSlicer_DIR={STAND_IN}"]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
@@ -119,7 +121,8 @@ def test_the_installed_command_line_segments_a_phantom(installed, tmp_path):
     run(sys.executable, "-m", "lvnet", "phantom", tmp_path / "made", "--seed", "4", "--quiet", cwd=tmp_path, env=env)
     made, out = tmp_path / "made", tmp_path / "out.nii.gz"
     run(sys.executable, "-m", "lvnet", "segment", made / "ct.nii.gz", "-o", out, "--quiet", cwd=tmp_path, env=env)
-    text = run(sys.executable, "-m", "lvnet", "evaluate", out, made / "liver.nii.gz", "--json", "-", cwd=tmp_path, env=env)
+    evaluate = [sys.executable, "-m", "lvnet", "evaluate", out, made / "liver.nii.gz", "--json", "-"]
+    text = run(*evaluate, cwd=tmp_path, env=env)
     assert json.loads(text)["dice"] > 0.85
 
 

@@ -72,8 +72,21 @@ def python_names() -> Set[str]:
         "os": ["stat_result"],
         "re": ["Pattern", "Match"],
         "numpy": ["ndarray"],
-        "vtk": "vtkObject vtkImageData vtkPointData vtkMatrix4x4 vtkTable vtkStringArray vtkDoubleArray vtkVariant "
-        "vtkCommand vtkGeneralTransform vtkTransform vtkLinearTransform vtkPolyData".split(),
+        "vtk": [
+            "vtkCommand",
+            "vtkDoubleArray",
+            "vtkGeneralTransform",
+            "vtkImageData",
+            "vtkLinearTransform",
+            "vtkMatrix4x4",
+            "vtkObject",
+            "vtkPointData",
+            "vtkPolyData",
+            "vtkStringArray",
+            "vtkTable",
+            "vtkTransform",
+            "vtkVariant",
+        ],
     }
     for module_name, classes in library.items():
         module = importlib.import_module(module_name)
@@ -81,7 +94,8 @@ def python_names() -> Set[str]:
     for kind in kinds:
         names |= set(dir(kind))
     vtk = importlib.import_module("vtk")
-    return names | {name for name in dir(vtk) if name.startswith(("vtk", "VTK"))} | {"writerow", "stderr", "stdin", "stdout"}
+    names |= {name for name in dir(vtk) if name.startswith(("vtk", "VTK"))}
+    return names | {"writerow", "stderr", "stdin", "stdout"}
 
 
 def used_names() -> Dict[str, str]:

@@ -47,7 +47,7 @@ def test_progress_goes_up_with_stage_and_elapsed_time(ready, monkeypatch):
     shares, lines = [], []
     told = ready.panel.run._onProgress
 
-    def onProgress(share, stage, remaining):  # noqa: N802
+    def onProgress(share, stage, remaining):
         told(share, stage, remaining)
         shares.append(ready.ui.progressBar.value())
         lines.append(ready.ui.statusLabel.text())
@@ -177,7 +177,7 @@ def test_a_missing_torch_is_offered_on_the_click_and_a_no_can_be_taken_back(read
     logic, answers = ready.widget.logic, [DependencyError("PyTorch was not installed; click Apply again"), None]
     missing = [True]
 
-    def install(askConfirmation=True):  # noqa: N803
+    def install(askConfirmation=True):
         answer = answers.pop(0)
         if answer is not None:
             raise answer

@@ -191,5 +191,3 @@ class RunSection:
         """The panel is about to go."""
         self.inputFindings.cleanup()
         self.resultFindings.cleanup()
-
-

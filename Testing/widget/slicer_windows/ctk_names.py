@@ -9,7 +9,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from .pythonqt import PythonQtObject
 
 
-class ctkCollapsibleButton(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
+class ctkCollapsibleButton(PythonQtObject, QtWidgets.QWidget):
     """A title bar with an arrow; a click hides or shows what lies below it."""
 
     connect = PythonQtObject.connect
@@ -64,7 +64,8 @@ class ctkCollapsibleButton(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
         arrow.initFrom(self)
         arrow.rect = QtCore.QRect(8, self._bar() // 2 - 5, 10, 10)
         element = QtWidgets.QStyle.PrimitiveElement
-        painter.drawPrimitive(element.PE_IndicatorArrowRight if self._collapsed else element.PE_IndicatorArrowDown, arrow)
+        shape = element.PE_IndicatorArrowRight if self._collapsed else element.PE_IndicatorArrowDown
+        painter.drawPrimitive(shape, arrow)
         painter.drawItemText(
             button.rect.adjusted(26, 0, 0, 0),
             QtCore.Qt.AlignmentFlag.AlignVCenter,
@@ -82,11 +83,11 @@ class ctkCollapsibleButton(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
             self._set_collapsed(not self._collapsed)
 
 
-class ctkPathLineEdit(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
+class ctkPathLineEdit(PythonQtObject, QtWidgets.QWidget):
     """A path with a history and a browse button."""
 
     connect = PythonQtObject.connect
-    currentPathChanged = QtCore.Signal(str)  # noqa: N815
+    currentPathChanged = QtCore.Signal(str)
 
     def __init__(self, parent: QtWidgets.QWidget = None) -> None:
         super().__init__(parent)
@@ -108,7 +109,7 @@ class ctkPathLineEdit(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
     def _set_path(self, path: str) -> None:
         self.box.setEditText(path)
 
-    currentPath = QtCore.Property(str, _get_path, _set_path)  # noqa: N815
+    currentPath = QtCore.Property(str, _get_path, _set_path)
 
     def addCurrentPathToHistory(self) -> None:
         self.history.append(self._get_path())

@@ -10,22 +10,22 @@ from shiboken6 import isValid
 from .pythonqt import PythonQtObject
 
 
-class qMRMLWidget(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
+class qMRMLWidget(PythonQtObject, QtWidgets.QWidget):
     """The outermost widget: passes the scene on to those that the .ui file connects with it."""
 
     connect = PythonQtObject.connect
-    mrmlSceneChanged = QtCore.Signal(object)  # noqa: N815
+    mrmlSceneChanged = QtCore.Signal(object)
     own_signals = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}
 
     def setMRMLScene(self, scene: Any) -> None:
         self.mrmlSceneChanged.emit(scene)
 
 
-class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):  # noqa: N801
+class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
     """The nodes of some classes, in a combo box that follows the scene."""
 
     connect = PythonQtObject.connect
-    currentNodeChanged = QtCore.Signal(object)  # noqa: N815
+    currentNodeChanged = QtCore.Signal(object)
     own_signals = {"currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged"}
 
     def __init__(self, parent: QtWidgets.QWidget = None) -> None:

@@ -74,7 +74,10 @@ class _Parameter:
             return "currentNodeChanged(vtkMRMLNode*)", widget.currentNode, widget.setCurrentNode
         if isinstance(widget, QtWidgets.QCheckBox) and self.kind is bool:
             return "toggled(bool)", widget.isChecked, widget.setChecked
-        numeric = {QtWidgets.QSpinBox: (int, "valueChanged(int)"), QtWidgets.QDoubleSpinBox: (float, "valueChanged(double)")}
+        numeric = {
+            QtWidgets.QSpinBox: (int, "valueChanged(int)"),
+            QtWidgets.QDoubleSpinBox: (float, "valueChanged(double)"),
+        }
         for box, (kind, signal) in numeric.items():
             if isinstance(widget, box) and self.kind is kind:
                 widget.setRange(self.checks[0].minimum, self.checks[0].maximum)
@@ -91,7 +94,7 @@ class _Parameter:
         raise RuntimeError(f"Slicer cannot bind {self.name} to {type(widget).__name__}")
 
 
-def parameterNodeWrapper(kind: type) -> type:  # noqa: N802
+def parameterNodeWrapper(kind: type) -> type:
     """The decorator: annotated names of the class become parameters."""
     hints = typing.get_type_hints(kind, include_extras=True)
     parameters = {name: _Parameter(name, hint, getattr(kind, name, None)) for name, hint in hints.items()}
@@ -105,7 +108,7 @@ def parameterNodeWrapper(kind: type) -> type:  # noqa: N802
             if not there:
                 parameter.write(node, parameter.default)
 
-    def connectParametersToGui(self: Any, widgets: Dict[str, Any]) -> int:  # noqa: N802
+    def connectParametersToGui(self: Any, widgets: Dict[str, Any]) -> int:
         bound, live = {}, {"on": True}
         for name, widget in widgets.items():
             signal, read, fill = parameters[name].bind(widget)
@@ -132,7 +135,7 @@ def parameterNodeWrapper(kind: type) -> type:  # noqa: N802
         self._bindings[tag] = live
         return tag
 
-    def disconnectGui(self: Any, tag: int) -> None:  # noqa: N802
+    def disconnectGui(self: Any, tag: int) -> None:
         self._bindings.pop(tag)["on"] = False
         self.parameterNode.RemoveObserver(tag)
 
@@ -148,7 +151,7 @@ def parameterNodeWrapper(kind: type) -> type:  # noqa: N802
     kind.__init__ = initialise
     kind.connectParametersToGui = connectParametersToGui
     kind.disconnectGui = disconnectGui
-    kind.AddObserver = lambda self, event, callback, priority=0.0: self.parameterNode.AddObserver(event, callback, priority)
+    kind.AddObserver = lambda self, *arguments: self.parameterNode.AddObserver(*arguments)
     kind.RemoveObserver = lambda self, tag: self.parameterNode.RemoveObserver(tag)
     return kind
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from typing import Any, List
 
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtCore, QtWidgets
 
 from .pythonqt import PythonQtObject, dressed
 
