@@ -19,6 +19,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture(scope="session")
 def slicer(tmp_path_factory) -> Any:
     """The module `slicer`, windows and all."""
+    try:
+        import PySide6.QtWidgets  # noqa: F401
+    except ImportError as error:
+        libraries = "libegl1 libgl1 libxkbcommon0 libdbus-1-3 libglib2.0-0 fontconfig fonts-dejavu-core"
+        pytest.exit(f"Qt cannot be loaded ({error}); on Debian: apt-get install {libraries}", returncode=1)
     from slicer_windows.application import start
 
     os.environ["LVNET_LOG_DIR"] = str(tmp_path_factory.mktemp("logs"))
