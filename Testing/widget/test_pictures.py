@@ -86,7 +86,7 @@ def test_pictures_for_the_tutorial_and_the_catalogue(bench, gallery):
 
     middle = [int(np.median(np.flatnonzero(found.any(axis=others)))) for others in ((1, 2), (0, 2))]
     outlines = [(reference, REFERENCE), (found, LIVER)]
-    views = [slice_picture(scan, outlines, axis, middle[axis], 380) for axis in (0, 1)]
+    views = [slice_picture(scan, outlines, axis, middle[axis], 350) for axis in (0, 1)]
     gallery.take("overview", "segment", "compare", views=views)
 
     bench.ui.batchButton.click()
