@@ -6,13 +6,13 @@ reading of its text that reproduces the numbers of its Table 3 best (see the REA
 
 from __future__ import annotations
 
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from .acceleration import depthwise_conv3d
+from .acceleration import batch_norm_elu, depthwise_conv3d, double, halve
 from .errors import GeometryError
 from .recipe import Architecture
 
@@ -32,12 +32,22 @@ class DepthwiseConv3d(nn.Conv3d):
         return depthwise_conv3d(x, self.weight)
 
 
-def pointwise(in_channels: int, out_channels: int, activation: bool = True) -> nn.Sequential:
+class NormalisedConv(nn.Sequential):
+    """A convolution without bias, batch norm, and ELU unless `activation` is off."""
+
+    def __init__(self, convolution: nn.Conv3d, activation: bool = True) -> None:
+        layers: List[nn.Module] = [convolution, nn.BatchNorm3d(convolution.out_channels)]
+        super().__init__(*layers, *([nn.ELU(inplace=True)] if activation else []))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, D, H, W) to (N, out, D, H, W)."""
+        norm: Any = self[1]
+        return batch_norm_elu(self[0](x), norm, elu=len(self) > 2)
+
+
+def pointwise(in_channels: int, out_channels: int, activation: bool = True) -> NormalisedConv:
     """A 1x1x1 convolution without bias, batch norm, and ELU unless `activation` is off."""
-    layers: List[nn.Module] = [nn.Conv3d(in_channels, out_channels, 1, bias=False), nn.BatchNorm3d(out_channels)]
-    if activation:
-        layers.append(nn.ELU(inplace=True))
-    return nn.Sequential(*layers)
+    return NormalisedConv(nn.Conv3d(in_channels, out_channels, 1, bias=False), activation)
 
 
 class IRBBlock(nn.Module):
@@ -57,7 +67,7 @@ class IRBBlock(nn.Module):
         super().__init__()
         wide = channels * expansion
         self.expand = pointwise(channels, wide)
-        self.depthwise = nn.Sequential(DepthwiseConv3d(wide, kernel_size), nn.BatchNorm3d(wide), nn.ELU(inplace=True))
+        self.depthwise = NormalisedConv(DepthwiseConv3d(wide, kernel_size))
         self.project = pointwise(wide, channels, activation=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,12 +75,34 @@ class IRBBlock(nn.Module):
         return x + self.project(self.depthwise(self.expand(x)))
 
 
+class Halving(nn.AvgPool3d):
+    """Mean over 2 x 2 x 2 voxels."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, D, H, W) to (N, C, D/2, H/2, W/2)."""
+        return halve(x)
+
+
+class Doubling(nn.Upsample):
+    """Trilinear up-sampling by two."""
+
+    def __init__(self) -> None:
+        super().__init__(scale_factor=2, mode="trilinear", align_corners=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, D, H, W) to (N, C, 2D, 2H, 2W)."""
+        return double(x)
+
+
 class DownSampling(nn.Module):
     """Average pooling by two, then a 1x1x1 convolution: 2 C^2 weights for C to 2C (V-Net: 16 C^2)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.pool = nn.AvgPool3d(2)
+        self.pool = Halving()
         self.convolve = pointwise(in_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,7 +116,7 @@ class UpSampling(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.convolve = pointwise(in_channels, out_channels)
-        self.enlarge = nn.Upsample(scale_factor=2, mode="trilinear", align_corners=False)
+        self.enlarge = Doubling()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, D, H, W) to (N, out, 2D, 2H, 2W)."""
@@ -133,10 +165,8 @@ class LVNet(nn.Module):
         def block(channels: int) -> IRBBlock:
             return IRBBlock(channels, a.expansion, a.kernel_size)
 
-        self.stem = nn.Sequential(
-            nn.Conv3d(a.in_channels, widths[0], a.kernel_size, padding=a.kernel_size // 2, bias=False),
-            nn.BatchNorm3d(widths[0]),
-            nn.ELU(inplace=True),
+        self.stem = NormalisedConv(
+            nn.Conv3d(a.in_channels, widths[0], a.kernel_size, padding=a.kernel_size // 2, bias=False)
         )
         self.encoder = nn.ModuleList(block(w) for w in widths)
         self.down = nn.ModuleList(DownSampling(i, o) for i, o in zip(widths[:-1], widths[1:]))

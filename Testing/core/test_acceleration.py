@@ -113,3 +113,79 @@ def test_the_allocator_settings_are_taken_only_by_glibc_and_can_be_switched_off(
     monkeypatch.delenv(acceleration.SWITCH)
     monkeypatch.setattr(allocator.sys, "platform", "win32")
     assert allocator.keep_pages() is False
+
+
+def gradients(f, *tensors):
+    """f's result and the gradients to its inputs, for a fixed pull."""
+    tensors = [t.detach().clone().requires_grad_() for t in tensors]
+    out = f(*tensors)
+    pull = torch.randn(out.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(out.dtype)
+    out.backward(pull)
+    return [out.detach(), *(t.grad for t in tensors)], out.grad_fn
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 4, 6, 8), (1, 32, 2, 2, 2), (1, 48, 6, 10, 14)])
+@pytest.mark.parametrize("name", ["halve", "double"])
+def test_halving_and_doubling_in_training_are_pytorchs_with_their_gradients(name, shape):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    got, node = gradients(getattr(acceleration, name), x)
+    assert type(node).__name__ == f"{name.capitalize()}Backward"
+    plain_ways = {
+        "halve": lambda t: F.avg_pool3d(t, 2),
+        "double": lambda t: F.interpolate(t, scale_factor=2, mode="trilinear", align_corners=False),
+    }
+    expected, _ = gradients(plain_ways[name], x.double())
+    for a, b in zip(got, expected):
+        assert (a.double() - b).abs().max() < 1e-5
+
+
+def test_a_single_voxel_is_doubled():
+    got, _ = gradients(acceleration.double, torch.ones((1, 16, 1, 1, 1)))
+    assert torch.allclose(got[0], torch.ones((1, 16, 2, 2, 2)))
+
+
+@pytest.mark.parametrize("elu", [True, False])
+@pytest.mark.parametrize("shape", [(2, 32, 5, 7, 9), (1, 16, 3, 41, 40)])
+def test_batch_norm_with_elu_in_training_is_pytorchs_with_its_gradients(shape, elu):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(3)) * 2 + 5
+    fast, plain_norm = (torch.nn.BatchNorm3d(shape[1]).train() for _ in range(2))
+    torch.nn.init.uniform_(fast.weight, 0.5, 2.0)
+    torch.nn.init.normal_(fast.bias)
+    plain_norm.load_state_dict(fast.state_dict())
+    plain_norm = plain_norm.double()
+
+    def expected_way(t):
+        return F.elu(plain_norm(t)) if elu else plain_norm(t)
+
+    got, node = gradients(lambda t: acceleration.batch_norm_elu(t, fast, elu), x)
+    assert type(node).__name__ == "BatchNormELUBackward"
+    expected, _ = gradients(expected_way, x.double())
+    for a, b in zip(got, expected):
+        assert (a.double() - b).abs().max() <= 1e-4 * b.abs().max().clamp(min=1)
+    for name in ("weight", "bias"):
+        a, b = getattr(fast, name).grad.double(), getattr(plain_norm, name).grad
+        assert (a - b).abs().max() <= 1e-4 * b.abs().max()
+    assert torch.allclose(fast.running_mean.double(), plain_norm.running_mean, atol=1e-5)
+    assert torch.allclose(fast.running_var.double(), plain_norm.running_var, rtol=1e-4)
+    assert int(fast.num_batches_tracked) == 1
+
+
+def test_a_training_step_has_the_same_bits_at_any_thread_count():
+    from lvnet.network import LVNet
+    from lvnet.recipe import Architecture
+
+    x = torch.randn((1, 1, 8, 40, 48), generator=torch.Generator().manual_seed(4))
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            torch.manual_seed(1)
+            layer = LVNet(Architecture(widths=(16, 16))).train().encoder[0].depthwise
+            wide = x.expand(1, 64, -1, -1, -1).contiguous().requires_grad_()
+            layer(wide).square().sum().backward()
+            results.append((wide.grad, layer[0].weight.grad, layer[1].weight.grad))
+    finally:
+        torch.set_num_threads(before)
+    for a, b in zip(*results):
+        assert torch.equal(a, b)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib.util
 import logging
 from functools import lru_cache
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, Optional
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from .switch import SWITCH, switched_off
@@ -51,19 +51,63 @@ def depthwise_conv3d(x: Tensor, weight: Tensor) -> Tensor:
         from . import depthwise_cuda
 
         return depthwise_cuda.depthwise_conv3d(x, weight)
-    if (
-        torch.is_grad_enabled()
-        and weight.requires_grad
-        and x.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
-        and weight.shape[-3:] == (5, 5, 5)
-        and weight.shape[0] % 16 == 0
-        and numba_available()
-    ):
+    if weight.requires_grad and weight.shape[-3:] == (5, 5, 5) and _trains_on_cpu(x, weight):
         from .depthwise_cpu import DepthwiseConv3dFunction
 
         return DepthwiseConv3dFunction.apply(x, weight)
     return F.conv3d(x, weight, padding=weight.shape[-1] // 2, groups=weight.shape[0])
+
+
+def _trains_on_cpu(x: Tensor, weight: Optional[Tensor] = None) -> bool:
+    """Whether the kernels for training in float32 on a CPU may take this tensor."""
+    return (
+        torch.is_grad_enabled()
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and (weight is None or weight.dtype == torch.float32)
+        and x.shape[1] % 16 == 0
+        and numba_available()
+    )
+
+
+def halve(x: Tensor) -> Tensor:
+    """Mean over 2 x 2 x 2 voxels of (N, C, D, H, W), by Numba kernels in training on a CPU."""
+    if _trains_on_cpu(x) and not any(side % 2 for side in x.shape[2:]):
+        from .resampling_cpu import Halve
+
+        return Halve.apply(x)
+    return F.avg_pool3d(x, 2)
+
+
+def double(x: Tensor) -> Tensor:
+    """Trilinear up-sampling by two of (N, C, D, H, W), by Numba kernels in training on a CPU."""
+    if _trains_on_cpu(x):
+        from .resampling_cpu import Double
+
+        return Double.apply(x)
+    return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
+
+
+def batch_norm_elu(x: Tensor, norm: nn.BatchNorm3d, elu: bool = True) -> Tensor:
+    """Batch norm, and ELU where asked for.
+
+    Takes the Numba kernels in training in float32 on a CPU with a multiple of 16 channels and more
+    than one value a channel; everywhere else these are PyTorch's own.
+
+    Args:
+        x: (N, C, D, H, W); may be overwritten.
+        norm: its running mean and variance move on in training mode.
+        elu: whether ELU follows.
+
+    Returns:
+        (N, C, D, H, W).
+    """
+    if norm.training and norm.affine and x.numel() > x.shape[1] and _trains_on_cpu(x, norm.weight):
+        from .norm_cpu import batch_norm_elu as fast
+
+        return fast(x, norm, elu)
+    x = norm(x)
+    return F.elu(x, inplace=True) if elu else x
 
 
 def fast_network(network: LVNet) -> Callable[[Tensor], Tensor]:

@@ -6,9 +6,9 @@ from typing import Any, Optional, Tuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from . import numba_depthwise
+from .convolution_cpu import convolve
 
 
 class DepthwiseConv3dFunction(torch.autograd.Function):
@@ -22,7 +22,7 @@ class DepthwiseConv3dFunction(torch.autograd.Function):
         """x (N, C, D, H, W), weight (C, 1, 5, 5, 5); the result is channels-last."""
         x = x.contiguous(memory_format=torch.channels_last_3d)
         ctx.save_for_backward(x, weight)
-        return F.conv3d(x, weight, padding=2, groups=weight.shape[0])
+        return convolve(x, weight)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor]]:  # type: ignore[override]
@@ -32,7 +32,7 @@ class DepthwiseConv3dFunction(torch.autograd.Function):
         to_x = to_weight = None
         if ctx.needs_input_grad[0]:
             # Stride 1 and an odd kernel: the gradient is the same convolution, kernel flipped.
-            to_x = F.conv3d(gradient, weight.flip(2, 3, 4), padding=2, groups=weight.shape[0])
+            to_x = convolve(gradient, weight.flip(2, 3, 4))
         if ctx.needs_input_grad[1]:
             sums = numba_depthwise.weight_gradient(
                 x.detach().permute(0, 2, 3, 4, 1).numpy(),

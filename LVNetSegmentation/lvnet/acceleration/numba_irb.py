@@ -26,11 +26,9 @@ from llvmlite import ir
 from numba.core import types
 
 from .numba_projection import row_projection
+from .numba_winograd import RING, winograd_kernels
 from .vector_code import Loop, VectorCode, intrinsic, word
 from .winograd import OUTPUTS, POINT_OF_BIAS, POINTS, transform_input, transform_output
-
-#: Rows in the ring: an output row sees five, and two rows are computed at once.
-RING = 6
 
 
 @dataclass(frozen=True)
@@ -58,24 +56,10 @@ def _signature(arguments: int) -> Any:
 def irb_kernels(lanes: int) -> IRBKernels:
     """Builds the kernels; they are compiled at their first call."""
     size = 4 * lanes
-    # Tiles of four voxels that `convolve` takes at once: 20 sums fit 32 registers, 10 fit 16.
-    together = 2 if lanes == 16 else 1
+    parts = winograd_kernels(lanes)
+    fill, convolve, strides, together = parts.fill, parts.convolve, parts.strides, parts.together
     # Groups that pass through the block at once: they share what is read and summed up.
     gang = 2 if lanes == 16 else 1
-
-    @intrinsic
-    def fill(typing: Any, address: Any, count: Any) -> Any:
-        """Zeros `count` vectors."""
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            code = VectorCode(builder, lanes)
-            address, count = arguments
-            loop = Loop(builder, count, [])
-            code.store(code.splat(0.0), code.offset(address, code.times(loop.index, size)))
-            loop.close([])
-            return context.get_dummy_value()
-
-        return _signature(2), generate
 
     @intrinsic
     def copy(typing: Any, source: Any, target: Any, count: Any) -> Any:
@@ -181,54 +165,6 @@ def irb_kernels(lanes: int) -> IRBKernels:
         return _signature(12), generate
 
     @intrinsic
-    def convolve(typing: Any, rows: Any, weights: Any, start: Any, slices: Any, upper: Any, lower: Any,
-                 tile_stride: Any, out_stride: Any) -> Any:  # fmt: skip
-        """5 x 5 sums along y and z for one point, two output rows and `together` tiles.
-
-        `rows` holds the addresses of six input rows, slice after slice; `start` is what sums begin
-        with.  Output slice z comes to place z + 2: the first two places take sums of no slice.
-        """
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            code = VectorCode(builder, lanes)
-            rows, weights, start, slices, upper, lower, tile_stride, out_stride = arguments
-            places = [code.load_word(rows, 8 * r) for r in range(RING)]
-            begin = code.load(start)
-            across = [(row, tile) for row in range(2) for tile in range(together)]
-            # Sum j of five belongs to output slice z - 2 + j when input slice z comes in.
-            loop = Loop(builder, slices, [begin] * (5 * len(across)))
-            sums = {key: loop.values[5 * i : 5 * i + 5] for i, key in enumerate(across)}
-            here = code.times(loop.index, size)
-            for r, place in enumerate(places):
-                seen = [
-                    code.load(code.offset(place, here, *([code.times(tile_stride, t)] if t else [])))
-                    for t in range(together)
-                ]
-                for row in range(2):
-                    if not 0 <= r - row < 5:
-                        continue
-                    for kz in range(5):
-                        weight = code.load(weights, (5 * (r - row) + kz) * size)
-                        for tile in range(together):
-                            taken = sums[row, tile]
-                            taken[4 - kz] = code.multiply_add(seen[tile], weight, taken[4 - kz])
-            targets = {
-                (row, tile): code.offset(out, code.times(out_stride, tile))
-                for row, out in enumerate((upper, lower))
-                for tile in range(together)
-            }
-            for key in across:
-                code.store(sums[key][0], code.offset(targets[key], here))
-            last = loop.close([value for key in across for value in (*sums[key][1:], begin)])
-            end = code.times(slices, size)
-            for i, key in enumerate(across):
-                for j in range(2):
-                    code.store(last[5 * i + j], code.offset(targets[key], end), j * size)
-            return context.get_dummy_value()
-
-        return _signature(8), generate
-
-    @intrinsic
     def finish(typing: Any, sums: Any, point_stride: Any, slices: Any, out: Any, slice_stride: Any) -> Any:
         """Output transform and ELU of one tile of four voxels in all slices."""
 
@@ -245,14 +181,6 @@ def irb_kernels(lanes: int) -> IRBKernels:
             return context.get_dummy_value()
 
         return _signature(5), generate
-
-    @numba.njit(nogil=True)
-    def strides(slices: Any, columns: Any) -> Any:
-        """Tiles of four, and bytes between tiles, points and rows, of the ring and of the sums."""
-        tiles = ((columns + OUTPUTS - 1) // OUTPUTS + together - 1) // together * together
-        # One vector more than needed, so that the points do not all fall into one set of a cache.
-        points, sums = (tiles * slices + 1) * size, (tiles * (slices + 2) + 1) * size
-        return tiles, points, POINTS * points, sums, POINTS * sums
 
     project_gang, project_input = row_projection(lanes, gang * lanes), row_projection(lanes, lanes)
 

@@ -1,0 +1,144 @@
+"""Numba kernels for batch norm with ELU in training, channels-last: as few passes over memory as there can be.
+
+A tensor is rows of C numbers, a row a voxel.  Sums over rows are made block by block of
+:data:`BLOCK` rows, each by one thread in one order, so that results do not depend on the number of
+threads.  Nothing but the input is kept for the backward pass: ELU's slope is computed anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Callable, Dict
+
+import numba
+import numpy as np
+from numba.core import types
+
+from .vector_code import Loop, VectorCode, intrinsic
+
+Kernel = Callable[..., None]
+#: Rows that are summed up in float32 before they join sums in float64.
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class NormKernels:
+    """The kernels; those with ELU behind the norm under True.
+
+    Each takes the addresses of up to three tensors, of its parameters (rows of C) and of its sums,
+    then rows, C, and the blocks `first` to `last` - 1 that it works on.
+
+    Attributes:
+        lanes: of a vector; C is a multiple.
+        sums: of x; parameter pivot; sums of x - pivot and of its square, two rows of C a block.
+        apply: of x, out; parameters scale, shift.
+        gradient_sums: of x, the gradient to the output; parameters scale, shift, mean; sums of g and
+            of g (x - mean), g being the gradient to what ELU takes.
+        gradient: of x, the gradient, the gradient to x; parameters scale, shift, mean, and a, b, c of
+            a g + b (x - mean) + c.
+    """
+
+    lanes: int
+    sums: Kernel
+    apply: Dict[bool, Kernel]
+    gradient_sums: Dict[bool, Kernel]
+    gradient: Dict[bool, Kernel]
+
+
+@lru_cache(maxsize=2)
+def norm_kernels(lanes: int) -> NormKernels:
+    """Builds the kernels; they are compiled at their first call."""
+
+    def kernel(tensors: int, parameters: int, step: Any, sums: int = 0) -> Any:
+        """A kernel that goes through rows, one vector of channels after the other.
+
+        `step` gets the code, the parameters (vectors), the addresses of the row in each tensor and
+        the sums so far, and answers the new sums.
+        """
+        count = 2 + parameters + tensors + sums
+
+        @intrinsic
+        def loop_over_rows(typing: Any, table: Any) -> Any:
+            """`table`: row bytes, number of rows, addresses of the parameters, tensors and sums."""
+
+            def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+                code = VectorCode(builder, lanes)
+                words = [code.load_word(arguments[0], 8 * i) for i in range(count)]
+                constants = [code.load(place) for place in words[2 : 2 + parameters]]
+                places, targets = words[2 + parameters : count - sums], words[count - sums :]
+                loop = Loop(builder, words[1], [code.splat(0.0)] * sums)
+                here = builder.mul(loop.index, words[0])
+                totals = loop.close(step(code, constants, [code.offset(t, here) for t in places], loop.values))
+                for total, target in zip(totals, targets):
+                    code.store(total, target)
+                return context.get_dummy_value()
+
+            return types.void(types.int64), generate
+
+        @numba.njit(nogil=True)
+        def run(a, b, c, values, out, rows, channels, first, last):
+            table = np.empty(count, np.int64)
+            table_at = table.ctypes.data
+            table[0] = channels * 4
+            for block in range(first, last):
+                table[1] = min(BLOCK, rows - block * BLOCK)
+                for g in range(channels // lanes):
+                    for i in range(parameters):
+                        table[2 + i] = values + (i * channels + g * lanes) * 4
+                    start = (block * BLOCK * channels + g * lanes) * 4
+                    table[2 + parameters] = a + start
+                    if tensors > 1:
+                        table[3 + parameters] = b + start
+                    if tensors > 2:
+                        table[4 + parameters] = c + start
+                    for j in range(sums):
+                        table[2 + parameters + tensors + j] = out + ((block * sums + j) * channels + g * lanes) * 4
+                    loop_over_rows(table_at)
+
+        return run
+
+    def sum_step(code: VectorCode, constants: Any, rows: Any, sums: Any) -> Any:
+        x = code.subtract(code.load(rows[0]), constants[0])
+        return [code.add(sums[0], x), code.multiply_add(x, x, sums[1])]
+
+    def apply_step(elu: bool) -> Any:
+        def step(code: VectorCode, constants: Any, rows: Any, sums: Any) -> Any:
+            value = code.multiply_add(code.load(rows[0]), constants[0], constants[1])
+            code.store(code.elu(value) if elu else value, rows[1])
+            return []
+
+        return step
+
+    def pulled(code: VectorCode, x: Any, gradient: Any, scale: Any, shift: Any, elu: bool) -> Any:
+        """The gradient to what ELU takes."""
+        if not elu:
+            return gradient
+        return code.multiply(gradient, code.exp_below_zero(code.multiply_add(x, scale, shift)))
+
+    def gradient_sum_step(elu: bool) -> Any:
+        def step(code: VectorCode, constants: Any, rows: Any, sums: Any) -> Any:
+            x = code.load(rows[0])
+            g = pulled(code, x, code.load(rows[1]), constants[0], constants[1], elu)
+            return [code.add(sums[0], g), code.multiply_add(g, code.subtract(x, constants[2]), sums[1])]
+
+        return step
+
+    def gradient_step(elu: bool) -> Any:
+        def step(code: VectorCode, constants: Any, rows: Any, sums: Any) -> Any:
+            x = code.load(rows[0])
+            g = pulled(code, x, code.load(rows[1]), constants[0], constants[1], elu)
+            centred = code.subtract(x, constants[2])
+            total = code.multiply_add(g, constants[3], code.multiply_add(centred, constants[4], constants[5]))
+            code.store(total, rows[2])
+            return []
+
+        return step
+
+    return NormKernels(
+        lanes,
+        sums=kernel(1, 1, sum_step, 2),
+        apply={elu: kernel(2, 2, apply_step(elu)) for elu in (False, True)},
+        gradient_sums={elu: kernel(2, 3, gradient_sum_step(elu), 2) for elu in (False, True)},
+        gradient={elu: kernel(3, 6, gradient_step(elu)) for elu in (False, True)},
+    )

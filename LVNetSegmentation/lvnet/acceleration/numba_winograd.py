@@ -1,0 +1,122 @@
+"""Numba kernels for the middle of Winograd's depth-wise convolution: 5 x 5 sums along y and z, point by point.
+
+See :mod:`.winograd` for the transforms along x around them.  Transformed rows lie point after point,
+tile of four voxels after tile, slice after slice, one vector of channels each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Callable, Tuple
+
+import numba
+from numba.core import types
+
+from .vector_code import Loop, VectorCode, intrinsic
+from .winograd import OUTPUTS, POINTS
+
+#: Rows that are kept: an output row sees five, and two rows are computed at once.
+RING = 6
+
+
+@dataclass(frozen=True)
+class WinogradKernels:
+    """Parts of larger kernels, to be called from code that Numba compiles.
+
+    Attributes:
+        together: tiles of four voxels that `convolve` takes at once.
+        fill: zeros vectors.
+        convolve: the sums of two output rows.
+        strides: (slices, columns) to the number of tiles and to the bytes between points and rows, of
+            the transformed rows and of the sums.
+    """
+
+    together: int
+    fill: Callable[..., None]
+    convolve: Callable[..., None]
+    strides: Callable[[int, int], Tuple[int, int, int, int, int]]
+
+
+def _signature(arguments: int) -> Any:
+    return types.void(*[types.int64] * arguments)
+
+
+@lru_cache(maxsize=2)
+def winograd_kernels(lanes: int) -> WinogradKernels:
+    """Builds the parts for vectors of `lanes` float32."""
+    size = 4 * lanes
+    # 20 sums fit 32 registers, 10 fit 16.
+    together = 2 if lanes == 16 else 1
+
+    @intrinsic
+    def fill(typing: Any, address: Any, count: Any) -> Any:
+        """Zeros `count` vectors."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            address, count = arguments
+            loop = Loop(builder, count, [])
+            code.store(code.splat(0.0), code.offset(address, code.times(loop.index, size)))
+            loop.close([])
+            return context.get_dummy_value()
+
+        return _signature(2), generate
+
+    @intrinsic
+    def convolve(typing: Any, rows: Any, weights: Any, start: Any, slices: Any, upper: Any, lower: Any,
+                 tile_stride: Any, out_stride: Any) -> Any:  # fmt: skip
+        """5 x 5 sums along y and z for one point, two output rows and `together` tiles.
+
+        `rows` holds the addresses of six input rows, slice after slice; `start` is what sums begin
+        with.  Output slice z comes to place z + 2: the first two places take sums of no slice.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            rows, weights, start, slices, upper, lower, tile_stride, out_stride = arguments
+            places = [code.load_word(rows, 8 * r) for r in range(RING)]
+            begin = code.load(start)
+            across = [(row, tile) for row in range(2) for tile in range(together)]
+            # Sum j of five belongs to output slice z - 2 + j when input slice z comes in.
+            loop = Loop(builder, slices, [begin] * (5 * len(across)))
+            sums = {key: loop.values[5 * i : 5 * i + 5] for i, key in enumerate(across)}
+            here = code.times(loop.index, size)
+            for r, place in enumerate(places):
+                seen = [
+                    code.load(code.offset(place, here, *([code.times(tile_stride, t)] if t else [])))
+                    for t in range(together)
+                ]
+                for row in range(2):
+                    if not 0 <= r - row < 5:
+                        continue
+                    for kz in range(5):
+                        weight = code.load(weights, (5 * (r - row) + kz) * size)
+                        for tile in range(together):
+                            taken = sums[row, tile]
+                            taken[4 - kz] = code.multiply_add(seen[tile], weight, taken[4 - kz])
+            targets = {
+                (row, tile): code.offset(out, code.times(out_stride, tile))
+                for row, out in enumerate((upper, lower))
+                for tile in range(together)
+            }
+            for key in across:
+                code.store(sums[key][0], code.offset(targets[key], here))
+            last = loop.close([value for key in across for value in (*sums[key][1:], begin)])
+            end = code.times(slices, size)
+            for i, key in enumerate(across):
+                for j in range(2):
+                    code.store(last[5 * i + j], code.offset(targets[key], end), j * size)
+            return context.get_dummy_value()
+
+        return _signature(8), generate
+
+    @numba.njit(nogil=True)
+    def strides(slices: Any, columns: Any) -> Any:
+        """Tiles of four, and bytes between tiles, points and rows, of the ring and of the sums."""
+        tiles = ((columns + OUTPUTS - 1) // OUTPUTS + together - 1) // together * together
+        # One vector more than needed, so that the points do not all fall into one set of a cache.
+        points, sums = (tiles * slices + 1) * size, (tiles * (slices + 2) + 1) * size
+        return tiles, points, POINTS * points, sums, POINTS * sums
+
+    return WinogradKernels(together, fill, convolve, strides)
