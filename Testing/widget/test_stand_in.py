@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def test_every_file_of_the_product_that_may_see_qt_is_switched(slicer, module):
     from shibokensupport import feature
     from slicer_windows.pythonqt import TRUE_PROPERTY
 
+    importlib.import_module("LVNetSegmentationLib.panel.panel")
     names = {".".join(path.relative_to(MODULE).with_suffix("").parts).replace(".__init__", "") for path in FACING}
     seeing = {name for name in names if name in sys.modules and name not in ("LVNetSegmentationLib.panel",)}
     assert {"LVNetSegmentation", "LVNetSegmentationLib.panel.run"} <= seeing
