@@ -6,6 +6,7 @@ from typing import Any, Optional
 
 import slicer
 from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
 
 
 class SurfaceButton:
@@ -56,7 +57,9 @@ def isEmpty(segmentationNode: Any) -> bool:
 
 def _holdsSomething(data: Any) -> bool:
     if data.IsA("vtkOrientedImageData"):
-        return not data.IsEmpty() and data.GetScalarRange()[1] > 0
+        scalars = data.GetPointData().GetScalars()
+        # Ends at the first voxel that is set; the range of the values would read a whole scan.
+        return scalars is not None and bool(vtk_to_numpy(scalars).any())
     return data.GetNumberOfPoints() > 0
 
 
