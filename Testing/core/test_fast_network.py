@@ -1,5 +1,6 @@
 """Fast inference on a CPU gives what the plain network gives, whatever the machine has and lacks."""
 
+import os
 import subprocess
 import sys
 
@@ -119,6 +120,16 @@ def test_a_fused_block_writes_into_half_of_a_wider_tensor_and_nowhere_else(lanes
     assert (wide[..., :16] == 7).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 2, 2, 2), (1, 1, 4, 6, 2), (1, 1, 4, 16, 24)])
+def test_fused_blocks_take_tensors_of_any_layout(shape):
+    """A slab too narrow for the fused stem goes through PyTorch's, which lays voxels out in another way."""
+    folded = fold_network(trained(Architecture(widths=(16, 16))))
+    x = torch.randn(shape)
+    expected = CPUNetwork(folded)(x)
+    for stages in (None, FusedStages(folded)):
+        assert (CPUNetwork(folded, FusedIRB, stages)(x) - expected).abs().max() < 1e-4
+
+
 def test_the_number_of_threads_changes_no_bit():
     fast = fast_network(trained(SMALL))
     x = torch.randn((1, 1, 16, 64, 64))
@@ -214,3 +225,24 @@ assert type(fast.encoder[0]).__name__ == "TiledIRB", type(fast.encoder[0])
 assert difference < 1e-4, difference
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("setting", ["NUMBA_CPU_NAME=generic", "NUMBA_ENABLE_AVX=0"])
+def test_kernels_for_a_lesser_machine_than_this_are_right_too(setting):
+    program = """
+import torch
+from lvnet.acceleration import fast_network
+from lvnet.acceleration.vector_code import register_lanes
+from lvnet.network import LVNet
+from lvnet.recipe import Architecture
+assert register_lanes() == 8
+torch.manual_seed(1)
+network = LVNet(Architecture(widths=(16, 16))).eval()
+fast = fast_network(network)
+assert type(fast.encoder[0]).__name__ == "FusedIRB"
+x = torch.randn((1, 1, 4, 16, 24))
+with torch.inference_mode():
+    assert (fast(x) - network(x)).abs().max() < 1e-4
+"""
+    name, value = setting.split("=")
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, name: value})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Tuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .folding import FoldedIRB, FoldedNetwork
@@ -61,10 +62,12 @@ class FusedIRB:
         """Computes the block.
 
         Args:
-            x: (D, H, W, C) float32; channels are neighbours, voxels follow in order at one distance.
-            out: takes the result, laid out in the same way, no memory shared with `x`.
+            x: (D, H, W, C) float32.
+            out: takes the result; channels are neighbours, voxels follow in order at one distance; no
+                memory shared with `x`.
             threads: how many to use.
         """
+        x = in_order(x)
         slices, height, width, _ = x.shape
         rows, columns = _tile_size(slices, height, width, threads)
         places = [(top, left) for top in range(0, height, rows) for left in range(0, width, columns)]
@@ -116,6 +119,18 @@ def _tile_size(slices: int, height: int, width: int, threads: int) -> Tuple[int,
     return 8, 32
 
 
+def in_order(x: Tensor) -> Tensor:
+    """A (D, H, W, C) tensor as the kernels take it: channels are neighbours, voxels follow at one distance.
+
+    Returns:
+        The tensor itself where it is so already, else a copy.
+    """
+    _, height, width, channels = x.shape
+    planes, rows, voxels, step = x.stride()
+    regular = step == 1 and voxels >= channels and rows == width * voxels and planes == height * rows
+    return x if regular else x.clone(memory_format=torch.contiguous_format)
+
+
 def voxel_bytes(x: Tensor) -> int:
-    """Bytes from voxel to voxel of a (D, H, W, C) tensor."""
+    """Bytes from voxel to voxel of a tensor that is :func:`in_order`."""
     return 4 * x.stride(2)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .cpu_network import TorchStages
 from .folding import FoldedNetwork, Linear
-from .fused_block import laid_out, voxel_bytes
+from .fused_block import in_order, laid_out, voxel_bytes
 from .numba_stages import STEM_COLUMNS, stage_kernels
 from .threads import run_parts
 from .vector_code import register_lanes
@@ -52,6 +52,7 @@ class FusedStages(TorchStages):
 
     def halve(self, x: Tensor, threads: int) -> Tensor:
         """Mean over 2 x 2 x 2 voxels."""
+        x = in_order(x)
         slices, height, width, channels = (s // 2 for s in x.shape)
         out = torch.empty((slices, height, width, 2 * channels))
         run_parts(self.kernels.halve, slices * height, threads, x.data_ptr(), voxel_bytes(x), height, width,
@@ -60,12 +61,14 @@ class FusedStages(TorchStages):
 
     def double(self, x: Tensor, out: Tensor, threads: int) -> None:
         """Trilinear up-sampling by two into `out`."""
+        x = in_order(x)
         slices, height, width, channels = x.shape
         run_parts(self.kernels.double, 4 * slices * height, threads, x.data_ptr(), voxel_bytes(x), slices, height,
                   width, channels, out.data_ptr(), voxel_bytes(out))  # fmt: skip
 
     def pointwise(self, x: Tensor, linear: Linear, threads: int) -> Tensor:
-        """A 1x1x1 convolution of a contiguous tensor with its bias, and ELU."""
+        """A 1x1x1 convolution with its bias, and ELU."""
+        x = x.contiguous()
         weight, bias = self.matrices.setdefault(id(linear), (laid_out(linear[0].T), laid_out(linear[1])))
         channels, results = weight.shape
         out = torch.empty((*x.shape[:3], results))

@@ -11,10 +11,12 @@ from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 from llvmlite import binding, ir
+from numba.core import config as numba_config
 from numba.extending import intrinsic as numba_intrinsic
 
 #: Numba's decorator for functions that write their own instructions; it changes what they take.
 intrinsic: Any = numba_intrinsic
+_config: Any = numba_config
 
 WORD = ir.IntType(64)
 _FLOAT = ir.FloatType()
@@ -23,8 +25,15 @@ _CONTRACT = ("contract",)
 
 
 def register_lanes() -> int:
-    """float32 numbers in one vector register of this machine: 16 with AVX-512, else 8."""
-    return 16 if binding.get_host_cpu_features().get("avx512f", False) else 8
+    """float32 numbers in one vector register: 16 where Numba compiles for AVX-512, else 8."""
+    if _config.CPU_NAME not in (None, "host") or _config.CPU_FEATURES is not None or not _config.ENABLE_AVX:
+        # Numba was told to compile for something else than this machine.
+        return 8
+    try:
+        features = binding.get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know this machine's features
+        return 8
+    return 16 if features.get("avx512f") and features.get("avx512dq") else 8
 
 
 def word(value: int) -> Any:
