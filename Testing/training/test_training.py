@@ -16,9 +16,10 @@ from lvnet.volume import Volume
 from lvnet_training.augmentation import draw_patch
 from lvnet_training.cli import main
 from lvnet_training.config import Augmentation, Config, Stage, load_config
-from lvnet_training.dataset import cached_case, find_cases, load_cases, make_case
+from lvnet_training.dataset import cached_case, load_cases, make_case
 from lvnet_training.loop import Run, draw_batch, fit, train_epoch
 from lvnet_training.loss import deep_supervision_loss, soft_dice_loss
+from lvnet_training.sources import find_cases
 from lvnet_training.validation import validate
 from torch.nn import functional as F  # noqa: N812
 
@@ -226,11 +227,12 @@ def test_checks_name_what_is_wrong():
 def test_the_cache_is_refreshed_when_a_file_changes(tmp_path):
     scan, label = scan_and_label()
     write_case(tmp_path / "case", scan, label)
-    first = cached_case(tmp_path / "case", tmp_path / "cache")
-    again = cached_case(tmp_path / "case", tmp_path / "cache")
+    source = find_cases(tmp_path)[0]
+    first = cached_case(source, tmp_path / "cache")
+    again = cached_case(source, tmp_path / "cache")
     assert np.array_equal(first.image, again.image)
     write_labels(label.with_array(np.zeros_like(label.array)), tmp_path / "case" / "liver.nii.gz", [LIVER])
-    assert cached_case(tmp_path / "case", tmp_path / "cache").box is None
+    assert cached_case(source, tmp_path / "cache").box is None
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,10 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from lvnet.errors import LVNetError
 
+from .splits import PARTS
+
+_DATA = "LiTS, MSD or nnU-Net folder, or a folder a case with ct.nii.gz and liver.nii.gz"
+
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs a command; the exit code is 0, 2 for a user's error, 130 when interrupted."""
@@ -34,15 +38,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lvnet-train", description="Trains LV-Net on CTs with labels.")
     commands = parser.add_subparsers(required=True, metavar="prepare|fit|evaluate|export|tables")
 
-    command = commands.add_parser("prepare", help="check a data set, fill the cache, print a table of its cases")
-    command.add_argument("data", type=Path, help="folder of case folders with ct.nii.gz and liver.nii.gz")
+    command = commands.add_parser("prepare", help="check a data set, fill the cache, write a report and a split")
+    command.add_argument("data", type=Path, help=_DATA)
     command.add_argument("--cache", type=Path, required=True)
+    command.add_argument("--config", type=Path, help="YAML whose classes and labels to go by; default: liver")
+    command.add_argument("--report", type=Path, help="folder of the report; default: CACHE/report")
+    command.add_argument("--no-pictures", action="store_true", help="a report without pictures")
+    command.add_argument("--split", type=Path, metavar="FILE", help="write a split of the usable cases, .yaml or .json")
+    command.add_argument("--counts", default="90/10/31", help="training/validation/test cases; default: %(default)s")
+    command.add_argument("--seed", type=int, default=1, help="of the split")
+    command.add_argument(
+        "--patients", type=Path, help="YAML or JSON, patient by case; keeps a patient's cases together"
+    )
     command.set_defaults(run=_prepare)
 
     command = commands.add_parser("fit", help="train; the same command resumes where it stopped")
     command.add_argument("--config", type=Path, required=True, help="YAML, see training/configs")
-    command.add_argument("--data", type=Path, help="folder of case folders; none: only made phantoms")
-    command.add_argument("--validation", type=Path, help="folder of case folders that choose the best epoch")
+    command.add_argument("--data", type=Path, help=f"{_DATA}; none: only made phantoms")
+    command.add_argument("--validation", type=Path, help="data set that chooses the best epoch")
+    command.add_argument("--split", type=Path, help="split of --data: trains and validates on its parts")
     command.add_argument("--output", type=Path, required=True, help="folder for last.pt, best.pt and log.csv")
     command.add_argument("--cache", type=Path, help="default: OUTPUT/cache")
     command.add_argument("--weights", type=Path, help="begin from the weights of this .pt or .safetensors file")
@@ -50,8 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--validate-every", type=int, default=1, metavar="N", help="epochs between validations")
     command.set_defaults(run=_fit)
 
-    command = commands.add_parser("evaluate", help="score a checkpoint on case folders")
-    command.add_argument("data", type=Path)
+    command = commands.add_parser("evaluate", help="score a checkpoint on a data set")
+    command.add_argument("data", type=Path, help=_DATA)
+    command.add_argument("--split", type=Path, help="split of the data set, to score one part of it")
+    command.add_argument("--part", choices=PARTS, default="test", help="of the split; default: %(default)s")
+    command.add_argument("--config", type=Path, help="YAML whose labels to go by")
     command.add_argument("--weights", type=Path, help=".safetensors; default: the bundled weights")
     command.add_argument("--device", default="auto")
     command.add_argument("--overlap", type=float, default=0.5)
@@ -73,18 +90,36 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from .dataset import find_cases, load_cases
+    from lvnet.recipe import LIVER
 
-    cases, refused = load_cases(find_cases(options.data), options.cache)
-    print(f"{'case':<24}{'z, y, x':>16}{'spacing mm':>22}{'liver ml':>10}{'HU':>14}")
-    for case in cases:
-        voxel = case.spacing[0] * case.spacing[1] * case.spacing[2] / 1000
-        size, spacing = " x ".join(map(str, case.image.shape)), " x ".join(f"{s:.2f}" for s in case.spacing)
-        values = f"{case.image.min()}..{case.image.max()}"
-        print(f"{case.name:<24}{size:>16}{spacing:>22}{(case.label > 0).sum() * voxel:>10.0f}{values:>14}")
+    from .config import load_config
+    from .preparing import Row, prepare
+    from .sources import find_cases
+    from .splits import make_split, read_patients, write_split
+
+    config = load_config(options.config) if options.config else None
+    classes, labels = (config.classes, config.labels) if config else ((LIVER,), None)
+    patients = read_patients(options.patients) if options.patients else {}
+
+    def line(row: Row) -> None:
+        size, spacing = " x ".join(map(str, row.shape)), " x ".join(f"{s:.2f}" for s in row.spacing)
+        values, volumes = f"{row.lowest}..{row.highest}", "/".join(f"{v:.0f}" for v in row.volumes.values())
+        print(f"{row.name:<24}{size:>16}{spacing:>22}{volumes:>12}{values:>14}")
+        for remark in row.remarks:
+            print(f"    {remark}")
+
+    sources = find_cases(options.data)
+    print(f"{'case':<24}{'z, y, x':>16}{'spacing mm':>22}{'labelled ml':>12}{'HU':>14}")
+    report = options.report or options.cache / "report"
+    rows, refused = prepare(sources, options.cache, report, classes, labels, not options.no_pictures, line)
     for sentence in refused:
         print(sentence)
-    print(f"{len(cases)} cases ready in {options.cache}, {len(refused)} left out")
+    print(f"{len(rows)} cases ready in {options.cache}, {len(refused)} left out; report in {report / 'index.html'}")
+    if options.split:
+        split = make_split([row.name for row in rows], options.counts, options.seed, patients)
+        write_split(split, options.split)
+        sizes = "/".join(str(len(getattr(split, part))) for part in PARTS)
+        print(f"split {sizes} (seed {options.seed}) in {options.split}")
     return 0
 
 
@@ -92,24 +127,16 @@ def _fit(options: argparse.Namespace) -> int:
     from lvnet.devices import select_device
 
     from .config import load_config
-    from .dataset import cached, find_cases, load_cases
     from .loop import Run, fit
-    from .validation import load_pairs, validate
+    from .materials import gather
+    from .validation import validate
 
     config = load_config(options.config)
-    cache = options.cache or options.output / "cache"
-    cases, refused = (
-        load_cases(find_cases(options.data), cache, config.architecture.classes) if options.data else ([], [])
-    )
-    for sentence in refused:
+    material = gather(config, options.output, options.data, options.validation, options.split, options.cache)
+    for sentence in material.remarks:
         print(sentence)
     device, reason = select_device(options.device)
     print(reason)
-    phantoms = [
-        _phantom(seed, cache, cached) for seed in range(config.seed * 1000, config.seed * 1000 + config.phantoms)
-    ]
-    if not cases and not phantoms:
-        raise LVNetError("nothing to train on: give --data or ask for phantoms in the configuration")
     run = Run.start(config, device)
     last = options.output / "last.pt"
     if last.exists():
@@ -120,36 +147,40 @@ def _fit(options: argparse.Namespace) -> int:
     elif options.weights:
         run.restore(options.weights, weights_only=True)
     judge = None
-    if options.validation:
-        pairs = load_pairs(find_cases(options.validation))
+    if material.pairs:
         recipe = config.recipe()
-        judge = lambda network: validate(network.to(device), recipe, pairs)  # noqa: E731
+        judge = lambda network: validate(network.to(device), recipe, material.pairs)  # noqa: E731
     with _Bar() as bar:
-        fit(run, cases, phantoms, options.output, judge, options.validate_every, bar.progress, bar.say)
+        fit(
+            run, material.cases, material.phantoms, options.output, judge, options.validate_every, bar.progress, bar.say
+        )
     return 0
-
-
-def _phantom(seed: int, cache: Path, cached: Any) -> Any:
-    from lvnet.phantom import make_phantom
-
-    return cached(f"phantom{seed}", cache / f"phantom-{seed}", lambda: make_phantom(seed))
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     from lvnet.inference import load_model
 
-    from .dataset import find_cases
-    from .validation import load_pairs, score
+    from .config import load_config
+    from .materials import part_of
+    from .sources import find_cases
+    from .splits import read_split
+    from .validation import dice_of, load_pairs, score
 
-    pairs = load_pairs(find_cases(options.data))
+    labels = load_config(options.config).labels if options.config else None
+    sources = find_cases(options.data)
+    if options.split:
+        sources = part_of(sources, getattr(read_split(options.split), options.part))
+    model = load_model(options.weights, options.device)
+    pairs = load_pairs(sources, model.recipe.classes, labels)
     with _Bar() as bar:
-        scores = score(load_model(options.weights, options.device), pairs, options.overlap, bar.progress)
+        scores = score(model, pairs, options.overlap, bar.progress)
     names = ("dice", "voe", "rvd", "assd_mm", "mssd_mm")
     print(f"{'case':<24}" + "".join(f"{name:>10}" for name in names))
     for case, values in scores.items():
-        cells = ("-" if values[name] is None else f"{values[name]:.4f}" for name in names)
-        print(f"{case:<24}" + "".join(f"{cell:>10}" for cell in cells))
-    print(f"{'mean dice':<24}{sum(v['dice'] for v in scores.values()) / len(scores):>10.4f}")
+        for label, metrics in values.get("labels", {"": values}).items():
+            cells = ("-" if metrics[name] is None else f"{metrics[name]:.4f}" for name in names)
+            print(f"{f'{case} {label}'.strip():<24}" + "".join(f"{cell:>10}" for cell in cells))
+    print(f"{'mean dice':<24}{sum(map(dice_of, scores.values())) / len(scores):>10.4f}")
     if options.json:
         options.json.write_text(json.dumps(scores, indent=2), encoding="utf-8")
     return 0

@@ -14,6 +14,9 @@ from lvnet.recipe import LIVER, Architecture, LabelClass, Preprocessing, Recipe
 
 T = TypeVar("T")
 
+#: Settings that a run of the first version did not have; see :attr:`Config.digest`.
+_LATER = ("labels", "split")
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -81,6 +84,9 @@ class Config:
         liver_share: share of patches centred on the organ.
         phantoms: made phantoms beside the scans, and the share of patches drawn from them.
         trust: weight by which a case is drawn, by case name; 1 where nothing is said.
+        labels: name of the class that a value of the label files is, such as {1: liver, 2: liver}; empty
+            goes by what the data set says.
+        split: cases of training, validation and test, such as 90/10/31; empty trains on all.
     """
 
     stages: Tuple[Stage, ...]
@@ -100,6 +106,8 @@ class Config:
     phantoms: int = 0
     phantom_share: float = 0.0
     trust: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[int, str] = field(default_factory=dict)
+    split: str = ""
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -131,7 +139,13 @@ class Config:
     @property
     def digest(self) -> str:
         """SHA-256 of the settings, so that weights can name the run that made them."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        settings = asdict(self)
+        # Settings that came later count only where they are used: runs of before keep their digest.
+        for later in (f for f in fields(self) if f.name in _LATER):
+            default = later.default_factory() if callable(later.default_factory) else later.default
+            if settings[later.name] == default:
+                del settings[later.name]
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def load_config(path: Union[str, Path]) -> Config:

@@ -1,21 +1,31 @@
-"""Cases for training: folders with a scan and its label, checked, and kept ready in a cache."""
+"""Cases for training: scans with their labels, checked, and kept ready in a cache."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple, Union
+from typing import Callable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
-from lvnet.errors import GeometryError, ImageError
+from lvnet.errors import GeometryError, ImageError, ResourceError
 from lvnet.image_io import read_image, read_labels
 from lvnet.orientation import to_canonical
+from lvnet.recipe import LIVER, LabelClass
 from lvnet.volume import Volume
+
+from .labels import label_map, to_classes
+from .sources import Source
 
 #: HU beyond these are clipped in the cache: no window of interest reaches farther.
 CACHE_RANGE = (-1024, 1024)
+#: A scan whose values span less was normalised or is no CT.
+LEAST_HU_RANGE = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,33 +48,28 @@ class Case:
     classes: int = 2
 
 
-def find_cases(folder: Union[str, Path]) -> List[Path]:
-    """The case folders, sorted by name, that hold `ct.nii.gz` and `liver.nii.gz`.
-
-    Raises:
-        ImageError: there is none.
-    """
-    cases = sorted(p.parent for p in Path(folder).glob("*/ct.nii.gz") if (p.parent / "liver.nii.gz").exists())
-    if not cases:
-        raise ImageError(f"no case in {folder}: a case is a folder with ct.nii.gz and liver.nii.gz")
-    return cases
-
-
-def make_case(name: str, scan: Volume, label: Volume, classes: int = 2) -> Case:
+def make_case(
+    name: str, scan: Volume, label: Volume, classes: int = 2, labels: Optional[Mapping[int, int]] = None
+) -> Case:
     """Checks a scan with its label and brings both to canonical orientation.
+
+    Args:
+        classes: classes including background.
+        labels: class by value of the label; None where the values are the classes.
 
     Raises:
         GeometryError: the grids differ.
-        ImageError: the label holds values beyond the classes.
+        ImageError: the label holds unknown values, or the scan cannot be a CT in HU.
     """
     if not scan.same_grid(label):
         raise GeometryError(f"{name}: scan and label lie on different grids; resample the label onto the scan")
-    highest = int(label.array.max(initial=0))
-    if highest >= classes or int(label.array.min(initial=0)) < 0:
-        raise ImageError(f"{name}: the label holds the value {highest}, but there are {classes} classes from 0")
+    mapping = {value: value for value in range(classes)} if labels is None else labels
     moved, orientation = to_canonical(scan)
+    values = np.ascontiguousarray(to_classes(name, orientation.apply(label.array), mapping))
+    low, high = float(moved.array.min()), float(moved.array.max())
+    if not np.isfinite(low + high) or high - low < LEAST_HU_RANGE:
+        raise ImageError(f"{name}: the scan's values run from {low:g} to {high:g}, which cannot be a CT in HU")
     image = np.clip(moved.array, *CACHE_RANGE).astype(np.int16)
-    values = np.ascontiguousarray(orientation.apply(label.array)).astype(np.uint8)
     return Case(name, np.ascontiguousarray(image), values, moved.spacing, _box(values), classes)
 
 
@@ -75,24 +80,47 @@ def _box(values: np.ndarray) -> Optional[Tuple[Tuple[int, ...], Tuple[int, ...]]
     return tuple(int(t[0]) for t in touched), tuple(int(t[-1]) for t in touched)
 
 
-def cached_case(folder: Path, cache: Path, classes: int = 2) -> Case:
-    """One case by way of the cache; the cache is refreshed when the files behind it change."""
-    scan, label = folder / "ct.nii.gz", folder / "liver.nii.gz"
+def cached_case(source: Source, cache: Path, classes: Sequence[LabelClass] = (LIVER,),
+                labels: Optional[Mapping[int, str]] = None) -> Case:  # fmt: skip
+    """One case by way of the cache; the cache is refreshed when the files behind it change.
+
+    Args:
+        classes: of the configuration.
+        labels: of the configuration, see :func:`.labels.label_map`.
+
+    Raises:
+        GeometryError, ImageError: the case cannot be used.
+        ConfigurationError: classes and labels of the data set have nothing in common.
+    """
+    scan, label = pair_of(source)
+    mapping = label_map(labels or {}, classes, source.label_names)
     stamps = [(str(p.resolve()), p.stat().st_mtime_ns, p.stat().st_size) for p in (scan, label)]
-    key = hashlib.sha256(json.dumps([stamps, classes, CACHE_RANGE]).encode()).hexdigest()[:16]
-    return cached(folder.name, cache / f"{folder.name}-{key}", lambda: (read_image(scan), read_labels(label)), classes)
+    key = hashlib.sha256(json.dumps([stamps, sorted(mapping.items()), CACHE_RANGE]).encode()).hexdigest()[:16]
+    count = len(classes) + 1
+    return cached(
+        source.name,
+        cache / f"{source.name}-{key}",
+        lambda: make_case(source.name, read_image(scan), read_labels(label), count, mapping),
+        count,
+    )
 
 
-def cached(name: str, target: Path, make: Callable[[], Tuple[Volume, Volume]], classes: int = 2) -> Case:
+def pair_of(source: Source) -> Tuple[Path, Path]:
+    """The files of a case.
+
+    Raises:
+        ImageError: one of them is missing.
+    """
+    if source.problem:
+        raise ImageError(f"{source.name}: {source.problem}")
+    return source.scan, source.label
+
+
+def cached(name: str, target: Path, make: Callable[[], Case], classes: int = 2) -> Case:
     """The case stored in the folder `target`, made and stored first where it is not there."""
     description = target / "case.json"
     if not description.exists():
-        case = make_case(name, *make(), classes)
-        target.mkdir(parents=True, exist_ok=True)
-        np.save(target / "image.npy", case.image)
-        np.save(target / "label.npy", case.label)
-        # Written last: a cache that was interrupted is made again.
-        description.write_text(json.dumps({"spacing": case.spacing, "box": case.box}), encoding="utf-8")
+        _store(make(), target)
     facts = json.loads(description.read_text(encoding="utf-8"))
     return Case(
         name,
@@ -104,12 +132,39 @@ def cached(name: str, target: Path, make: Callable[[], Tuple[Volume, Volume]], c
     )
 
 
-def load_cases(folders: Sequence[Path], cache: Path, classes: int = 2) -> Tuple[List[Case], List[str]]:
+def _store(case: Case, target: Path) -> None:
+    """Writes a case beside its place and moves it there, since several processes may do so at once."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        np.save(temporary / "image.npy", case.image)
+        np.save(temporary / "label.npy", case.label)
+        (temporary / "case.json").write_text(json.dumps({"spacing": case.spacing, "box": case.box}), encoding="utf-8")
+        if target.exists() and not (target / "case.json").exists():
+            shutil.rmtree(target, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            # Fails where another process was faster; its files are the same.
+            os.replace(temporary, target)
+        if not (target / "case.json").exists():
+            raise ResourceError(f"cannot write the cache {target}; is the disk full?")
+    except OSError as error:
+        raise ResourceError(f"cannot write the cache {target}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load_cases(sources: Sequence[Source], cache: Path, classes: Sequence[LabelClass] = (LIVER,),
+               labels: Optional[Mapping[int, str]] = None) -> Tuple[List[Case], List[str]]:  # fmt: skip
     """All usable cases, and a sentence for each that was left out."""
     cases, refused = [], []
-    for folder in folders:
+    for source in sources:
         try:
-            cases.append(cached_case(folder, cache, classes))
+            cases.append(cached_case(source, cache, classes, labels))
         except (GeometryError, ImageError) as error:
-            refused.append(f"{folder.name} is left out: {error}")
+            refused.append(left_out(source, error))
     return cases, refused
+
+
+def left_out(source: Source, error: Exception) -> str:
+    """The sentence about a case that is not used."""
+    return f"{source.name} is left out: {str(error).removeprefix(source.name + ': ')}"

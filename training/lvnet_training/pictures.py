@@ -20,7 +20,9 @@ from lvnet.volume import Volume
 _PREDICTION, _REFERENCE = "#ff7043", "#4dd0e1"
 
 
-def overlay_picture(scan: Volume, labels: Volume, path: Path, reference: Optional[Volume] = None) -> None:
+def overlay_picture(
+    scan: Volume, labels: Volume, path: Path, reference: Optional[Volume] = None, title: str = ""
+) -> None:
     """Six axial slices through the organ, one coronal and one sagittal, with outlines.
 
     The patient's right is on the picture's left and anterior is up, as radiologists look at it.
@@ -65,7 +67,7 @@ def overlay_picture(scan: Volume, labels: Volume, path: Path, reference: Optiona
         panel.set_title(f"{name} {index}", color="white", fontsize=10)
         panel.set_axis_off()
     legend = "orange: segmentation" + ("; blue: reference" if reference is not None else "")
-    figure.suptitle(legend, color="white", fontsize=11)
+    figure.suptitle(f"{title}    {legend}" if title else legend, color="white", fontsize=11)
     figure.tight_layout()
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
     figure.savefig(temporary, dpi=80, facecolor="black")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+import numpy as np
 import torch
 from lvnet.acceleration import fast_network
 from lvnet.evaluation import evaluate
@@ -12,15 +12,27 @@ from lvnet.image_io import read_image, read_labels
 from lvnet.inference import Model, segment
 from lvnet.network import LVNet
 from lvnet.progress import Progress, silent
-from lvnet.recipe import Recipe
+from lvnet.recipe import LIVER, LabelClass, Recipe
 from lvnet.volume import Volume
+
+from .dataset import pair_of
+from .labels import label_map, to_classes
+from .sources import Source
 
 Pair = Tuple[str, Volume, Volume]
 
 
-def load_pairs(folders: Sequence[Path]) -> Sequence[Pair]:
-    """Scans and labels of case folders, kept in memory: validation reads them every epoch."""
-    return [(f.name, read_image(f / "ct.nii.gz"), read_labels(f / "liver.nii.gz")) for f in folders]
+def load_pairs(sources: Sequence[Source], classes: Sequence[LabelClass] = (LIVER,),
+               labels: Optional[Mapping[int, str]] = None) -> List[Pair]:  # fmt: skip
+    """Scans and labels, these with the values of the classes, kept in memory: validation reads them every epoch."""
+    values = np.array([0, *(c.value for c in classes)], np.uint8)
+    pairs = []
+    for source in sources:
+        scan, label = pair_of(source)
+        found = read_labels(label)
+        numbers = to_classes(source.name, found.array, label_map(labels or {}, classes, source.label_names))
+        pairs.append((source.name, read_image(scan), found.with_array(values[numbers])))
+    return pairs
 
 
 def score(
@@ -29,13 +41,24 @@ def score(
     """The five metrics of every case.
 
     Returns:
-        By case name, what :func:`lvnet.evaluation.evaluate` answers.
+        By case name, what :func:`lvnet.evaluation.evaluate` answers; with several classes `labels` holds that
+        by class name.
     """
-    scores = {}
+    scores: Dict[str, Dict[str, Any]] = {}
+    classes = model.recipe.classes
     for number, (name, scan, label) in enumerate(pairs):
         progress(number / len(pairs), name)
-        scores[name] = evaluate(segment(scan, model=model, overlap=overlap).labels, label, label=1)
+        found = segment(scan, model=model, overlap=overlap).labels
+        by_class = {c.name: evaluate(found, label, label=c.value) for c in classes}
+        scores[name] = by_class[classes[0].name] if len(classes) == 1 else {"labels": by_class}
     return scores
+
+
+def dice_of(case: Mapping[str, Any]) -> float:
+    """DICE of a case, with several classes their mean."""
+    if "labels" not in case:
+        return float(case["dice"])
+    return sum(float(entry["dice"]) for entry in case["labels"].values()) / len(case["labels"])
 
 
 def validate(network: LVNet, recipe: Recipe, pairs: Sequence[Pair], overlap: float = 0.25) -> Dict[str, float]:
@@ -43,5 +66,5 @@ def validate(network: LVNet, recipe: Recipe, pairs: Sequence[Pair], overlap: flo
     device = next(network.parameters()).device
     network.eval().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     scores = score(Model(network, recipe, device, "", fast=fast_network(network)), pairs, overlap)
-    result = {f"dice_{name}": float(case["dice"]) for name, case in scores.items()}
+    result = {f"dice_{name}": dice_of(case) for name, case in scores.items()}
     return {"dice": sum(result.values()) / len(result), **result}

@@ -1,0 +1,117 @@
+"""What a run trains on and is judged by: cases of a data set or a part of it, and made phantoms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional, Sequence, Tuple
+
+from lvnet.errors import ConfigurationError
+
+from .config import Config
+from .dataset import Case, cached, load_cases, make_case
+from .sources import Source, find_cases
+from .splits import make_split, read_split, write_split
+from .validation import Pair, load_pairs
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that a run looks at.
+
+    Attributes:
+        cases: scans to train on.
+        phantoms: made ones.
+        pairs: scans with labels that choose the best epoch; empty without validation.
+        remarks: sentences for the user, such as which case was left out.
+    """
+
+    cases: Sequence[Case]
+    phantoms: Sequence[Case]
+    pairs: Sequence[Pair]
+    remarks: Tuple[str, ...]
+
+
+def gather(
+    config: Config,
+    output: Path,
+    data: Optional[Path] = None,
+    validation: Optional[Path] = None,
+    split: Optional[Path] = None,
+    cache: Optional[Path] = None,
+) -> Material:
+    """Finds, checks and caches what a run needs.
+
+    Args:
+        output: folder of the run; a split that the configuration asks for is made once and kept there.
+        data: data set to train on; None takes phantoms only.
+        validation: data set that chooses the best epoch; None takes the split's part, or none.
+        split: file that says which cases of `data` are for what; None follows the configuration.
+        cache: default is a folder within `output`.
+
+    Raises:
+        ConfigurationError: there is nothing to train on, or the split names cases that are not there.
+        ImageError: a data set holds no case, or a case for validation cannot be read.
+    """
+    cache = cache or output / "cache"
+    cases: List[Case] = []
+    remarks: List[str] = []
+    pairs: Sequence[Pair] = ()
+    if data is not None:
+        sources = find_cases(data)
+        training: List[Source] = sources
+        judging: List[Source] = []
+        if split is not None or config.split:
+            training, judging = _parts(config, output, sources, split, cache, remarks)
+        cases, refused = load_cases(training, cache, config.classes, config.labels)
+        remarks += refused
+        if judging and validation is None:
+            pairs = load_pairs(judging, config.classes, config.labels)
+    elif split is not None:
+        raise ConfigurationError("--split says which cases of a data set are for what; give --data as well")
+    if validation is not None:
+        pairs = load_pairs(find_cases(validation), config.classes, config.labels)
+    phantoms = [_phantom(config.seed * 1000 + number, cache) for number in range(config.phantoms)]
+    if not cases and not phantoms:
+        raise ConfigurationError("nothing to train on: give --data or ask for phantoms in the configuration")
+    return Material(cases, phantoms, pairs, tuple(dict.fromkeys(remarks)))
+
+
+def part_of(sources: Sequence[Source], names: Sequence[str]) -> List[Source]:
+    """The cases of these names.
+
+    Raises:
+        ConfigurationError: one is not there.
+    """
+    known = {source.name: source for source in sources}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise ConfigurationError(f"the split names {missing[0]}, which the data set does not have")
+    if not names:
+        raise ConfigurationError("this part of the split is empty")
+    return [known[name] for name in names]
+
+
+def _parts(
+    config: Config, output: Path, sources: Sequence[Source], file: Optional[Path], cache: Path, remarks: List[str]
+) -> Tuple[List[Source], List[Source]]:
+    """Cases for training and for validation."""
+    path = file or output / "split.yaml"
+    if file is None and not path.exists():
+        # Only usable cases are split, so that the numbers are those that are asked for.
+        usable, refused = load_cases(sources, cache, config.classes, config.labels)
+        remarks += refused
+        write_split(make_split([case.name for case in usable], config.split, config.seed, {}), path)
+    parts = read_split(path)
+    remarks.append(
+        f"{len(parts.train)} cases train, {len(parts.validation)} validate, {len(parts.test)} are kept for the test"
+        f" ({path})"
+    )
+    return part_of(sources, parts.train), part_of(sources, parts.validation) if parts.validation else []
+
+
+def _phantom(seed: int, cache: Path) -> Case:
+    from lvnet import phantom
+
+    name = f"phantom{seed}"
+    return cached(name, cache / f"phantom-{seed}", lambda: make_case(name, *phantom.make_phantom(seed)))

@@ -1,0 +1,154 @@
+"""Splits into training, validation and test: files, grouped by patient, reproducible by a seed."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+import numpy as np
+import yaml
+from lvnet.errors import ConfigurationError
+
+from .sources import by_number
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Case names of each part.
+
+    Attributes:
+        seed: that made the split.
+        patients: patient by case, where a patient has several cases.
+    """
+
+    train: Tuple[str, ...]
+    validation: Tuple[str, ...]
+    test: Tuple[str, ...]
+    seed: int = 0
+    patients: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        place: Dict[str, str] = {}
+        for part in PARTS:
+            for case in getattr(self, part):
+                if case in place:
+                    raise ConfigurationError(f"the split holds the case {case} twice")
+                place[case] = part
+        of_patient: Dict[str, str] = {}
+        for case, patient in self.patients.items():
+            if case in place and of_patient.setdefault(patient, place[case]) != place[case]:
+                raise ConfigurationError(
+                    f"the patient {patient} is in {of_patient[patient]} and in {place[case]} of the split; keep the"
+                    " cases of a patient together"
+                )
+
+
+def make_split(cases: Sequence[str], counts: str, seed: int, patients: Mapping[str, str]) -> Split:
+    """A random split that keeps the cases of a patient together.
+
+    Args:
+        cases: names in any order, which does not matter.
+        counts: cases of training, validation and test, such as `90/10/31`; shares where they do not add
+            up to the number of cases.
+        seed: the same seed gives the same split.
+        patients: patient by case; a case that is not named is a patient of its own.
+
+    Raises:
+        ConfigurationError: the counts cannot be read, or a patient's cases fit nowhere.
+    """
+    room = _sizes(counts, len(cases))
+    groups: Dict[str, List[str]] = {}
+    for case in sorted(cases, key=by_number):
+        groups.setdefault(f"patient {patients[case]}" if case in patients else f"case {case}", []).append(case)
+    rng = np.random.default_rng(seed)
+    names = list(groups)
+    order = [groups[names[i]] for i in rng.permutation(len(names))]
+    parts: Tuple[List[str], ...] = ([], [], [])
+    # Large groups first, while there is room for them; each part in proportion to its room.
+    for group in sorted(order, key=len, reverse=True):
+        fits = [i for i in range(3) if room[i] >= len(group)]
+        if not fits:
+            raise ConfigurationError(
+                f"the split {counts} has no room for the {len(group)} cases of one patient ({group[0]} ...)"
+            )
+        weights = np.array([room[i] for i in fits], float)
+        chosen = int(rng.choice(fits, p=weights / weights.sum()))
+        parts[chosen].extend(group)
+        room[chosen] -= len(group)
+    train, validation, test = (tuple(sorted(part, key=by_number)) for part in parts)
+    return Split(train, validation, test, seed, {c: patients[c] for c in sorted(cases, key=by_number) if c in patients})
+
+
+def _sizes(counts: str, total: int) -> List[int]:
+    try:
+        wanted = [int(part) for part in counts.split("/")]
+    except ValueError:
+        wanted = []
+    if len(wanted) != 3 or min(wanted) < 0 or sum(wanted) == 0:
+        raise ConfigurationError(f"a split is three numbers such as 90/10/31, not {counts!r}")
+    if sum(wanted) == total:
+        return wanted
+    exact = [total * w / sum(wanted) for w in wanted]
+    sizes = [int(e) for e in exact]
+    for i in sorted(range(3), key=lambda i: sizes[i] - exact[i])[: total - sum(sizes)]:
+        sizes[i] += 1
+    return sizes
+
+
+def write_split(split: Split, path: Path) -> None:
+    """Writes a split as JSON where the name ends in .json, else as YAML; the file is whole or absent."""
+    data = {
+        "seed": split.seed,
+        **{part: list(getattr(split, part)) for part in PARTS},
+        "patients": dict(split.patients),
+    }
+    text = json.dumps(data, indent=2) if path.suffix == ".json" else yaml.safe_dump(data, sort_keys=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_split(path: Path) -> Split:
+    """Reads a split file, YAML or JSON.
+
+    Raises:
+        ConfigurationError: it cannot be read, or holds a case twice or a patient in two parts.
+    """
+    data = _mapping(path, "split")
+    unknown = sorted(set(data) - set(asdict(Split((), (), ()))))
+    if unknown:
+        raise ConfigurationError(f"the split {path} has an unknown part {unknown[0]!r}; it takes {', '.join(PARTS)}")
+    try:
+        train, validation, test = (tuple(str(case) for case in data.get(part) or ()) for part in PARTS)
+        patients = {str(case): str(patient) for case, patient in (data.get("patients") or {}).items()}
+        return Split(train, validation, test, int(data.get("seed", 0)), patients)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigurationError(f"the split {path} cannot be used: {error}") from error
+
+
+def read_patients(path: Path) -> Dict[str, str]:
+    """Patient by case from a YAML or JSON file such as `{volume-0: A, volume-1: A}`.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    return {str(case): str(patient) for case, patient in _mapping(path, "patients").items()}
+
+
+def _mapping(path: Path, what: str) -> Dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"cannot read the {what} {path}: {str(error).splitlines()[0]}") from error
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"the {what} {path} holds no entries by name")
+    return data
