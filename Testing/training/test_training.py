@@ -257,7 +257,7 @@ def test_impossible_configurations_are_refused_in_one_line(tmp_path, text, words
 
 
 def test_every_configuration_in_the_repository_is_read(pytestconfig):
-    files = sorted((pytestconfig.rootpath / "training" / "configs").glob("*.yaml"))
+    files = sorted((pytestconfig.rootpath / "training" / "configs").rglob("*.yaml"))
     assert {"bundled.yaml", "tiny.yaml"} <= {file.name for file in files}
     for file in files:
         assert load_config(file).recipe().name

@@ -68,8 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("data", type=Path, help=_DATA)
     command.add_argument("--split", type=Path, help="split of the data set, to score one part of it")
     command.add_argument("--part", choices=PARTS, default="test", help="of the split; default: %(default)s")
-    command.add_argument("--config", type=Path, help="YAML whose labels to go by")
-    command.add_argument("--weights", type=Path, help=".safetensors; default: the bundled weights")
+    command.add_argument("--config", type=Path, help="YAML of the run, for a .pt; its labels are gone by")
+    command.add_argument("--weights", type=Path, help=".safetensors, or .pt of a run; default: the bundled weights")
     command.add_argument("--device", default="auto")
     command.add_argument("--overlap", type=float, default=0.5)
     command.add_argument("--json", type=Path, help="also write the scores here")
@@ -158,19 +158,31 @@ def _fit(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    import torch
+    from lvnet.devices import select_device
+    from lvnet.errors import ConfigurationError
     from lvnet.inference import load_model
 
     from .config import load_config
+    from .loop import Run
     from .materials import part_of
     from .sources import find_cases
     from .splits import read_split
-    from .validation import dice_of, load_pairs, score
+    from .validation import dice_of, load_pairs, model_of, score
 
-    labels = load_config(options.config).labels if options.config else None
+    config = load_config(options.config) if options.config else None
+    labels = config.labels if config else None
     sources = find_cases(options.data)
     if options.split:
         sources = part_of(sources, getattr(read_split(options.split), options.part))
-    model = load_model(options.weights, options.device)
+    if options.weights and options.weights.suffix == ".pt":
+        if config is None:
+            raise ConfigurationError("the weights of a run need the --config that the run was made with")
+        run = Run.start(config, torch.device("cpu"))
+        run.restore(options.weights)
+        model = model_of(run.averaged_network().to(select_device(options.device)[0]), config.recipe())
+    else:
+        model = load_model(options.weights, options.device)
     pairs = load_pairs(sources, model.recipe.classes, labels)
     with _Bar() as bar:
         scores = score(model, pairs, options.overlap, bar.progress)
@@ -189,12 +201,17 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     import torch
     from lvnet.checkpoint import save_checkpoint
-    from lvnet.errors import CheckpointError
+    from lvnet.errors import CheckpointError, ConfigurationError
 
     from .config import load_config
     from .loop import Run
 
     config = load_config(options.config)
+    if config.network != "lvnet":
+        raise ConfigurationError(
+            f"the bundled format holds LV-Net, not {config.network}; score it with `lvnet-train evaluate --weights"
+            f" {options.run_file} --config {options.config}`"
+        )
     run = Run.start(config, torch.device("cpu"))
     run.restore(options.run_file)
     provenance: Dict[str, Any] = {}

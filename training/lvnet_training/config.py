@@ -6,16 +6,18 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Mapping, Optional, Tuple, TypeVar, Union
+from typing import Any, Dict, Mapping, Optional, Tuple, TypeVar, Union
 
 import yaml
 from lvnet.errors import ConfigurationError
 from lvnet.recipe import LIVER, Architecture, LabelClass, Preprocessing, Recipe
 
+from .networks import divisors, supervises
+
 T = TypeVar("T")
 
 #: Settings that a run of the first version did not have; see :attr:`Config.digest`.
-_LATER = ("labels", "split")
+_LATER = ("labels", "split", "network", "clip")
 
 
 @dataclass(frozen=True)
@@ -24,20 +26,21 @@ class Stage:
 
     Attributes:
         epochs: how many.
-        spacing: (z, y, x) mm of the patches.
+        spacing: (z, y, x) mm of the patches; None takes sequential slices as a whole, resized to the
+            patch and neither moved nor bent (the paper).
         patch: (z, y, x) voxels of a patch.
         batch: patches a step.
         learning_rate: at the stage's first epoch; multiplied by the run's decay every epoch.
     """
 
     epochs: int
-    spacing: Tuple[float, float, float]
+    spacing: Optional[Tuple[float, float, float]]
     patch: Tuple[int, int, int]
     batch: int = 2
     learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch, *self.patch) < 1 or min(self.spacing) <= 0 or self.learning_rate <= 0:
+        if min(self.epochs, self.batch, *self.patch) < 1 or min(self.spacing or (1,)) <= 0 or self.learning_rate <= 0:
             raise ConfigurationError(f"epochs, batch, patch, spacing and learning rate must be positive: {self}")
 
 
@@ -69,6 +72,13 @@ class Augmentation:
     thickness: float = 6.0
 
 
+_GROUPS: Dict[str, Any] = {
+    "architecture": Architecture,
+    "preprocessing": Preprocessing,
+    "augmentation": Augmentation,
+}
+
+
 @dataclass(frozen=True)
 class Config:
     """One training run.
@@ -78,7 +88,8 @@ class Config:
         samples_per_epoch: patches an epoch.
         decay: factor on the learning rate after every epoch (paper: 0.9).
         weight_decay: lambda of Eq. 3, L2 in the gradient (paper: 1e-5).
-        eta: weights of the auxiliary losses, coarsest stage first (paper: 0.2, 0.4, 0.6, 0.8).
+        eta: weights of the auxiliary losses, coarsest stage first (paper: 0.2, 0.4, 0.6, 0.8); empty trains
+            without deep supervision.
         dice_loss: weight of a soft DICE loss beside every cross entropy (paper: none).
         average: decay of the moving average of the weights that is validated and exported; 0 off.
         liver_share: share of patches centred on the organ.
@@ -86,6 +97,9 @@ class Config:
         trust: weight by which a case is drawn, by case name; 1 where nothing is said.
         labels: name of the class that a value of the label files is, such as {1: liver, 2: liver}; empty
             goes by what the data set says.
+        network: lvnet, lvnet-vanilla (full convolutions for IRB blocks), or a baseline of the paper: unet,
+            cenet, unet3d, vnet.  Only the first two have auxiliary outputs; the others take `eta: []`.
+        clip: largest norm of the gradient; 0 leaves it as it is (the paper).
         split: cases of training, validation and test, such as 90/10/31; empty trains on all.
     """
 
@@ -108,16 +122,27 @@ class Config:
     trust: Mapping[str, float] = field(default_factory=dict)
     labels: Mapping[int, str] = field(default_factory=dict)
     split: str = ""
+    network: str = "lvnet"
+    clip: float = 5.0
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise ConfigurationError("a training run needs at least one stage")
-        divisor = self.architecture.divisor
+        divisor = divisors(self.network, self.architecture)
         for stage in self.stages:
-            if any(side % divisor for side in stage.patch):
-                raise ConfigurationError(f"every side of a patch must be a multiple of {divisor}: {stage.patch}")
-        if len(self.eta) != len(self.architecture.widths) - 1:
-            raise ConfigurationError(f"{len(self.eta)} eta for {len(self.architecture.widths) - 1} decoder stages")
+            if any(side % multiple for side, multiple in zip(stage.patch, divisor)):
+                raise ConfigurationError(f"the sides of a patch must be multiples of {divisor}: {stage.patch}")
+            p = self.preprocessing
+            if stage.spacing is None and (
+                (p.in_plane_spacing, p.slice_spacing) != (None, None) or stage.patch[1:] != p.in_plane_size
+            ):
+                raise ConfigurationError(
+                    f"a stage without spacing takes whole slices: its patch must be of in_plane_size {p.in_plane_size},"
+                    " and the preprocessing without spacings"
+                )
+        stages = len(self.architecture.widths) - 1 if supervises(self.network) else 0
+        if self.eta and len(self.eta) != stages:
+            raise ConfigurationError(f"{len(self.eta)} eta for {stages} auxiliary outputs of {self.network}")
 
     @property
     def epochs(self) -> int:
@@ -151,22 +176,14 @@ class Config:
 def load_config(path: Union[str, Path]) -> Config:
     """Reads a YAML file.
 
+    `base: FILE` takes the settings of another file, relative to this one, where this one says nothing.
+
     Raises:
         ConfigurationError: it cannot be read, or a setting is unknown or impossible.
     """
+    data = _settings(Path(path), ())
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"cannot read the configuration {path}: {str(error).splitlines()[0]}") from error
-    if not isinstance(data, dict):
-        raise ConfigurationError(f"the configuration {path} holds no settings")
-    try:
-        nested = {
-            "architecture": Architecture,
-            "preprocessing": Preprocessing,
-            "augmentation": Augmentation,
-        }
-        for key, kind in nested.items():
+        for key, kind in _GROUPS.items():
             if key in data:
                 data[key] = _build(kind, data[key])
         for key, kind in (("stages", Stage), ("classes", LabelClass)):
@@ -175,6 +192,27 @@ def load_config(path: Union[str, Path]) -> Config:
         return _build(Config, data)
     except (TypeError, ValueError, AttributeError) as error:
         raise ConfigurationError(f"the configuration {path} cannot be used: {error}") from error
+
+
+def _settings(path: Path, above: Tuple[Path, ...]) -> Dict[str, Any]:
+    if path.resolve() in above:
+        raise ConfigurationError(f"the configuration {path} is its own base")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"cannot read the configuration {path}: {str(error).splitlines()[0]}") from error
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"the configuration {path} holds no settings")
+    if "base" not in data:
+        return data
+    merged = _settings(path.parent / str(data.pop("base")), (*above, path.resolve()))
+    for key, value in data.items():
+        # Groups of settings are merged; lists, and mappings by label or case, are replaced.
+        old = merged.get(key)
+        merged[key] = (
+            {**old, **value} if key in _GROUPS and isinstance(old, dict) and isinstance(value, dict) else value
+        )
+    return merged
 
 
 def _build(kind: Any, data: Mapping[str, Any]) -> Any:

@@ -11,13 +11,12 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 from lvnet.checkpoint import load_checkpoint
 from lvnet.errors import CheckpointError
-from lvnet.network import LVNet
 from lvnet.preprocessing import normalise
 from lvnet.progress import Progress, silent
 from torch import Tensor, nn
@@ -26,9 +25,11 @@ from .augmentation import draw_patch, to_tensors
 from .config import Config, Stage
 from .dataset import Case
 from .loss import deep_supervision_loss
+from .networks import build_network, channels_last
+from .slabs import draw_slab
 
 #: Called after an epoch with a network in evaluation mode; answers scores, `dice` among them.
-Validate = Callable[[LVNet], Dict[str, float]]
+Validate = Callable[[nn.Module], Dict[str, float]]
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Run:
     """What a training run consists of between two epochs."""
 
     config: Config
-    network: LVNet
+    network: nn.Module
     optimiser: torch.optim.Optimizer
     average: Dict[str, Tensor]
     epoch: int = 0
@@ -46,8 +47,8 @@ class Run:
     def start(cls, config: Config, device: torch.device) -> Run:
         """A run with random weights that the seed decides."""
         torch.manual_seed(config.seed)
-        network = LVNet(config.architecture, deep_supervision=True)
-        network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        network = build_network(config)
+        channels_last(network.to(device))
         # L2 in the gradient, as in Eq. 3; not AdamW.
         optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=config.weight_decay)
         return cls(config, network, optimiser, {k: v.clone() for k, v in network.state_dict().items()})
@@ -109,9 +110,9 @@ class Run:
         self.network.load_state_dict(state, strict=False)
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
 
-    def averaged_network(self) -> LVNet:
+    def averaged_network(self) -> nn.Module:
         """The moving average of the weights, in evaluation mode, without the auxiliary heads."""
-        network = LVNet(self.config.architecture)
+        network = build_network(self.config, training=False)
         network.load_state_dict({k: v for k, v in self.average.items() if not k.startswith("heads.")})
         return network.eval()
 
@@ -129,6 +130,9 @@ def draw_batch(config: Config, stage: Stage, cases: Sequence[Case], phantoms: Se
                step: int) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The batch of one step: (n, 1, z, y, x) normalised float32 and (n, z, y, x) int64."""
     weights = np.array([config.trust.get(case.name, 1.0) for case in cases])
+    if stage.spacing is None and len(cases):
+        # Every slab of the data set is as likely as any other.
+        weights = weights * np.array([len(case.image) for case in cases])
     images, labels = [], []
     for item in range(stage.batch):
         rng = np.random.default_rng((config.seed, epoch, step, item))
@@ -136,10 +140,19 @@ def draw_batch(config: Config, stage: Stage, cases: Sequence[Case], phantoms: Se
         if len(phantoms) and (not pool or rng.random() < config.phantom_share):
             pool, p = phantoms, None
         case = pool[int(rng.choice(len(pool), p=p))]
-        image, label = draw_patch(rng, case, stage.patch, stage.spacing, config.augmentation, config.liver_share)
-        images.append(normalise(image, config.preprocessing))
+        if stage.spacing is None:
+            image, label = draw_slab(rng, case, stage.patch, config.preprocessing)
+        else:
+            image, label = draw_patch(rng, case, stage.patch, stage.spacing, config.augmentation, config.liver_share)
+            image = normalise(image, config.preprocessing)
+        images.append(image)
         labels.append(label)
     return to_tensors(np.stack(images), np.stack(labels))
+
+
+def outputs_of(result: Union[Tensor, Tuple[Tensor, List[Tensor]]]) -> Tuple[Tensor, List[Tensor]]:
+    """Main and auxiliary outputs of a network, whether it has such or not."""
+    return (result, []) if isinstance(result, Tensor) else result
 
 
 def train_epoch(run: Run, cases: Sequence[Case], phantoms: Sequence[Case], progress: Progress = silent) -> float:
@@ -157,11 +170,12 @@ def train_epoch(run: Run, cases: Sequence[Case], phantoms: Sequence[Case], progr
     total = 0.0
     for step in range(steps):
         x, target = (t.to(device) for t in draw_batch(config, stage, cases, phantoms, run.epoch, step))
-        main, auxiliary = run.network(x)
+        main, auxiliary = outputs_of(run.network(x))
         loss = deep_supervision_loss(main, auxiliary, target, config.eta, config.dice_loss)
         run.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(run.network.parameters(), 5.0)
+        if config.clip:
+            nn.utils.clip_grad_norm_(run.network.parameters(), config.clip)
         run.optimiser.step()
         run.update_average(run.epoch * steps + step)
         total += float(loss.detach())

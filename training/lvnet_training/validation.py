@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, cast
 
 import numpy as np
-import torch
 from lvnet.acceleration import fast_network
 from lvnet.evaluation import evaluate
 from lvnet.image_io import read_image, read_labels
@@ -14,9 +13,11 @@ from lvnet.network import LVNet
 from lvnet.progress import Progress, silent
 from lvnet.recipe import LIVER, LabelClass, Recipe
 from lvnet.volume import Volume
+from torch import nn
 
 from .dataset import pair_of
 from .labels import label_map, to_classes
+from .networks import channels_last
 from .sources import Source
 
 Pair = Tuple[str, Volume, Volume]
@@ -61,10 +62,15 @@ def dice_of(case: Mapping[str, Any]) -> float:
     return sum(float(entry["dice"]) for entry in case["labels"].values()) / len(case["labels"])
 
 
-def validate(network: LVNet, recipe: Recipe, pairs: Sequence[Pair], overlap: float = 0.25) -> Dict[str, float]:
+def model_of(network: nn.Module, recipe: Recipe) -> Model:
+    """A network of any kind as inference takes it; only LV-Net itself has fast paths."""
+    channels_last(network.eval())
+    fast = fast_network(network) if type(network) is LVNet else None
+    return Model(cast(LVNet, network), recipe, next(network.parameters()).device, "", fast=fast)
+
+
+def validate(network: nn.Module, recipe: Recipe, pairs: Sequence[Pair], overlap: float = 0.25) -> Dict[str, float]:
     """Mean DICE over cases as `dice`, and each case's as `dice_NAME`."""
-    device = next(network.parameters()).device
-    network.eval().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    scores = score(Model(network, recipe, device, "", fast=fast_network(network)), pairs, overlap)
+    scores = score(model_of(network, recipe), pairs, overlap)
     result = {f"dice_{name}": dice_of(case) for name, case in scores.items()}
     return {"dice": sum(result.values()) / len(result), **result}
