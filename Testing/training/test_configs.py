@@ -14,11 +14,13 @@ from lvnet.inference import segment
 from lvnet.preprocessing import prepare
 from lvnet.recipe import Architecture, Preprocessing
 from lvnet.volume import Volume
+from lvnet_training.batches import draw_batch
 from lvnet_training.config import Config, Stage, load_config
 from lvnet_training.dataset import Case, make_case
-from lvnet_training.loop import Run, draw_batch, fit
+from lvnet_training.loop import fit
 from lvnet_training.networks import NAMES, build_network
 from lvnet_training.slabs import draw_slab
+from lvnet_training.state import Run
 from lvnet_training.validation import model_of
 
 ROOT = Path(__file__).parents[2]
@@ -123,7 +125,7 @@ def test_without_spacing_a_case_is_drawn_as_often_as_it_has_slabs(monkeypatch):
              for n in (10, 90)]  # fmt: skip
     drawn = []
     monkeypatch.setattr(
-        "lvnet_training.loop.draw_slab",
+        "lvnet_training.batches.draw_slab",
         lambda rng, case, patch, _: drawn.append(case.name) or (np.zeros(patch, np.float32), np.zeros(patch, int)),
     )
     config = Config(stages=(Stage(1, None, (16, 32, 32), 4),), preprocessing=Preprocessing(in_plane_size=(32, 32)))

@@ -14,12 +14,14 @@ from lvnet.network import LVNet
 from lvnet.recipe import LIVER, Architecture, LabelClass
 from lvnet.volume import Volume
 from lvnet_training.augmentation import draw_patch
+from lvnet_training.batches import draw_batch
 from lvnet_training.cli import main
 from lvnet_training.config import Augmentation, Config, Stage, load_config
 from lvnet_training.dataset import cached_case, load_cases, make_case
-from lvnet_training.loop import Run, draw_batch, fit, train_epoch
+from lvnet_training.loop import fit
 from lvnet_training.loss import deep_supervision_loss, soft_dice_loss
 from lvnet_training.sources import find_cases
+from lvnet_training.state import Run
 from lvnet_training.validation import validate
 from torch.nn import functional as F  # noqa: N812
 
@@ -75,21 +77,19 @@ def test_weight_decay_is_l2_in_the_gradient_as_the_paper_has_it():
     assert {group["weight_decay"] for group in run.optimiser.param_groups} == {1e-5}
 
 
-def test_training_lowers_the_loss(cases):
-    run = Run.start(config(), CPU)
-    losses = [train_epoch(run, cases, []) for _ in range(3)]
+def test_training_lowers_the_loss(cases, tmp_path):
+    losses = fit(Run.start(config(), CPU), cases, [], tmp_path, report=lambda _: None)
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_the_learning_rate_falls_by_the_decay_every_epoch_and_starts_anew_with_a_stage(cases):
+def test_the_learning_rate_falls_by_the_decay_every_epoch_and_starts_anew_with_a_stage(cases, tmp_path):
     settings = Config(
         stages=(Stage(2, (4.0,) * 3, (16, 32, 32), 1, 1e-3), Stage(1, (4.0,) * 3, (16, 32, 32), 1, 5e-4)),
         architecture=SMALL, samples_per_epoch=1, decay=0.9,
     )  # fmt: skip
-    run, rates = Run.start(settings, CPU), []
-    while run.epoch < settings.epochs:
-        train_epoch(run, cases, [])
-        rates.append(run.optimiser.param_groups[0]["lr"])
+    fit(Run.start(settings, CPU), cases, [], tmp_path, report=lambda _: None)
+    with (tmp_path / "log.csv").open() as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
     assert rates == pytest.approx([1e-3, 9e-4, 5e-4])
 
 
@@ -97,10 +97,9 @@ def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_weights(cases, tmp
     whole = Run.start(config(), CPU)
     fit(whole, cases, [], tmp_path / "whole", report=lambda _: None)
     first = Run.start(config(), CPU)
-    train_epoch(first, cases, [])
-    first.save(tmp_path / "last.pt")
+    fit(first, cases, [], tmp_path / "resumed", report=lambda _: None, epochs=1)
     second = Run.start(config(seed=1), CPU)
-    second.restore(tmp_path / "last.pt")
+    second.restore(tmp_path / "resumed" / "last.pt")
     fit(second, cases, [], tmp_path / "resumed", report=lambda _: None)
     for mine, other in ((whole.network.state_dict(), second.network.state_dict()), (whole.average, second.average)):
         assert all(torch.equal(mine[name], other[name]) for name in mine)
@@ -174,7 +173,7 @@ def test_left_and_right_are_never_swapped(cases):
 def test_trust_decides_how_often_a_case_is_drawn(cases, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "lvnet_training.loop.draw_patch",
+        "lvnet_training.batches.draw_patch",
         lambda rng, case, *_: (
             drawn.append(case.name) or (np.zeros(STAGE.patch, np.float32), np.zeros(STAGE.patch, int))
         ),
@@ -187,7 +186,7 @@ def test_trust_decides_how_often_a_case_is_drawn(cases, monkeypatch):
 def test_phantoms_take_their_share(cases, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "lvnet_training.loop.draw_patch",
+        "lvnet_training.batches.draw_patch",
         lambda rng, case, *_: (
             drawn.append(case.name) or (np.zeros(STAGE.patch, np.float32), np.zeros(STAGE.patch, int))
         ),

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -61,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--cache", type=Path, help="default: OUTPUT/cache")
     command.add_argument("--weights", type=Path, help="begin from the weights of this .pt or .safetensors file")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    command.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs (or CPU processes) on each node")
+    command.add_argument("--nodes", type=int, default=1, metavar="N", help="computers, started by torchrun or SLURM")
+    command.add_argument("--workers", type=int, default=0, metavar="N", help="processes that draw patches")
+    command.add_argument("--deterministic", action="store_true", help="the same bits every time, where it can be had")
+    command.add_argument("--no-pictures", action="store_true", help="draw neither curve nor examples")
     command.add_argument("--validate-every", type=int, default=1, metavar="N", help="epochs between validations")
     command.set_defaults(run=_fit)
 
@@ -124,37 +129,51 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _fit(options: argparse.Namespace) -> int:
+    import torch
     from lvnet.devices import select_device
 
     from .config import load_config
-    from .loop import Run, fit
+    from .logs import Pictures
+    from .loop import Hardware, fit
     from .materials import gather
+    from .state import Run
     from .validation import validate
 
     config = load_config(options.config)
+    first = _is_first_process()
+    tell = print if first else (lambda _: None)
     material = gather(config, options.output, options.data, options.validation, options.split, options.cache)
     for sentence in material.remarks:
-        print(sentence)
+        tell(sentence)
     device, reason = select_device(options.device)
-    print(reason)
-    run = Run.start(config, device)
+    tell(reason)
+    # Lightning brings the network to its device, of which every process has its own.
+    run = Run.start(config, torch.device("cpu"))
     last = options.output / "last.pt"
     if last.exists():
         run.restore(last)
-        print(f"resuming after epoch {run.epoch}")
+        tell(f"resuming after epoch {run.epoch}")
     elif options.weights and options.weights.suffix == ".safetensors":
         run.start_from(options.weights)
     elif options.weights:
         run.restore(options.weights, weights_only=True)
+    pictures = None if options.no_pictures else Pictures(options.output, material.cases, material.phantoms)
     judge = None
     if material.pairs:
-        recipe = config.recipe()
-        judge = lambda network: validate(network.to(device), recipe, material.pairs)  # noqa: E731
-    with _Bar() as bar:
-        fit(
-            run, material.cases, material.phantoms, options.output, judge, options.validate_every, bar.progress, bar.say
-        )
+        recipe, seen = config.recipe(), pictures.seen if pictures else None
+        judge = lambda network: validate(network, recipe, material.pairs, seen=seen)  # noqa: E731
+    hardware = Hardware(device, options.devices, options.nodes, options.workers, options.deterministic)
+    after = [pictures] if pictures else []
+    with _Bar(quiet=not first) as bar:
+        fit(run, material.cases, material.phantoms, options.output, judge, options.validate_every, bar.progress,
+            bar.say, hardware=hardware, after_epoch=after)  # fmt: skip
     return 0
+
+
+def _is_first_process() -> bool:
+    """Whether this is the process that talks, of several that torchrun, SLURM or Lightning started."""
+    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return next((rank for rank in ranks if rank), "0") == "0"
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -164,10 +183,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     from lvnet.inference import load_model
 
     from .config import load_config
-    from .loop import Run
     from .materials import part_of
     from .sources import find_cases
     from .splits import read_split
+    from .state import Run
     from .validation import dice_of, load_pairs, model_of, score
 
     config = load_config(options.config) if options.config else None
@@ -204,7 +223,7 @@ def _export(options: argparse.Namespace) -> int:
     from lvnet.errors import CheckpointError, ConfigurationError
 
     from .config import load_config
-    from .loop import Run
+    from .state import Run
 
     config = load_config(options.config)
     if config.network != "lvnet":
@@ -250,30 +269,49 @@ def _commit() -> str:
 
 
 class _Bar:
-    """A progress bar on a terminal, a line every half minute in a pipe."""
+    """A progress bar with the time left on a terminal, a line every half minute in a pipe.
+
+    Args:
+        quiet: say nothing at all.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
 
     def __enter__(self) -> _Bar:
         from tqdm import tqdm
 
-        self._bar = tqdm(total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining}", disable=not sys.stderr.isatty())
-        self._spoken = time.monotonic()
+        self._bar = tqdm(
+            total=1.0,
+            bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
+            disable=self._quiet or not sys.stderr.isatty(),
+        )
+        self._spoken = self._began = time.monotonic()
+        self._start: Optional[float] = None
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
     def progress(self, share: float, stage: str) -> None:
-        """A :data:`lvnet.progress.Progress`."""
-        if share < self._bar.n:
-            self._bar.reset()
+        """A :data:`lvnet.progress.Progress`; what a resumed run had done before does not count as fast."""
+        if self._start is None:
+            self._start = self._bar.initial = self._bar.n = share
+            self._began = time.monotonic()
         self._bar.set_description(stage, refresh=False)
         self._bar.update(share - self._bar.n)
-        if self._bar.disable and time.monotonic() - self._spoken > 30:
-            self._spoken = time.monotonic()
-            print(f"{stage} ({share:.0%})", file=sys.stderr, flush=True)
+        if self._bar.disable:
+            self._bar.n = share
+        now = time.monotonic()
+        if self._bar.disable and not self._quiet and now - self._spoken > 30:
+            self._spoken = now
+            left = (now - self._began) * (1 - share) / max(share - self._start, 1e-9)
+            print(f"{stage} ({share:.0%}, {timedelta(seconds=round(left))} left)", file=sys.stderr, flush=True)
 
     def say(self, line: str) -> None:
         """A line that stays."""
+        if self._quiet:
+            return
         if self._bar.disable:
             print(line, flush=True)
         else:

@@ -16,8 +16,9 @@ from .networks import divisors, supervises
 
 T = TypeVar("T")
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 #: Settings that a run of the first version did not have; see :attr:`Config.digest`.
-_LATER = ("labels", "split", "network", "clip")
+_LATER = ("labels", "split", "network", "clip", "precision", "patience")
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ class Config:
         network: lvnet, lvnet-vanilla (full convolutions for IRB blocks), or a baseline of the paper: unet,
             cenet, unet3d, vnet.  Only the first two have auxiliary outputs; the others take `eta: []`.
         clip: largest norm of the gradient; 0 leaves it as it is (the paper).
+        precision: 32-true, bf16-mixed or 16-mixed (a GPU's tensor cores; halves the memory).
+        patience: validations without a better DICE after which the run ends; 0 goes to the last epoch.
         split: cases of training, validation and test, such as 90/10/31; empty trains on all.
     """
 
@@ -124,10 +127,16 @@ class Config:
     split: str = ""
     network: str = "lvnet"
     clip: float = 5.0
+    precision: str = "32-true"
+    patience: int = 0
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise ConfigurationError("a training run needs at least one stage")
+        if self.precision not in PRECISIONS:
+            raise ConfigurationError(f"there is no precision {self.precision!r}; choose {', '.join(PRECISIONS)}")
+        if self.patience < 0:
+            raise ConfigurationError(f"patience cannot be negative: {self.patience}")
         divisor = divisors(self.network, self.architecture)
         for stage in self.stages:
             if any(side % multiple for side, multiple in zip(stage.patch, divisor)):

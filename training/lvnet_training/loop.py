@@ -1,189 +1,179 @@
-"""The training loop: one process, Adam, a checkpoint after every epoch, exact resume.
+"""The training loop on Lightning: Adam, a checkpoint after every epoch, exact resume, one process or several.
 
-Every patch is drawn from its own random stream, named by seed, epoch and step, so that a run that
-was stopped and resumed sees the same patches as one that was not.
+Lightning runs the steps, the precision and the processes.  What is kept between epochs is a :class:`.state.Run`,
+in a file that holds tensors and numbers only.
 """
 
 from __future__ import annotations
 
-import csv
-import os
+import contextlib
+import logging
+import signal
+import threading
 import time
+import warnings
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
-import numpy as np
+import lightning.pytorch as lightning
 import torch
-from lvnet.checkpoint import load_checkpoint
-from lvnet.errors import CheckpointError
-from lvnet.preprocessing import normalise
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+from lvnet.errors import ConfigurationError, ResourceError
 from lvnet.progress import Progress, silent
 from torch import Tensor, nn
 
-from .augmentation import draw_patch, to_tensors
-from .config import Config, Stage
+from .batches import Batches, steps_of
 from .dataset import Case
+from .logs import log_row
 from .loss import deep_supervision_loss
-from .networks import build_network, channels_last
-from .slabs import draw_slab
+from .state import Run
 
 #: Called after an epoch with a network in evaluation mode; answers scores, `dice` among them.
 Validate = Callable[[nn.Module], Dict[str, float]]
+#: Called after an epoch on the first process, once its row is in the log.
+AfterEpoch = Callable[[Run], None]
+
+# The first process validates whole scans while the others wait for it.
+_PATIENCE_OF_PROCESSES = timedelta(hours=6)
 
 
-@dataclass
-class Run:
-    """What a training run consists of between two epochs."""
+@dataclass(frozen=True)
+class Hardware:
+    """Where and how a run computes; nothing of it belongs to the run itself.
 
-    config: Config
-    network: nn.Module
-    optimiser: torch.optim.Optimizer
-    average: Dict[str, Tensor]
-    epoch: int = 0
-    best_dice: float = -1.0
+    Attributes:
+        device: cpu, cuda, cuda:N or mps.
+        devices: processes on every node, one a GPU.
+        nodes: computers; start the command on each by `torchrun` or SLURM.
+        workers: processes that draw patches, for each that trains.
+        deterministic: only algorithms that give the same bits every time; on a GPU those that have none
+            are named in a warning.
+    """
 
-    @classmethod
-    def start(cls, config: Config, device: torch.device) -> Run:
-        """A run with random weights that the seed decides."""
-        torch.manual_seed(config.seed)
-        network = build_network(config)
-        channels_last(network.to(device))
-        # L2 in the gradient, as in Eq. 3; not AdamW.
-        optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=config.weight_decay)
-        return cls(config, network, optimiser, {k: v.clone() for k, v in network.state_dict().items()})
-
-    def save(self, path: Path) -> None:
-        """Writes everything that a resume needs; the file is whole or absent."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            torch.save(
-                {
-                    "digest": self.config.digest,
-                    "epoch": self.epoch,
-                    "best_dice": self.best_dice,
-                    "network": self.network.state_dict(),
-                    "average": self.average,
-                    "optimiser": self.optimiser.state_dict(),
-                },
-                temporary,
-            )
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def restore(self, path: Path, weights_only: bool = False) -> None:
-        """Continues from a file that :meth:`save` wrote.
-
-        Args:
-            weights_only: take the weights and begin the schedule anew.
-
-        Raises:
-            CheckpointError: the file is damaged, or of other settings.
-        """
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.average = {k: v.clone() for k, v in state["average"].items()}
-            if weights_only:
-                return
-            if state["digest"] != self.config.digest:
-                raise CheckpointError(
-                    f"{path} belongs to a run with other settings; take another output folder, or start from"
-                    " its weights with --weights"
-                )
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.epoch, self.best_dice = int(state["epoch"]), float(state["best_dice"])
-        except (OSError, RuntimeError, KeyError, EOFError, ValueError) as error:
-            raise CheckpointError(f"cannot resume from {path}: {str(error).splitlines()[0]}") from error
-
-    def start_from(self, path: Path) -> None:
-        """Takes the weights of an exported checkpoint; the auxiliary heads begin anew.
-
-        Raises:
-            CheckpointError: the file cannot be used, or is of another architecture.
-        """
-        checkpoint = load_checkpoint(path)
-        if checkpoint.recipe.architecture != self.config.architecture:
-            raise CheckpointError(f"{path} is of another architecture than the configuration asks for")
-        state = {name: torch.from_numpy(array) for name, array in checkpoint.arrays.items()}
-        self.network.load_state_dict(state, strict=False)
-        self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
-
-    def averaged_network(self) -> nn.Module:
-        """The moving average of the weights, in evaluation mode, without the auxiliary heads."""
-        network = build_network(self.config, training=False)
-        network.load_state_dict({k: v for k, v in self.average.items() if not k.startswith("heads.")})
-        return network.eval()
-
-    def update_average(self, steps: int) -> None:
-        """Moves the average towards the present weights; slowly once many steps are done."""
-        keep = min(self.config.average, (1 + steps) / (10 + steps)) if self.config.average else 0.0
-        for name, value in self.network.state_dict().items():
-            if value.dtype.is_floating_point:
-                self.average[name].mul_(keep).add_(value.detach().to(self.average[name].device), alpha=1 - keep)
-            else:
-                self.average[name].copy_(value)
+    device: torch.device
+    devices: int = 1
+    nodes: int = 1
+    workers: int = 0
+    deterministic: bool = False
 
 
-def draw_batch(config: Config, stage: Stage, cases: Sequence[Case], phantoms: Sequence[Case], epoch: int,
-               step: int) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The batch of one step: (n, 1, z, y, x) normalised float32 and (n, z, y, x) int64."""
-    weights = np.array([config.trust.get(case.name, 1.0) for case in cases])
-    if stage.spacing is None and len(cases):
-        # Every slab of the data set is as likely as any other.
-        weights = weights * np.array([len(case.image) for case in cases])
-    images, labels = [], []
-    for item in range(stage.batch):
-        rng = np.random.default_rng((config.seed, epoch, step, item))
-        pool, p = (cases, weights / weights.sum()) if len(cases) else ([], None)
-        if len(phantoms) and (not pool or rng.random() < config.phantom_share):
-            pool, p = phantoms, None
-        case = pool[int(rng.choice(len(pool), p=p))]
-        if stage.spacing is None:
-            image, label = draw_slab(rng, case, stage.patch, config.preprocessing)
-        else:
-            image, label = draw_patch(rng, case, stage.patch, stage.spacing, config.augmentation, config.liver_share)
-            image = normalise(image, config.preprocessing)
-        images.append(image)
-        labels.append(label)
-    return to_tensors(np.stack(images), np.stack(labels))
+class Training(lightning.LightningModule):
+    """The steps of an epoch: loss, schedule of the learning rate, moving average of the weights."""
+
+    def __init__(self, run: Run, progress: Progress = silent) -> None:
+        super().__init__()
+        self.run, self.progress = run, progress
+        self.network = run.network
+        self.total = 0.0
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam with the state that the run came with."""
+        return self.run.optimiser
+
+    def on_fit_start(self) -> None:
+        """Brings the average to the device of the network."""
+        self.run.average = {k: v.to(self.device) for k, v in self.run.average.items()}
+        if self.run.precision:
+            self.trainer.precision_plugin.load_state_dict(self.run.precision)
+
+    def on_train_epoch_start(self) -> None:
+        """Sets the learning rate of the epoch, and chance for networks that use it."""
+        config = self.run.config
+        stage, within = config.stage_of(self.run.epoch)
+        for group in self.run.optimiser.param_groups:
+            group["lr"] = stage.learning_rate * config.decay**within
+        torch.manual_seed(config.seed * 1_000_003 + self.run.epoch * 1009 + self.global_rank)
+        self.network.train()
+        self.total = 0.0
+
+    def training_step(self, batch: Tuple[Tensor, Tensor], step: int) -> Tensor:
+        """The loss of one batch."""
+        x, target = batch
+        main, auxiliary = outputs_of(self.network(x))
+        loss = deep_supervision_loss(main, auxiliary, target, self.run.config.eta, self.run.config.dice_loss)
+        value = float(loss.detach())
+        if value != value or abs(value) == float("inf"):
+            raise FloatingPointError(f"the loss became {value} in epoch {self.run.epoch + 1}, step {step + 1}")
+        self.total += value
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, step: int) -> None:
+        """Moves the average and tells how far the run is."""
+        run = self.run
+        steps = steps_of(run.config, run.epoch)
+        run.update_average(run.epoch * steps + step)
+        text = f"epoch {run.epoch + 1}/{run.config.epochs}, loss {self.total / (step + 1):.4f}"
+        self.progress((run.epoch + (step + 1) / steps) / run.config.epochs, text)
+
+
+class Keeper(lightning.Callback):
+    """After every epoch: validation, checkpoints, logs, and whether to stop."""
+
+    def __init__(
+        self,
+        folder: Path,
+        validate: Optional[Validate],
+        validate_every: int,
+        report: Callable[[str], None],
+        after_epoch: Sequence[AfterEpoch],
+    ) -> None:
+        self.folder, self.validate, self.validate_every = folder, validate, validate_every
+        self.report, self.after_epoch = report, after_epoch
+        self.began = 0.0
+        #: Mean loss of every epoch since the start.
+        self.losses: List[float] = []
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Starts the clock."""
+        self.began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """See the class."""
+        assert isinstance(module, Training)
+        run = module.run
+        mean = torch.tensor(module.total / steps_of(run.config, run.epoch), device=module.device)
+        loss = float(trainer.strategy.reduce(mean, reduce_op="mean"))
+        run.epoch += 1
+        run.precision = trainer.precision_plugin.state_dict()
+        self.losses.append(loss)
+        if trainer.is_global_zero:
+            self._finish(trainer, module, run, loss)
+        run.best_dice, run.stale = trainer.strategy.broadcast((run.best_dice, run.stale))
+        trainer.should_stop = run.finished
+
+    def _finish(self, trainer: lightning.Trainer, module: Training, run: Run, loss: float) -> None:
+        row: Dict[str, float] = {"epoch": run.epoch, "loss": loss, "seconds": time.perf_counter() - self.began}
+        row["learning_rate"] = run.optimiser.param_groups[0]["lr"]
+        if self.validate is not None and (run.epoch % self.validate_every == 0 or run.epoch == run.config.epochs):
+            row.update(self.validate(run.averaged_network().to(module.device)))
+            better = row["dice"] > run.best_dice
+            run.stale = 0 if better else run.stale + 1
+            if better:
+                run.best_dice = row["dice"]
+                run.save(self.folder / "best.pt")
+        # The row comes first: an epoch that a kill makes run again replaces it.
+        log_row(self.folder / "log.csv", row)
+        run.save(self.folder / "last.pt")
+        for logger in trainer.loggers:
+            logger.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=run.epoch)
+            logger.save()
+        self.report("  ".join(f"{key} {_short(value)}" for key, value in row.items()))
+        for call in self.after_epoch:
+            call(run)
+        if run.stale and run.finished and run.epoch < run.config.epochs:
+            self.report(f"stopped: no better validation for {run.stale} times")
+
+
+def _short(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def outputs_of(result: Union[Tensor, Tuple[Tensor, List[Tensor]]]) -> Tuple[Tensor, List[Tensor]]:
     """Main and auxiliary outputs of a network, whether it has such or not."""
     return (result, []) if isinstance(result, Tensor) else result
-
-
-def train_epoch(run: Run, cases: Sequence[Case], phantoms: Sequence[Case], progress: Progress = silent) -> float:
-    """One epoch.
-
-    Returns:
-        The mean loss.
-    """
-    config, device = run.config, next(run.network.parameters()).device
-    stage, within = config.stage_of(run.epoch)
-    for group in run.optimiser.param_groups:
-        group["lr"] = stage.learning_rate * config.decay**within
-    run.network.train()
-    steps = max(1, config.samples_per_epoch // stage.batch)
-    total = 0.0
-    for step in range(steps):
-        x, target = (t.to(device) for t in draw_batch(config, stage, cases, phantoms, run.epoch, step))
-        main, auxiliary = outputs_of(run.network(x))
-        loss = deep_supervision_loss(main, auxiliary, target, config.eta, config.dice_loss)
-        run.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if config.clip:
-            nn.utils.clip_grad_norm_(run.network.parameters(), config.clip)
-        run.optimiser.step()
-        run.update_average(run.epoch * steps + step)
-        total += float(loss.detach())
-        if not np.isfinite(total):
-            raise FloatingPointError(f"the loss became {float(loss)} in epoch {run.epoch + 1}, step {step + 1}")
-        progress((step + 1) / steps, f"epoch {run.epoch + 1}/{config.epochs}, loss {total / (step + 1):.4f}")
-    run.epoch += 1
-    return total / steps
 
 
 def fit(
@@ -195,40 +185,127 @@ def fit(
     validate_every: int = 1,
     progress: Progress = silent,
     report: Callable[[str], None] = print,
-) -> None:
-    """Trains to the end of the last stage.
+    *,
+    hardware: Optional[Hardware] = None,
+    epochs: Optional[int] = None,
+    after_epoch: Sequence[AfterEpoch] = (),
+) -> List[float]:
+    """Trains to the end of the last stage, or until validation has long not improved.
 
-    Leaves `last.pt` (to resume from), `best.pt` (the epoch best on validation) and `log.csv`.
+    Leaves `last.pt` (to resume from), `best.pt` (the epoch best on validation), `log.csv` and `tensorboard`.
+
+    Args:
+        validate: scores a network; None keeps no best epoch.
+        validate_every: epochs between validations; the last epoch always has one.
+        epochs: at most so many now.
+        after_epoch: called when an epoch is over and saved.
+
+    Returns:
+        The mean loss of every epoch that was run.
+
+    Raises:
+        ConfigurationError: the hardware does not fit the run.
+        ResourceError: memory does not suffice.
+        FloatingPointError: the loss is no number any more.
     """
+    if run.finished:
+        return []
     folder.mkdir(parents=True, exist_ok=True)
-    while run.epoch < run.config.epochs:
-        began = time.perf_counter()
-        loss = train_epoch(run, cases, phantoms, progress)
-        row: Dict[str, float] = {"epoch": run.epoch, "loss": loss, "seconds": time.perf_counter() - began}
-        due = run.epoch % validate_every == 0 or run.epoch == run.config.epochs
-        if validate is not None and due:
-            row.update(validate(run.averaged_network()))
-            if row["dice"] > run.best_dice:
-                run.best_dice = row["dice"]
-                run.save(folder / "best.pt")
-        run.save(folder / "last.pt")
-        _log(folder / "log.csv", row)
-        report("  ".join(f"{key} {value:.4f}" if key != "epoch" else f"epoch {value}" for key, value in row.items()))
+    hardware = hardware or Hardware(next(run.network.parameters()).device)
+    keeper = Keeper(folder, validate, validate_every, report, after_epoch)
+    left = run.config.epochs - run.epoch
+    with _quiet(), _bits(hardware), _advice(run), _interruptible():
+        trainer = lightning.Trainer(
+            **_placement(hardware),
+            precision=run.config.precision,  # type: ignore[arg-type]
+            max_epochs=left if epochs is None else min(left, epochs),
+            gradient_clip_val=run.config.clip or None,
+            deterministic=_deterministic(hardware),
+            logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+            callbacks=[keeper],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            reload_dataloaders_every_n_epochs=1,
+            default_root_dir=folder,
+        )
+        trainer.fit(Training(run, progress), datamodule=Batches(run, cases, phantoms, hardware.workers))
+    return keeper.losses
 
 
-def _log(path: Path, row: Dict[str, float]) -> None:
-    """Adds a row; epochs that a resume repeats replace their old rows."""
-    rows: List[Dict[str, str]] = []
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [old for old in csv.DictReader(file) if int(old["epoch"]) < row["epoch"]]
-    rows.append({key: f"{value:.6g}" for key, value in row.items()})
-    names: List[str] = []
-    for entry in rows:
-        names += [name for name in entry if name not in names]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(temporary, path)
+def _placement(hardware: Hardware) -> Dict[str, Any]:
+    kind, index = hardware.device.type, hardware.device.index
+    several = hardware.devices * hardware.nodes > 1
+    if several and (kind == "mps" or index is not None):
+        raise ConfigurationError(f"--devices and --nodes go with cpu or cuda, not with {hardware.device}")
+    devices: Union[int, List[int]] = [index] if index is not None and kind == "cuda" else hardware.devices
+    strategy = DDPStrategy(timeout=_PATIENCE_OF_PROCESSES) if several else "auto"
+    return {"accelerator": kind, "devices": devices, "num_nodes": hardware.nodes, "strategy": strategy}
+
+
+def _deterministic(hardware: Hardware) -> Any:
+    """Trilinear up-sampling has no deterministic gradient on a GPU: there a warning, not a refusal."""
+    return (True if hardware.device.type == "cpu" else "warn") if hardware.deterministic else None
+
+
+@contextlib.contextmanager
+def _bits(hardware: Hardware) -> Iterator[None]:
+    """Leaves PyTorch's choice of algorithms as it was found."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Lightning's tips and its remarks about data loaders to itself."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        warnings.filterwarnings("ignore", message=r".*num_workers.*|.*GPU available.*|.*logging interval.*")
+        # Of DDP, about the memory order of weights of 1 x 1 x 1 convolutions.
+        warnings.filterwarnings("ignore", message=r"Grad strides do not match.*")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _advice(run: Run) -> Iterator[None]:
+    """Turns running out of memory into one line that says what to change."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        short = ("not enough memory", "can't allocate", "out of memory")
+        if not isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) and not any(s in text for s in short):
+            raise
+        stage, _ = run.config.stage_of(min(run.epoch, run.config.epochs - 1))
+        size = " x ".join(map(str, stage.patch))
+        smaller = f"`batch: {stage.batch // 2}`" if stage.batch > 1 else "a smaller `patch`"
+        raise ResourceError(
+            f"too little memory for {stage.batch} patches of {size}; set {smaller} or `precision: bf16-mixed`, or take"
+            " more --devices"
+        ) from error
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lightning leaves the program on Ctrl+C; the command line wants to know."""
+    try:
+        yield
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, KeyboardInterrupt):
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from leaving
+        raise

@@ -9,10 +9,10 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Any, List, Optional, Sequence
 
 import numpy as np
-from lvnet.errors import GeometryError, LVNetError
+from lvnet.errors import DependencyError, GeometryError, LVNetError
 from lvnet.image_io import read_image, read_labels
 from lvnet.orientation import to_canonical
 from lvnet.volume import Volume
@@ -30,11 +30,6 @@ def overlay_picture(
     Raises:
         GeometryError: the grids differ.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     for other in (labels, reference):
         if other is not None and not scan.same_grid(other):
             raise GeometryError("scan and labels lie on different grids")
@@ -47,7 +42,8 @@ def overlay_picture(
     touched = np.flatnonzero(anywhere.any(axis=(1, 2)))
     low, high = (touched[0], touched[-1]) if len(touched) else (0, moved.shape[0] - 1)
     views: List = [(0, int(z)) for z in np.linspace(low, high, 8)[1:-1]] + [(1, centre[1]), (2, centre[2])]
-    figure, axes = plt.subplots(2, 4, figsize=(16, 8.4), facecolor="black")
+    figure = figure_of(16, 8.4, "black")
+    axes = figure.subplots(2, 4)
     for panel, (axis, index) in zip(axes.flat, views):
         rows, columns = (a for a in range(3) if a != axis)
         aspect = moved.spacing[rows] / moved.spacing[columns]
@@ -69,10 +65,30 @@ def overlay_picture(
     legend = "orange: segmentation" + ("; blue: reference" if reference is not None else "")
     figure.suptitle(f"{title}    {legend}" if title else legend, color="white", fontsize=11)
     figure.tight_layout()
+    save_figure(figure, path)
+
+
+def figure_of(width: float, height: float, colour: str = "white") -> Any:
+    """An empty figure, inches, that needs no screen.
+
+    Raises:
+        DependencyError: matplotlib is missing.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise DependencyError("pictures need matplotlib; pip install matplotlib") from error
+    return Figure(figsize=(width, height), facecolor=colour)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Writes a figure as PNG; the file is whole or absent."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
-    figure.savefig(temporary, dpi=80, facecolor="black")
-    plt.close(figure)
-    os.replace(temporary, path)
+    try:
+        figure.savefig(temporary, dpi=80)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _middle(mask: np.ndarray, axis: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, cast
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, cast
 
 import numpy as np
 from lvnet.acceleration import fast_network
@@ -21,6 +21,8 @@ from .networks import channels_last
 from .sources import Source
 
 Pair = Tuple[str, Volume, Volume]
+#: Takes the name of a case, its scan, its label and what was found.
+Seen = Callable[[str, Volume, Volume, Volume], None]
 
 
 def load_pairs(sources: Sequence[Source], classes: Sequence[LabelClass] = (LIVER,),
@@ -37,7 +39,11 @@ def load_pairs(sources: Sequence[Source], classes: Sequence[LabelClass] = (LIVER
 
 
 def score(
-    model: Model, pairs: Sequence[Pair], overlap: float = 0.5, progress: Progress = silent
+    model: Model,
+    pairs: Sequence[Pair],
+    overlap: float = 0.5,
+    progress: Progress = silent,
+    seen: Optional[Seen] = None,
 ) -> Dict[str, Dict[str, Any]]:
     """The five metrics of every case.
 
@@ -50,6 +56,8 @@ def score(
     for number, (name, scan, label) in enumerate(pairs):
         progress(number / len(pairs), name)
         found = segment(scan, model=model, overlap=overlap).labels
+        if seen is not None:
+            seen(name, scan, label, found)
         by_class = {c.name: evaluate(found, label, label=c.value) for c in classes}
         scores[name] = by_class[classes[0].name] if len(classes) == 1 else {"labels": by_class}
     return scores
@@ -69,8 +77,9 @@ def model_of(network: nn.Module, recipe: Recipe) -> Model:
     return Model(cast(LVNet, network), recipe, next(network.parameters()).device, "", fast=fast)
 
 
-def validate(network: nn.Module, recipe: Recipe, pairs: Sequence[Pair], overlap: float = 0.25) -> Dict[str, float]:
+def validate(network: nn.Module, recipe: Recipe, pairs: Sequence[Pair], overlap: float = 0.25,
+             seen: Optional[Seen] = None) -> Dict[str, float]:  # fmt: skip
     """Mean DICE over cases as `dice`, and each case's as `dice_NAME`."""
-    scores = score(model_of(network, recipe), pairs, overlap)
+    scores = score(model_of(network, recipe), pairs, overlap, seen=seen)
     result = {f"dice_{name}": dice_of(case) for name, case in scores.items()}
     return {"dice": sum(result.values()) / len(result), **result}

@@ -1,0 +1,311 @@
+"""The loop: a killed run ends as if nothing had happened, several processes are one run, and a run can be watched."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from lvnet.errors import ConfigurationError, ResourceError
+from lvnet.image_io import write_image, write_labels
+from lvnet.phantom import make_phantom
+from lvnet.recipe import LIVER, Architecture
+from lvnet.volume import Volume
+from lvnet_training.batches import draw_batch, share
+from lvnet_training.cli import main
+from lvnet_training.config import Config, Stage, load_config
+from lvnet_training.dataset import make_case
+from lvnet_training.loop import Hardware, fit
+from lvnet_training.state import Run
+
+ROOT = Path(__file__).parents[2]
+CPU = torch.device("cpu")
+STAGE = Stage(epochs=4, spacing=(8.0, 8.0, 8.0), patch=(16, 32, 32), batch=2, learning_rate=5e-3)
+SMALL = Architecture(widths=(4, 6, 8, 8, 10), expansion=1, kernel_size=3)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def cases():
+    found = []
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        image = rng.integers(-30, 30, (24, 40, 44)).astype(np.int16)
+        label = np.zeros(image.shape, np.uint8)
+        label[6:18, 10:28, 8:22] = 1
+        image[label > 0] += 150
+        found.append(make_case(f"case{seed}", Volume(image, (8.0, 8.0, 8.0)), Volume(label, (8.0, 8.0, 8.0))))
+    return found
+
+
+def config(**changes):
+    return Config(**{"stages": (STAGE,), "architecture": SMALL, "samples_per_epoch": 4, "average": 0.9, **changes})
+
+
+def weights_of(path):
+    state = torch.load(path, weights_only=True)
+    return {f"{part}.{name}": value for part in ("network", "average") for name, value in state[part].items()}
+
+
+def assert_same_weights(one, other):
+    a, b = weights_of(one), weights_of(other)
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+def silent(_):
+    pass
+
+
+# Runs of the command line ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A configuration and a small scan in a cache that every run of the test shares."""
+    scan, label = make_phantom(3, size=(24, 48, 48))
+    (tmp_path / "data" / "p3").mkdir(parents=True)
+    write_image(scan, tmp_path / "data" / "p3" / "ct.nii.gz")
+    write_labels(label, tmp_path / "data" / "p3" / "liver.nii.gz", [LIVER])
+    settings = {
+        "samples_per_epoch": 32,
+        "average": 0.9,
+        "architecture": {"widths": [4, 6, 8, 8, 10], "expansion": 1, "kernel_size": 3},
+        "preprocessing": {"window": [-120, 240], "mean": 22.0, "std": 86.0, "in_plane_spacing": [8, 8],
+                          "slice_spacing": 8},
+        "stages": [{"epochs": 6, "spacing": [8, 8, 8], "patch": [16, 32, 32], "batch": 2}],
+    }  # fmt: skip
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(settings))
+    return tmp_path
+
+
+def arguments(recipe, output, *more):
+    return ["fit", "--config", str(recipe / "c.yaml"), "--data", str(recipe / "data"), "--output", str(output),
+            "--cache", str(recipe / "cache"), "--device", "cpu", "--no-pictures", "--deterministic", *more]  # fmt: skip
+
+
+def start(recipe, output, *more):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "LVNetSegmentation"), str(ROOT / "training")])
+    return subprocess.Popen(
+        [sys.executable, "-m", "lvnet_training.cli", *arguments(recipe, output, *more)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def set_in(recipe, **changes):
+    path = recipe / "c.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
+
+
+def test_a_process_that_is_killed_at_a_random_moment_and_run_again_ends_with_the_same_bits(recipe):
+    began = time.monotonic()
+    assert main(arguments(recipe, recipe / "whole")) == 0
+    seconds = time.monotonic() - began
+    process = start(recipe, recipe / "killed")
+    deadline = time.monotonic() + 120
+    while not (recipe / "killed" / "last.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    moment = random.uniform(0, 0.5 * seconds)
+    time.sleep(moment)
+    process.kill()
+    output = process.communicate()[0]
+    assert process.returncode == -signal.SIGKILL, f"it was over before it was killed ({moment:.2f} s): {output}"
+    done = torch.load(recipe / "killed" / "last.pt", weights_only=True)["epoch"]
+    assert 1 <= done < 6
+    assert main(arguments(recipe, recipe / "killed")) == 0
+    assert_same_weights(recipe / "whole" / "last.pt", recipe / "killed" / "last.pt")
+    losses = []
+    for run in ("whole", "killed"):
+        with (recipe / run / "log.csv").open() as file:
+            losses.append([(row["epoch"], row["loss"]) for row in csv.DictReader(file)])
+    assert losses[0] == losses[1]
+    assert [int(epoch) for epoch, _ in losses[1]] == [1, 2, 3, 4, 5, 6]
+
+
+def finish(process):
+    output = process.communicate(timeout=240)[0]
+    assert process.returncode == 0, output
+    return output
+
+
+def test_two_processes_train_one_network_together(recipe):
+    set_in(recipe, samples_per_epoch=8, stages=[{"epochs": 1, "spacing": [8, 8, 8], "patch": [16, 32, 32], "batch": 2}])
+    output = finish(start(recipe, recipe / "two", "--devices", "2"))
+    # Only the first of the two speaks and writes.
+    assert output.count("epoch 1") == 1
+    with (recipe / "two" / "log.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert 0 < float(row["loss"]) < 5
+    assert all(torch.isfinite(v.float()).all() for v in weights_of(recipe / "two" / "last.pt").values())
+
+
+@pytest.mark.slow
+def test_two_processes_resume_exactly_and_come_to_what_one_comes_to(recipe):
+    set_in(recipe, samples_per_epoch=16)
+    finish(start(recipe, recipe / "whole", "--devices", "2"))
+    process = start(recipe, recipe / "killed", "--devices", "2")
+    while not (recipe / "killed" / "last.pt").exists() and process.poll() is None:
+        time.sleep(0.01)
+    # The other process is of the same group.
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    finish(start(recipe, recipe / "killed", "--devices", "2"))
+    assert_same_weights(recipe / "whole" / "last.pt", recipe / "killed" / "last.pt")
+    # Batch norm sees the patches of its own process only: the losses are near, not equal.
+    finish(start(recipe, recipe / "one"))
+    losses = {}
+    for run in ("whole", "one"):
+        with (recipe / run / "log.csv").open() as file:
+            losses[run] = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert losses["whole"] == pytest.approx(losses["one"], rel=0.15)
+
+
+def test_processes_share_the_patches_of_a_batch(cases):
+    settings = config()
+    whole = draw_batch(settings, STAGE, cases, [], 2, 5)[0]
+    parts = [draw_batch(settings, STAGE, cases, [], 2, 5, share(2, rank, 2))[0] for rank in (0, 1)]
+    assert torch.equal(torch.cat(parts), whole)
+    assert sorted([*share(8, 0, 2), *share(8, 1, 2)]) == list(range(8))
+    with pytest.raises(ConfigurationError, match="batch of 3"):
+        share(3, 0, 2)
+
+
+# In one process -------------------------------------------------------------------------------------------------------
+
+
+def test_patches_drawn_by_other_processes_are_the_same(cases, tmp_path):
+    for workers in (0, 2):
+        run = Run.start(config(), CPU)
+        fit(run, cases, [], tmp_path / str(workers), report=silent, epochs=1, hardware=Hardware(CPU, workers=workers))
+    assert_same_weights(tmp_path / "0" / "last.pt", tmp_path / "2" / "last.pt")
+
+
+def test_training_stops_once_validation_has_not_improved_and_stays_stopped(cases, tmp_path):
+    scores = iter([0.5, 0.6, 0.6, 0.4, 0.9])
+    stages = (Stage(9, STAGE.spacing, STAGE.patch, 1),)
+    run = Run.start(config(patience=2, samples_per_epoch=1, stages=stages), CPU)
+    said = []
+    fit(run, cases, [], tmp_path, lambda _: {"dice": next(scores)}, report=said.append)
+    assert (run.epoch, run.best_dice, run.stale) == (4, 0.6, 2)
+    assert said[-1] == "stopped: no better validation for 2 times"
+    again = Run.start(run.config, CPU)
+    again.restore(tmp_path / "last.pt")
+    assert fit(again, cases, [], tmp_path, lambda _: {"dice": next(scores)}, report=silent) == []
+
+
+def test_half_precision_trains_beside_full_precision(cases, tmp_path):
+    losses = {}
+    for precision in ("32-true", "bf16-mixed"):
+        run = Run.start(config(precision=precision), CPU)
+        losses[precision] = fit(run, cases, [], tmp_path / precision, report=silent, epochs=2)
+        assert {p.dtype for p in run.network.parameters()} == {torch.float32}
+    assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], rel=0.05)
+    assert losses["bf16-mixed"] != losses["32-true"]
+    with pytest.raises(ConfigurationError, match="bf16-mixed"):
+        config(precision="8")
+
+
+def test_files_of_before_early_stopping_are_still_resumed(cases, tmp_path):
+    run = Run.start(config(), CPU)
+    run.save(tmp_path / "last.pt")
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    torch.save({k: v for k, v in state.items() if k not in ("stale", "precision")}, tmp_path / "old.pt")
+    run.restore(tmp_path / "old.pt")
+    assert (run.stale, run.precision) == (0, {})
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried"),
+                                   RuntimeError("DefaultCPUAllocator: can't allocate memory")])  # fmt: skip
+def test_running_out_of_memory_says_in_one_line_what_to_change(cases, tmp_path, monkeypatch, error):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr("lvnet_training.loop.deep_supervision_loss", fails)
+    with pytest.raises(ResourceError, match="2 patches of 16 x 32 x 32; set `batch: 1`") as refusal:
+        fit(Run.start(config(), CPU), cases, [], tmp_path, report=silent)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_error_that_is_not_about_memory_keeps_its_traceback(cases, tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr("lvnet_training.loop.deep_supervision_loss", fails)
+    with pytest.raises(RuntimeError, match="something else"):
+        fit(Run.start(config(), CPU), cases, [], tmp_path, report=silent)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(cases, tmp_path, monkeypatch):
+    monkeypatch.setattr("lvnet_training.loop.deep_supervision_loss", lambda main, *_: main.sum() * float("nan"))
+    with pytest.raises(FloatingPointError, match="epoch 1, step 1"):
+        fit(Run.start(config(), CPU), cases, [], tmp_path, report=silent)
+    assert not (tmp_path / "last.pt").exists()
+
+
+def test_an_interrupted_command_says_so_and_goes_on_later(recipe, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lvnet_training.loop.deep_supervision_loss", interrupt)
+    assert main(arguments(recipe, recipe / "run")) == 130
+    assert "run the same command to go on" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_device_number_and_several_devices_are_refused_together(recipe, capsys, cases, tmp_path):
+    with pytest.raises(ConfigurationError, match="cuda:1"):
+        fit(Run.start(config(), CPU), cases, [], tmp_path, report=silent,
+            hardware=Hardware(torch.device("cuda:1"), devices=2))  # fmt: skip
+
+
+def test_curve_examples_and_tensorboard_can_be_looked_at_after_every_epoch(recipe):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    set_in(recipe, samples_per_epoch=2, phantoms=0, stages=[{"epochs": 2, "spacing": [8, 8, 8], "patch": [16, 32, 32]}])
+    watched = [a for a in arguments(recipe, recipe / "a") if a != "--no-pictures"]
+    assert main(watched) == 0
+    with_validation = [a.replace(str(recipe / "a"), str(recipe / "b")) for a in watched]
+    assert main([*with_validation, "--validation", str(recipe / "data")]) == 0
+    found = {run: sorted(p.name for p in (recipe / run / "pictures").iterdir()) for run in "ab"}
+    assert found == {
+        "a": ["epoch-001-patch.png", "epoch-002-patch.png", "loss.png"],
+        "b": ["epoch-001-p3.png", "epoch-002-p3.png", "loss.png"],
+    }
+    for run in "ab":
+        assert all(p.read_bytes().startswith(b"\x89PNG") for p in (recipe / run / "pictures").iterdir())
+    events = EventAccumulator(str(recipe / "b" / "tensorboard"))
+    events.Reload()
+    with (recipe / "b" / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for name in ("loss", "dice"):
+        scalars = events.Scalars(name)
+        assert [event.step for event in scalars] == [1, 2]
+        assert [event.value for event in scalars] == pytest.approx([float(row[name]) for row in rows], rel=1e-4)
+
+
+def test_a_run_of_a_baseline_is_scored_but_not_exported(recipe, capsys):
+    set_in(recipe, samples_per_epoch=2, network="lvnet-vanilla",
+           stages=[{"epochs": 1, "spacing": [8, 8, 8], "patch": [16, 32, 32]}])  # fmt: skip
+    assert main(arguments(recipe, recipe / "run")) == 0
+    last, settings = str(recipe / "run" / "last.pt"), str(recipe / "c.yaml")
+    scored = ["evaluate", str(recipe / "data"), "--weights", last, "--device", "cpu", "--json", str(recipe / "s.json")]
+    assert main([*scored, "--config", settings]) == 0
+    assert 0 <= json.loads((recipe / "s.json").read_text())["p3"]["dice"] <= 1
+    assert main(scored) == 2
+    assert "--config" in capsys.readouterr().err
+    assert main(["export", last, str(recipe / "w.safetensors"), "--config", settings]) == 2
+    assert "lvnet-vanilla" in capsys.readouterr().err
+    assert load_config(recipe / "c.yaml").network == "lvnet-vanilla"

@@ -1,0 +1,112 @@
+"""Batches for the loop.
+
+Every patch is drawn from its own random stream, named by seed, epoch, step and place in the batch.  A run that
+was stopped and resumed sees the same patches as one that was not, and so do several processes together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Sequence, Tuple
+
+import lightning.pytorch as lightning
+import numpy as np
+import torch
+from lvnet.errors import ConfigurationError
+from lvnet.preprocessing import normalise
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from .augmentation import draw_patch, to_tensors
+from .config import Config, Stage
+from .dataset import Case
+from .slabs import draw_slab
+from .state import Run
+
+
+def draw_batch(config: Config, stage: Stage, cases: Sequence[Case], phantoms: Sequence[Case], epoch: int,
+               step: int, items: Optional[Sequence[int]] = None) -> Tuple[Tensor, Tensor]:  # fmt: skip
+    """The batch of one step: (n, 1, z, y, x) normalised float32 and (n, z, y, x) int64.
+
+    Args:
+        epoch, step: from 0.
+        items: places in the batch that are wanted; None draws all.
+    """
+    weights = np.array([config.trust.get(case.name, 1.0) for case in cases])
+    if stage.spacing is None and len(cases):
+        # Every slab of the data set is as likely as any other.
+        weights = weights * np.array([len(case.image) for case in cases])
+    images, labels = [], []
+    for item in range(stage.batch) if items is None else items:
+        rng = np.random.default_rng((config.seed, epoch, step, item))
+        pool, p = (cases, weights / weights.sum()) if len(cases) else ([], None)
+        if len(phantoms) and (not pool or rng.random() < config.phantom_share):
+            pool, p = phantoms, None
+        case = pool[int(rng.choice(len(pool), p=p))]
+        if stage.spacing is None:
+            image, label = draw_slab(rng, case, stage.patch, config.preprocessing)
+        else:
+            image, label = draw_patch(rng, case, stage.patch, stage.spacing, config.augmentation, config.liver_share)
+            image = normalise(image, config.preprocessing)
+        images.append(image)
+        labels.append(label)
+    return to_tensors(np.stack(images), np.stack(labels))
+
+
+@dataclass(frozen=True)
+class Steps(Dataset):
+    """The batches of one epoch, by step; `items` is what this process draws of each."""
+
+    config: Config
+    epoch: int
+    cases: Sequence[Case]
+    phantoms: Sequence[Case]
+    items: Sequence[int]
+
+    def __len__(self) -> int:
+        return steps_of(self.config, self.epoch)
+
+    def __getitem__(self, step: int) -> Tuple[Tensor, Tensor]:
+        stage, _ = self.config.stage_of(self.epoch)
+        return draw_batch(self.config, stage, self.cases, self.phantoms, self.epoch, step, self.items)
+
+
+def steps_of(config: Config, epoch: int) -> int:
+    """Steps of epoch number `epoch`, from 0."""
+    return max(1, config.samples_per_epoch // config.stage_of(epoch)[0].batch)
+
+
+class Batches(lightning.LightningDataModule):
+    """The batches of a run, divided between its processes.
+
+    Args:
+        workers: processes that draw patches beside the one that trains; 0 draws in that one.
+    """
+
+    def __init__(self, run: Run, cases: Sequence[Case], phantoms: Sequence[Case], workers: int = 0) -> None:
+        super().__init__()
+        self.run, self.cases, self.phantoms, self.workers = run, cases, phantoms, workers
+
+    def train_dataloader(self) -> DataLoader:
+        """Of the epoch that is due; asked for before every epoch."""
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        items = share(self.run.config.stage_of(self.run.epoch)[0].batch, rank, world)
+        steps = Steps(self.run.config, self.run.epoch, self.cases, self.phantoms, items)
+        return DataLoader(
+            steps, batch_size=None, num_workers=self.workers, worker_init_fn=_one_thread if self.workers else None
+        )
+
+
+def share(batch: int, rank: int, world: int) -> Sequence[int]:
+    """Which items of a batch one of several processes draws.
+
+    Raises:
+        ConfigurationError: the batch cannot be divided evenly, and the gradient would be another.
+    """
+    if batch % world:
+        raise ConfigurationError(f"a batch of {batch} cannot be divided between {world} processes; change `batch`")
+    return range(rank, batch, world)
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,129 @@
+"""What a training run consists of between two epochs, and the file that it resumes from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict
+
+import torch
+from lvnet.checkpoint import load_checkpoint
+from lvnet.errors import CheckpointError
+from torch import Tensor, nn
+
+from .config import Config
+from .networks import build_network, channels_last
+
+
+@dataclass
+class Run:
+    """What a training run consists of between two epochs.
+
+    Attributes:
+        average: moving average of the weights, which is what is validated and exported.
+        epoch: epochs that are done.
+        best_dice: of the best validation so far; -1 before the first.
+        stale: validations since then.
+        precision: state of the loss scaling of float16; empty otherwise.
+    """
+
+    config: Config
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    average: Dict[str, Tensor]
+    epoch: int = 0
+    best_dice: float = -1.0
+    stale: int = 0
+    precision: Dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, config: Config, device: torch.device) -> Run:
+        """A run with random weights that the seed decides."""
+        torch.manual_seed(config.seed)
+        network = build_network(config)
+        channels_last(network.to(device))
+        # L2 in the gradient, as in Eq. 3; not AdamW.
+        optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=config.weight_decay)
+        return cls(config, network, optimiser, {k: v.clone() for k, v in network.state_dict().items()})
+
+    def save(self, path: Path) -> None:
+        """Writes everything that a resume needs; the file is whole or absent."""
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            torch.save(
+                {
+                    "digest": self.config.digest,
+                    "epoch": self.epoch,
+                    "best_dice": self.best_dice,
+                    "stale": self.stale,
+                    "precision": self.precision,
+                    "network": self.network.state_dict(),
+                    "average": self.average,
+                    "optimiser": self.optimiser.state_dict(),
+                },
+                temporary,
+            )
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def restore(self, path: Path, weights_only: bool = False) -> None:
+        """Continues from a file that :meth:`save` wrote.
+
+        Args:
+            weights_only: take the weights and begin the schedule anew.
+
+        Raises:
+            CheckpointError: the file is damaged, or of other settings.
+        """
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.average = {k: v.clone() for k, v in state["average"].items()}
+            if weights_only:
+                return
+            if state["digest"] != self.config.digest:
+                raise CheckpointError(
+                    f"{path} belongs to a run with other settings; take another output folder, or start from"
+                    " its weights with --weights"
+                )
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.epoch, self.best_dice = int(state["epoch"]), float(state["best_dice"])
+            # Files of before early stopping have neither.
+            self.stale, self.precision = int(state.get("stale", 0)), dict(state.get("precision", {}))
+        except (OSError, RuntimeError, KeyError, EOFError, ValueError) as error:
+            raise CheckpointError(f"cannot resume from {path}: {str(error).splitlines()[0]}") from error
+
+    def start_from(self, path: Path) -> None:
+        """Takes the weights of an exported checkpoint; the auxiliary heads begin anew.
+
+        Raises:
+            CheckpointError: the file cannot be used, or is of another architecture.
+        """
+        checkpoint = load_checkpoint(path)
+        if checkpoint.recipe.architecture != self.config.architecture:
+            raise CheckpointError(f"{path} is of another architecture than the configuration asks for")
+        state = {name: torch.from_numpy(array) for name, array in checkpoint.arrays.items()}
+        self.network.load_state_dict(state, strict=False)
+        self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
+
+    def averaged_network(self) -> nn.Module:
+        """The moving average of the weights, in evaluation mode, without the auxiliary heads."""
+        network = build_network(self.config, training=False)
+        network.load_state_dict({k: v for k, v in self.average.items() if not k.startswith("heads.")})
+        return network.eval()
+
+    def update_average(self, steps: int) -> None:
+        """Moves the average towards the present weights; slowly once many steps are done."""
+        keep = min(self.config.average, (1 + steps) / (10 + steps)) if self.config.average else 0.0
+        for name, value in self.network.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.average[name].mul_(keep).add_(value.detach().to(self.average[name].device), alpha=1 - keep)
+            else:
+                self.average[name].copy_(value)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last stage is over, or validation has not improved for `patience` times."""
+        return self.epoch >= self.config.epochs or 0 < self.config.patience <= self.stale
