@@ -52,6 +52,13 @@ def test_networks_are_compared_each_at_its_best(tmp_path):
     assert [row.split("|")[1].strip() for row in rows[2:]] == ["LV-Net (ours)", "V-Net"]
 
 
+def test_our_patches_are_compared_with_those_of_monai(tmp_path):
+    result, rows = quick("augmentation", tmp_path)
+    assert result["left_out"] == {}
+    assert result["ratio"] == result["seconds"]["MONAI"] / result["seconds"]["ours"] > 0
+    assert len(rows) == 4
+
+
 def test_a_training_step_is_compared_with_stock_pytorch(tmp_path):
     result, rows = quick("training_step", tmp_path)
     assert result["left_out"] == {}

@@ -83,6 +83,7 @@ def test_a_configuration_that_is_its_own_base_is_refused(tmp_path):
         ({"network": "resnet"}, "no network 'resnet'"),
         ({"network": "vnet"}, "4 eta for 0"),
         ({"network": "cenet", "eta": (), "stages": (Stage(1, (4.0,) * 3, (1, 48, 48)),)}, "multiples"),
+        ({"stages": (Stage(1, (4.0,) * 3, (16, 16, 16), 1),)}, "batch norm"),
         ({"stages": (Stage(1, None, (16, 128, 128)),)}, "in_plane_size"),
         ({"preprocessing": Preprocessing(slice_spacing=4.0), "stages": (Stage(1, None, (16, 256, 256)),)}, "without"),
     ],

@@ -1,24 +1,30 @@
 """Data sets in the layouts that people have, labels by name, splits by patient, and a check before training."""
 
+import csv
 import dataclasses
 import json
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from lvnet.errors import ConfigurationError, ImageError
+from lvnet.evaluation import evaluate
 from lvnet.image_io import write_image, write_labels
-from lvnet.recipe import LIVER, LabelClass
+from lvnet.recipe import LIVER, Architecture, LabelClass, Preprocessing
 from lvnet.volume import Volume
+from lvnet_training.batches import draw_batch
 from lvnet_training.cli import main
 from lvnet_training.config import Config, Stage, load_config
 from lvnet_training.dataset import cached_case, load_cases
 from lvnet_training.labels import label_map
+from lvnet_training.loop import fit
 from lvnet_training.materials import gather, part_of
 from lvnet_training.sources import find_cases
 from lvnet_training.splits import Split, make_split, read_split, write_split
-from lvnet_training.validation import load_pairs
+from lvnet_training.state import Run
+from lvnet_training.validation import dice_of, load_pairs, model_of, score, validate
 
 TUMOUR = LabelClass(2, "tumour")
 NAMES = [LabelClass(value, f"value {value}") for value in range(1, 14)]
@@ -233,6 +239,47 @@ def test_a_run_splits_once_and_keeps_to_it(tmp_path):
         part_of(find_cases(tmp_path / "data"), ["volume-99"])
     with pytest.raises(ConfigurationError, match="--data"):
         gather(run, tmp_path / "run", split=tmp_path / "run" / "split.yaml")
+
+
+@pytest.mark.parametrize("name", ["bundled", "paper", "ablations/eps-6", "baselines/unet"])
+@pytest.mark.parametrize("layout", ["lits", "decathlon"])
+def test_the_same_configuration_draws_from_lits_or_the_decathlon_alone(tmp_path, pytestconfig, name, layout):
+    if layout == "lits":
+        lits(tmp_path / "data", range(5))
+    else:
+        names = {"0": "background", "1": "liver", "2": "cancer"}
+        decathlon(tmp_path / "data", [f"liver_{number}" for number in range(5)], names)
+    config = load_config(pytestconfig.rootpath / "training" / "configs" / f"{name}.yaml")
+    material = gather(dataclasses.replace(config, phantoms=0), tmp_path / "run", tmp_path / "data")
+    assert len(material.cases) == (5 if name == "bundled" else 4)
+    (stage,) = config.stages
+    labels = [draw_batch(config, stage, material.cases, [], 0, step, [0])[1] for step in range(4)]
+    assert {tuple(label.shape[1:]) for label in labels} == {stage.patch}
+    assert {int(v) for label in labels for v in label.unique()} == {0, 1}
+
+
+def test_several_classes_are_trained_and_scored_each(tmp_path):
+    lits(tmp_path / "data", [1, 2])
+    config = Config(
+        stages=(Stage(1, (3.0, 2.0, 2.0), (16, 16, 16), 2),),
+        classes=(LIVER, TUMOUR),
+        architecture=Architecture(classes=3, widths=(4, 6, 8, 8, 10), expansion=1, kernel_size=3),
+        preprocessing=Preprocessing(mean=0.0, std=90.0, in_plane_spacing=(2.0, 2.0), slice_spacing=3.0),
+        samples_per_epoch=2,
+    )
+    material = gather(config, tmp_path / "run", tmp_path / "data", tmp_path / "data")
+    run = Run.start(config, torch.device("cpu"))
+    fit(run, material.cases, [], tmp_path / "run", report=lambda _: None,
+        validate=lambda network: validate(network, config.recipe(), material.pairs))  # fmt: skip
+    scores = score(model_of(run.averaged_network(), config.recipe()), material.pairs)
+    assert list(scores["volume-1"]["labels"]) == ["liver", "tumour"]
+    # Against themselves, the labels of the pairs have both classes whole.
+    for _, _, label in material.pairs:
+        assert [evaluate(label, label, label=value)["dice"] for value in (1, 2)] == [1.0, 1.0]
+    assert dice_of({"labels": {"liver": {"dice": 0.9}, "tumour": {"dice": 0.5}}}) == pytest.approx(0.7)
+    with (tmp_path / "run" / "log.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert {"dice", "dice_volume-1", "dice_volume-2"} <= set(row)
 
 
 def test_settings_that_came_later_do_not_change_the_digest_of_older_runs(pytestconfig):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, TypeVar, Union
@@ -141,6 +142,11 @@ class Config:
         for stage in self.stages:
             if any(side % multiple for side, multiple in zip(stage.patch, divisor)):
                 raise ConfigurationError(f"the sides of a patch must be multiples of {divisor}: {stage.patch}")
+            if stage.batch * math.prod(side // multiple for side, multiple in zip(stage.patch, divisor)) < 2:
+                raise ConfigurationError(
+                    f"one patch of {stage.patch} leaves batch norm a single voxel at the bottom; take a larger patch or"
+                    " batch"
+                )
             p = self.preprocessing
             if stage.spacing is None and (
                 (p.in_plane_spacing, p.slice_spacing) != (None, None) or stage.patch[1:] != p.in_plane_size
