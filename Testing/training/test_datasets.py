@@ -3,13 +3,14 @@
 import csv
 import dataclasses
 import json
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from lvnet.errors import ConfigurationError, ImageError
+from lvnet.errors import ConfigurationError, ImageError, ResourceError
 from lvnet.evaluation import evaluate
 from lvnet.image_io import write_image, write_labels
 from lvnet.recipe import LIVER, Architecture, LabelClass, Preprocessing
@@ -97,6 +98,35 @@ def test_folders_of_the_decathlon_and_of_nnunet_are_taken(tmp_path, ending, labe
     assert [case.name for case in cases] == ["liver_0", "liver_12"]
     assert refused == []
     assert int((cases[0].label == 1).sum()) == 960
+
+
+def test_the_cache_does_not_keep_what_files_held_before_they_changed(tmp_path):
+    plain(tmp_path / "data", ["one"])
+    (source,) = find_cases(tmp_path / "data")
+    cached_case(source, tmp_path / "cache")
+    cached_case(source, tmp_path / "cache", labels={1: "background"})
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    put(source.scan, source.label, seed=5)
+    cached_case(source, tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, monkeypatch):
+    plain(tmp_path / "data", ["one"])
+    (source,) = find_cases(tmp_path / "data")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(ResourceError, match="--cache"):
+        cached_case(source, tmp_path / "cache")
+    monkeypatch.undo()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(ResourceError, match="No space left"):
+        cached_case(source, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_one_organ_of_many_is_taken_by_its_name(tmp_path):

@@ -16,6 +16,8 @@ from lvnet.errors import LVNetError
 
 from .splits import PARTS
 
+# What only the extra [train] brings.
+_EXTRAS = ("lightning", "matplotlib", "tensorboard", "tqdm", "yaml")
 _DATA = "LiTS, MSD or nnU-Net folder, or a folder a case with ct.nii.gz and liver.nii.gz"
 
 
@@ -26,6 +28,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return int(options.run(options) or 0)
     except LVNetError as error:
         print(f"lvnet-train: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRAS:
+            raise
+        print(f"lvnet-train: this needs {package}; pip install 'lvnet-segmentation[train]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(
@@ -142,7 +150,8 @@ def _fit(options: argparse.Namespace) -> int:
     config = load_config(options.config)
     first = _is_first_process()
     tell = print if first else (lambda _: None)
-    material = gather(config, options.output, options.data, options.validation, options.split, options.cache)
+    material = gather(config, options.output, options.data, options.validation, options.split, options.cache,
+                      judged=first)  # fmt: skip
     for sentence in material.remarks:
         tell(sentence)
     device, reason = select_device(options.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -95,11 +96,17 @@ def cached_case(source: Source, cache: Path, classes: Sequence[LabelClass] = (LI
     scan, label = pair_of(source)
     mapping = label_map(labels or {}, classes, source.label_names)
     stamps = [(str(p.resolve()), p.stat().st_mtime_ns, p.stat().st_size) for p in (scan, label)]
-    key = hashlib.sha256(json.dumps([stamps, sorted(mapping.items()), CACHE_RANGE]).encode()).hexdigest()[:16]
+    place = hashlib.sha256(json.dumps([p[0] for p in stamps]).encode()).hexdigest()[:8]
+    files = hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:8]
+    key = hashlib.sha256(json.dumps([sorted(mapping.items()), CACHE_RANGE]).encode()).hexdigest()[:8]
+    # What the same files held before they were changed is of no use any more.
+    for old in cache.glob(f"{glob.escape(source.name)}-{place}-*"):
+        if not old.name.startswith(f"{source.name}-{place}-{files}"):
+            shutil.rmtree(old, ignore_errors=True)
     count = len(classes) + 1
     return cached(
         source.name,
-        cache / f"{source.name}-{key}",
+        cache / f"{source.name}-{place}-{files}-{key}",
         lambda: make_case(source.name, read_image(scan), read_labels(label), count, mapping),
         count,
     )
@@ -135,6 +142,12 @@ def cached(name: str, target: Path, make: Callable[[], Case], classes: int = 2) 
 def _store(case: Case, target: Path) -> None:
     """Writes a case beside its place and moves it there, since several processes may do so at once."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    needed, free = case.image.nbytes + case.label.nbytes, shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise ResourceError(
+            f"the cache {target.parent} has {free / 1e9:.1f} GB left, and {case.name} takes {needed / 1e9:.1f} GB; give"
+            " another --cache"
+        )
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         np.save(temporary / "image.npy", case.image)

@@ -21,6 +21,7 @@ import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lvnet.errors import ConfigurationError, ResourceError
 from lvnet.progress import Progress, silent
 from torch import Tensor, nn
@@ -216,8 +217,7 @@ def fit(
     left = run.config.epochs - run.epoch
     with _quiet(), _bits(hardware), _advice(run), _interruptible():
         trainer = lightning.Trainer(
-            **_placement(hardware),
-            precision=run.config.precision,  # type: ignore[arg-type]
+            **_placement(hardware, run.config.precision),
             max_epochs=left if epochs is None else min(left, epochs),
             gradient_clip_val=run.config.clip or None,
             deterministic=_deterministic(hardware),
@@ -235,14 +235,24 @@ def fit(
     return keeper.losses
 
 
-def _placement(hardware: Hardware) -> Dict[str, Any]:
+def _placement(hardware: Hardware, precision: str) -> Dict[str, Any]:
     kind, index = hardware.device.type, hardware.device.index
+    if min(hardware.devices, hardware.nodes) < 1 or hardware.workers < 0:
+        raise ConfigurationError("--devices and --nodes must be 1 or more, --workers 0 or more")
+    if kind != "cuda" and precision == "16-mixed":
+        raise ConfigurationError("float16 trains on an NVIDIA GPU only; set `precision: bf16-mixed`")
     several = hardware.devices * hardware.nodes > 1
     if several and (kind == "mps" or index is not None):
         raise ConfigurationError(f"--devices and --nodes go with cpu or cuda, not with {hardware.device}")
     devices: Union[int, List[int]] = [index] if index is not None and kind == "cuda" else hardware.devices
     strategy = DDPStrategy(timeout=_PATIENCE_OF_PROCESSES) if several else "auto"
-    return {"accelerator": kind, "devices": devices, "num_nodes": hardware.nodes, "strategy": strategy}
+    return {
+        "accelerator": kind,
+        "devices": devices,
+        "num_nodes": hardware.nodes,
+        "strategy": strategy,
+        "precision": precision,
+    }
 
 
 def _deterministic(hardware: Hardware) -> Any:
@@ -281,9 +291,12 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _advice(run: Run) -> Iterator[None]:
-    """Turns running out of memory into one line that says what to change."""
+    """Turns running out of memory, or of GPUs, into one line that says what to change."""
     try:
         yield
+    except MisconfigurationException as error:
+        # Such as more GPUs than there are.
+        raise ConfigurationError(" ".join(str(error).split())) from error
     except (MemoryError, RuntimeError) as error:
         text = str(error)
         short = ("not enough memory", "can't allocate", "out of memory")

@@ -39,6 +39,7 @@ def gather(
     validation: Optional[Path] = None,
     split: Optional[Path] = None,
     cache: Optional[Path] = None,
+    judged: bool = True,
 ) -> Material:
     """Finds, checks and caches what a run needs.
 
@@ -48,6 +49,7 @@ def gather(
         validation: data set that chooses the best epoch; None takes the split's part, or none.
         split: file that says which cases of `data` are for what; None follows the configuration.
         cache: default is a folder within `output`.
+        judged: load the scans for validation; of several processes only the first needs them.
 
     Raises:
         ConfigurationError: there is nothing to train on, or the split names cases that are not there.
@@ -65,11 +67,11 @@ def gather(
             training, judging = _parts(config, output, sources, split, cache, remarks)
         cases, refused = load_cases(training, cache, config.classes, config.labels)
         remarks += refused
-        if judging and validation is None:
+        if judging and validation is None and judged:
             pairs = load_pairs(judging, config.classes, config.labels)
     elif split is not None:
         raise ConfigurationError("--split says which cases of a data set are for what; give --data as well")
-    if validation is not None:
+    if validation is not None and judged:
         pairs = load_pairs(find_cases(validation), config.classes, config.labels)
     phantoms = [_phantom(config.seed * 1000 + number, cache) for number in range(config.phantoms)]
     if not cases and not phantoms:
