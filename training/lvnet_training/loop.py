@@ -27,6 +27,7 @@ from lvnet.progress import Progress, silent
 from torch import Tensor, nn
 
 from .batches import Batches, steps_of
+from .config import Config
 from .dataset import Case
 from .logs import log_row
 from .loss import deep_supervision_loss
@@ -217,7 +218,7 @@ def fit(
     left = run.config.epochs - run.epoch
     with _quiet(), _bits(hardware), _advice(run), _interruptible():
         trainer = lightning.Trainer(
-            **_placement(hardware, run.config.precision),
+            **_placement(hardware, run.config),
             max_epochs=left if epochs is None else min(left, epochs),
             gradient_clip_val=run.config.clip or None,
             deterministic=_deterministic(hardware),
@@ -235,12 +236,13 @@ def fit(
     return keeper.losses
 
 
-def _placement(hardware: Hardware, precision: str) -> Dict[str, Any]:
+def _placement(hardware: Hardware, config: Config) -> Dict[str, Any]:
     kind, index = hardware.device.type, hardware.device.index
     if min(hardware.devices, hardware.nodes) < 1 or hardware.workers < 0:
         raise ConfigurationError("--devices and --nodes must be 1 or more, --workers 0 or more")
-    if kind != "cuda" and precision == "16-mixed":
-        raise ConfigurationError("float16 trains on an NVIDIA GPU only; set `precision: bf16-mixed`")
+    if kind != "cuda" and config.precision != "32-true":
+        # On a CPU the gradients of 3D convolutions in bfloat16 are not the same twice, and at times not finite.
+        raise ConfigurationError("half precision trains on an NVIDIA GPU only; set `precision: 32-true`")
     several = hardware.devices * hardware.nodes > 1
     if several and (kind == "mps" or index is not None):
         raise ConfigurationError(f"--devices and --nodes go with cpu or cuda, not with {hardware.device}")
@@ -251,7 +253,7 @@ def _placement(hardware: Hardware, precision: str) -> Dict[str, Any]:
         "devices": devices,
         "num_nodes": hardware.nodes,
         "strategy": strategy,
-        "precision": precision,
+        "precision": config.precision,
     }
 
 
@@ -306,8 +308,8 @@ def _advice(run: Run) -> Iterator[None]:
         size = " x ".join(map(str, stage.patch))
         smaller = f"`batch: {stage.batch // 2}`" if stage.batch > 1 else "a smaller `patch`"
         raise ResourceError(
-            f"too little memory for {stage.batch} patches of {size}; set {smaller} or `precision: bf16-mixed`, or take"
-            " more --devices"
+            f"too little memory for {stage.batch} patches of {size}; set {smaller}, or on a GPU `precision: bf16-mixed`"
+            " or more --devices"
         ) from error
 
 
