@@ -282,7 +282,7 @@ def test_the_same_configuration_draws_from_lits_or_the_decathlon_alone(tmp_path,
     config = load_config(pytestconfig.rootpath / "training" / "configs" / f"{name}.yaml")
     material = gather(dataclasses.replace(config, phantoms=0), tmp_path / "run", tmp_path / "data")
     assert len(material.cases) == (5 if name == "bundled" else 4)
-    (stage,) = config.stages
+    stage = config.stages[0]
     labels = [draw_batch(config, stage, material.cases, [], 0, step, [0])[1] for step in range(4)]
     assert {tuple(label.shape[1:]) for label in labels} == {stage.patch}
     assert {int(v) for label in labels for v in label.unique()} == {0, 1}
