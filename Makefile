@@ -22,8 +22,9 @@ ifdef CT
 else
 	$(BIN)/lvnet phantom demo --seed 7
 	$(BIN)/lvnet segment demo/ct.nii.gz -o demo/liver.seg.nrrd
-	$(BIN)/lvnet evaluate demo/liver.seg.nrrd demo/liver.nii.gz
+	$(BIN)/lvnet evaluate demo/liver.seg.nrrd demo/liver.nii.gz --images demo/ct.nii.gz --report demo/report.html
 	$(BIN)/python -m lvnet_training.pictures demo/ct.nii.gz demo/liver.seg.nrrd demo/overlay.png --reference demo/liver.nii.gz
+	@echo "demo/report.html shows the comparison"
 endif
 	@echo "demo/liver.seg.nrrd opens in 3D Slicer; demo/overlay.png shows it"
 
