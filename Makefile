@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Real scans for tests and training, where they are at hand.
 export LVNET_DATA_DIR ?= $(abspath $(wildcard ../shared/data))
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-core test-layers test-slow lint clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,16 +28,24 @@ else
 endif
 	@echo "demo/liver.seg.nrrd opens in 3D Slicer; demo/overlay.png shows it"
 
-# One process a layer: the real slicer and a stand-in for it cannot share one.
+# One process a layer: the real slicer and a stand-in for it cannot share one.  The core, as long as
+# all others together, runs beside them.
+PYTEST = $(BIN)/python -m pytest -q -m "not slow" --cov --cov-report= --cov-append
 test: $(VENV)/ready
-	rm -f .coverage
-	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-report= Testing/core
-	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= Testing/training
-	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= Testing/benchmarks
-	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= Testing/mrml
-	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= Testing/widget
-	$(BIN)/python -m pytest -q -m "not slow" Testing/cmake
+	rm -f .coverage .coverage.*
+	$(MAKE) --no-print-directory -j2 -Oline test-core test-layers
+	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
+
+test-core: $(VENV)/ready
+	COVERAGE_FILE=.coverage.core $(PYTEST) Testing/core
+
+test-layers: $(VENV)/ready
+	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/training
+	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/benchmarks
+	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/mrml
+	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/widget
+	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/cmake
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -q -m slow Testing/core
