@@ -29,7 +29,9 @@ endif
 	@echo "demo/liver.seg.nrrd opens in 3D Slicer; demo/overlay.png shows it"
 
 # One process a layer: the real slicer and a stand-in for it cannot share one.  The core, as long as
-# all others together, runs beside them.
+# all others together, runs beside them; one thread each, since two that wait for each other take
+# turns on two cores.
+test-core test-layers: export OMP_NUM_THREADS = 1
 PYTEST = $(BIN)/python -m pytest -q -m "not slow" --cov --cov-report= --cov-append
 test: $(VENV)/ready
 	rm -f .coverage .coverage.*
