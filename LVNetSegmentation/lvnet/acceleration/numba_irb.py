@@ -27,7 +27,7 @@ from numba.core import types
 
 from .numba_projection import row_projection
 from .numba_winograd import RING, winograd_kernels
-from .vector_code import Loop, VectorCode, intrinsic, word
+from .vector_code import Loop, VectorCode, intrinsic, vector_copy, word
 from .winograd import OUTPUTS, POINT_OF_BIAS, POINTS, transform_input, transform_output
 
 
@@ -56,25 +56,10 @@ def _signature(arguments: int) -> Any:
 def irb_kernels(lanes: int) -> IRBKernels:
     """Builds the kernels; they are compiled at their first call."""
     size = 4 * lanes
-    parts = winograd_kernels(lanes)
+    parts, copy = winograd_kernels(lanes), vector_copy(lanes)
     fill, convolve, strides, together = parts.fill, parts.convolve, parts.strides, parts.together
     # Groups that pass through the block at once: they share what is read and summed up.
     gang = 2 if lanes == 16 else 1
-
-    @intrinsic
-    def copy(typing: Any, source: Any, target: Any, count: Any) -> Any:
-        """Copies `count` vectors."""
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            code = VectorCode(builder, lanes)
-            source, target, count = arguments
-            loop = Loop(builder, count, [])
-            step = code.times(loop.index, size)
-            code.store(code.load(code.offset(source, step)), code.offset(target, step))
-            loop.close([])
-            return context.get_dummy_value()
-
-        return _signature(3), generate
 
     @intrinsic
     def copy_number(typing: Any, source: Any, target: Any) -> Any:

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba.core import types
 
 from .numba_projection import row_projection
-from .vector_code import Loop, VectorCode, intrinsic
+from .vector_code import Loop, VectorCode, intrinsic, vector_copy
 
 
 @dataclass(frozen=True)
@@ -154,21 +154,7 @@ def stage_kernels(lanes: int) -> StageKernels:
 
         return signature(2), generate
 
-    @intrinsic
-    def copy_vectors(typing: Any, source: Any, target: Any, count: Any) -> Any:
-        """Copies `count` vectors."""
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            code = VectorCode(builder, lanes)
-            loop = Loop(builder, arguments[2], [])
-            step = code.times(loop.index, size)
-            code.store(code.load(code.offset(arguments[0], step)), code.offset(arguments[1], step))
-            loop.close([])
-            return context.get_dummy_value()
-
-        return signature(3), generate
-
-    project = row_projection(lanes, lanes)
+    project, copy = row_projection(lanes, lanes), vector_copy(lanes)
 
     @numba.njit(nogil=True)
     def stem(x, padded_height, padded_width, height, width, channels, weights, bias, out, voxel,
@@ -223,7 +209,7 @@ def stage_kernels(lanes: int) -> StageKernels:
         for number in range(first, last):
             source, target = x + number * width * channels * 4, out + number * width * results * 4
             for v in range(width):
-                copy_vectors(bias, target + v * results * 4, results // lanes)
+                copy(bias, target + v * results * 4, results // lanes)
             for c in range(0, channels, lanes):
                 project(source + 4 * c, channels * 4, width, weights + c * results * 4, results, target)
             elu_vectors(target, width * results // lanes)

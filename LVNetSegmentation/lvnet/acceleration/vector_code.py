@@ -7,11 +7,13 @@ Addresses are 64-bit integers; a vector holds as many float32 as one register of
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 from llvmlite import binding, ir
 from numba.core import config as numba_config
+from numba.core import types
 from numba.extending import intrinsic as numba_intrinsic
 
 #: Numba's decorator for functions that write their own instructions; it changes what they take.
@@ -187,6 +189,26 @@ class Loop:
         builder.cbranch(builder.icmp_signed("<", following, self.turns), self.body, self.end)
         builder.position_at_end(self.end)
         return list(results)
+
+
+@lru_cache(maxsize=2)
+def vector_copy(lanes: int) -> Any:
+    """An instruction for kernels, (source, target, count): copies `count` vectors of `lanes` float32."""
+
+    @intrinsic
+    def copy(typing: Any, source: Any, target: Any, count: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            source, target, count = arguments
+            loop = Loop(builder, count, [])
+            step = code.times(loop.index, 4 * lanes)
+            code.store(code.load(code.offset(source, step)), code.offset(target, step))
+            loop.close([])
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 3), generate
+
+    return copy
 
 
 def _exp2_polynomial(degree: int, middle: float) -> List[float]:
