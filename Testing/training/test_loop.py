@@ -1,6 +1,7 @@
 """The loop: a killed run ends as if nothing had happened, several processes are one run, and a run can be watched."""
 
 import csv
+import dataclasses
 import json
 import os
 import random
@@ -155,6 +156,22 @@ def test_two_processes_train_one_network_together(recipe):
         (row,) = csv.DictReader(file)
     assert 0 < float(row["loss"]) < 5
     assert all(torch.isfinite(v.float()).all() for v in weights_of(recipe / "two" / "last.pt").values())
+
+
+def test_a_stage_of_fixed_norm_learns_without_moving_the_running_moments(cases, tmp_path):
+    def moments(run):
+        return {name: value.clone() for name, value in run.network.state_dict().items() if "running" in name}
+
+    stages = (dataclasses.replace(STAGE, epochs=1), dataclasses.replace(STAGE, epochs=1, fixed_norm=True))
+    run = Run.start(config(stages=stages), CPU)
+    states = [(moments(run), run.network.output.weight.detach().clone())]
+    for _ in stages:
+        fit(run, cases, [], tmp_path, report=silent, epochs=1)
+        states.append((moments(run), run.network.output.weight.detach().clone()))
+    start, first, second = states
+    assert any(not torch.equal(start[0][name], first[0][name]) for name in start[0])
+    assert all(torch.equal(first[0][name], second[0][name]) for name in first[0])
+    assert not torch.equal(first[1], second[1])
 
 
 @pytest.mark.slow

@@ -33,6 +33,8 @@ class Stage:
         patch: (z, y, x) voxels of a patch.
         batch: patches a step.
         learning_rate: at the stage's first epoch; multiplied by the run's decay every epoch.
+        fixed_norm: batch norm uses its running moments, which stay as they are, instead of the batch's: the
+            network learns as what inference will see it as.  For the last epochs of a run.
     """
 
     epochs: int
@@ -40,6 +42,7 @@ class Stage:
     patch: Tuple[int, int, int]
     batch: int = 2
     learning_rate: float = 1e-3
+    fixed_norm: bool = False
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch, *self.patch) < 1 or min(self.spacing or (1,)) <= 0 or self.learning_rate <= 0:
@@ -185,6 +188,9 @@ class Config:
             default = later.default_factory() if callable(later.default_factory) else later.default
             if settings[later.name] == default:
                 del settings[later.name]
+        for stage in settings["stages"]:
+            if not stage["fixed_norm"]:
+                del stage["fixed_norm"]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 

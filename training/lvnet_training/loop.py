@@ -89,6 +89,10 @@ class Training(lightning.LightningModule):
             group["lr"] = stage.learning_rate * config.decay**within
         torch.manual_seed(config.seed * 1_000_003 + self.run.epoch * 1009 + self.global_rank)
         self.network.train()
+        if stage.fixed_norm:
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         self.total = 0.0
 
     def training_step(self, batch: Tuple[Tensor, Tensor], step: int) -> Tensor:
