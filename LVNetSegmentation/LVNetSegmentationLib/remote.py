@@ -59,8 +59,8 @@ class RemoteJob(Job):
         """The request, once it can be sent; its `do` is among the fields."""
         raise NotImplementedError
 
-    def _results(self, answer: Dict[str, Any]) -> tuple:
-        """What `onDone` gets, from the worker's result."""
+    def _results(self, answer: Dict[str, Any]) -> Optional[tuple]:
+        """What `onDone` gets, from the worker's result; None where it takes more steps."""
         raise NotImplementedError
 
     def _step(self) -> Optional[tuple]:

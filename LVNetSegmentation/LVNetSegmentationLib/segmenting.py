@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 import slicer
-from lvnet.errors import ImageError
+from lvnet.errors import Cancelled, ImageError
 from lvnet.recipe import LabelClass
 from lvnet.volume import Volume
-from lvnet.worker.exchange import SCAN_FILE, Exchange, check_space, write_array
+from lvnet.worker.exchange import SCAN_FILE, Exchange, check_space, map_array, write_array
 
 from . import nodes
 from .checking import refuseOtherNodes
@@ -48,6 +49,7 @@ class SegmentJob(RemoteJob):
         self._segmentationNode = segmentationNode
         self._settings = settings
         self._handOver: Optional[_HandOver] = None
+        self._collecting: Optional[_Collecting] = None
         super().__init__(service, True, onProgress, onDone, onError, onCancelled)
 
     def cancel(self) -> None:
@@ -78,10 +80,20 @@ class SegmentJob(RemoteJob):
             **self._settings,
         }
 
-    def _results(self, answer: Dict[str, Any]) -> tuple:
+    def _results(self, answer: Dict[str, Any]) -> Optional[tuple]:
         assert self._handOver is not None
-        scan, exchange = self._handOver.result()
-        pieces = [_pieceOf(entry, exchange) for entry in answer["classes"]]
+        self._collecting = _Collecting(answer, *self._handOver.result())
+        return None
+
+    def _step(self) -> Optional[tuple]:
+        if self._collecting is None:
+            return super()._step()
+        if self._cancelledAt is not None:
+            raise Cancelled
+        return None if self._collecting.is_alive() else self._apply(self._collecting)
+
+    def _apply(self, collected: _Collecting) -> tuple:
+        answer, scan, pieces = collected.answer, collected.scan, collected.result()
         volumeNode = self._volumeNode
         if volumeNode.GetScene() is None:
             raise ImageError("the volume was removed from the scene while it was segmented; load it again")
@@ -112,6 +124,8 @@ class SegmentJob(RemoteJob):
         )
 
     def _clean(self) -> None:
+        if self._collecting is not None:
+            self._collecting.join()
         if self._handOver is not None:
             self._handOver.remove()
         super()._clean()
@@ -158,11 +172,41 @@ class _HandOver(threading.Thread):
             self._service.removeExchange(self._exchange)
 
 
+class _Collecting(threading.Thread):
+    """Reads what the worker found while Slicer goes on, and removes the files; touches no node."""
+
+    def __init__(self, answer: Dict[str, Any], scan: Volume, exchange: Exchange) -> None:
+        super().__init__(name="lvnet collecting", daemon=True)
+        self.answer = answer
+        self.scan = scan
+        self._exchange = exchange
+        self._pieces: List[nodes.Piece] = []
+        self._error: Optional[Exception] = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._pieces = [_pieceOf(entry, self._exchange) for entry in self.answer["classes"]]
+        except Exception as error:  # raised where the job waits for it
+            self._error = error
+        for file in self._exchange.path.glob("*.npy"):
+            # Where another process still reads it, it goes with the folder.
+            with contextlib.suppress(OSError):
+                file.unlink()
+
+    def result(self) -> List[nodes.Piece]:
+        """The classes that were found, once the thread has ended; or the error."""
+        if self._error is not None:
+            raise self._error
+        return self._pieces
+
+
 def _pieceOf(answer: Dict[str, Any], exchange: Exchange) -> nodes.Piece:
     fields = {key: value for key, value in answer.items() if key not in ("box", "file")}
     entry = LabelClass(**{**fields, "colour": tuple(fields["colour"])})
     if answer["box"] is None:
         return nodes.Piece(entry, None, None)
     sides: List[slice] = [slice(start, stop) for start, stop in answer["box"]]
-    voxels = np.load(exchange.path / str(answer["file"]), allow_pickle=False)
+    # NumPy copies without holding the interpreter, which Slicer's window would wait for; it reads files holding it.
+    voxels = np.array(map_array(exchange.path / str(answer["file"])))
     return nodes.Piece(entry, (sides[0], sides[1], sides[2]), voxels)

@@ -1,57 +1,42 @@
-"""How long the window did not react, told apart from a computer that stood still."""
+"""How long the window did not react, told apart from a computer that was busy elsewhere."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import threading
 import time
+from pathlib import Path
 from typing import List, Tuple
-
-#: A process of its own that does nothing but look at the clock.
-_WATCH = """
-import sys, time
-last = time.time()
-print("ready", flush=True)
-while True:
-    time.sleep(0.005)
-    now = time.time()
-    if now - last > 0.03:
-        print(last, now, flush=True)
-    last = now
-"""
 
 
 class StallWatch:
-    """Gaps between two turns of the event loop, less those in which the whole computer was busy elsewhere."""
+    """Gaps between two turns of the event loop, less the time in which the kernel let other processes run.
+
+    A thread that could run and waits for a processor is counted by Linux (`schedstat`); whatever else holds the
+    thread up, such as work of its own, files, or another thread that holds the interpreter, counts as a stall.
+    """
 
     def __enter__(self) -> StallWatch:
-        self._process = subprocess.Popen([sys.executable, "-c", _WATCH], stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout.readline() == "ready\n"
+        self._statistics = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
         self._gaps: List[Tuple[float, float]] = []
-        self._last = time.time()
+        self._last = self._now()
         return self
+
+    def _now(self) -> Tuple[float, float]:
+        """Seconds of the clock, and of waiting for a processor so far."""
+        return time.perf_counter(), int(self._statistics.read_text().split()[1]) * 1e-9
 
     def turn(self) -> None:
         """Called after each turn of the event loop."""
-        now = time.time()
-        if now - self._last > 0.05:
-            self._gaps.append((self._last, now))
+        now = self._now()
+        passed, waited = now[0] - self._last[0], now[1] - self._last[1]
+        if passed > 0.05:
+            self._gaps.append((passed - waited, passed))
         self._last = now
 
     def __exit__(self, *_: object) -> None:
-        time.sleep(0.1)
-        self._process.terminate()
-        text = self._process.communicate()[0]
-        stood = [tuple(map(float, line.split())) for line in text.splitlines()]
-        #: Seconds of each gap that the computer itself does not explain, the longest first.
-        self.gaps = sorted(
-            (
-                end - start - sum(max(0.0, min(end, stop) - max(start, begin)) for begin, stop in stood)
-                for start, end in self._gaps
-            ),
-            reverse=True,
-        )
+        #: Seconds of each gap without those of waiting, and with them; the longest first.
+        self.gaps = sorted(self._gaps, reverse=True)
 
     @property
     def longest(self) -> float:
-        return self.gaps[0] if self.gaps else 0.0
+        return self.gaps[0][0] if self.gaps else 0.0

@@ -58,8 +58,11 @@ def isEmpty(segmentationNode: Any) -> bool:
 def _holdsSomething(data: Any) -> bool:
     if data.IsA("vtkOrientedImageData"):
         scalars = data.GetPointData().GetScalars()
-        # Ends at the first voxel that is set; the range of the values would read a whole scan.
-        return scalars is not None and bool(vtk_to_numpy(scalars).any())
+        if scalars is None:
+            return False
+        voxels = vtk_to_numpy(scalars)
+        # As truth values a scan is looked through at the speed of memory, up to the first that is set.
+        return bool((voxels.view(bool) if voxels.itemsize == 1 else voxels).any())
     return data.GetNumberOfPoints() > 0
 
 
