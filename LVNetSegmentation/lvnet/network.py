@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from .acceleration import batch_norm_elu, depthwise_conv3d, double, halve
+from .acceleration import (
+    batch_norm_elu,
+    depthwise_conv3d,
+    double,
+    halve,
+    norm_elu_depthwise,
+    pointwise_conv3d,
+    takes_norms_along,
+)
 from .errors import GeometryError
 from .recipe import Architecture
 
@@ -32,6 +40,17 @@ class DepthwiseConv3d(nn.Conv3d):
         return depthwise_conv3d(x, self.weight)
 
 
+class PointwiseConv3d(nn.Conv3d):
+    """A 1x1x1 convolution."""
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, D, H, W) to (N, out, D, H, W)."""
+        return pointwise_conv3d(x, self.weight, self.bias)
+
+
 class NormalisedConv(nn.Sequential):
     """A convolution without bias, batch norm, and ELU unless `activation` is off."""
 
@@ -47,7 +66,7 @@ class NormalisedConv(nn.Sequential):
 
 def pointwise(in_channels: int, out_channels: int, activation: bool = True) -> NormalisedConv:
     """A 1x1x1 convolution without bias, batch norm, and ELU unless `activation` is off."""
-    return NormalisedConv(nn.Conv3d(in_channels, out_channels, 1, bias=False), activation)
+    return NormalisedConv(PointwiseConv3d(in_channels, out_channels, bias=False), activation)
 
 
 class IRBBlock(nn.Module):
@@ -72,6 +91,11 @@ class IRBBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, D, H, W) to the same shape."""
+        norm: Any = self.expand[1]
+        convolution: Any = self.depthwise[0]
+        following: Any = self.depthwise[1]
+        if takes_norms_along(x, norm, convolution.weight, following):
+            return x + self.project(norm_elu_depthwise(self.expand[0](x), norm, convolution.weight, following))
         return x + self.project(self.depthwise(self.expand(x)))
 
 
@@ -128,7 +152,7 @@ class DeepSupervisionHead(nn.Module):
 
     def __init__(self, in_channels: int, classes: int) -> None:
         super().__init__()
-        self.convolve = nn.Conv3d(in_channels, classes, 1)
+        self.convolve = PointwiseConv3d(in_channels, classes)
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """(N, C, d, h, w) to logits (N, classes, *size)."""
@@ -175,7 +199,7 @@ class LVNet(nn.Module):
         inputs = (widths[-1], *(2 * w for w in skips[:-1]))
         self.up = nn.ModuleList(UpSampling(i, o) for i, o in zip(inputs, skips))
         self.decoder = nn.ModuleList(block(2 * w) for w in skips)
-        self.output = nn.Conv3d(2 * widths[0], a.classes, 1)
+        self.output = PointwiseConv3d(2 * widths[0], a.classes)
         self.heads = nn.ModuleList(DeepSupervisionHead(2 * w, a.classes) for w in skips) if deep_supervision else None
 
     def forward(self, x: Tensor) -> Union[Tensor, Tuple[Tensor, List[Tensor]]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from functools import partial
 from typing import Any, Dict, Mapping
@@ -18,6 +19,10 @@ WAYS = {"ours": {}, "stock": {"LVNET_ACCELERATION": "off"}}
 
 def measure(task: harness.Task) -> Dict[str, Any]:
     """Seconds of forward pass and of the whole step, in a child."""
+    from lvnet.system import let_waiting_threads_sleep
+
+    if "LVNET_ACCELERATION" not in os.environ:
+        let_waiting_threads_sleep()  # as our own processes do; stock PyTorch gains nothing from it
     import torch
     from lvnet.network import LVNet
     from lvnet_training.loss import deep_supervision_loss

@@ -1,8 +1,10 @@
 """Fast paths give the plain path's results, and are not missed where they are absent."""
 
+import copy
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from lvnet import acceleration
@@ -34,23 +36,91 @@ def test_the_fast_backward_pass_gives_the_gradients_of_double_precision(shape):
         assert (got.double() - want).abs().max() <= 1e-5 * want.abs().max().clamp(min=1)
 
 
-def test_the_kernel_writes_every_element_and_gives_the_same_bits_at_any_thread_count():
-    import numpy as np
-    from lvnet.acceleration import numba_depthwise
+@pytest.fixture(params=[8, 16])
+def lanes(request, monkeypatch):
+    """Vectors of AVX2 and of AVX-512, which LLVM splits where the machine has none; all memory is poisoned."""
+    from lvnet.acceleration import convolution_cpu, norm_cpu
 
-    x = np.random.default_rng(1).standard_normal((1, 3, 4, 9, 16)).astype(np.float32)
-    g = np.random.default_rng(2).standard_normal(x.shape).astype(np.float32)
-    first = numba_depthwise.weight_gradient(x, g)
-    assert np.isfinite(first).all()
-    # Whatever the allocator hands out next, and however many threads there are: the same bits.
-    garbage = [np.full((125, 16), np.nan, np.float32) for _ in range(50)]
-    del garbage
-    threads = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        assert np.array_equal(numba_depthwise.weight_gradient(x, g), first)
-    finally:
-        numba.set_num_threads(threads)
+    def poisoned(size):
+        memory = aligned(size)
+        memory[...] = np.nan
+        return memory
+
+    aligned = convolution_cpu.aligned
+    if request.param == 16 and convolution_cpu.register_lanes() != 16:
+        pytest.skip("instructions of AVX-512 cannot be run here")
+    for module in (convolution_cpu, norm_cpu):
+        monkeypatch.setattr(module, "register_lanes", lambda: request.param)
+    monkeypatch.setattr(convolution_cpu, "aligned", poisoned)
+    return request.param
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 1, 1, 1), (2, 32, 3, 5, 7), (1, 16, 4, 37, 18), (1, 48, 2, 9, 33)])
+def test_the_gradient_to_weights_reads_nothing_but_its_inputs(lanes, shape):
+    from lvnet.acceleration.convolution_cpu import weight_gradient
+
+    x, g = (torch.randn(shape).contiguous(memory_format=torch.channels_last_3d) for _ in range(2))
+    weight = torch.zeros(shape[1], 1, 5, 5, 5, dtype=torch.float64, requires_grad=True)
+    plain(x.double(), weight).backward(g.double())
+    got = weight_gradient(x, g).double()
+    assert (got - weight.grad).abs().max() <= 2e-5 * weight.grad.abs().max().clamp(min=1)
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 1, 1, 1), (2, 32, 3, 5, 7), (1, 16, 4, 37, 18), (1, 48, 2, 9, 33)])
+def test_norm_elu_and_convolution_in_one_agree_with_pytorch_in_double_precision(lanes, shape):
+    from lvnet.acceleration import norm_elu_depthwise
+
+    torch.manual_seed(4)
+    channels = shape[1]
+    norms = [torch.nn.BatchNorm3d(channels) for _ in range(2)]
+    for norm in norms:
+        torch.nn.init.uniform_(norm.weight, 0.5, 2)
+        torch.nn.init.uniform_(norm.bias, -1, 1)
+    doubles = [copy.deepcopy(norm).double() for norm in norms]
+    x = (3 * torch.randn(shape) + 5).requires_grad_()
+    weight = (torch.randn(channels, 1, 5, 5, 5) / 10).requires_grad_()
+    x64, weight64 = (t.detach().double().requires_grad_() for t in (x, weight))
+    out = norm_elu_depthwise(x, norms[0], weight, norms[1])
+    expected = F.elu(doubles[1](plain(F.elu(doubles[0](x64)), weight64)))
+    pull = torch.randn(shape)
+    out.backward(pull)
+    expected.backward(pull.double())
+    pairs = [(out, expected), (x.grad, x64.grad), (weight.grad, weight64.grad)]
+    for norm, double in zip(norms, doubles):
+        pairs += [(norm.weight.grad, double.weight.grad), (norm.bias.grad, double.bias.grad)]
+        pairs += [(norm.running_mean, double.running_mean), (norm.running_var, double.running_var)]
+    for got, want in pairs:
+        assert (got.double() - want).abs().max() <= 2e-4 * want.abs().max().clamp(min=1)
+
+
+def test_the_gradient_to_weights_has_the_same_bits_at_any_thread_count():
+    from lvnet.acceleration.convolution_cpu import weight_gradient
+
+    x, g = (torch.randn(2, 32, 3, 40, 40).contiguous(memory_format=torch.channels_last_3d) for _ in range(2))
+    first = weight_gradient(x, g)
+    threads = torch.get_num_threads()
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        try:
+            assert torch.equal(weight_gradient(x, g), first)
+        finally:
+            torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_product_of_matrices_is_the_pointwise_convolution(bias):
+    from lvnet.acceleration import pointwise_conv3d
+
+    x = torch.randn(2, 16, 3, 4, 5).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    weight, more = torch.randn(6, 16, 1, 1, 1, requires_grad=True), torch.randn(6) if bias else None
+    out = pointwise_conv3d(x, weight, more)
+    assert "Conv" not in type(out.grad_fn).__name__
+    assert out.is_contiguous(memory_format=torch.channels_last_3d)
+    expected = F.conv3d(x, weight, more)
+    assert torch.allclose(out, expected, atol=1e-5)
+    pull = torch.randn_like(out)
+    for got, want in zip(*(torch.autograd.grad(y, (x, weight), pull) for y in (out, expected))):
+        assert torch.allclose(got, want, atol=1e-4)
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 7])

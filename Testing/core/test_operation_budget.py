@@ -103,6 +103,6 @@ def test_a_training_step_leaves_no_depthwise_gradient_to_pytorch():
     with Count() as count:
         main, auxiliary = network(slab())
         sum(out.mean() for out in (main, *auxiliary)).backward()
-    # 37 convolutions and 4 heads, of which nine are depth-wise.
-    assert count.operations["convolution_backward"] == 37 + 4 - 9
-    assert count.bytes / VOXELS < 16_000
+    # The first layer's; depth-wise ones have kernels of their own, and those of 1 x 1 x 1 are products of matrices.
+    assert count.operations["convolution_backward"] == 1
+    assert count.bytes / VOXELS < 11_000

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from lvnet.errors import LVNetError
+from lvnet.system import let_waiting_threads_sleep
 
 from .splits import PARTS
 
@@ -24,6 +25,7 @@ _DATA = "LiTS, MSD or nnU-Net folder, or a folder a case with ct.nii.gz and live
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs a command; the exit code is 0, 2 for a user's error, 130 when interrupted."""
     options = _parser().parse_args(arguments)
+    let_waiting_threads_sleep()
     try:
         return int(options.run(options) or 0)
     except LVNetError as error:
@@ -138,6 +140,7 @@ def _prepare(options: argparse.Namespace) -> int:
 
 def _fit(options: argparse.Namespace) -> int:
     import torch
+    from lvnet.acceleration.allocator import keep_pages
     from lvnet.devices import select_device
 
     from .config import load_config
@@ -147,6 +150,8 @@ def _fit(options: argparse.Namespace) -> int:
     from .state import Run
     from .validation import validate
 
+    # Without it half of a step on a CPU goes into pages that the system hands out and takes back.
+    keep_pages()
     config = load_config(options.config)
     first = _is_first_process()
     tell = print if first else (lambda _: None)

@@ -58,6 +58,24 @@ def depthwise_conv3d(x: Tensor, weight: Tensor) -> Tensor:
     return F.conv3d(x, weight, padding=weight.shape[-1] // 2, groups=weight.shape[0])
 
 
+def pointwise_conv3d(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
+    """A 1x1x1 convolution; in training on a CPU a product of matrices.
+
+    PyTorch's convolution takes another way for some sizes, whose backward pass lays every tensor out anew.
+
+    Args:
+        x: (N, in, D, H, W).
+        weight: (out, in, 1, 1, 1).
+        bias: (out,), or none.
+
+    Returns:
+        (N, out, D, H, W).
+    """
+    if _trains_on_cpu(x, weight) and x.is_contiguous(memory_format=torch.channels_last_3d):
+        return F.linear(x.permute(0, 2, 3, 4, 1), weight.flatten(1), bias).permute(0, 4, 1, 2, 3)
+    return F.conv3d(x, weight, bias)
+
+
 def _trains_on_cpu(x: Tensor, weight: Optional[Tensor] = None) -> bool:
     """Whether the kernels for training in float32 on a CPU may take this tensor."""
     return (
@@ -108,6 +126,47 @@ def batch_norm_elu(x: Tensor, norm: nn.BatchNorm3d, elu: bool = True) -> Tensor:
         return fast(x, norm, elu)
     x = norm(x)
     return F.elu(x, inplace=True) if elu else x
+
+
+def takes_norms_along(x: Tensor, norm: nn.BatchNorm3d, weight: Tensor, following: nn.BatchNorm3d) -> bool:
+    """Whether :func:`norm_elu_depthwise` works here: where :func:`depthwise_conv3d` would train by Numba's kernels.
+
+    Args:
+        x: what the network computes with, (N, any, D, H, W).
+        norm, weight, following: see there.
+    """
+    return (
+        all(n.training and n.affine and n.running_mean is not None for n in (norm, following))
+        and x.numel() > x.shape[1]
+        and weight.requires_grad
+        and weight.shape[-3:] == (5, 5, 5)
+        and weight.shape[0] % 16 == 0
+        and _trains_on_cpu(x, weight)
+    )
+
+
+def norm_elu_depthwise(x: Tensor, norm: nn.BatchNorm3d, weight: Tensor, following: nn.BatchNorm3d) -> Tensor:
+    """Batch norm, ELU, depth-wise convolution, batch norm and ELU: the middle of an IRB block.
+
+    One kernel takes the first three together; see :func:`takes_norms_along`.
+
+    Args:
+        x: (N, C, D, H, W).
+        norm, following: their running means and variances move on.
+        weight: (C, 1, 5, 5, 5).
+
+    Returns:
+        (N, C, D, H, W).
+    """
+    from .depthwise_cpu import NormDepthwise
+    from .norm_cpu import batch_norm_elu as fast
+    from .norm_cpu import move_running
+
+    assert following.running_mean is not None
+    pivot = following.running_mean.clone()
+    x, *statistics = NormDepthwise.apply(x, norm.weight, norm.bias, norm.eps, weight, pivot)
+    move_running(norm, statistics[0], statistics[1], x.numel() // x.shape[1])
+    return fast(x, following, True, (statistics[2], statistics[3]))
 
 
 def fast_network(network: LVNet) -> Callable[[Tensor], Tensor]:

@@ -1,58 +1,137 @@
-"""The depth-wise 5x5x5 convolution on a CPU by the kernels of :mod:`.numba_convolution`."""
+"""The depth-wise 5x5x5 convolution and its gradients on a CPU, by kernels that take what surrounds it along."""
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Any, Callable, List, Optional, Tuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .fused_block import aligned, laid_out
 from .numba_convolution import convolution_kernels
+from .numba_depthwise import weight_kernels
 from .threads import run_jobs
 from .vector_code import register_lanes
-from .winograd import transform_weights
+from .winograd import POINTS, transform_weights, weights_from_products
 
 #: Rows and columns of a tile; its ring of transformed rows lies in the second-level cache.
-_ROWS, _COLUMNS = 32, 32
+_TILE = (32, 32)
+#: The same for the weight gradient, whose rows of one point lie in the first-level cache.
+_TILE_OF_WEIGHTS = (32, 16)
+#: Item, group of channels, first row, first column.
+Job = Tuple[int, int, int, int]
 
 
-def convolve(x: Tensor, weight: Tensor) -> Tensor:
+def convolve(
+    x: Tensor,
+    weight: Tensor,
+    parameters: Optional[Tensor] = None,
+    activated: bool = False,
+    measured: bool = False,
+    beside: Optional[Tensor] = None,
+) -> Tuple[Tensor, Tensor]:
     """Depth-wise 5x5x5 convolution with zero padding.
 
     Args:
         x: (N, C, D, H, W) float32, channels-last; C is a multiple of the machine's vector.
         weight: (C, 1, 5, 5, 5).
+        parameters: (3, C) scale, shift and mean, for what follows.
+        activated: ELU of scale x + shift is convolved.
+        measured: also sum the result less mean, and its square.
+        beside: of x's shape and order; the result is multiplied by the slope of ELU at scale `beside` +
+            shift, and the sums are of that, and of that times (`beside` - mean).
 
     Returns:
-        As x.
+        The result, as x, and the sums, (2, C) float64; these are zero where none were asked for.
     """
     lanes = register_lanes()
-    kernels = convolution_kernels(lanes)
-    batch, channels, slices, height, width = x.shape
+    kernels = convolution_kernels(lanes, activated, measured, beside is not None)
+    _, channels, slices, height, width = x.shape
     out = torch.empty_like(x, memory_format=torch.channels_last_3d)
     taps = transform_weights(weight.detach()[:, 0].double().numpy())  # point, channel, kz, ky
     taps = laid_out(taps.reshape(len(taps), -1, lanes, 5, 5).transpose(1, 0, 4, 3, 2))  # group, point, ky, kz, lane
-    threads = torch.get_num_threads()
+    values = _by_group(parameters, channels, lanes)
+    beside_at = out.data_ptr() if beside is None else beside.data_ptr()
+
+    def compute(job: Job, start: int, top: int, rows: int, left: int, columns: int, work: np.ndarray) -> np.ndarray:
+        return kernels.tile(
+            x.data_ptr() + start, out.data_ptr() + start, beside_at + start, channels * 4, slices, height, width,
+            taps[job[1]].ctypes.data, values[job[1]].ctypes.data, top, rows, left, columns, work.ctypes.data,
+        )  # fmt: skip
+
+    jobs, results = _in_tiles(x.shape, lanes, _TILE, kernels.workspace(slices, _TILE[1]), compute)
+    sums = np.zeros((2, channels // lanes, lanes))
+    for job, result in zip(jobs, results):
+        sums[:, job[1]] += result.reshape(2, lanes)
+    return out, torch.from_numpy(sums.reshape(2, channels))
+
+
+def weight_gradient(
+    x: Tensor, gradient: Tensor, parameters: Optional[Tensor] = None, activated: bool = False
+) -> Tensor:
+    """Gradient to the weights of :func:`convolve`, summed over batch and space.
+
+    Args:
+        x: what was convolved.
+        gradient: to the result, of the same shape and order.
+        parameters, activated: as there.
+
+    Returns:
+        (C, 1, 5, 5, 5) float32.
+    """
+    lanes = register_lanes()
+    kernels = weight_kernels(lanes, activated)
+    _, channels, slices, height, width = x.shape
+    values = _by_group(parameters, channels, lanes)
+
+    def compute(job: Job, start: int, top: int, rows: int, left: int, columns: int, work: np.ndarray) -> np.ndarray:
+        return kernels.tile(
+            x.data_ptr() + start, gradient.data_ptr() + start, channels * 4, slices, height, width,
+            values[job[1]].ctypes.data, top, rows, left, columns, work.ctypes.data,
+        )  # fmt: skip
+
+    jobs, results = _in_tiles(x.shape, lanes, _TILE_OF_WEIGHTS, kernels.workspace(slices, _TILE_OF_WEIGHTS[1]), compute)
+    sums = np.zeros((channels // lanes, POINTS * 25 * lanes))
+    for job, result in zip(jobs, results):
+        sums[job[1]] += result
+    products = sums.reshape(-1, POINTS, 5, 5, lanes).transpose(1, 3, 2, 0, 4).reshape(POINTS, 5, 5, channels)
+    taps = weights_from_products(products)  # kz, ky, channel, kx
+    return torch.from_numpy(taps.transpose(2, 0, 1, 3).astype(np.float32)).unsqueeze(1)
+
+
+def _by_group(parameters: Optional[Tensor], channels: int, lanes: int) -> np.ndarray:
+    """(groups, 3, lanes), each vector on a cache line's border where it fills one."""
+    if parameters is None:
+        return laid_out(np.zeros((channels // lanes, 3, lanes)))
+    return laid_out(parameters.detach().numpy().reshape(3, -1, lanes).transpose(1, 0, 2))
+
+
+def _in_tiles(
+    shape: torch.Size, lanes: int, tile: Tuple[int, int], workspace: int, compute: Callable[..., np.ndarray]
+) -> Tuple[List[Job], List[Any]]:
+    """Calls `compute` for every group of channels of every tile; the jobs, and what came of each."""
+    batch, channels, slices, height, width = shape
     jobs = [
         (n, group, top, left)
         for n in range(batch)
-        for top in range(0, height, _ROWS)
-        for left in range(0, width, _COLUMNS)
+        for top in range(0, height, tile[0])
+        for left in range(0, width, tile[1])
         for group in range(channels // lanes)
     ]
-    spare = [aligned((kernels.workspace(slices, _COLUMNS),)) for _ in range(max(1, threads))]
-    item, voxel = slices * height * width * channels * 4, channels * 4
+    threads = torch.get_num_threads()
+    spare = [aligned((workspace,)) for _ in range(max(1, threads))]
+    results: List[Any] = [None] * len(jobs)
+    item = slices * height * width * channels * 4
 
-    def compute(job: Tuple[int, int, int, int]) -> None:
+    def run(number: int) -> None:
+        job = jobs[number]
         n, group, top, left = job
         work = spare.pop()
         start = n * item + group * lanes * 4
-        kernels.tile(
-            x.data_ptr() + start, out.data_ptr() + start, voxel, slices, height, width, taps[group].ctypes.data,
-            top, min(_ROWS, height - top), left, min(_COLUMNS, width - left), work.ctypes.data,
-        )  # fmt: skip
+        rows, columns = min(tile[0], height - top), min(tile[1], width - left)
+        results[number] = compute(job, start, top, rows, left, columns, work)
         spare.append(work)
 
-    run_jobs(jobs, compute, threads)
-    return out
+    run_jobs(range(len(jobs)), run, threads)
+    return jobs, results

@@ -1,4 +1,4 @@
-"""The depth-wise convolution as an autograd function whose backward pass is fast on a CPU."""
+"""The depth-wise convolution in training on a CPU, alone and with the batch norm and ELU before it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, Optional, Tuple
 import torch
 from torch import Tensor
 
-from . import numba_depthwise
-from .convolution_cpu import convolve
+from .convolution_cpu import convolve, weight_gradient
+from .norm_cpu import gradient_to_input, moments, norm_parameters
 
 
 class DepthwiseConv3dFunction(torch.autograd.Function):
-    """Depth-wise 5x5x5 convolution in float32 on the CPU; see :mod:`.numba_depthwise`.
+    """Depth-wise 5x5x5 convolution in float32 on the CPU.
 
     The channels are a multiple of 16.
     """
@@ -22,7 +22,7 @@ class DepthwiseConv3dFunction(torch.autograd.Function):
         """x (N, C, D, H, W), weight (C, 1, 5, 5, 5); the result is channels-last."""
         x = x.contiguous(memory_format=torch.channels_last_3d)
         ctx.save_for_backward(x, weight)
-        return convolve(x, weight)
+        return convolve(x, weight)[0]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor]]:  # type: ignore[override]
@@ -32,11 +32,50 @@ class DepthwiseConv3dFunction(torch.autograd.Function):
         to_x = to_weight = None
         if ctx.needs_input_grad[0]:
             # Stride 1 and an odd kernel: the gradient is the same convolution, kernel flipped.
-            to_x = convolve(gradient, weight.flip(2, 3, 4))
+            to_x = convolve(gradient, weight.flip(2, 3, 4))[0]
         if ctx.needs_input_grad[1]:
-            sums = numba_depthwise.weight_gradient(
-                x.detach().permute(0, 2, 3, 4, 1).numpy(),
-                gradient.permute(0, 2, 3, 4, 1).numpy(),
-            )
-            to_weight = torch.from_numpy(sums).permute(3, 0, 1, 2).unsqueeze(1)
+            to_weight = weight_gradient(x, gradient)
         return to_x, to_weight
+
+
+class NormDepthwise(torch.autograd.Function):
+    """Batch norm in training mode, ELU, and the depth-wise 5x5x5 convolution, in float32 on the CPU.
+
+    What ELU gives is never in memory: it is computed where the convolution reads, and once more
+    where its weight gradient does.  The moments of the result come along for the norm that follows.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, scale: Tensor, bias: Tensor, eps: float, weight: Tensor, pivot: Tensor
+    ) -> Tuple[Tensor, ...]:
+        """x (N, C, D, H, W), scale and bias (C,), weight (C, 1, 5, 5, 5), pivot (C,) near the result's mean.
+
+        Returns:
+            The result, the mean and variance of x's channels, and those of the result's.
+        """
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+        mean, variance = moments(x)
+        values = norm_parameters(scale, bias, mean, variance, eps)
+        out, sums = convolve(x, weight, torch.cat([values, pivot[None]]), activated=True, measured=True)
+        count = x.numel() // x.shape[1]
+        shifted = sums[0] / count
+        out_mean = (shifted + pivot).float()
+        out_variance = (sums[1] / count - shifted * shifted).clamp(min=0).float()
+        ctx.save_for_backward(x, scale, weight, mean, variance, values)
+        ctx.eps = eps
+        statistics = (mean, variance, out_mean, out_variance)
+        ctx.mark_non_differentiable(*statistics)
+        return (out, *statistics)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, *_: Any) -> Tuple[Optional[Tensor], ...]:  # type: ignore[override]
+        """Gradients to x, scale, bias and weight."""
+        x, scale, weight, mean, variance, values = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
+        values = torch.cat([values, mean[None]])
+        to_weight = weight_gradient(x, gradient, values, activated=True)
+        # Stride 1 and an odd kernel: the gradient is the same convolution, kernel flipped.
+        pulled, sums = convolve(gradient, weight.flip(2, 3, 4), values, beside=x)
+        to_x, to_scale, to_bias = gradient_to_input(x, pulled, scale, mean, variance, ctx.eps, sums)
+        return to_x, to_scale, to_bias, None, to_weight, None

@@ -21,59 +21,105 @@ class BatchNormELU(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, elu: bool
-    ) -> Tuple[Tensor, Tensor, Tensor]:
-        """x (N, C, D, H, W) float32; also answers the mean and the variance of each channel."""
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float, elu: bool
+    ) -> Tensor:
+        """x (N, C, D, H, W) float32; mean and variance are those of its channels."""
         x = x.contiguous(memory_format=torch.channels_last_3d)
-        mean, variance = _moments(x)
-        scale = weight.detach() / torch.sqrt(variance + eps)
-        values = torch.stack([scale, bias.detach() - mean * scale]).contiguous()
+        values = norm_parameters(weight, bias, mean, variance, eps)
         out = torch.empty_like(x)
-        _run(norm_kernels(register_lanes()).apply[elu], x, None, out, values)
+        _run(norm_kernels(register_lanes(), x.shape[1]).apply[elu], x, None, out, values)
         ctx.save_for_backward(x, weight, mean, variance, values)
         ctx.eps, ctx.elu = eps, elu
-        ctx.mark_non_differentiable(mean, variance)
-        return out, mean, variance
+        return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *_: Any) -> Tuple[Optional[Tensor], ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tuple[Optional[Tensor], ...]:  # type: ignore[override]
         """Gradients to x, weight and bias."""
         x, weight, mean, variance, values = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
-        kernels = norm_kernels(register_lanes())
+        kernel = norm_kernels(register_lanes(), x.shape[1]).gradient_sums[ctx.elu]
         values = torch.cat([values, mean[None]])
-        total, with_x = _run(kernels.gradient_sums[ctx.elu], x, gradient, None, values, sums=2)
-        inverse = 1 / torch.sqrt(variance.double() + ctx.eps)
-        count = x.numel() // x.shape[1]
-        # x's gradient: w / s (g - mean of g - x^ mean of (g x^)), with x^ = (x - mean) / s.
-        scale = weight.detach().double() * inverse
-        slope = -scale * inverse * inverse * with_x / count
-        rest = torch.stack([scale, slope, -scale * total / count]).float()
-        to_x = torch.empty_like(x)
-        _run(kernels.gradient[ctx.elu], x, gradient, to_x, torch.cat([values, rest]))
-        return to_x, (with_x * inverse).float(), total.float(), None, None
+        sums = _run(kernel, x, gradient, None, values, sums=2)
+        results = gradient_to_input(x, gradient, weight, mean, variance, ctx.eps, sums, values if ctx.elu else None)
+        return (*results, None, None, None, None)
 
 
-def batch_norm_elu(x: Tensor, norm: nn.BatchNorm3d, elu: bool) -> Tensor:
-    """What `norm` and ELU behind it compute in training mode; running means move on as they do there."""
-    out, mean, variance = BatchNormELU.apply(x, norm.weight, norm.bias, norm.eps, elu)
-    if norm.track_running_stats and norm.running_mean is not None and norm.running_var is not None:
-        with torch.no_grad():
-            count = x.numel() // x.shape[1]
-            share = norm.momentum
-            if norm.num_batches_tracked is not None:
-                norm.num_batches_tracked.add_(1)
-                share = 1.0 / float(norm.num_batches_tracked) if share is None else share
-            share = 0.0 if share is None else share
-            norm.running_mean.mul_(1 - share).add_(mean, alpha=share)
-            norm.running_var.mul_(1 - share).add_(variance, alpha=share * count / max(1, count - 1))
-    return out
+def norm_parameters(weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
+    """(2, C) scale and shift of a batch norm."""
+    # In NumPy: for so few numbers PyTorch's operations, and waking their threads, would take milliseconds.
+    scale = weight.detach().numpy() / np.sqrt(variance.numpy() + np.float32(eps))
+    return torch.from_numpy(np.stack([scale, bias.detach().numpy() - mean.numpy() * scale]))
 
 
-def _moments(x: Tensor) -> Tuple[Tensor, Tensor]:
+def gradient_to_input(
+    x: Tensor,
+    gradient: Tensor,
+    weight: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    eps: float,
+    sums: Tensor,
+    elu: Optional[Tensor] = None,
+) -> Tuple[Tensor, Tensor, Tensor]:
+    """The backward pass of batch norm in training mode.
+
+    Args:
+        x: what was normalised, channels-last.
+        gradient: to what the norm gives; to what ELU gives where `elu` is there.
+        weight, mean, variance, eps: of the norm.
+        sums: (2, C) float64, of g and g (x - mean), g being the gradient to what the norm gives.
+        elu: (3, C) scale, shift and mean of the norm before an ELU.
+
+    Returns:
+        Gradients to x, weight and bias.
+    """
+    total, with_x = sums.numpy()
+    inverse = 1 / np.sqrt(variance.numpy().astype(np.float64) + eps)
+    count = x.numel() // x.shape[1]
+    # x's gradient: w / s (g - mean of g - x^ mean of (g x^)), with x^ = (x - mean) / s.
+    scale = weight.detach().numpy() * inverse
+    slope = -scale * inverse * inverse * with_x / count
+    values = np.zeros((6, x.shape[1]), np.float32)
+    values[:3] = [0 * scale, 0 * scale, mean.numpy()] if elu is None else elu.numpy()
+    values[3:] = scale, slope, -scale * total / count
+    to_x = torch.empty_like(x)
+    kernel = norm_kernels(register_lanes(), x.shape[1]).gradient[elu is not None]
+    _run(kernel, x, gradient, to_x, torch.from_numpy(values))
+    of_weight, of_bias = (with_x * inverse).astype(np.float32), total.astype(np.float32)
+    return to_x, torch.from_numpy(of_weight), torch.from_numpy(of_bias)
+
+
+def batch_norm_elu(x: Tensor, norm: nn.BatchNorm3d, elu: bool, of_x: Optional[Tuple[Tensor, Tensor]] = None) -> Tensor:
+    """What `norm` and ELU behind it compute in training mode; running means move on as they do there.
+
+    Args:
+        of_x: mean and variance of x's channels, where they are known.
+    """
+    x = x.contiguous(memory_format=torch.channels_last_3d)
+    mean, variance = moments(x.detach()) if of_x is None else of_x
+    move_running(norm, mean, variance, x.numel() // x.shape[1])
+    return BatchNormELU.apply(x, norm.weight, norm.bias, mean, variance, norm.eps, elu)
+
+
+def move_running(norm: nn.BatchNorm3d, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Moves the running moments of a norm on, by those of `count` values a channel."""
+    if not norm.track_running_stats or norm.running_mean is None or norm.running_var is None:
+        return
+    with torch.no_grad():
+        share = norm.momentum
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+            share = 1.0 / float(norm.num_batches_tracked) if share is None else share
+        share = 0.0 if share is None else share
+        norm.running_mean.mul_(1 - share).add_(mean, alpha=share)
+        norm.running_var.mul_(1 - share).add_(variance, alpha=share * count / max(1, count - 1))
+
+
+def moments(x: Tensor) -> Tuple[Tensor, Tensor]:
+    """Mean and variance of each channel of (N, C, D, H, W) channels-last."""
     # Around one voxel's values rather than zero: no digits are lost where the mean is large.
     pivot = x[0, :, 0, 0, 0].contiguous()
-    total, squares = _run(norm_kernels(register_lanes()).sums, x, None, None, pivot[None], sums=2)
+    total, squares = _run(norm_kernels(register_lanes(), x.shape[1]).sums, x, None, None, pivot[None], sums=2)
     count = x.numel() // x.shape[1]
     shifted = total / count
     return (shifted + pivot).float(), (squares / count - shifted * shifted).clamp(min=0).float()

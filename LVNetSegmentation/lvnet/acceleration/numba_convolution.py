@@ -13,9 +13,10 @@ import numba
 import numpy as np
 from numba.core import types
 
+from .numba_rows import input_row, way_ahead
 from .numba_winograd import RING, winograd_kernels
-from .vector_code import Loop, VectorCode, intrinsic, word
-from .winograd import OUTPUTS, POINTS, transform_input, transform_output
+from .vector_code import Loop, VectorCode, intrinsic
+from .winograd import OUTPUTS, POINTS, transform_output
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class ConvolutionKernels:
     """
 
     lanes: int
-    tile: Callable[..., None]
+    tile: Callable[..., np.ndarray]
     workspace: Callable[[int, int], int]
 
 
@@ -37,69 +38,68 @@ def _signature(arguments: int) -> Any:
     return types.void(*[types.int64] * arguments)
 
 
-@lru_cache(maxsize=2)
-def convolution_kernels(lanes: int) -> ConvolutionKernels:
-    """Builds the kernel; it is compiled at its first call."""
+@lru_cache(maxsize=8)
+def convolution_kernels(
+    lanes: int, activated: bool = False, measured: bool = False, pulled: bool = False
+) -> ConvolutionKernels:
+    """Builds the kernel; it is compiled at its first call.
+
+    Args:
+        activated: what is convolved is ELU of scale x + shift.
+        measured: the kernel also sums what it writes, less `mean`, and the square of that.
+        pulled: what is written is multiplied by the slope of that ELU at the place of `beside`; the sums
+            are of what is written, and of that times what `beside` holds less `mean`.
+    """
     size = 4 * lanes
+    measured = measured or pulled
+    transform_row = input_row(lanes, activated)
     parts = winograd_kernels(lanes)
     fill, convolve, strides, together = parts.fill, parts.convolve, parts.strides, parts.together
 
     @intrinsic
-    def transform_row(typing: Any, row: Any, voxel: Any, first: Any, width: Any, tiles: Any, target: Any,
-                      point_stride: Any, tile_stride: Any) -> Any:  # fmt: skip
-        """The input transform of one row; columns outside 0..width - 1 are zero."""
+    def finish_row(typing: Any, sums: Any, point_stride: Any, tile_stride: Any, tiles: Any, out: Any, voxel: Any,
+                   columns: Any, spare: Any, zeros: Any, beside: Any, ahead: Any, parameters: Any,
+                   totals: Any) -> Any:  # fmt: skip
+        """The output transform of the tiles of a row in one slice; voxels from `columns` on go to `spare`."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             code = VectorCode(builder, lanes)
-            row, voxel, first, width, tiles, target, point_stride, tile_stride = arguments
+            sums, point_stride, tile_stride, tiles, out, voxel, columns, spare = arguments[:8]
+            zeros, beside, ahead, parameters, totals = arguments[8:]
+            scale, shift, mean = (code.load(parameters, i * size) for i in range(3)) if measured else [None] * 3
             zero = code.splat(0.0)
-
-            def four(column: Any) -> Any:
-                values = []
-                for j in range(4):
-                    place = code.offset(column, j)
-                    inside = builder.icmp_unsigned("<", place, width)
-                    address = code.offset(row, builder.mul(builder.select(inside, place, word(0)), voxel))
-                    values.append(builder.select(inside, code.load(address), zero))
-                return values
-
-            loop = Loop(builder, tiles, four(first))
-            new = four(code.offset(first, 4, code.times(loop.index, 4)))
-            base = code.offset(target, builder.mul(loop.index, tile_stride))
-            for point, value in enumerate(transform_input(code, [*loop.values, *new])):
-                code.store(value, code.offset(base, code.times(point_stride, point)))
-            loop.close(new)
-            return context.get_dummy_value()
-
-        return _signature(8), generate
-
-    @intrinsic
-    def finish_tile(typing: Any, sums: Any, point_stride: Any, slices: Any, out: Any, slice_stride: Any, voxel: Any,
-                    count: Any, spare: Any) -> Any:  # fmt: skip
-        """The output transform of one tile in all slices; voxels from `count` on go to `spare`."""
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            code = VectorCode(builder, lanes)
-            sums, point_stride, slices, out, slice_stride, voxel, count, spare = arguments
-            wanted = [builder.icmp_signed("<", word(j), count) for j in range(OUTPUTS)]
-            loop = Loop(builder, slices, [])
-            base = code.offset(sums, code.times(loop.index, size))
+            loop = Loop(builder, tiles, [code.load(totals, i * size) for i in range(2)] if measured else [])
+            base = code.offset(sums, builder.mul(loop.index, tile_stride))
             products = [code.load(code.offset(base, code.times(point_stride, p))) for p in range(POINTS)]
-            target = code.offset(out, builder.mul(loop.index, slice_stride))
+            results = list(loop.values)
             for j, value in enumerate(transform_output(code, products)):
-                place = code.offset(target, code.times(voxel, j))
-                code.store(value, builder.select(wanted[j], place, spare))
-            loop.close([])
+                column = code.offset(code.times(loop.index, OUTPUTS), j)
+                wanted, here = builder.icmp_signed("<", column, columns), builder.mul(column, voxel)
+                target = builder.select(wanted, code.offset(out, here), spare)
+                if pulled:
+                    source = builder.select(wanted, code.offset(beside, here), zeros)
+                    x = code.load(source)
+                    code.prefetch(code.offset(source, ahead))
+                    value = code.multiply(value, code.exp_below_zero(code.multiply_add(x, scale, shift)))
+                code.stream(value, target)
+                if measured:
+                    value = builder.select(wanted, value, zero)
+                    centred = code.subtract(x if pulled else value, mean)
+                    first = value if pulled else builder.select(wanted, centred, zero)
+                    results = [code.add(results[0], first), code.multiply_add(first, centred, results[1])]
+            for i, value in enumerate(loop.close(results)):
+                code.store(value, totals, i * size)
             return context.get_dummy_value()
 
-        return _signature(8), generate
+        return _signature(13), generate
 
     @numba.njit(nogil=True)
-    def tile(x, out, voxel, slices, height, width, weights, top, rows, left, columns, work):
+    def tile(x, out, beside, voxel, slices, height, width, weights, parameters, top, rows, left, columns, work):
         """One group of channels of rows top..top + rows - 1 and columns left..left + columns - 1 of every slice.
 
-        x and out are addresses of the group's first channel of (slices, height, width) voxels,
-        `voxel` bytes apart; `weights` is (point, ky, kz) vectors.
+        x, out and beside are addresses of the group's first channel of (slices, height, width) voxels,
+        `voxel` bytes apart; `weights` is (point, ky, kz) vectors, `parameters` scale, shift and mean.
+        Returns the two sums of each lane.
         """
         tiles, point_bytes, row_bytes, sum_bytes, sum_row_bytes = strides(slices, columns)
         tile_bytes, sum_tile_bytes = slices * size, (slices + 2) * size
@@ -109,15 +109,18 @@ def convolution_kernels(lanes: int) -> ConvolutionKernels:
         fill(zeros, 1)
         table = np.empty(RING, np.int64)
         table_at = table.ctypes.data
-        plane = height * width * voxel
+        plane, line = height * width * voxel, width * voxel
+        totals = np.zeros(2 * lanes)
+        few = np.zeros(2 * lanes, np.float32)
         for pair in range((rows + 1) // 2 + 2):
             slot = work + 2 * pair % RING * row_bytes
             for r in range(2):
                 y = top - 2 + 2 * pair + r
                 if 0 <= y < height:
                     for z in range(slices):
-                        transform_row(x + z * plane + y * width * voxel, voxel, left - 2, width, tiles,
-                                      slot + r * row_bytes + z * size, point_bytes, tile_bytes)  # fmt: skip
+                        transform_row(x + z * plane + y * line, voxel, left - 2, width, tiles,
+                                      slot + r * row_bytes + z * size, point_bytes, tile_bytes,
+                                        way_ahead(z, slices, plane, line), parameters)  # fmt: skip
                 else:
                     fill(slot + r * row_bytes, row_bytes // size)
             if pair < 2:
@@ -131,10 +134,18 @@ def convolution_kernels(lanes: int) -> ConvolutionKernels:
                     convolve(table_at, weights + point * 25 * size, zeros, slices, target, target + sum_row_bytes,
                              tile_bytes, sum_tile_bytes)  # fmt: skip
             for r in range(min(2, rows - upper)):
-                for t in range((columns + OUTPUTS - 1) // OUTPUTS):
-                    place = ((top + upper + r) * width + left + t * OUTPUTS) * voxel
-                    finish_tile(sums + r * sum_row_bytes + t * sum_tile_bytes + 2 * size, sum_bytes, slices,
-                                out + place, plane, voxel, columns - t * OUTPUTS, spare)  # fmt: skip
+                for z in range(slices):
+                    place = z * plane + ((top + upper + r) * width + left) * voxel
+                    finish_row(sums + r * sum_row_bytes + (z + 2) * size, sum_bytes, sum_tile_bytes,
+                               (columns + OUTPUTS - 1) // OUTPUTS, out + place, voxel, columns, spare, zeros,
+                               beside + place, way_ahead(z, slices, plane, line), parameters,
+                               few.ctypes.data)  # fmt: skip
+            if measured:
+                # Two rows are summed in float32, all of them in float64.
+                for lane in range(2 * lanes):
+                    totals[lane] += few[lane]
+                    few[lane] = 0
+        return totals
 
     def workspace(slices: int, columns: int) -> int:
         _, _, row_bytes, _, sum_row_bytes = strides(slices, columns)

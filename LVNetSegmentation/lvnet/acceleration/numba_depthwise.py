@@ -1,122 +1,146 @@
 """A Numba kernel for the weight gradient of the depth-wise 5x5x5 convolution, on a CPU.
 
 Stock PyTorch spends about ten times its forward time in the backward pass of a depth-wise 3D
-convolution on a CPU, nearly all of it in the gradient to the weights.  Arrays are channels-last,
-(N, D, H, W, C), float32, C-contiguous; zero padding of 2, stride 1; C is a multiple of
-:data:`LANES`.
-
-A group of 16 channels is one vector (one register with AVX-512, two with AVX2) and passes through
-all rows before the next group, so that the rows around a voxel stay in the second-level cache.
-Compilers do not keep 25 sums in registers for loops over channels; the innermost kernel is
-therefore written as vector code (LLVM, by Numba's own means): `_row_products` sums the 5 x 5
-products of a row of gradients with five rows of the input, 25 multiply-adds for 10 loads.
-
-Groups are shared out among threads; every sum is made by one thread in one order, so that results
-do not depend on the number of threads.
+convolution on a CPU, nearly all of it in the gradient to the weights.  Along x it is computed in
+Winograd's domain: the input is transformed as in the forward pass, the gradient by the transpose of
+the output's transform, and what is summed over space is 8 x 25 products a tile of four voxels where
+there were 4 x 125.  Slices of a transformed row lie behind one another with two of zeros between the
+tiles, so that one loop runs through all of them with its 25 sums in registers.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Callable
 
 import numba
 import numpy as np
 from numba.core import types
 
+from .numba_rows import gradient_row, input_row, way_ahead
+from .numba_winograd import winograd_kernels
 from .vector_code import Loop, VectorCode, intrinsic
+from .winograd import OUTPUTS, POINTS
 
-#: Channels of one vector.
-LANES = 16
-_RADIUS = 2
-_BYTES = 4 * LANES
-
-
-@intrinsic
-def _copy(typing: Any, target: Any, source: Any) -> Any:
-    """Copies one vector from address to address."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        code = VectorCode(builder, LANES)
-        target, source = arguments
-        code.store(code.load(source), target)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), generate
+_RADIUS, _TAPS = 2, 5
+# Rows of gradients that are worked on together, and transformed rows of the input that they meet.
+_ROWS = 8
+_RING = _ROWS + _TAPS - 1
 
 
-@intrinsic
-def _row_products(typing: Any, table: Any, stride: Any, gradient: Any, width: Any, sums: Any) -> Any:
-    """Adds sum over x of x[ky][x] * gradient[x + 2 - kx] to 5 x 5 sums of one channel group.
+@dataclass(frozen=True)
+class WeightKernels:
+    """The kernel for one width of register.
 
-    `table` holds the addresses of five rows of the input, `stride` bytes lie between their columns;
-    `gradient` is a row of vectors with two of zeros on either side; `sums` holds 25 vectors.
+    Attributes:
+        lanes: channels of a group.
+        tile: sums the products of one group of channels of one tile.
+        workspace: (slices, columns) to the number of float32 that `tile` works in.
     """
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        code = VectorCode(builder, LANES)
-        table, stride, gradient, width, sums = arguments
-        rows = [code.load_word(table, 8 * ky) for ky in range(5)]
-        loop = Loop(builder, width, [code.load(sums, i * _BYTES) for i in range(25)])
-        column = builder.mul(loop.index, stride)
-        values = [code.load(code.offset(row, column)) for row in rows]
-        around = code.offset(gradient, code.times(loop.index, _BYTES))
-        results = list(loop.values)
-        for kx in range(5):
-            pull = code.load(around, (4 - kx) * _BYTES)
-            for ky in range(5):
-                results[5 * ky + kx] = code.multiply_add(values[ky], pull, results[5 * ky + kx])
-        for i, value in enumerate(loop.close(results)):
-            code.store(value, sums, i * _BYTES)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 5), generate
+    lanes: int
+    tile: Callable[..., np.ndarray]
+    workspace: Callable[[int, int], int]
 
 
-@numba.njit(parallel=True, nogil=True)
-def _weight_gradient(x: Any, gradient: Any, out: Any) -> None:
-    batch, depth, height, width, channels = x.shape
-    stride = channels * 4
-    row_bytes, x_at, gradient_at = width * stride, x.ctypes.data, gradient.ctypes.data
-    for group in numba.prange(channels // LANES):
-        shift = group * _BYTES
-        zero_row = np.zeros(width * channels, np.float32)
-        table = np.empty(5, np.int64)
-        padded = np.zeros((width + 4, LANES), np.float32)
-        padded_at = padded.ctypes.data
-        sums = np.zeros((5, 25, LANES), np.float32)
-        for n in range(batch):
-            # y before z: five rows of every slice stay in the cache and are read from memory once.
-            for y in range(height):
-                for z in range(depth):
-                    source = gradient_at + ((n * depth + z) * height + y) * row_bytes + shift
-                    for column in range(width):
-                        _copy(padded_at + (column + _RADIUS) * _BYTES, source + column * stride)
-                    for kz in range(5):
-                        zz = z + kz - _RADIUS
-                        if zz < 0 or zz >= depth:
-                            continue
-                        for ky in range(5):
-                            yy = y + ky - _RADIUS
-                            if 0 <= yy < height:
-                                table[ky] = x_at + ((n * depth + zz) * height + yy) * row_bytes + shift
-                            else:
-                                table[ky] = zero_row.ctypes.data
-                        _row_products(table.ctypes.data, stride, padded_at, width, sums.ctypes.data + kz * 25 * _BYTES)
-        for tap in range(125):
-            for lane in range(LANES):
-                out[tap, group * LANES + lane] = sums[tap // 25, tap % 25, lane]
-
-
-def weight_gradient(x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """Gradient to the weights, summed over batch and space.
+@lru_cache(maxsize=4)
+def weight_kernels(lanes: int, activated: bool = False) -> WeightKernels:
+    """Builds the kernel; it is compiled at its first call.
 
     Args:
-        x: input of the convolution, (N, D, H, W, C) float32, C-contiguous.
-        gradient: to its output, of the same shape.
-
-    Returns:
-        (5, 5, 5, C) float32.
+        activated: what was convolved is ELU of scale x + shift, with `parameters` as in :func:`.input_row`.
     """
-    out = np.empty((125, x.shape[-1]), np.float32)
-    _weight_gradient(x, gradient, out)
-    return out.reshape(5, 5, 5, -1)
+    size = 4 * lanes
+    transform_input, transform_gradient = input_row(lanes, activated), gradient_row(lanes)
+    fill = winograd_kernels(lanes).fill
+    # 25 sums and what they need fill the 32 registers of AVX-512; 16 registers hold the sums of a row or two.
+    together = _TAPS if lanes == 16 else 1
+
+    @intrinsic
+    def add_products(typing: Any, rows: Any, gradient: Any, count: Any, sums: Any) -> Any:
+        """Adds the products of a row of gradients with `together` rows of the input, for one point.
+
+        `rows` holds their addresses; `sums` is (ky, kz) vectors.  Slice z of the input meets slice
+        z + 2 - kz of the gradient.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            rows, gradient, count, sums = arguments
+            places = [code.load_word(rows, 8 * ky) for ky in range(together)]
+            before = [code.load(gradient, (i - _RADIUS) * size) for i in range(_TAPS - 1)]
+            total = together * _TAPS
+            loop = Loop(builder, count, [*before, *(code.load(sums, i * size) for i in range(total))])
+            here = code.times(loop.index, size)
+            # From slice z - 2 to slice z + 2.
+            window = [*loop.values[: _TAPS - 1], code.load(code.offset(gradient, here), _RADIUS * size)]
+            results = list(loop.values[_TAPS - 1 :])
+            for ky, place in enumerate(places):
+                value = code.load(code.offset(place, here))
+                for kz in range(_TAPS):
+                    i = ky * _TAPS + kz
+                    results[i] = code.multiply_add(value, window[_TAPS - 1 - kz], results[i])
+            for i, value in enumerate(loop.close([*window[1:], *results])[_TAPS - 1 :]):
+                code.store(value, sums, i * size)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), generate
+
+    @numba.njit(nogil=True)
+    def strides(slices: Any, columns: Any) -> Any:
+        """Tiles of four, and bytes between tiles, points and rows."""
+        tiles = (columns + OUTPUTS - 1) // OUTPUTS
+        tile_bytes = (slices + _RADIUS) * size
+        # Zeros on either side for the slices that a gradient of a tile is met from.
+        point_bytes = tiles * tile_bytes + 2 * _RADIUS * size
+        return tiles, tile_bytes, point_bytes, POINTS * point_bytes
+
+    @numba.njit(nogil=True)
+    def tile(x, gradient, voxel, slices, height, width, parameters, top, rows, left, columns, work):
+        """One group of channels of rows top..top + rows - 1 and columns left..left + columns - 1 of every slice.
+
+        x and gradient are addresses of the group's first channel of (slices, height, width) voxels,
+        `voxel` bytes apart.  Returns (point, ky, kz, lane).
+        """
+        tiles, tile_bytes, point_bytes, row_bytes = strides(slices, columns)
+        sums = np.zeros(POINTS * _TAPS * _TAPS * lanes, np.float32)
+        fill(work, (_RING + _ROWS) * row_bytes // size)  # the zeros between tiles stay
+        pulled = work + _RING * row_bytes + _RADIUS * size
+        table = np.empty(_TAPS, np.int64)
+        plane, line = height * width * voxel, width * voxel
+        y = top - _RADIUS
+        for first in range(top, top + rows, _ROWS):
+            last = min(first + _ROWS, top + rows)
+            while y < last + _RADIUS:
+                slot = work + (y + _RADIUS) % _RING * row_bytes
+                if 0 <= y < height:
+                    for z in range(slices):
+                        transform_input(x + z * plane + y * line, voxel, left - _RADIUS, width, tiles, slot + z * size,
+                                        point_bytes, tile_bytes,
+                                        way_ahead(z, slices, plane, line), parameters)  # fmt: skip
+                else:
+                    fill(slot, row_bytes // size)
+                y += 1
+            for row in range(first, last):
+                for z in range(slices):
+                    transform_gradient(gradient + z * plane + row * line, voxel, left, min(width, left + columns),
+                                       tiles, pulled + (row - first) * row_bytes + z * size, point_bytes, tile_bytes,
+                                       way_ahead(z, slices, plane, line))  # fmt: skip
+            # Point by point: a row of the input stays in the first cache for the five rows that it meets.
+            for point in range(POINTS):
+                for row in range(first, last):
+                    for ky in range(_TAPS):
+                        table[ky] = work + (row + ky) % _RING * row_bytes + point * point_bytes
+                    for ky in range(0, _TAPS, together):
+                        add_products(table.ctypes.data + 8 * ky,
+                                     pulled + (row - first) * row_bytes + point * point_bytes,
+                                     tiles * (slices + _RADIUS),
+                                     sums.ctypes.data + (point * _TAPS + ky) * _TAPS * size)  # fmt: skip
+        return sums
+
+    def workspace(slices: int, columns: int) -> int:
+        *_, row_bytes = strides(slices, columns)
+        return (_RING + _ROWS) * row_bytes // 4
+
+    return WeightKernels(lanes, tile, workspace)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, List
 
 import numba
 import numpy as np
@@ -30,7 +30,8 @@ class NormKernels:
     then rows, C, and the blocks `first` to `last` - 1 that it works on.
 
     Attributes:
-        lanes: of a vector; C is a multiple.
+        lanes: of a vector.
+        together: vectors of a row that are worked on at once; C is a multiple of both together.
         sums: of x; parameter pivot; sums of x - pivot and of its square, two rows of C a block.
         apply: of x, out; parameters scale, shift.
         gradient_sums: of x, the gradient to the output; parameters scale, shift, mean; sums of g and
@@ -40,18 +41,27 @@ class NormKernels:
     """
 
     lanes: int
+    together: int
     sums: Kernel
     apply: Dict[bool, Kernel]
     gradient_sums: Dict[bool, Kernel]
     gradient: Dict[bool, Kernel]
 
 
-@lru_cache(maxsize=2)
-def norm_kernels(lanes: int) -> NormKernels:
-    """Builds the kernels; they are compiled at their first call."""
+def norm_kernels(lanes: int, channels: int) -> NormKernels:
+    """The kernels for rows of `channels` numbers; they are compiled at their first call."""
+    groups = channels // lanes
+    # Memory is read in runs: 512 bytes at once take two thirds of the time that a cache line a row takes.
+    return _kernels(lanes, next(n for n in (8, 4, 2, 1) if groups % n == 0))
+
+
+@lru_cache(maxsize=8)
+def _kernels(lanes: int, together: int) -> NormKernels:
+    """Builds the kernels."""
+    size = 4 * lanes
 
     def kernel(tensors: int, parameters: int, step: Any, sums: int = 0) -> Any:
-        """A kernel that goes through rows, one vector of channels after the other.
+        """A kernel that goes through rows, `together` vectors of channels after the others.
 
         `step` gets the code, the parameters (vectors), the addresses of the row in each tensor and
         the sums so far, and answers the new sums.
@@ -65,13 +75,19 @@ def norm_kernels(lanes: int) -> NormKernels:
             def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
                 code = VectorCode(builder, lanes)
                 words = [code.load_word(arguments[0], 8 * i) for i in range(count)]
-                constants = [code.load(place) for place in words[2 : 2 + parameters]]
-                places, targets = words[2 + parameters : count - sums], words[count - sums :]
-                loop = Loop(builder, words[1], [code.splat(0.0)] * sums)
+                parameter_at, places = words[2 : 2 + parameters], words[2 + parameters : count - sums]
+                first = [code.load(place) for place in parameter_at]
+                loop = Loop(builder, words[1], [code.splat(0.0)] * (sums * together))
                 here = builder.mul(loop.index, words[0])
-                totals = loop.close(step(code, constants, [code.offset(t, here) for t in places], loop.values))
-                for total, target in zip(totals, targets):
-                    code.store(total, target)
+                results: List[Any] = []
+                for k in range(together):
+                    # Registers hold the parameters of one vector; those of more come from the nearest cache.
+                    constants = first if together == 1 else [code.load(place, k * size) for place in parameter_at]
+                    rows = [code.offset(place, here, k * size) for place in places]
+                    results += step(code, constants, rows, loop.values[k * sums : (k + 1) * sums])
+                totals = loop.close(results)
+                for i, total in enumerate(totals):
+                    code.store(total, words[count - sums + i % sums], i // sums * size)
                 return context.get_dummy_value()
 
             return types.void(types.int64), generate
@@ -83,17 +99,17 @@ def norm_kernels(lanes: int) -> NormKernels:
             table[0] = channels * 4
             for block in range(first, last):
                 table[1] = min(BLOCK, rows - block * BLOCK)
-                for g in range(channels // lanes):
+                for g in range(0, channels, lanes * together):
                     for i in range(parameters):
-                        table[2 + i] = values + (i * channels + g * lanes) * 4
-                    start = (block * BLOCK * channels + g * lanes) * 4
+                        table[2 + i] = values + (i * channels + g) * 4
+                    start = (block * BLOCK * channels + g) * 4
                     table[2 + parameters] = a + start
                     if tensors > 1:
                         table[3 + parameters] = b + start
                     if tensors > 2:
                         table[4 + parameters] = c + start
                     for j in range(sums):
-                        table[2 + parameters + tensors + j] = out + ((block * sums + j) * channels + g * lanes) * 4
+                        table[2 + parameters + tensors + j] = out + ((block * sums + j) * channels + g) * 4
                     loop_over_rows(table_at)
 
         return run
@@ -105,7 +121,7 @@ def norm_kernels(lanes: int) -> NormKernels:
     def apply_step(elu: bool) -> Any:
         def step(code: VectorCode, constants: Any, rows: Any, sums: Any) -> Any:
             value = code.multiply_add(code.load(rows[0]), constants[0], constants[1])
-            code.store(code.elu(value) if elu else value, rows[1])
+            code.stream(code.elu(value) if elu else value, rows[1])
             return []
 
         return step
@@ -130,13 +146,14 @@ def norm_kernels(lanes: int) -> NormKernels:
             g = pulled(code, x, code.load(rows[1]), constants[0], constants[1], elu)
             centred = code.subtract(x, constants[2])
             total = code.multiply_add(g, constants[3], code.multiply_add(centred, constants[4], constants[5]))
-            code.store(total, rows[2])
+            code.stream(total, rows[2])
             return []
 
         return step
 
     return NormKernels(
         lanes,
+        together,
         sums=kernel(1, 1, sum_step, 2),
         apply={elu: kernel(2, 2, apply_step(elu)) for elu in (False, True)},
         gradient_sums={elu: kernel(2, 3, gradient_sum_step(elu), 2) for elu in (False, True)},

@@ -78,6 +78,21 @@ class VectorCode:
         place = self.builder.inttoptr(self.offset(address, offset), self.vector.as_pointer())
         self.builder.store(value, place, align=4)
 
+    def prefetch(self, address: Any, write: bool = False) -> None:
+        """Asks for the cache line at an address, which need not exist, to come to the second-level cache."""
+        module, pointer, number = self.builder.module, ir.IntType(8).as_pointer(), ir.IntType(32)
+        name = "llvm.prefetch.p0i8"
+        function = module.globals.get(name)
+        if function is None:
+            function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, number, number, number]), name)
+        options = (ir.Constant(number, value) for value in (int(write), 2, 1))
+        self.builder.call(function, [self.builder.inttoptr(address, pointer), *options])
+
+    def stream(self, value: Any, address: Any, offset: int = 0) -> None:
+        place = self.builder.inttoptr(self.offset(address, offset), self.vector.as_pointer())
+        instruction = self.builder.store(value, place, align=4 * self.lanes)
+        instruction.set_metadata("nontemporal", self.builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+
     def load_word(self, address: Any, offset: int = 0) -> Any:
         """The 64-bit integer at an address."""
         return self.builder.load(self.builder.inttoptr(self.offset(address, offset), WORD.as_pointer()))

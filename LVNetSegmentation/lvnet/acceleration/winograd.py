@@ -93,3 +93,25 @@ def transform_output(code: VectorCode, m: Sequence[Any]) -> List[Any]:
         code.scaled(sums[2], 0.25, code.scaled(sums[1], 4.0, sums[0])),
         code.add(code.scaled(differences[2], 0.125, code.scaled(differences[1], 8.0, differences[0])), m[7]),
     ]
+
+
+def transform_gradient(code: VectorCode, g: Sequence[Any]) -> List[Any]:
+    """Writes A g: the gradients to eight products from those to four outputs."""
+    pairs = []
+    for point in (1.0, 2.0, 0.5):
+        even = code.scaled(g[2], point**2, g[0])
+        odd = code.multiply(code.scaled(g[3], point**2, g[1]), code.splat(point))
+        pairs += [code.add(even, odd), code.subtract(even, odd)]
+    return [g[0], *pairs, g[3]]
+
+
+def weights_from_products(sums: np.ndarray) -> np.ndarray:
+    """G^T along the first axis: the gradient to five taps from the sums over space of gradients times inputs.
+
+    Args:
+        sums: (8, ...) float64.
+
+    Returns:
+        (..., 5) float64.
+    """
+    return np.moveaxis(np.tensordot(weight_matrix().T, sums, axes=1), 0, -1)

@@ -13,6 +13,7 @@ from typing import Any, Optional, Sequence
 
 from .._version import __version__
 from ..errors import Cancelled, LVNetError
+from ..system import let_waiting_threads_sleep
 
 EXIT_DONE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -29,6 +30,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     _respect_threads(getattr(options, "threads", None))
+    let_waiting_threads_sleep()
     previous = _interrupt_on_termination()
     try:
         return int(options.run(options))

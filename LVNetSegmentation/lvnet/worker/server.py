@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Optional, Set
 
 from .._version import __version__
 from ..errors import Cancelled
+from ..system import let_waiting_threads_sleep
 from .exchange import remove_folder
 from .failures import DEVICE, TORCH_BROKEN, TORCH_MISSING, TORCH_OLD, describe_failure
 from .messages import Mouth, decode, read_lines
@@ -152,6 +153,7 @@ def main(arguments: List[str]) -> int:
         The exit code: 0, or 3 after a failure that only another process can mend.
     """
     options = dict(zip(arguments[::2], arguments[1::2]))
+    let_waiting_threads_sleep()
     faulthandler.enable(sys.stderr)
     # Libraries that print must not garble the messages, and no library may wait on our stdin.
     spoken, heard = os.dup(1), os.dup(0)

@@ -1,0 +1,100 @@
+"""Vector code for rows of voxels on their way into Winograd's domain, channels-last; see :mod:`.winograd`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numba
+from numba.core import types
+
+from .vector_code import Loop, VectorCode, intrinsic, word
+from .winograd import transform_gradient, transform_input
+
+#: Slices of a row, as they are read one after the other, that are asked for ahead of time: far enough to
+#: have come from memory by then, and near enough to be still there.
+AHEAD = 2
+
+
+@numba.njit(nogil=True)
+def way_ahead(z: Any, slices: Any, plane: Any, line: Any) -> Any:
+    """Bytes from slice z of a row to what is read :data:`AHEAD` slices later."""
+    return AHEAD * plane if z + AHEAD < slices else line - (slices - AHEAD) * plane
+
+
+@lru_cache(maxsize=4)
+def input_row(lanes: int, activated: bool = False) -> Any:
+    """An instruction for kernels: the input transform of one vector of channels of a row.
+
+    Takes (row, voxel, first, width, tiles, target, point_stride, tile_stride, ahead, parameters), addresses
+    and bytes.  Columns outside 0..width - 1 are zero.  With `activated` a voxel counts as ELU of
+    scale x + shift; `parameters` is the address of these two vectors.
+    """
+
+    @intrinsic
+    def transform(typing: Any, row: Any, voxel: Any, first: Any, width: Any, tiles: Any, target: Any,
+                  point_stride: Any, tile_stride: Any, ahead: Any, parameters: Any) -> Any:  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            row, voxel, first, width, tiles, target, point_stride, tile_stride, ahead, parameters = arguments
+            zero = code.splat(0.0)
+            scale_shift = [code.load(parameters, i * 4 * lanes) for i in range(2)] if activated else []
+
+            def four(column: Any) -> Any:
+                values = []
+                for j in range(4):
+                    place = code.offset(column, j)
+                    inside = builder.icmp_unsigned("<", place, width)
+                    address = code.offset(row, builder.mul(builder.select(inside, place, word(0)), voxel))
+                    value = code.load(address)
+                    code.prefetch(code.offset(address, ahead))
+                    if activated:
+                        value = code.elu(code.multiply_add(value, *scale_shift))
+                    values.append(builder.select(inside, value, zero))
+                return values
+
+            loop = Loop(builder, tiles, four(first))
+            new = four(code.offset(first, 4, code.times(loop.index, 4)))
+            base = code.offset(target, builder.mul(loop.index, tile_stride))
+            for point, value in enumerate(transform_input(code, [*loop.values, *new])):
+                code.store(value, code.offset(base, code.times(point_stride, point)))
+            loop.close(new)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 10), generate
+
+    return transform
+
+
+@lru_cache(maxsize=2)
+def gradient_row(lanes: int) -> Any:
+    """An instruction for kernels: four gradients to outputs as eight to products, tile after tile of a row.
+
+    Takes (row, voxel, first, width, tiles, target, point_stride, tile_stride, ahead); columns from
+    `width` on are zero.
+    """
+
+    @intrinsic
+    def transform(typing: Any, row: Any, voxel: Any, first: Any, width: Any, tiles: Any, target: Any,
+                  point_stride: Any, tile_stride: Any, ahead: Any) -> Any:  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            row, voxel, first, width, tiles, target, point_stride, tile_stride, ahead = arguments
+            loop = Loop(builder, tiles, [])
+            values = []
+            for j in range(4):
+                place = code.offset(first, j, code.times(loop.index, 4))
+                inside = builder.icmp_unsigned("<", place, width)
+                address = code.offset(row, builder.mul(builder.select(inside, place, word(0)), voxel))
+                value = code.load(address)
+                code.prefetch(code.offset(address, ahead))
+                values.append(builder.select(inside, value, code.splat(0.0)))
+            base = code.offset(target, builder.mul(loop.index, tile_stride))
+            for point, value in enumerate(transform_gradient(code, values)):
+                code.store(value, code.offset(base, code.times(point_stride, point)))
+            loop.close([])
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 9), generate
+
+    return transform
