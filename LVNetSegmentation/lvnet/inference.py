@@ -12,6 +12,7 @@ import numpy as np
 from .checkpoint import Checkpoint, load_checkpoint
 from .devices import select_device
 from .errors import ConfigurationError, DeviceError
+from .inputcheck import refuse_impossible
 from .postprocessing import postprocess as clean
 from .preprocessing import Prepared, prepare
 from .progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
@@ -130,6 +131,7 @@ def segment(
         progress(0.02, "loading the network")
         model = load_model(weights, device)
     raise_if_cancelled(cancelled)
+    refuse_impossible(scan)
     progress(0.04, "preparing the scan")
     prepared = prepare(scan, model.recipe.preprocessing, cancelled)
     scores = predict(prepared.array, model, overlap, lambda done: progress(0.08 + 0.82 * done, "segmenting"), cancelled)

@@ -11,6 +11,7 @@ from typing import List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from .errors import ImageError
 from .orientation import orientation_of
 from .recipe import Architecture, Preprocessing, Recipe
 from .system import available_memory
@@ -36,6 +37,8 @@ _UNSHIFTED, _UNSHIFTED_SHARE = (900.0, 1250.0), 0.1
 _ABDOMEN_AIR, _CHEST_AIR, _ABDOMEN_MM = 0.16, 0.3, 20.0
 # A liver is 120 to 220 mm high and wide; a scan of less height shows a slice of it.
 _HEIGHT_MM, _WIDTH_MM, _SLICE_MM = 60.0, 180.0, 10.0
+# No scanner takes more of a person, or finer voxels; a header that says so would take all memory.
+_LARGEST_MM, _FINEST_MM = 3000.0, 0.001
 # Bytes: Python with PyTorch; a voxel of a slab in the widest stage, for one channel after the expansion;
 # a voxel on the network's grid; a voxel of the scan.  Measured by Testing/benchmarks/worker_overhead.py.
 _BASE_BYTES, _CHANNEL_BYTES, _NETWORK_BYTES, _SCAN_BYTES = 600e6, 20.0, 28.0, 12.0
@@ -64,6 +67,10 @@ def check_input(scan: Volume, recipe: Optional[Recipe] = None, memory: Optional[
     Returns:
         What was found, the gravest first; empty where there is nothing to say.
     """
+    try:
+        refuse_impossible(scan)
+    except ImageError as error:
+        return [Finding(ERROR, str(error))]
     sample, steps = _sampled(scan)
     findings: List[Finding] = []
     finite = sample[np.isfinite(sample)]
@@ -77,6 +84,23 @@ def check_input(scan: Volume, recipe: Optional[Recipe] = None, memory: Optional[
     findings += _memory(scan, recipe, available_memory() if memory is None else memory)
     order = (ERROR, WARNING, NOTE)
     return sorted(findings, key=lambda finding: order.index(finding.severity))
+
+
+def refuse_impossible(scan: Volume) -> None:
+    """Refuses a scan that cannot be one of a person, since working on it could take all memory.
+
+    Raises:
+        ImageError: it is larger, or its voxels are finer, than any scanner's.
+    """
+    x, y, z = (step * count for step, count in zip(scan.spacing[::-1], scan.shape[::-1]))
+    name = scan.name or "the scan"
+    if max(x, y, z) > _LARGEST_MM:
+        raise ImageError(
+            f"{name} would be {x / 1000:.3g} x {y / 1000:.3g} x {z / 1000:.3g} m large; correct the voxel spacing in"
+            " its header"
+        )
+    if min(scan.spacing) < _FINEST_MM:
+        raise ImageError(f"{name} has voxels of {min(scan.spacing):.3g} mm; correct the voxel spacing in its header")
 
 
 def memory_needed(shape: Tuple[int, ...], spacing: Tuple[float, ...], recipe: Optional[Recipe] = None) -> float:

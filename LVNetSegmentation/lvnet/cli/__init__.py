@@ -14,6 +14,7 @@ from typing import Any, Optional, Sequence
 from .._version import __version__
 from ..errors import Cancelled, LVNetError
 from ..system import let_waiting_threads_sleep
+from .terminal import one_line
 
 EXIT_DONE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -35,7 +36,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         return int(options.run(options))
     except LVNetError as error:
-        print(f"lvnet: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"lvnet: {one_line(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
     except (KeyboardInterrupt, Cancelled):
         print("lvnet: interrupted, nothing was written", file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -13,7 +12,7 @@ from ..evaluation import evaluate, evaluate_folders, write_csv
 from ..evaluation.workers import check_jobs
 from ..image_io.names import check_output_folder, check_output_path
 from ..image_io.write import atomic_file
-from .terminal import ProgressBar
+from .terminal import ProgressBar, json_text
 
 _COLUMNS = (("dice", "DICE"), ("voe", "VOE"), ("rvd", "RVD"), ("assd_mm", "ASSD mm"), ("mssd_mm", "MSSD mm"))
 _EXTRAS = (("hd95_mm", "HD95 mm"), ("surface_dice", "surf DICE"))
@@ -40,10 +39,9 @@ def run_evaluate(options: argparse.Namespace) -> int:
         result = evaluate(prediction, reference, **common)
     if options.csv:
         write_csv(result, Path(options.csv))
-    text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
     if options.json and options.json != "-":
         with atomic_file(options.json) as file:
-            file.write((text + "\n").encode("utf-8"))
+            file.write((json_text(result, "utf-8") + "\n").encode("utf-8"))
     if options.report:
         from ..report import write_report
 
@@ -60,7 +58,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
                 progress=bar,
             )
     if options.json == "-":
-        print(text)
+        print(json_text(result))
     else:
         _print_tables(result)
     return 2 if result.get("failed") or result.get("comparison", {}).get("other_failed") else 0

@@ -10,13 +10,14 @@ import sys
 from typing import Any, Dict
 
 from .._version import __version__
+from .terminal import json_text
 
 
 def run_info(options: argparse.Namespace) -> int:
     """Prints version, devices and everything the loaded weights say of themselves."""
     facts = gather(options.weights)
     if options.json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+        print(json_text(facts))
         return 0
     weights = facts["weights"]
     print(f"lvnet {facts['version']}, Python {facts['python']}, PyTorch {facts['torch']}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import sys
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from ..acceleration.allocator import keep_pages
-from ..batch import distinct_names
+from ..batch import distinct_names, refuse_overwriting
 from ..errors import ConfigurationError, ImageError, LVNetError
 from ..image_io import (
     IMAGE_SUFFIXES,
@@ -24,9 +24,9 @@ from ..image_io import (
 )
 from ..image_io.dicom_seg import SEG_SUFFIX, load_highdicom, open_seg_source, write_dicom_seg
 from ..inference import DEFAULT_OVERLAP, Model, Segmentation, load_model, segment, slab_starts
-from ..inputcheck import NOTE, check_input
+from ..inputcheck import NOTE, check_input, refuse_impossible
 from ..selfcheck import OK
-from .terminal import ProgressBar
+from .terminal import ProgressBar, json_text, one_line
 
 Job = Tuple[Path, Path]
 #: What the output may be: a label map, or a DICOM SEG where the input is DICOM.
@@ -45,6 +45,7 @@ def run_segment(options: argparse.Namespace) -> int:
         if batch:
             raise ConfigurationError("--probabilities goes with one scan; segment them one by one")
         check_output_path(Path(options.probabilities), IMAGE_SUFFIXES)
+        refuse_overwriting([jobs[0][0]], [jobs[0][1], Path(options.probabilities)])
     overlap = DEFAULT_OVERLAP if options.overlap is None else options.overlap
     slab_starts(1, 1, overlap)
     keep_pages()
@@ -63,11 +64,11 @@ def run_segment(options: argparse.Namespace) -> int:
         except LVNetError as error:
             if not batch:
                 raise
-            print(f"lvnet: {source.name}: {' '.join(str(error).split())}", file=sys.stderr)
+            print(one_line(f"lvnet: {source.name}: {error}"), file=sys.stderr)
             results.append({"input": str(source), "output": None, "error": str(error)})
     failed = sum("error" in result for result in results)
     if options.json:
-        print(json.dumps(results if batch else results[0], indent=2, ensure_ascii=False, allow_nan=False))
+        print(json_text(results if batch else results[0]))
     if batch and not options.quiet:
         print(f"lvnet: {len(results) - failed} of {len(results)} scans segmented", file=sys.stderr)
     return 2 if failed else 0
@@ -84,7 +85,7 @@ def plan_jobs(inputs: List[str], output: str, suffix: str) -> Tuple[List[Job], b
     scans: List[Path] = []
     batch = len(inputs) > 1
     for given in map(Path, inputs):
-        if given.is_dir() and not is_dicom_folder(given):
+        if os.path.isdir(given) and not is_dicom_folder(given):
             found = find_scans(given)
             if not found:
                 raise ImageError(f"{given} holds neither DICOM nor scans ({' '.join(IMAGE_SUFFIXES)})")
@@ -93,23 +94,26 @@ def plan_jobs(inputs: List[str], output: str, suffix: str) -> Tuple[List[Job], b
         else:
             scans.append(given)
     target = Path(output)
-    is_file = target.name.lower().endswith(OUTPUT_SUFFIXES) and not target.is_dir()
+    is_file = target.name.lower().endswith(OUTPUT_SUFFIXES) and not os.path.isdir(target)
     if not batch and is_file:
         check_output_path(target, OUTPUT_SUFFIXES)
+        refuse_overwriting(scans, [target])
         return [(scans[0], target)], False
     if is_file:
         raise ConfigurationError(f"{len(scans)} scans need an output folder, not the file {target}")
-    if target.suffix and not target.is_dir() and not output.endswith(("/", "\\")) and not batch:
+    if target.suffix and not os.path.isdir(target) and not output.endswith(("/", "\\")) and not batch:
         # A mistyped suffix must not quietly become a folder.
         check_output_path(target, OUTPUT_SUFFIXES)
     try:
         target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageError(f"cannot make the output folder {target}: {error.strerror}; choose another") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name holds a null character"
+        raise ImageError(f"cannot make the output folder {target}: {reason}; choose another") from error
     names = distinct_names(scans)
     jobs = [(scan, target / f"{name}{suffix}") for scan, name in zip(scans, names)]
     for _, file in jobs:
         check_output_path(file, OUTPUT_SUFFIXES)
+    refuse_overwriting(scans, [file for _, file in jobs])
     return jobs, batch
 
 
@@ -121,11 +125,12 @@ def _segment_one(
     with ProgressBar(title, None if not options.quiet else False) as bar:
         bar(0.0, "reading the scan")
         scan = read_image(source)
+        refuse_impossible(scan)
         findings = check_input(scan, model.recipe)
         for finding in findings:
             if finding.severity != NOTE and not options.quiet:
                 bar.clear()
-                print(f"lvnet: warning: {source.name}: {finding.sentence}", file=sys.stderr)
+                print(one_line(f"lvnet: warning: {source.name}: {finding.sentence}"), file=sys.stderr)
         result = segment(
             scan,
             model=model,
@@ -173,9 +178,9 @@ def _is_seg(target: Path) -> bool:
 
 def _say(source: Path, target: Path, result: Segmentation, notes: List[str], seconds: float, *, brief: bool) -> None:
     volumes = ", ".join(f"{name} {value:.0f} ml" for name, value in result.volumes_ml.items())
-    print(f"lvnet: {source.name} -> {target}: {volumes}, {seconds:.1f} s", file=sys.stderr)
+    print(one_line(f"lvnet: {source.name} -> {target}: {volumes}, {seconds:.1f} s"), file=sys.stderr)
     for note in [*notes, *result.notes]:
-        print(f"lvnet: note: {note}", file=sys.stderr)
+        print(one_line(f"lvnet: note: {note}"), file=sys.stderr)
     for check in result.checks:
         # Of many scans only those lines that ask for somebody's eyes.
         if not (brief and check.verdict in (OK, None)):

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from types import TracebackType
 from typing import Optional, Type
 
 _WIDTH = 24
+
+
+def one_line(text: object) -> str:
+    """A message on one line, in which no name of a file can move the cursor or end the line."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
+
+
+def json_text(value: object, encoding: Optional[str] = None) -> str:
+    """JSON as readable as an encoding allows: names of files may hold what it cannot say.
+
+    Args:
+        value: to be written.
+        encoding: of where it goes; None takes that of stdout.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(encoding or getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
+    return text
 
 
 class ProgressBar:

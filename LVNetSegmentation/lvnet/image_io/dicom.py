@@ -15,10 +15,10 @@ from . import itk
 from .dicom_geometry import Stack, arrange
 from .dicom_header import DicomHeader, read_dicom_header
 from .dicom_series import Series, Slice, choose_series
-from .grid import check_grid
-from .names import walk_files
+from .grid import check_grid, check_memory
+from .names import check_name, walk_files
 from .source import Source
-from .voxels import VoxelStack
+from .voxels import INT16_BYTES, VoxelStack
 
 #: What GDCM, and with it SimpleITK, decodes.
 _DECODED = {
@@ -74,17 +74,33 @@ def read_dicom_file(name: str, path: Path, progress: Progress) -> Source:
 
 
 def _read(name: str, series: Series, progress: Progress) -> Source:
-    stack = arrange(series.slices)
+    stack = arrange(name, series.slices)
     check_grid(name, stack.spacing, stack.origin, stack.direction)
     notes = series.notes + stack.notes
     if any(_inverted(s.header) for s in stack.slices):
         notes += ("stored for inverted display (MONOCHROME1): the values are taken as HU all the same",)
     for slice_ in stack.slices:
-        if slice_.header.transfer_syntax not in _DECODED:
-            raise ImageError(f"{name} {_stored_as(slice_.header)}, which cannot be decoded here; decompress it first")
+        _check_slice(name, slice_)
+    check_memory(name, (len(stack.layers), *_plane(stack.slices[0])), INT16_BYTES)
     voxels = VoxelStack((len(stack.layers), *_plane(stack.slices[0])))
     _fill(voxels, name, stack, _part(progress, 0.3, 1.0))
     return Source(voxels, stack.spacing, stack.origin, stack.direction, notes)
+
+
+def _check_slice(name: str, slice_: Slice) -> None:
+    """Fails where a slice cannot be decoded, or would be decoded to something that it does not hold."""
+    header = slice_.header
+    if header.transfer_syntax not in _DECODED:
+        raise ImageError(f"{name} {_stored_as(header)}, which cannot be decoded here; decompress it first")
+    if not np.isfinite(slice_.fields.rescale).all():
+        raise ImageError(f"{name}: the rescale slope or intercept of a slice is not a number; export it again")
+    if header.pixel_bytes is None or header.transfer_syntax not in _PLAIN:
+        return
+    rows, columns = _plane(slice_)
+    wanted = rows * columns * len(header.frames) * ((header.numbers["allocated"] + 7) // 8)
+    # Many programs add a few bytes; twice as many are voxels of another type.
+    if not wanted <= header.pixel_bytes < max(2 * wanted, wanted + 2):
+        raise ImageError(f"{name}: a slice does not have the size that its header tells; export the series again")
 
 
 def _fill(voxels: VoxelStack, name: str, stack: Stack, progress: Progress) -> None:
@@ -121,6 +137,7 @@ def _pixels(name: str, slice_: Slice) -> np.ndarray:
     header = slice_.header
     if not header.complete:
         raise ImageError(f"{name}: a slice is damaged, its file ends too early; copy or export it again")
+    check_name(header.path)
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(header.path)

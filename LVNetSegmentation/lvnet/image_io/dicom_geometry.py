@@ -21,12 +21,15 @@ from typing import List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from ..errors import ImageError
 from .dicom_series import Slice
 
 _SAME_PLACE_MM = 0.01
 _GAP_SLICES, _GAP_MM = 5, 30.0
 _JITTER = 0.1
 _TILT_DEGREES = 0.3
+# From so many made-up slices for each that is there on, a regular grid is no answer.
+_MOST_MADE_UP = 10
 
 
 class Layer(NamedTuple):
@@ -57,14 +60,28 @@ class Stack(NamedTuple):
     notes: Tuple[str, ...]
 
 
-def arrange(slices: Sequence[Slice]) -> Stack:
-    """Sorts the slices of one series and lays them on a regular grid."""
+def arrange(name: str, slices: Sequence[Slice]) -> Stack:
+    """Sorts the slices of one series and lays them on a regular grid.
+
+    Args:
+        name: the scan's name for messages.
+        slices: of one series, in any order.
+
+    Raises:
+        ImageError: they lie so unevenly that no regular grid can hold them.
+    """
     notes: List[str] = []
     row, column = np.asarray(slices[0].fields.orientation).reshape(2, 3)
     normal = np.cross(row, column)
     normal /= np.linalg.norm(normal)
     ordered, heights = _sorted_along(slices, normal, notes)
     ordered, heights = _longest_part(ordered, heights, notes)
+    gaps = np.diff(heights)
+    if gaps.size and float(heights[-1] - heights[0]) > _MOST_MADE_UP * len(heights) * _usual_gap(gaps):
+        raise ImageError(
+            f"{name}: its slices lie {gaps.min():.3g} to {gaps.max():.3g} mm apart, which no regular grid can hold;"
+            " export the series again"
+        )
     layers, step = _layers(heights, notes)
     if len(ordered) == 1:
         step = _thickness(ordered[0], notes)
@@ -126,9 +143,7 @@ def _layers(heights: np.ndarray, notes: List[str]) -> Tuple[List[Layer], float]:
     step = total / (count - 1)
     if _deviation(heights, step) <= _JITTER:
         return [Layer(index, index, 0.0) for index in range(count)], step
-    # The finer part of a scan with several spacings sets the grid, so that nothing is lost.
-    usual = float(np.percentile(gaps, 25))
-    intervals = max(1, round(total / usual))
+    intervals = max(1, round(total / _usual_gap(gaps)))
     step = total / intervals
     missing = intervals + 1 - count
     targets = heights[0] + step * np.arange(intervals + 1)
@@ -150,6 +165,11 @@ def _layers(heights: np.ndarray, notes: List[str]) -> Tuple[List[Layer], float]:
             f" {step:.3g} mm apart"
         )
     return layers, step
+
+
+def _usual_gap(gaps: np.ndarray) -> float:
+    """The finer part of a scan with several spacings sets the grid, so that nothing is lost."""
+    return float(np.percentile(gaps, 25))
 
 
 def _deviation(heights: np.ndarray, step: float) -> float:

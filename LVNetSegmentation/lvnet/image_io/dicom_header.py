@@ -8,6 +8,7 @@ files.  Fields that name a patient are never looked at.
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import zlib
 from io import BytesIO
@@ -45,12 +46,13 @@ _WANTED = {
     (0x0028, 0x0010): "rows",
     (0x0028, 0x0011): "columns",
     (0x0028, 0x0030): "pixel_spacing",
+    (0x0028, 0x0100): "allocated",
     (0x0028, 0x0101): "bits",
     (0x0028, 0x0103): "signed",
     (0x0028, 0x1052): "intercept",
     (0x0028, 0x1053): "slope",
 }
-_BINARY = ("samples", "rows", "columns", "bits", "signed")
+_BINARY = ("samples", "rows", "columns", "allocated", "bits", "signed")
 
 
 class FrameFields(NamedTuple):
@@ -66,7 +68,8 @@ class DicomHeader(NamedTuple):
     """One DICOM file's fields.
 
     Text is stripped, numbers are numbers, what is missing is empty or 0; `complete` is False where
-    the file ends before its pixels do.
+    the file ends before its pixels do.  `pixel_bytes` is the length of pixels that are not compressed,
+    None where they are or there are none.
     """
 
     path: str
@@ -75,11 +78,20 @@ class DicomHeader(NamedTuple):
     numbers: Dict[str, int]
     frames: Tuple[FrameFields, ...]
     complete: bool
+    pixel_bytes: Optional[int] = None
+
+
+def is_plain_file(path: Union[str, os.PathLike[str]]) -> bool:
+    """Whether opening a path gives the bytes of a file; opening a pipe or a device may wait for ever."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def looks_like_dicom(path: Union[str, os.PathLike[str]]) -> bool:
     """Whether the first bytes of a file are those of a DICOM file with an image or the like in it."""
-    if _is_index(path):
+    if _is_index(path) or not is_plain_file(path):
         return False
     try:
         with open(path, "rb") as file:
@@ -90,7 +102,7 @@ def looks_like_dicom(path: Union[str, os.PathLike[str]]) -> bool:
 
 def read_dicom_header(path: str) -> Optional[DicomHeader]:
     """The fields of a file, or None where it is no DICOM file or its header is damaged."""
-    if _is_index(path):
+    if _is_index(path) or not is_plain_file(path):
         return None
     try:
         with open(path, "rb") as file:
@@ -104,7 +116,7 @@ def read_dicom_header(path: str) -> Optional[DicomHeader]:
             order = ">" if syntax == _BIG_ENDIAN else "<"
             parser = _Parser(body, order, explicit=syntax != _IMPLICIT)
             dataset = parser.dataset(None)
-            return _header(path, syntax, dataset, order, parser.reaches_end_of_pixels)
+            return _header(path, syntax, dataset, order, parser)
     except (OSError, EOFError, ValueError, struct.error, zlib.error, RecursionError, IndexError):
         return None
 
@@ -156,6 +168,7 @@ class _Parser:
         self._explicit = explicit
         self._depth = 0
         self.reaches_end_of_pixels = True
+        self.pixel_bytes: Optional[int] = None
 
     def exactly(self, count: int) -> bytes:
         """Bytes of a value; none of ours is long."""
@@ -194,6 +207,7 @@ class _Parser:
                 # Some versions of GDCM hand out zeros for pixels that a file lacks.
                 needed = self._file.tell() + (0 if size == _UNDEFINED else size)
                 self.reaches_end_of_pixels = self._file.seek(0, os.SEEK_END) >= needed
+                self.pixel_bytes = None if size == _UNDEFINED else size
                 break
             if tag in _SEQUENCES:
                 result[tag] = self._items(size, keep=True)
@@ -240,7 +254,7 @@ def _floats(value: Any) -> Tuple[float, ...]:
         return ()
 
 
-def _header(path: str, syntax: str, dataset: Dataset, order: str, complete: bool) -> DicomHeader:
+def _header(path: str, syntax: str, dataset: Dataset, order: str, parser: _Parser) -> DicomHeader:
     fields: Dict[str, str] = {}
     numbers: Dict[str, int] = {}
     for tag, key in _WANTED.items():
@@ -257,7 +271,8 @@ def _header(path: str, syntax: str, dataset: Dataset, order: str, complete: bool
     groups = dataset.get(_FRAME_GROUPS)
     shared = (dataset.get(_SHARED_GROUPS) or [{}])[0]
     frames = tuple(_frame(group, shared, {}) for group in groups) if groups else (_frame({}, shared, dataset),)
-    return DicomHeader(path, syntax, fields, numbers, frames, complete)
+    complete, length = parser.reaches_end_of_pixels, parser.pixel_bytes
+    return DicomHeader(path, syntax, fields, numbers, frames, complete, length)
 
 
 def _frame(own: Dataset, shared: Dataset, top: Dataset) -> FrameFields:

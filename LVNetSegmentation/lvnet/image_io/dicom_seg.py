@@ -71,7 +71,7 @@ def open_seg_source(path: PathLike) -> SegSource:
         raise ImageError(
             f"{name} is no DICOM: a DICOM SEG ({SEG_SUFFIX}) needs a DICOM series; write .seg.nrrd instead"
         )
-    source = SegSource(name, arrange(_series(name, plain).slices))
+    source = SegSource(name, arrange(name, _series(name, plain).slices))
     first = _header(source.stack.slices[0].header.path)
     for keyword, words in _NEEDED.items():
         if not first.get(keyword):

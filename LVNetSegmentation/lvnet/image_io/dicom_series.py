@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..progress import Progress
-from .dicom_header import DicomHeader, FrameFields, read_dicom_header
+from .dicom_header import DicomHeader, FrameFields, is_plain_file, looks_like_dicom, read_dicom_header
 
 
 class Slice(NamedTuple):
@@ -41,15 +42,20 @@ def choose_series(name: str, paths: Iterable[str], progress: Progress, wanted: O
     """
     listed = list(paths)
     headers = []
+    left_out: Counter = Counter()
     for index, path in enumerate(listed):
         header = read_dicom_header(path)
         if header is not None:
             headers.append(header)
+        elif looks_like_dicom(path):
+            # Without a word the scan would end a slice earlier, or have one made up in its midst.
+            left_out["damaged files"] += 1
+        elif _is_empty(path):
+            left_out["empty files"] += 1
         if index % 32 == 0:
             progress(index / len(listed), "reading the scan's headers")
     if not headers:
         raise ImageError(f"{name} holds no DICOM files; give a folder with a CT series, or an image file")
-    left_out: Counter = Counter()
     groups = _group(headers, left_out)
     if not groups:
         raise ImageError(f"{name} holds no CT series that can be placed in space ({_listed(left_out)}); choose another")
@@ -100,7 +106,7 @@ def _not_a_slice(header: DicomHeader) -> str:
         return "files without an image"
     if "LOCALIZER" in fields["image_type"].upper() or "SCOUT" in fields["image_type"].upper():
         return "localizers"
-    if numbers["samples"] > 1:
+    if numbers["samples"] > 1 or not (fields["photometric"] or "MONOCHROME").upper().startswith("MONOCHROME"):
         return "colour images"
     if numbers["frames"] > 1 and numbers["frames"] != len(header.frames):
         return "multi-frame images without positions"
@@ -112,6 +118,10 @@ def _not_a_slice(header: DicomHeader) -> str:
         if np.abs(axes @ axes.T - np.eye(2)).max() > 1e-2:
             return "images without a position"
     return ""
+
+
+def _is_empty(path: str) -> bool:
+    return is_plain_file(path) and os.path.getsize(path) == 0
 
 
 def _same_plane(first: FrameFields, second: FrameFields) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Sequence
 
 import numpy as np
 
 from ..errors import ImageError
+from ..system import available_memory
 
 
 def check_size(name: str, size: Sequence[int], components: int = 1) -> int:
@@ -29,6 +31,25 @@ def check_size(name: str, size: Sequence[int], components: int = 1) -> int:
             f"{name} is a {len(size)}D image ({_times(size)}); save one of its volumes as a file of its own"
         )
     return len(size) - 3
+
+
+def check_memory(name: str, shape: Sequence[int], itemsize: int) -> None:
+    """Fails before a volume is read that cannot be held, however honest its file is.
+
+    Args:
+        name: the file's name for messages.
+        shape: number of voxels along each axis.
+        itemsize: bytes that reading takes for a voxel.
+
+    Raises:
+        ImageError: more memory is needed than there is.
+    """
+    needed, free = math.prod(shape) * itemsize, available_memory()
+    if free is not None and needed > free:
+        raise ImageError(
+            f"{name} has {_times(shape[::-1])} voxels, which need {needed / 1e9:.1f} GB of memory where"
+            f" {free / 1e9:.1f} GB are free; close other programs, or crop the scan"
+        )
 
 
 def check_grid(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,7 @@ from typing import Any, Iterator, Tuple
 
 import SimpleITK as sitk  # noqa: N813 - the library's own customary name
 
+from .names import check_name
 from .streams import damaged
 
 _STDERR = threading.Lock()
@@ -54,8 +56,9 @@ def read_header(name: str, path: Path, image_io: str) -> Any:
     """A SimpleITK reader that has read the header of a file and nothing more.
 
     Raises:
-        ImageError: the header makes no sense to ITK.
+        ImageError: the header makes no sense to ITK, or its name would end the process.
     """
+    check_name(path)
     reader = sitk.ImageFileReader()
     reader.SetImageIO(image_io)
     reader.SetFileName(str(path))
@@ -65,6 +68,13 @@ def read_header(name: str, path: Path, image_io: str) -> Any:
     except RuntimeError as error:
         raise damaged(name) from error
     return reader
+
+
+def pixel_bytes(reader: Any) -> int:
+    """Bytes of a voxel's value, as the header tells."""
+    name = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    bits = re.search(r"(\d+)-bit", name)
+    return int(bits.group(1)) // 8 if bits else 8
 
 
 def read_whole(name: str, reader: Any) -> Any:

@@ -6,9 +6,10 @@ voxels are damaged, and says so on stderr only.
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
-from typing import Dict, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -16,10 +17,10 @@ from ..errors import ImageError
 from ..progress import Progress
 from ..volume import IDENTITY_DIRECTION
 from . import itk
-from .grid import check_grid, check_size
+from .grid import check_grid, check_memory, check_size
 from .source import UNKNOWN_SPACING, Source, squeezed_note
-from .streams import damaged, open_voxels, read_slices
-from .voxels import VoxelStack
+from .streams import check_length, damaged, open_voxels, read_slices
+from .voxels import INT16_BYTES, VoxelStack
 
 _TYPES = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
@@ -64,24 +65,27 @@ def read_metaimage(name: str, path: Path, progress: Progress) -> Source:
     big = "true" in (fields.get("binarydatabyteordermsb", "").lower(), fields.get("elementbyteordermsb", "").lower())
     dtype = np.dtype((">" if big else "<") + _TYPES[kind])
     compressed = fields.get("compresseddata", "false").lower() == "true"
-    length = int(np.prod(shape)) * dtype.itemsize
+    length = math.prod(shape) * dtype.itemsize
     if skip == -1:  # the voxels are the end of the file
         offset = data.stat().st_size - length
     elif skip > 0:
         offset += skip
-    if not compressed and (offset < 0 or data.stat().st_size < offset + length):
+    check_length(name, "zlib" if compressed else "raw", data.stat().st_size - offset, length)
+    if offset < 0:
         raise damaged(name)
+    check_memory(name, shape, INT16_BYTES)
     # ITK looks for the header's voxels only when it reads them, so this is quick and quiet.
     grid = _positive(itk.grid_of(itk.read_header(name, path, "MetaImageIO")))
     check_grid(name, *grid)
     stack = VoxelStack(shape)
+    surplus: List[str] = []
     with open_voxels(name, data, "zlib" if compressed else "raw", offset) as stream:
-        for index, values in enumerate(read_slices(name, stream, shape, dtype, progress)):
+        for index, values in enumerate(read_slices(name, stream, shape, dtype, progress, surplus)):
             stack.put(index, values)
     notes = squeezed_note(dropped)
     if "elementspacing" not in fields and "elementsize" not in fields:
         notes += (UNKNOWN_SPACING,)
-    return Source(stack, *grid, notes)
+    return Source(stack, *grid, notes + tuple(surplus))
 
 
 def _read_fields(name: str, path: Path) -> Tuple[Dict[str, str], int]:

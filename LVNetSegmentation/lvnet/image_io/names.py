@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -40,9 +41,21 @@ def output_name(path: PathLike) -> str:
         path: a file (`ct.nii.gz` gives `ct`) or a folder of DICOM (the folder's own name).
     """
     plain = Path(path)
-    name = plain.name if plain.name not in ("", "..") else plain.resolve().name
+    name = plain.name if plain.name not in ("", "..") else os.path.basename(os.path.realpath(plain))
     suffix = suffix_of(name, (_SEGMENTATION_SUFFIX, *READABLE_SUFFIXES, ".dcm", ".ima"))
-    return (name[: -len(suffix)] if suffix and not plain.is_dir() else name) or "scan"
+    return (name[: -len(suffix)] if suffix and not os.path.isdir(plain) else name) or "scan"
+
+
+def check_name(path: PathLike) -> None:
+    """Fails where ITK could not be given a name: its libraries end the whole process then.
+
+    Raises:
+        ImageError: the name's bytes are no UTF-8.
+    """
+    try:
+        os.fspath(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ImageError(f"{shown(path)}: its name is not written in UTF-8; rename the file or its folder") from error
 
 
 def is_dicom_folder(path: PathLike, *, nested: bool = True) -> bool:
@@ -109,6 +122,13 @@ def check_output_folder(path: PathLike) -> None:
     """
     if os.path.isdir(path):
         raise ImageError(f"{shown(path)} is a folder; give the name of a file to write")
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ImageError(f"{shown(path)} is too long for the name of a file; choose a shorter one") from error
+    except ValueError as error:
+        raise ImageError(f"{shown(path)} holds a null character; choose another name") from error
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise ImageError(f"{shown(path)}: the folder to write it to does not exist; create it first")

@@ -8,6 +8,7 @@ axes in the sform, as the very float32 numbers that ITK's reader turns into the 
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -19,10 +20,11 @@ from ..errors import ImageError
 from ..progress import Progress
 from ..volume import IDENTITY_DIRECTION
 from . import itk
-from .grid import check_grid, check_size
+from .grid import check_grid, check_memory, check_size
+from .nifti_transforms import Transforms, check_transforms, is_skewed, read_transforms, transform_notes
 from .source import Source, squeezed_note
-from .streams import damaged, open_voxels, read_slices
-from .voxels import VoxelStack
+from .streams import check_length, damaged, open_voxels, read_slices
+from .voxels import INT16_BYTES, VoxelStack
 
 _HEADER_SIZE = 348
 _DATA_OFFSET = 352
@@ -44,6 +46,7 @@ class _Header(NamedTuple):
     offset: int
     slope: float
     intercept: float
+    transforms: Transforms
     placed: bool
     compressed: bool
 
@@ -70,21 +73,30 @@ def read_nifti(name: str, path: Path, progress: Progress) -> Source:
     check_grid(name, spacing, (0.0,) * 3, IDENTITY_DIRECTION)
     shape = (size[2], size[1], size[0])
     dtype = np.dtype(header.order + _TYPES[header.datatype])
-    needed = header.offset + int(np.prod(shape)) * dtype.itemsize
-    if not header.compressed and path.stat().st_size < needed:
-        raise damaged(name)
-    grid = itk.grid_of(itk.read_header(name, path, "NiftiImageIO"))
+    needed = header.offset + math.prod(shape) * dtype.itemsize
+    check_length(name, "gzip" if header.compressed else "raw", path.stat().st_size, needed)
+    if header.compressed and not path.name.lower().endswith(".gz"):
+        raise ImageError(f"{name} is compressed, which its name does not say; rename it to end with .nii.gz")
+    check_memory(name, shape, INT16_BYTES)
+    check_transforms(name, header.transforms)
+    try:
+        grid = itk.grid_of(itk.read_header(name, path, "NiftiImageIO"))
+    except ImageError as error:
+        if is_skewed(header.transforms.sform):
+            raise ImageError(f"{name}: the axes of its sform are not perpendicular; resample the scan first") from error
+        raise
     check_grid(name, *grid)
-    notes = squeezed_note(dropped)
+    notes = squeezed_note(dropped) + transform_notes(header.transforms, shape, grid)
     if not header.placed:
         notes += ("the file's header holds no orientation: its slices are taken as axial, from the feet up",)
     stack = VoxelStack(shape)
+    surplus: List[str] = []
     encoding = "gzip-file" if header.compressed else "raw"
     scaled = header.slope not in (0.0, 1.0) or (header.slope == 1.0 and header.intercept != 0.0)
     with open_voxels(name, path, encoding, header.offset) as stream:
-        for index, values in enumerate(read_slices(name, stream, shape, dtype, progress)):
+        for index, values in enumerate(read_slices(name, stream, shape, dtype, progress, surplus)):
             stack.put(index, values * np.float64(header.slope) + header.intercept if scaled else values)
-    return Source(stack, *grid, notes)
+    return Source(stack, *grid, notes + tuple(surplus))
 
 
 def _read_header(name: str, path: Path) -> _Header:
@@ -120,6 +132,7 @@ def _read_header(name: str, path: Path) -> _Header:
         offset=int(offset) if _DATA_OFFSET <= offset < 1e9 else _DATA_OFFSET,
         slope=slope,
         intercept=intercept,
+        transforms=read_transforms(data, order),
         placed=any(struct.unpack_from(order + "2h", data, 252)),
         compressed=compressed,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import os
 import re
 from pathlib import Path
 from typing import Dict, List, Mapping, Sequence, Tuple
@@ -13,11 +15,21 @@ import SimpleITK as sitk  # noqa: N813
 from ..errors import ImageError
 from ..progress import Progress
 from . import itk
-from .grid import check_grid, check_size
+from .grid import check_grid, check_memory, check_size
 from .source import UNKNOWN_SPACING, Source, squeezed_note
-from .voxels import VoxelStack
+from .streams import check_length, damaged
+from .voxels import INT16_BYTES, VoxelStack
 
 _NAMES = {np.dtype(np.uint8): "uint8", np.dtype(np.int16): "int16", np.dtype(np.float32): "float"}
+_ENCODINGS = {"gz": "gzip", "gzip": "gzip", "bz2": "bzip2", "bzip2": "bzip2", "raw": "raw", "text": "text",
+              "txt": "text", "ascii": "text", "hex": "raw"}  # fmt: skip
+_TYPE_BYTES = {
+    2: ("short", "short int", "signed short", "signed short int", "int16", "int16_t", "ushort", "unsigned short",
+        "unsigned short int", "uint16", "uint16_t"),
+    4: ("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t", "float"),
+    8: ("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t",
+        "ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t", "double"),
+}  # fmt: skip
 _VECTOR = re.compile(r"\([^)]*\)")
 
 
@@ -36,6 +48,8 @@ def read_nrrd(name: str, path: Path, progress: Progress) -> Source:
     dropped = check_size(name, reader.GetSize(), reader.GetNumberOfComponents())
     grid = itk.grid_of(reader)
     check_grid(name, *grid)
+    # ITK holds all voxels as the file has them while they are brought to int16.
+    check_memory(name, reader.GetSize()[2::-1], itk.pixel_bytes(reader) + INT16_BYTES)
     progress(0.0, "reading the scan")
     image = itk.read_whole(name, reader)
     values = sitk.GetArrayViewFromImage(image)
@@ -72,8 +86,31 @@ def open_nrrd(name: str, path: Path) -> Tuple[sitk.ImageFileReader, Tuple[str, .
         known = [axis for axis in axes(fields.get(key, "")) if "nan" not in axis.lower() and axis != "none"]
         if key in fields and len(known) < min(3, len(sizes)):
             raise ImageError(f"{name}: its header lacks the voxel spacing of an axis; export the scan again")
+    _check_voxels(name, path, fields)
     notes = () if "space directions" in fields or "spacings" in fields else (UNKNOWN_SPACING,)
     return itk.read_header(name, path, "NrrdImageIO"), notes
+
+
+def _check_voxels(name: str, path: Path, fields: Dict[str, str]) -> None:
+    """Fails where the file is too short for the voxels that it promises, for which ITK would take memory first.
+
+    Args:
+        name: the file's name for messages.
+        path: the file of the header.
+        fields: of the header.
+    """
+    entry = fields.get("data file", fields.get("datafile", path.name))
+    data = path.parent / entry
+    encoding = _ENCODINGS.get(fields.get("encoding", "").lower(), "")
+    kind = fields.get("type", "").lower()
+    size = next((size for size, names in _TYPE_BYTES.items() if kind in names), 1)
+    try:
+        needed = math.prod(int(part) for part in fields.get("sizes", "").split())
+    except ValueError as error:
+        raise damaged(name) from error
+    # Where the voxels lie in several files, or in none, ITK itself finds out.
+    if os.path.isfile(data):
+        check_length(name, encoding, data.stat().st_size, needed * (1 if encoding == "text" else size))
 
 
 def _fields(header: bytes) -> Dict[str, str]:

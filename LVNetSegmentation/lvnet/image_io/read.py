@@ -13,7 +13,7 @@ from ..errors import ImageError
 from ..progress import Progress, silent
 from ..volume import Volume
 from .dicom import read_dicom_file, read_dicom_folder
-from .dicom_header import looks_like_dicom
+from .dicom_header import is_plain_file, looks_like_dicom
 from .metaimage import read_metaimage
 from .names import READABLE_SUFFIXES, PathLike, output_name, shown, suffix_of
 from .nifti import read_nifti
@@ -103,10 +103,12 @@ def read_labels(path: PathLike, label: Optional[int] = None) -> Volume:
 
 def _load(name: str, path: PathLike, progress: Progress) -> Source:
     plain = Path(path)
-    if plain.is_dir():
+    if os.path.isdir(plain):
         return read_dicom_folder(name, plain, progress)
     if not plain.exists():
         raise ImageError(f"{name} does not exist; check the path")
+    if not is_plain_file(plain):
+        raise ImageError(f"{name} is a pipe or a device, not a file; save the scan as a file")
     suffix = suffix_of(plain, READABLE_SUFFIXES)
     if suffix:
         return _READERS[suffix](name, plain, progress)

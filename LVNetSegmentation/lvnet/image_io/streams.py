@@ -6,7 +6,7 @@ import gzip
 import zlib
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Iterator, Tuple
+from typing import Any, BinaryIO, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from ..errors import ImageError
 from ..progress import Progress
 
 _CHUNK = 1 << 20
+
+
+#: At most so many bytes come out of one byte of a compressed file.
+_MOST_OUT_OF_ONE = {"gzip": 1032, "zlib": 1032, "bzip2": 50_000}
 
 
 class _ZlibReader:
@@ -68,7 +72,12 @@ def open_voxels(name: str, path: Path, encoding: str, offset: int) -> Iterator[A
 
 
 def read_slices(
-    name: str, stream: Any, shape: Tuple[int, int, int], dtype: np.dtype, progress: Progress
+    name: str,
+    stream: Any,
+    shape: Tuple[int, int, int],
+    dtype: np.dtype,
+    progress: Progress,
+    notes: Optional[List[str]] = None,
 ) -> Iterator[np.ndarray]:
     """The (y, x) slices of a volume, one after another, in the computer's own byte order.
 
@@ -78,6 +87,7 @@ def read_slices(
         shape: (z, y, x).
         dtype: how the file stores a voxel.
         progress: told the share of slices read.
+        notes: gets a sentence where the file goes on with at least one more slice.
 
     Raises:
         ImageError: the file ends too early or is damaged.
@@ -92,9 +102,27 @@ def read_slices(
             yield np.frombuffer(data, dtype).reshape(height, width).astype(dtype.newbyteorder("="), copy=False)
             progress((index + 1) / depth, "reading the scan")
         # gzip keeps its checksum behind the last byte: only who reads on has it checked.
-        stream.read(_CHUNK)
+        if len(stream.read(max(length, _CHUNK))) >= length and notes is not None:
+            notes.append(f"the file holds more voxels than its header tells: only {depth} slices were read")
     except (EOFError, OSError, zlib.error) as error:
         raise damaged(name) from error
+
+
+def check_length(name: str, encoding: str, stored: int, needed: int) -> None:
+    """Fails before memory is taken for voxels that a file is too short to hold.
+
+    Args:
+        name: the file's name for messages.
+        encoding: "gzip", "zlib", "bzip2", or anything else for voxels that are not compressed.
+        stored: bytes that the file has for its voxels.
+        needed: bytes that the voxels have.
+
+    Raises:
+        ImageError: the file ends too early.
+    """
+    # A compressed file has a few bytes around its data, which can only make the bound wider.
+    if needed > stored * _MOST_OUT_OF_ONE.get(encoding, 1):
+        raise damaged(name)
 
 
 def damaged(name: str) -> ImageError:

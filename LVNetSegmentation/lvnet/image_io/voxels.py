@@ -8,6 +8,8 @@ import numpy as np
 
 #: HU that voxels without a finite value get.
 AIR = -1024
+#: Bytes of a voxel, as long as whole numbers do.
+INT16_BYTES = 2
 _LARGEST = float(np.finfo(np.float32).max)
 _INT16 = np.iinfo(np.int16)
 

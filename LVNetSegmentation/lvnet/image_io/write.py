@@ -21,6 +21,12 @@ from .nifti import nifti_header
 from .nrrd import nrrd_header
 from .seg_nrrd import segmentation_fields
 
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space",
+    getattr(errno, "EDQUOT", errno.ENOSPC): "the disk's quota is used up; free some space",
+    errno.EFBIG: "the file grows larger than is allowed there; free some space or choose another folder",
+}
+
 
 def write_labels(volume: Volume, path: PathLike, classes: Sequence[LabelClass]) -> None:
     """Writes a label map as compressed uint8 voxels on the volume's own grid.
@@ -144,7 +150,7 @@ def atomic_file(path: Union[str, os.PathLike[str]]) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        reason = "the disk is full; free some space" if error.errno == errno.ENOSPC else error.strerror or "disk error"
+        reason = _REASONS.get(error.errno or 0) or error.strerror or "disk error"
         raise ImageError(f"{shown(path)} cannot be written: {reason}") from error
     finally:
         with suppress(OSError):  # gone already when all went well

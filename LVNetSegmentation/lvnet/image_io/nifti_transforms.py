@@ -1,0 +1,115 @@
+"""The two places that a NIfTI header can give a scan, and whether they are one.
+
+A header may hold a qform (a rotation) and an sform (any matrix).  ITK, and with it 3D Slicer, takes
+one of them by rules of its own; other programs take the other.  Where they disagree, a result lies
+on the scan in some programs and beside it in others, so the user is told.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from ..errors import ImageError
+
+# Share of the smallest voxel edge up to which two places are one.
+_SAME = 0.1
+_UNIT_MM = {1: 1000.0, 3: 0.001}
+
+
+class Transforms(NamedTuple):
+    """(3, 4) matrices from (x, y, z) indices to mm, LPS; None where the header gives none."""
+
+    qform: Optional[np.ndarray]
+    sform: Optional[np.ndarray]
+
+
+def read_transforms(data: bytes, order: str) -> Transforms:
+    """The transforms of a NIfTI-1 header.
+
+    Args:
+        data: its 348 bytes.
+        order: "<" or ">".
+    """
+    codes = struct.unpack_from(order + "2h", data, 252)
+    pixdim = struct.unpack_from(order + "8f", data, 76)
+    unit = _UNIT_MM.get(data[123] & 7, 1.0)
+    qform = sform = None
+    if codes[0] > 0:
+        b, c, d, *origin = struct.unpack_from(order + "6f", data, 256)
+        qform = np.column_stack([_rotation(b, c, d) * pixdim[1:4], origin])
+        qform[:, 2] *= -1.0 if pixdim[0] < 0 else 1.0
+    if codes[1] > 0:
+        sform = np.asarray(struct.unpack_from(order + "12f", data, 280)).reshape(3, 4)
+    to_lps = unit * np.array([[-1.0], [-1.0], [1.0]])
+    return Transforms(None if qform is None else to_lps * qform, None if sform is None else to_lps * sform)
+
+
+def check_transforms(name: str, transforms: Transforms) -> None:
+    """Fails where the header does not say where the scan lies.
+
+    Raises:
+        ImageError: a transform holds something that is not a number.
+    """
+    for matrix in transforms:
+        if matrix is not None and not np.isfinite(matrix).all():
+            raise ImageError(f"{name}: its orientation holds something that is not a number; correct the file's header")
+
+
+def is_skewed(matrix: Optional[np.ndarray]) -> bool:
+    """Whether the axes of a transform are further from perpendicular than ITK takes them."""
+    if matrix is None:
+        return False
+    lengths = np.linalg.norm(matrix[:, :3], axis=0)
+    if not lengths.all():
+        return True
+    axes = matrix[:, :3] / lengths
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > 1e-4)
+
+
+def transform_notes(
+    transforms: Transforms, shape: Tuple[int, int, int], grid: Sequence[Sequence[float]]
+) -> Tuple[str, ...]:
+    """What to say where both transforms are given and disagree.
+
+    Args:
+        transforms: of the header.
+        shape: (z, y, x) voxels.
+        grid: spacing (x, y, z), origin and direction that ITK made of them.
+    """
+    if transforms.qform is None or transforms.sform is None:
+        return ()
+    spacing, origin, direction = (np.asarray(part, np.float64) for part in grid)
+    taken = np.column_stack([direction.reshape(3, 3) * spacing, origin])
+    apart = _farthest(transforms.qform, transforms.sform, shape)
+    if apart <= _SAME * float(spacing.min()):
+        return ()
+    other = _farthest(taken, transforms.sform, shape) < _farthest(taken, transforms.qform, shape)
+    which = "sform" if other else "qform"
+    return (
+        f"the file's sform and qform place it up to {apart:.3g} mm apart: the {which} was taken, as 3D Slicer does;"
+        " other programs may show scan and result elsewhere",
+    )
+
+
+def _farthest(one: np.ndarray, other: np.ndarray, shape: Tuple[int, int, int]) -> float:
+    """The largest distance in mm between the places that two transforms give a corner of the scan."""
+    corners = np.array([[x, y, z, 1] for x in (0, shape[2] - 1) for y in (0, shape[1] - 1) for z in (0, shape[0] - 1)])
+    return float(np.linalg.norm((one - other) @ corners.T, axis=0).max())
+
+
+def _rotation(b: float, c: float, d: float) -> np.ndarray:
+    """(3, 3) of NIfTI's quaternion, whose first part is what is missing to a length of one."""
+    square = b * b + c * c + d * d
+    if square > 1.0:
+        b, c, d = (part / np.sqrt(square) for part in (b, c, d))
+    a = np.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))
+    return np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
