@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -50,7 +50,9 @@ def read_dicom_folder(name: str, folder: Path, progress: Progress) -> Source:
     Raises:
         ImageError: there is no CT series, or its slices cannot be decoded.
     """
-    return _read(name, choose_series(name, walk_files(folder), _part(progress, 0.0, 0.3)), progress)
+    closed: List[str] = []
+    paths = list(walk_files(folder, closed=closed))
+    return _read(name, choose_series(name, paths, _part(progress, 0.0, 0.3), closed=len(closed)), progress)
 
 
 def read_dicom_file(name: str, path: Path, progress: Progress) -> Source:

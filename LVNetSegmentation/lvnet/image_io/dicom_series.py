@@ -28,7 +28,9 @@ class Series(NamedTuple):
     notes: Tuple[str, ...]
 
 
-def choose_series(name: str, paths: Iterable[str], progress: Progress, wanted: Optional[str] = None) -> Series:
+def choose_series(
+    name: str, paths: Iterable[str], progress: Progress, wanted: Optional[str] = None, closed: int = 0
+) -> Series:
     """Finds the CT series among files and takes the largest, or the one that a file belongs to.
 
     Args:
@@ -36,24 +38,25 @@ def choose_series(name: str, paths: Iterable[str], progress: Progress, wanted: O
         paths: files, of which any may be no DICOM at all.
         progress: told the share of headers read.
         wanted: one of `paths`; its series is taken, however small.
+        closed: number of folders that could not be looked into.
 
     Raises:
         ImageError: there is no CT series.
     """
     listed = list(paths)
     headers = []
-    left_out: Counter = Counter()
+    left_out: Counter = Counter({"folders that may not be opened": closed} if closed else {})
     for index, path in enumerate(listed):
         header = read_dicom_header(path)
         if header is not None:
             headers.append(header)
-        elif looks_like_dicom(path):
+        else:
             # Without a word the scan would end a slice earlier, or have one made up in its midst.
-            left_out["damaged files"] += 1
-        elif _is_empty(path):
-            left_out["empty files"] += 1
+            left_out.update(_why_unread(path))
         if index % 32 == 0:
             progress(index / len(listed), "reading the scan's headers")
+    if not headers and left_out:
+        raise ImageError(f"{name} holds no DICOM that can be read ({_listed(left_out)}); copy or export it again")
     if not headers:
         raise ImageError(f"{name} holds no DICOM files; give a folder with a CT series, or an image file")
     groups = _group(headers, left_out)
@@ -120,8 +123,20 @@ def _not_a_slice(header: DicomHeader) -> str:
     return ""
 
 
-def _is_empty(path: str) -> bool:
-    return is_plain_file(path) and os.path.getsize(path) == 0
+def _why_unread(path: str) -> List[str]:
+    """Why a file that may be a slice gave no header; empty for what is no DICOM."""
+    try:
+        os.stat(path)
+        if not is_plain_file(path):
+            return []
+        with open(path, "rb") as file:
+            if not file.read(1):
+                return ["empty files"]
+    except PermissionError:
+        return ["files that may not be read"]
+    except OSError:
+        return ["files that cannot be opened"]
+    return ["damaged files"] if looks_like_dicom(path) else []
 
 
 def _same_plane(first: FrameFields, second: FrameFields) -> bool:

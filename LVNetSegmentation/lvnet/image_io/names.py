@@ -6,7 +6,7 @@ import errno
 import os
 import tempfile
 from pathlib import Path
-from typing import Iterable, List, Sequence, Union
+from typing import Iterable, List, Optional, Sequence, Union
 
 from ..errors import ImageError
 from .dicom_header import looks_like_dicom
@@ -129,6 +129,8 @@ def check_output_folder(path: PathLike) -> None:
             raise ImageError(f"{shown(path)} is too long for the name of a file; choose a shorter one") from error
     except ValueError as error:
         raise ImageError(f"{shown(path)} holds a null character; choose another name") from error
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise ImageError(f"{shown(path)} is write-protected; choose another name, or lift the protection")
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise ImageError(f"{shown(path)}: the folder to write it to does not exist; create it first")
@@ -141,10 +143,21 @@ def check_output_folder(path: PathLike) -> None:
         raise ImageError(f"{shown(path)}: the folder takes no new files: {error.strerror}; choose another") from error
 
 
-def walk_files(folder: PathLike, *, nested: bool = True) -> Iterable[str]:
-    """Every file below a folder in a settled order; links are followed, no folder is seen twice."""
+def walk_files(folder: PathLike, *, nested: bool = True, closed: Optional[List[str]] = None) -> Iterable[str]:
+    """Every file below a folder in a settled order; links are followed, no folder is seen twice.
+
+    Args:
+        folder: where to begin.
+        nested: look into its subfolders as well.
+        closed: gets the folders that may not be looked into.
+    """
     seen = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+
+    def missed(error: OSError) -> None:
+        if closed is not None:
+            closed.append(str(error.filename))
+
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=missed):
         real = os.path.realpath(root)
         if real in seen:
             folders.clear()

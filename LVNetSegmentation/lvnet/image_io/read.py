@@ -112,6 +112,8 @@ def _load(name: str, path: PathLike, progress: Progress) -> Source:
     suffix = suffix_of(plain, READABLE_SUFFIXES)
     if suffix:
         return _READERS[suffix](name, plain, progress)
+    with open(plain, "rb"):  # says why, where it may not be read
+        pass
     if looks_like_dicom(plain):
         return read_dicom_file(name, plain, progress)
     raise ImageError(f"{name} is no image that can be read: give {', '.join(READABLE_SUFFIXES)} or a folder of DICOM")

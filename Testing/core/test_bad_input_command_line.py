@@ -1,0 +1,169 @@
+"""Every case of Testing/corpus through `lvnet segment`: its result is right, or one line says what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from corpus import all_cases
+from corpus.case import BUNDLED, Handled
+from corpus.checking import (
+    check_refusal,
+    check_result_file,
+    check_said,
+    check_words,
+    make_place,
+    removed_afterwards,
+    results_in,
+    snapshot,
+)
+from lvnet.cli import main
+from worker_tools import MODULE
+
+#: Also run as processes of their own, as a person would: one of each answer, and what could end a process.
+AS_PROCESS = ("nifti-cut", "plain-series", "not-utf8", "newline", "no-permission", "nrrd-gzip-of-18-GB")
+
+
+@pytest.fixture
+def folder():
+    yield from removed_afterwards(make_place())
+
+
+@pytest.fixture
+def results():
+    yield from removed_afterwards(make_place())
+
+
+def cases(chosen=lambda case: True):
+    return [
+        pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.slow else [])
+        for case in all_cases()
+        if chosen(case)
+    ]
+
+
+def arguments_of(case, made, results, tiny):
+    output = made.output or (results if made.into_folder else results / f"liver{made.suffix}")
+    arguments = ["segment", os.fspath(made.path), "-o", os.fspath(output), "--device", "cpu", "--json"]
+    return arguments + ([] if case.weights == BUNDLED else ["--weights", tiny])
+
+
+def check(case, made, results, before, code, out, err, tiny):
+    lines = check_said(err)
+    result_names = results_in(results)
+    if isinstance(case.answer, Handled):
+        assert code == 0, err
+        (name,) = result_names
+        answer = json.loads(out)
+        assert answer["output"] == os.fspath(results / name)
+        volume = check_result_file(case, made, results / name, tiny)
+        assert answer["volumes_ml"]["liver"] == pytest.approx(volume, abs=0.01)
+        found = [finding["sentence"] for finding in answer["input_checks"]]
+        check_words(case.answer.warnings, found, nothing_else=False)
+        silent = [note for note in answer["notes"] if "nothing was found" not in note]
+        check_words(case.answer.notes, answer["notes"], nothing_else=False)
+        check_words(case.answer.notes, silent, nothing_else=True) if silent else None
+    else:
+        assert code == 2, (code, err)
+        assert out == ""
+        (line,) = [line for line in lines if "computing on" not in line]
+        check_refusal(case.answer, line)
+        assert result_names == []
+    # Neither the scan nor anything beside it was touched.
+    assert snapshot(before[0]) == before[1]
+
+
+@pytest.mark.parametrize("case", cases())
+def test_a_bad_scan_gets_its_answer(case, folder, results, tiny_weights, capfd):
+    made = case.make(folder)
+    before = (folder, snapshot(folder))
+    arguments = arguments_of(case, made, results, tiny_weights)
+    if made.largest_file is not None:
+        code, out, err = in_a_process(arguments, made)
+    else:
+        with made.surroundings():
+            code = main(arguments)
+        out, err = capfd.readouterr()
+    check(case, made, results, before, code, out, err, tiny_weights)
+
+
+@pytest.mark.parametrize("case", cases(lambda case: case.name in AS_PROCESS))
+def test_a_bad_scan_gets_its_answer_from_a_process_too(case, folder, results, tiny_weights):
+    made = case.make(folder)
+    before = (folder, snapshot(folder))
+    code, out, err = in_a_process(arguments_of(case, made, results, tiny_weights), made)
+    check(case, made, results, before, code, out, err, tiny_weights)
+
+
+def in_a_process(arguments, made):
+    from corpus.rights import give_up_rights, without_rights
+
+    def prepare():
+        if made.surroundings is without_rights:
+            give_up_rights()
+        if made.largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (made.largest_file, made.largest_file))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "lvnet", *arguments],
+        env={**os.environ, "PYTHONPATH": str(MODULE)}, preexec_fn=prepare, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_permissions_that_the_cases_rely_on_count_here_even_for_root(folder):
+    from corpus.rights import without_rights
+
+    (folder / "closed").write_bytes(b"x")
+    (folder / "open").write_bytes(b"x")
+    (folder / "closed").chmod(0)
+    with without_rights():
+        assert (folder / "open").read_bytes() == b"x"
+        with pytest.raises(PermissionError):
+            (folder / "closed").read_bytes()
+    assert os.geteuid() != 0 or (folder / "closed").read_bytes() == b"x"
+
+
+def test_probabilities_never_take_the_place_of_the_scan_or_of_the_labels(folder, results, tiny_weights, capsys):
+    path = Path(folder) / "ct.nii.gz"
+    path.write_bytes(b"a scan")
+    for soft, words in ((path, "is the scan itself"), (results / "a.nii.gz", "two results would both be written")):
+        code = main(
+            [
+                "segment",
+                str(path),
+                "-o",
+                str(results / "a.nii.gz"),
+                "--weights",
+                tiny_weights,
+                "--probabilities",
+                str(soft),
+            ]
+        )
+        assert code == 2 and words in capsys.readouterr().err
+    assert path.read_bytes() == b"a scan" and results_in(results) == []
+
+
+def test_json_is_printed_where_the_terminal_has_no_unicode(folder, results, tiny_weights):
+    made = next(case for case in all_cases() if case.name == "emoji").make(folder)
+    arguments = ["segment", os.fspath(made.path), "-o", str(results), "--weights", tiny_weights, "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": str(MODULE), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "lvnet", *arguments, "--json"], env=environment, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["input"] == os.fspath(made.path)
+
+
+def test_there_are_enough_cases_and_each_has_a_name_of_its_own():
+    assert len(all_cases()) >= 60
+    with contextlib.suppress(KeyError):
+        assert {case.kind for case in all_cases()} == {
+            "files", "geometry", "values", "contents", "DICOM", "names and folders", "machine",
+        }  # fmt: skip

@@ -1,0 +1,114 @@
+"""Scans that are in order and show something else than a CT of an abdomen.
+
+These run with the bundled weights: what they answer is the point.  An empty result is a valid one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable, Optional, Tuple
+
+import numpy as np
+
+from .case import BUNDLED, Handled, Kind, Made
+from .headers import nrrd, write
+from .scans import scan
+
+CASES = Kind("contents")
+_SHAPE, _SPACING = (16, 64, 64), (6.0, 6.0, 6.0)
+
+
+def _ellipse(radii: Tuple[float, float], centre: Tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    """(y, x) mask in mm around the middle of the usual slice."""
+    y, x = ((np.arange(64) - 31.5) * 6.0 for _ in range(2))
+    return ((y[:, None] - centre[0]) / radii[0]) ** 2 + ((x[None, :] - centre[1]) / radii[1]) ** 2 <= 1
+
+
+def _noisy(plane: np.ndarray, sigma: float = 12.0) -> np.ndarray:
+    """(z, y, x) int16: the plane in every slice, with the same noise at every run."""
+    noise = np.random.default_rng(4).normal(0.0, sigma, (_SHAPE[0], *plane.shape))
+    return np.clip(plane[None] + noise, -1024, 32767).astype(np.int16)
+
+
+def _abdomen() -> np.ndarray:
+    """Fat, muscle, a spine and one large organ on the right, in HU."""
+    plane = np.full((64, 64), -1000.0)
+    plane[_ellipse((110, 160))] = -100
+    plane[_ellipse((95, 145))] = 45
+    plane[_ellipse((60, 60), (-20, -60))] = 110
+    plane[_ellipse((25, 25), (70, 0))] = 400
+    return plane
+
+
+def _add(
+    name: str, title: str, make: Callable[[], np.ndarray], answer: Handled, in_slicer: Optional[Handled] = None
+) -> None:
+    def maker(folder: Path) -> Made:
+        truth = scan(make(), spacing=_SPACING)
+        return Made(write(folder / "ct.nrrd", nrrd(truth)), truth)
+
+    CASES.case(title, answer, name=name, weights=BUNDLED, in_slicer=in_slicer or answer)(maker)
+
+
+def _head() -> np.ndarray:
+    plane = np.full((64, 64), -1000.0)
+    plane[_ellipse((95, 75))] = 60
+    plane[_ellipse((90, 70))] = 900
+    plane[_ellipse((83, 63))] = 35
+    return _noisy(plane)
+
+
+def _leg() -> np.ndarray:
+    plane = np.full((64, 64), -1000.0)
+    for side in (-90, 90):
+        plane[_ellipse((75, 75), (0, side))] = -100
+        plane[_ellipse((65, 65), (0, side))] = 55
+        plane[_ellipse((16, 16), (0, side))] = 900
+    return _noisy(plane)
+
+
+def _metal() -> np.ndarray:
+    array = _noisy(_abdomen())
+    array[4:12, 44:48, 30:34] = 30000
+    # Streaks of either sign, as implants throw them.
+    array[4:12, 45:46, :] = 3000
+    array[4:12, :, 32] = -1024
+    return array
+
+
+def _mr() -> np.ndarray:
+    plane = np.zeros((64, 64))
+    plane[_ellipse((110, 160))] = 800
+    plane[_ellipse((95, 145))] = 350
+    plane[_ellipse((60, 60), (-20, -60))] = 500
+    return np.abs(_noisy(plane, 30.0))
+
+
+def _pet() -> np.ndarray:
+    plane = np.zeros((64, 64))
+    plane[_ellipse((95, 145))] = 0.6
+    plane[_ellipse((60, 60), (-20, -60))] = 2.5
+    return np.abs(plane[None] + np.random.default_rng(4).normal(0, 0.1, _SHAPE)).astype(np.float32)
+
+
+def _normalised() -> np.ndarray:
+    array = _noisy(_abdomen()).astype(np.float32)
+    return (array - array.min()) / (array.max() - array.min())
+
+
+_NO_HU = "are no HU"
+_add("air", "empty air of the scanner", lambda: _noisy(np.full((64, 64), -1000.0)),
+     Handled(("nothing was found",), ("hardly any voxel has the HU of soft tissue",), empty=True))  # fmt: skip
+_add("one_value", "one value everywhere", lambda: np.full(_SHAPE, -1000, np.int16),
+     Handled(("nothing was found",), ("every voxel has the value -1000",), empty=True))  # fmt: skip
+_add("head", "a head, without a liver", _head, Handled(warnings=("less than an adult's abdomen",)))
+_add("leg", "two legs, without a liver", _leg, Handled())
+_add("metal", "an implant of metal with streaks", _metal, Handled())
+_add("mr", "MR", _mr, Handled(warnings=("no value is below zero", "an MR or another image?")))
+_add("pet", "PET, in SUV", _pet, Handled(warnings=(_NO_HU,)))
+_add("normalised", "a CT normalised to 0..1", _normalised, Handled(warnings=("they look normalised",)))
+_add("lost_rescale", "a CT whose rescale was lost (values 1024 too high)", lambda: _noisy(_abdomen()) + np.int16(1024),
+     Handled(warnings=("look like a CT whose HU are 1024 too high",)))  # fmt: skip
+_add("picture", "a picture of 0..255", lambda: np.clip(_noisy(_abdomen()) / 2 + 120, 0, 255).astype(np.int16),
+     Handled(warnings=("those of a picture, not HU",)))  # fmt: skip
+_add("noise", "noise without anything in it", lambda: _noisy(np.full((64, 64), 40.0), 300.0), Handled())

@@ -1,0 +1,111 @@
+"""Permissions, full disks, and outputs in the wrong place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .case import Handled, Kind, Made, Refused
+from .dicom_files import series
+from .headers import nifti, write
+from .rights import without_rights
+from .scans import scan, waves
+
+CASES = Kind("machine")
+_LOST = Refused("is the scan itself, which would be lost; choose another output")
+
+
+@CASES.case("a scan that may not be read", Refused("cannot be read: Permission denied"))
+def no_permission(folder: Path) -> Made:
+    path = write(folder / "ct.nii", nifti())
+    path.chmod(0)
+    return Made(path, surroundings=without_rights)
+
+
+@CASES.case(
+    "a scan in a folder that may not be entered",
+    Refused("cannot be read: Permission denied"),
+    worker=Refused("cannot be listed as a folder: Permission denied"),
+)
+def no_permission_for_the_folder(folder: Path) -> Made:
+    (folder / "closed").mkdir()
+    path = write(folder / "closed" / "ct.nii", nifti())
+    path.parent.chmod(0)
+    return Made(path, surroundings=without_rights)
+
+
+@CASES.case("a slice that may not be read", Handled(("left out: 1 x files that may not be read",)))
+def no_permission_for_a_slice(folder: Path) -> Made:
+    made = series(folder / "ct", (waves() + 1024).astype("u2"))
+    (made / "IM0011.dcm").chmod(0)
+    return Made(made, scan(waves()[:-1]), surroundings=without_rights)
+
+
+@CASES.case(
+    "a folder among the slices that may not be entered", Handled(("left out: 1 x folders that may not be opened",))
+)
+def no_permission_for_a_subfolder(folder: Path) -> Made:
+    made = series(folder / "ct" / "A", (waves() + 1024).astype("u2"))
+    (made.parent / "B").mkdir(mode=0)
+    return Made(made.parent, scan(), surroundings=without_rights)
+
+
+@CASES.case("an output folder that takes no files (read-only)", Refused("takes no new files: Permission denied"))
+def read_only_output(folder: Path) -> Made:
+    place = folder / "results"
+    place.mkdir(mode=0o555)
+    path = write(folder / "ct.nii", nifti())
+    return Made(path, output=place / "liver.nii.gz", batch_output=place, surroundings=without_rights)
+
+
+@CASES.case("an earlier result that is write-protected", Refused("is write-protected"))
+def protected_output(folder: Path) -> Made:
+    place = folder / "results"
+    place.mkdir()
+    protected = write(place / "ct.nii.gz", b"keep me")
+    protected.chmod(0o444)
+    path = write(folder / "ct.nii", nifti())
+    return Made(path, output=protected, batch_output=place, surroundings=without_rights)
+
+
+@CASES.case("an output folder that is not there", Refused("the folder to write it to does not exist"), worker=None)
+def output_folder_absent(folder: Path) -> Made:
+    return Made(write(folder / "ct.nii", nifti()), output=folder / "absent" / "liver.nii.gz")
+
+
+@CASES.case("a file where the output folder should be", Refused("cannot make the output folder"))
+def output_folder_is_a_file(folder: Path) -> Made:
+    place = write(folder / "results", b"keep me")
+    return Made(write(folder / "ct.nii", nifti()), output=place, batch_output=place)
+
+
+@CASES.case(
+    "an output name without a suffix that is known", Refused("the name of the output must end with"), worker=None
+)
+def output_suffix(folder: Path) -> Made:
+    return Made(write(folder / "ct.nii", nifti()), output=folder / "liver.png")
+
+
+@CASES.case("the scan itself as output", _LOST)
+def output_is_the_scan(folder: Path) -> Made:
+    path = write(folder / "ct.nii.gz", nifti())
+    return Made(path, output=path, batch_output=folder)
+
+
+def _linked(name: str, title: str, link: str) -> None:
+    def make(folder: Path) -> Made:
+        path = write(folder / "ct.nii", nifti())
+        (folder / "results").mkdir()
+        getattr(os, link)(path, folder / "results" / "ct.nii.gz")
+        return Made(path, output=folder / "results" / "ct.nii.gz", batch_output=folder / "results")
+
+    CASES.case(title, _LOST, name=name)(make)
+
+
+_linked("output_links_to_the_scan", "a link to the scan as output", "symlink")
+_linked("output_is_a_hard_link_of_the_scan", "a hard link to the scan as output", "link")
+
+
+@CASES.case("a disk without room for the result (RLIMIT_FSIZE)", Refused("the file grows larger than is allowed there"))
+def full_disk(folder: Path) -> Made:
+    return Made(write(folder / "ct.nii", nifti()), suffix=".nii", largest_file=8192)
