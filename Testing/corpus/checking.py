@@ -100,7 +100,7 @@ def check_words(words: Sequence[str], said: Sequence[str], *, nothing_else: bool
 
 
 def check_said(text: str) -> List[str]:
-    """Lines that a person is shown: none of a library's noise, no traceback, no patient, nothing that moves a cursor."""
+    """Lines that a person is shown: no noise of a library, no traceback, no patient, nothing that moves a cursor."""
     lines = text.split("\n")
     assert lines.pop() == ""
     for line in lines:

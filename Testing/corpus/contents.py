@@ -15,12 +15,13 @@ from .headers import nrrd, write
 from .scans import scan
 
 CASES = Kind("contents")
-_SHAPE, _SPACING = (16, 64, 64), (6.0, 6.0, 6.0)
+# One slab of the network.
+_SHAPE, _SPACING = (10, 48, 48), (6.0, 7.0, 7.0)
 
 
 def _ellipse(radii: Tuple[float, float], centre: Tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
     """(y, x) mask in mm around the middle of the usual slice."""
-    y, x = ((np.arange(64) - 31.5) * 6.0 for _ in range(2))
+    y, x = ((np.arange(48) - 23.5) * 7.0 for _ in range(2))
     return ((y[:, None] - centre[0]) / radii[0]) ** 2 + ((x[None, :] - centre[1]) / radii[1]) ** 2 <= 1
 
 
@@ -32,7 +33,7 @@ def _noisy(plane: np.ndarray, sigma: float = 12.0) -> np.ndarray:
 
 def _abdomen() -> np.ndarray:
     """Fat, muscle, a spine and one large organ on the right, in HU."""
-    plane = np.full((64, 64), -1000.0)
+    plane = np.full(_SHAPE[1:], -1000.0)
     plane[_ellipse((110, 160))] = -100
     plane[_ellipse((95, 145))] = 45
     plane[_ellipse((60, 60), (-20, -60))] = 110
@@ -51,15 +52,15 @@ def _add(
 
 
 def _head() -> np.ndarray:
-    plane = np.full((64, 64), -1000.0)
-    plane[_ellipse((95, 75))] = 60
-    plane[_ellipse((90, 70))] = 900
-    plane[_ellipse((83, 63))] = 35
+    plane = np.full(_SHAPE[1:], -1000.0)
+    plane[_ellipse((90, 72))] = 60
+    plane[_ellipse((85, 67))] = 900
+    plane[_ellipse((78, 60))] = 35
     return _noisy(plane)
 
 
 def _leg() -> np.ndarray:
-    plane = np.full((64, 64), -1000.0)
+    plane = np.full(_SHAPE[1:], -1000.0)
     for side in (-90, 90):
         plane[_ellipse((75, 75), (0, side))] = -100
         plane[_ellipse((65, 65), (0, side))] = 55
@@ -69,15 +70,15 @@ def _leg() -> np.ndarray:
 
 def _metal() -> np.ndarray:
     array = _noisy(_abdomen())
-    array[4:12, 44:48, 30:34] = 30000
+    array[2:8, 33:36, 22:26] = 30000
     # Streaks of either sign, as implants throw them.
-    array[4:12, 45:46, :] = 3000
-    array[4:12, :, 32] = -1024
+    array[2:8, 34, :] = 3000
+    array[2:8, :, 24] = -1024
     return array
 
 
 def _mr() -> np.ndarray:
-    plane = np.zeros((64, 64))
+    plane = np.zeros(_SHAPE[1:])
     plane[_ellipse((110, 160))] = 800
     plane[_ellipse((95, 145))] = 350
     plane[_ellipse((60, 60), (-20, -60))] = 500
@@ -85,7 +86,7 @@ def _mr() -> np.ndarray:
 
 
 def _pet() -> np.ndarray:
-    plane = np.zeros((64, 64))
+    plane = np.zeros(_SHAPE[1:])
     plane[_ellipse((95, 145))] = 0.6
     plane[_ellipse((60, 60), (-20, -60))] = 2.5
     return np.abs(plane[None] + np.random.default_rng(4).normal(0, 0.1, _SHAPE)).astype(np.float32)
@@ -97,7 +98,7 @@ def _normalised() -> np.ndarray:
 
 
 _NO_HU = "are no HU"
-_add("air", "empty air of the scanner", lambda: _noisy(np.full((64, 64), -1000.0)),
+_add("air", "empty air of the scanner", lambda: _noisy(np.full(_SHAPE[1:], -1000.0)),
      Handled(("nothing was found",), ("hardly any voxel has the HU of soft tissue",), empty=True))  # fmt: skip
 _add("one_value", "one value everywhere", lambda: np.full(_SHAPE, -1000, np.int16),
      Handled(("nothing was found",), ("every voxel has the value -1000",), empty=True))  # fmt: skip
@@ -111,4 +112,4 @@ _add("lost_rescale", "a CT whose rescale was lost (values 1024 too high)", lambd
      Handled(warnings=("look like a CT whose HU are 1024 too high",)))  # fmt: skip
 _add("picture", "a picture of 0..255", lambda: np.clip(_noisy(_abdomen()) / 2 + 120, 0, 255).astype(np.int16),
      Handled(warnings=("those of a picture, not HU",)))  # fmt: skip
-_add("noise", "noise without anything in it", lambda: _noisy(np.full((64, 64), 40.0), 300.0), Handled())
+_add("noise", "noise without anything in it", lambda: _noisy(np.full(_SHAPE[1:], 40.0), 300.0), Handled())

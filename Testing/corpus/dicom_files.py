@@ -27,6 +27,8 @@ HU_OFFSET = 1024
 #: Stands in the files and may stand nowhere else.
 PATIENT = "DOE^JANE^4711"
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+# pydicom writes none that it does not know; a known one of the same length is changed in the file.
+_WRITTEN = dict.fromkeys(("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.999"), UID("1.2.840.10008.1.2.4.201"))
 _BY_ITK = {"1.2.840.10008.1.2.4.70": "JPEG", "1.2.840.10008.1.2.4.90": "JPEG2000"}
 
 
@@ -134,22 +136,25 @@ def series(
         if packed:
             dataset.compress(UID(syntax), plane, generate_instance_uid=False)
         if claimed_syntax is not None:
-            dataset.file_meta.TransferSyntaxUID = UID(claimed_syntax)
+            dataset.file_meta.TransferSyntaxUID = _WRITTEN.get(claimed_syntax, UID(claimed_syntax))
             dataset.PixelData = encapsulate([b"\xff\x4f\xff\x51" + bytes(60)])
             dataset["PixelData"].is_undefined_length = True
         save(dataset, path)
+        if claimed_syntax in _WRITTEN:
+            path.write_bytes(path.read_bytes().replace(_WRITTEN[claimed_syntax].encode(), claimed_syntax.encode(), 1))
     return folder
 
 
 def _write_by_itk(plane: np.ndarray, place: np.ndarray, path: Path, codec: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = sitk.JoinSeries([sitk.GetImageFromArray(plane)])
+    # ITK's writer takes HU and writes no rescale.
+    image = sitk.JoinSeries([sitk.GetImageFromArray((plane.astype(int) - HU_OFFSET).astype(np.int16))])
     x, y, z = SPACING[::-1]
     image.SetSpacing((x, y, z))
     numbers = "\\".join(f"{part:.10g}" for part in place)
     tags = {
         "0008|0060": "CT", "0020|000e": "1.2.3.4.5", "0020|0032": numbers, "0020|0037": "1\\0\\0\\0\\1\\0",
-        "0008|0008": "ORIGINAL\\PRIMARY\\AXIAL", "0028|1052": str(-HU_OFFSET), "0028|1053": "1",
+        "0008|0008": "ORIGINAL\\PRIMARY\\AXIAL",
     }  # fmt: skip
     for key, value in tags.items():
         image.SetMetaData(key, value)

@@ -110,8 +110,10 @@ def metaimage(
         "Offset": " ".join(repr(float(v)) for v in volume.origin),
         "ElementSpacing": " ".join(repr(float(v)) for v in volume.spacing[::-1]),
         "DimSize": " ".join(str(v) for v in volume.shape[::-1]),
-        "ElementType": _META[volume.array.dtype.str[1:]], **fields, "ElementDataFile": fields.get("ElementDataFile", "LOCAL"),
+        "ElementType": _META[volume.array.dtype.str[1:]], **fields,
     }  # fmt: skip
+    # The last field by definition.
+    header["ElementDataFile"] = header.pop("ElementDataFile", "LOCAL")
     lines = [f"{key} = {value}\n" for key, value in header.items() if value is not None]
     return "".join(lines).encode() + packed
 

@@ -99,7 +99,7 @@ def link_to_itself(folder: Path) -> Made:
     return Made(folder / "ct.nii")
 
 
-@CASES.case("a folder of DICOM with links in circles", Handled())
+@CASES.case("a folder of DICOM with links in circles", Handled(("left out: 1 x files that cannot be opened",)))
 def links_in_circles(folder: Path) -> Made:
     made = series(folder / "ct" / "A", (waves() + 1024).astype("u2"))
     os.symlink(folder / "ct", made / "up")

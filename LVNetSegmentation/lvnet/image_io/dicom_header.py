@@ -195,12 +195,14 @@ class _Parser:
         result: Dataset = {}
         end = None if length is None else self._file.tell() + length
         while end is None or self._file.tell() < end:
+            here = self._file.tell()
             try:
                 tag, form, size = self.element_header()
             except EOFError:
-                if self._depth:
+                # A header without pixels ends where its file does; any other was cut off.
+                if self._depth or self._file.seek(0, os.SEEK_END) != here:
                     raise
-                return result  # a header without pixels
+                return result
             if tag in (_ITEM_END, _SEQUENCE_END):
                 break
             if not self._depth and tag >= _PIXELS:

@@ -20,6 +20,8 @@ IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 #: File names that :func:`~lvnet.image_io.write_labels` takes; .seg.nrrd comes before .nrrd.
 LABEL_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha")
 
+# Who the process acts as, where the system can tell, rather than who started it.
+_EFFECTIVE = os.access in os.supports_effective_ids
 _SEGMENTATION_SUFFIX = ".seg.nrrd"
 
 
@@ -129,7 +131,7 @@ def check_output_folder(path: PathLike) -> None:
             raise ImageError(f"{shown(path)} is too long for the name of a file; choose a shorter one") from error
     except ValueError as error:
         raise ImageError(f"{shown(path)} holds a null character; choose another name") from error
-    if os.path.exists(path) and not os.access(path, os.W_OK):
+    if os.path.exists(path) and not os.access(path, os.W_OK, effective_ids=_EFFECTIVE):
         raise ImageError(f"{shown(path)} is write-protected; choose another name, or lift the protection")
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
