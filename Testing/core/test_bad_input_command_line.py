@@ -31,13 +31,13 @@ AS_PROCESS = ("newline", "not-utf8", "no-permission")
 
 
 @pytest.fixture
-def folder():
-    yield from removed_afterwards(make_place())
+def folder(request):
+    yield from removed_afterwards(make_place(large="slow" in request.keywords))
 
 
 @pytest.fixture
-def results():
-    yield from removed_afterwards(make_place())
+def results(request):
+    yield from removed_afterwards(make_place(large="slow" in request.keywords))
 
 
 def cases(chosen=lambda case: True):

@@ -17,9 +17,17 @@ from .case import BUNDLED, Case, Handled, Made, Refused
 from .dicom_files import PATIENT
 
 
-def make_place() -> Path:
-    """An empty folder for a case, with a short path; the caller removes it."""
-    return Path(os.path.realpath(tempfile.mkdtemp(prefix="lvnet-corpus-")))
+def make_place(*, large: bool = False) -> Path:
+    """An empty folder for a case, with a short path; the caller removes it.
+
+    In memory where there is such a place: every result waits for its disk, and a busy one takes seconds.
+
+    Args:
+        large: for files that memory should not hold.
+    """
+    memory = "/dev/shm"
+    place = memory if not large and os.access(memory, os.W_OK) else None
+    return Path(os.path.realpath(tempfile.mkdtemp(prefix="lvnet-corpus-", dir=place)))
 
 
 def open_up(folder: Path) -> None:

@@ -85,7 +85,8 @@ def find_scans(folder: PathLike) -> List[Path]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
+                # Unlike entry.is_dir(), this is no error for a link that leads to itself.
+                if os.path.isdir(entry.path):
                     if is_dicom_folder(entry.path):
                         found.append(Path(entry.path))
                 elif suffix_of(entry.name, READABLE_SUFFIXES) and not suffix_of(entry.name, (_SEGMENTATION_SUFFIX,)):
