@@ -164,3 +164,10 @@ def test_there_are_enough_cases_and_each_has_a_name_of_its_own():
     assert len(all_cases()) >= 60
     kinds = {"files", "geometry", "values", "contents", "DICOM", "names and folders", "machine"}
     assert {case.kind for case in all_cases()} == kinds
+
+
+def test_the_table_in_the_docs_is_that_of_the_cases():
+    from corpus.table import page
+
+    text = (Path(__file__).parents[2] / "docs" / "bad_input.md").read_text(encoding="utf-8")
+    assert text == page(), "write it again: python Testing/corpus/table.py > docs/bad_input.md"

@@ -6,7 +6,7 @@ import gzip
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, Callable, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Optional, Sequence, Union
 
 import numpy as np
 from lvnet.volume import Volume
@@ -103,7 +103,7 @@ def metaimage(
     raw = volume.array.tobytes() if data is None else data
     packed = zlib.compress(raw) if compressed else raw
     big = volume.array.dtype.byteorder == ">"
-    header = {
+    header: Dict[str, Union[str, None]] = {
         "ObjectType": "Image", "NDims": "3", "BinaryData": "True", "BinaryDataByteOrderMSB": str(big),
         "CompressedData": str(compressed),
         "TransformMatrix": " ".join(repr(float(v)) for v in volume.direction_matrix.T.ravel()),
@@ -112,6 +112,8 @@ def metaimage(
         "DimSize": " ".join(str(v) for v in volume.shape[::-1]),
         "ElementType": _META[volume.array.dtype.str[1:]], **fields,
     }  # fmt: skip
+    if compressed:
+        header.setdefault("CompressedDataSize", str(len(packed)))
     # The last field by definition.
     header["ElementDataFile"] = header.pop("ElementDataFile", "LOCAL")
     lines = [f"{key} = {value}\n" for key, value in header.items() if value is not None]
