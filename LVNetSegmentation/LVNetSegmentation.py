@@ -363,7 +363,7 @@ class LVNetSegmentationLogic(ScriptedLoadableModuleLogic):
         Args:
             suffix: .seg.nrrd, .nii.gz, .nrrd or .mha.
             onDone: called with a list of dict, one a scan: `input`, `output` (None if it failed),
-                `error` (None or one sentence), `volumes_ml`, `checks`, `seconds`.
+                `error` (None or one sentence), `volumes_ml`, `checks`, `input_checks`, `scan_notes`, `seconds`.
 
         Returns:
             A job, see :meth:`segmentAsync`.

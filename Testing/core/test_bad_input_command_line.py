@@ -10,10 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from corpus import all_cases
 from corpus.case import BUNDLED, Handled
 from corpus.checking import (
+    check_flagged,
     check_refusal,
     check_result_file,
     check_said,
@@ -23,7 +25,10 @@ from corpus.checking import (
     results_in,
     snapshot,
 )
+from corpus.dicom_files import series
 from lvnet.cli import main
+from lvnet.image_io import read_image, read_labels, write_labels
+from lvnet.recipe import LIVER
 from worker_tools import MODULE
 
 #: Also run as processes of their own, as a person would: one of each answer, and what could end a process.
@@ -66,6 +71,7 @@ def check(case, made, results, before, code, out, err, tiny):
         assert answer["volumes_ml"]["liver"] == pytest.approx(volume, abs=0.01)
         found = [finding["sentence"] for finding in answer["input_checks"]]
         check_words(case.answer.warnings, found, nothing_else=False)
+        check_flagged(case, answer["input_checks"], answer["checks"])
         empty = () if volume else ("nothing was found",)
         check_words((*case.answer.notes, *empty), answer["notes"], nothing_else=True)
     else:
@@ -148,6 +154,62 @@ def test_probabilities_never_take_the_place_of_the_scan_or_of_the_labels(folder,
         )
         assert code == 2 and words in capsys.readouterr().err
     assert path.read_bytes() == b"a scan" and results_in(results) == []
+
+
+READ_WITH_LITTLE_MEMORY = """
+import os, resource, sys
+from lvnet.errors import ImageError
+from lvnet.image_io import read_image
+resource.setrlimit(resource.RLIMIT_AS, (2 * 10**9, 2 * 10**9))
+for path in sys.argv[1:]:
+    try:
+        read_image(path)
+    except ImageError as error:
+        print(error)
+"""
+
+
+def test_no_memory_is_taken_for_voxels_that_a_file_does_not_hold(folder):
+    """All headers that promise too much, in one process that has less memory than the smallest of them asks for."""
+    paths = []
+    for case in all_cases():
+        if case.name.endswith(("of-18-GB", "of-54-TB", "counted")) or case.name == "huge-slices":
+            (folder / case.name).mkdir()
+            paths.append(os.fspath(case.make(folder / case.name).path))
+    assert len(paths) > 12
+    done = subprocess.run(
+        [sys.executable, "-c", READ_WITH_LITTLE_MEMORY, *paths],
+        env={**os.environ, "PYTHONPATH": str(MODULE)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert [any(words in line for words in ("is damaged", "its header tells")) for line in lines] == [True] * len(paths)
+    assert done.stderr == ""
+
+
+def test_everything_after_it_takes_an_empty_result(folder, results, capsys):
+    """From the air of the scanner: every format, probabilities, DICOM SEG, the comparison either way, its report."""
+    air = next(case for case in all_cases() if case.name == "air").make(folder)
+    common = ["--device", "cpu", "--quiet"]
+    for suffix in (".nii.gz", ".nrrd", ".mha", ".seg.nrrd"):
+        target = results / f"empty{suffix}"
+        soft = ["--probabilities", str(results / "soft.nrrd")] if suffix == ".nrrd" else []
+        assert main(["segment", str(air.path), "-o", str(target), *soft, *common]) == 0
+        assert not read_labels(target).array.any()
+    assert read_image(results / "soft.nrrd").array.max() < 0.5
+    slices = series(folder / "dicom", np.full((6, 48, 48), 24, np.uint16), FrameOfReferenceUID="1.2.3.4.9")
+    assert main(["segment", str(slices), "-o", str(results / "empty.dcm"), *common]) == 0
+    labels = np.zeros(air.truth.shape, np.uint8)
+    labels[2:6, 10:20, 10:20] = 1
+    write_labels(air.truth.with_array(labels), results / "liver.nii.gz", [LIVER])
+    empty, liver = results / "empty.nii.gz", results / "liver.nii.gz"
+    for prediction, reference, dice in ((empty, liver, 0.0), (liver, empty, 0.0), (empty, empty, 1.0)):
+        capsys.readouterr()
+        report = ["--report", str(results / "report.html"), "--images", str(air.path), "--csv", str(results / "a.csv")]
+        assert main(["evaluate", str(prediction), str(reference), "--json", "-", "--hd95", *report]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert answer["dice"] == dice
+        assert (answer["assd_mm"] is None) == (dice == 0.0) and ("assd_mm_reason" in answer) == (dice == 0.0)
+        assert (results / "report.html").stat().st_size > 1000
 
 
 def test_json_is_printed_where_the_terminal_has_no_unicode(folder, results, tiny_weights, monkeypatch):

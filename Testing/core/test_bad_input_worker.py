@@ -12,6 +12,7 @@ import pytest
 from corpus import all_cases
 from corpus.case import BUNDLED, Handled
 from corpus.checking import (
+    check_flagged,
     check_refusal,
     check_result_file,
     check_words,
@@ -102,6 +103,9 @@ def check(case, made, results, answer, tiny):
         assert entry["volumes_ml"]["liver"] == pytest.approx(volume, abs=0.01)
         empty = () if volume else ("nothing was found",)
         check_words((*expected.notes, *empty), entry["notes"], nothing_else=True)
+        check_words(expected.notes, entry["scan_notes"], nothing_else=True)
+        check_words(expected.warnings, [found["sentence"] for found in entry["input_checks"]], nothing_else=False)
+        check_flagged(case, entry["input_checks"], entry["checks"])
         return
     if answer["type"] == "error":
         # Nothing of the folder could be begun with.

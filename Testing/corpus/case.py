@@ -21,17 +21,21 @@ class Handled:
         notes: words that must stand in the notes, one text a note; empty: there is none.
         warnings: words that must stand in what was noticed before the network ran.
         empty: nothing may be found; None where that is not the point.
+        flagged: what was noticed before the network ran, or a check of the result, asks for somebody's eyes.
     """
 
     notes: Tuple[str, ...] = ()
     warnings: Tuple[str, ...] = ()
     empty: Optional[bool] = None
+    flagged: bool = False
 
     def told(self) -> str:
         """For the table."""
         said = "handled"
         if self.empty:
             said += ", an empty result"
+        if self.flagged and not self.warnings:
+            said += ", and flagged by the checks of the result"
         words = [f"“{text}”" for text in (*self.notes, *self.warnings)]
         return said + (f", with a note: {'; '.join(words)}" if words else "")
 

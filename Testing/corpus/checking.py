@@ -107,6 +107,13 @@ def check_words(words: Sequence[str], said: Sequence[str], *, nothing_else: bool
         assert [one for one in said if not any(text in one for text in words)] == []
 
 
+def check_flagged(case: Case, findings: Sequence[Mapping[str, Any]], checks: Sequence[Mapping[str, Any]]) -> None:
+    """Whatever the network has made of a scan that is no CT of an abdomen, somebody is told to look at it."""
+    if isinstance(case.answer, Handled) and case.answer.flagged:
+        graver = [found for found in findings if found["severity"] in ("error", "warning")]
+        assert graver or any(check["verdict"] == "wrong" for check in checks), (findings, checks)
+
+
 def check_said(text: str) -> List[str]:
     """Lines that a person is shown: no noise of a library, no traceback, no patient, nothing that moves a cursor."""
     lines = text.split("\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Sequence
 
 import qt
 import slicer
@@ -202,7 +202,7 @@ class BatchSection:
         rows = []
         for scan in scans:
             checks = [(check["verdict"], check["sentence"]) for check in scan.get("checks") or []]
-            words = scan["error"] or findingsInWords(scan["volumes_ml"], checks)
+            words = scan["error"] or findingsInWords(scan["volumes_ml"], checks, aboutInput(scan))
             rows.append((os.path.basename(str(scan["input"]).rstrip("/\\")), words))
         self._fill(rows)
         for name, words in rows:
@@ -267,8 +267,14 @@ def volumesOfScene() -> list:
     return [node for node in nodes if not node.IsA("vtkMRMLLabelMapVolumeNode") and not node.GetHideFromEditors()]
 
 
-def findingsInWords(volumes: dict, checks: list) -> str:
-    """A result in one line: the volumes, and what should be looked at."""
+def aboutInput(scan: dict) -> list:
+    """What was noticed of a scan of a folder, which nobody has seen before it was segmented."""
+    warnings = [found["sentence"] for found in scan.get("input_checks") or [] if found["severity"] != "note"]
+    return [*(scan.get("scan_notes") or []), *warnings]
+
+
+def findingsInWords(volumes: dict, checks: list, notes: Sequence[str] = ()) -> str:
+    """A result in one line: the volumes, what was noticed of the scan, and what should be looked at."""
     words = ", ".join(f"{name} {volume:.0f} ml" for name, volume in volumes.items()) or _("nothing was found")
     doubts = [sentence for verdict, sentence in checks if verdict in ("look", "wrong")]
-    return "; ".join([words, *doubts])
+    return "; ".join([words, *notes, *doubts])

@@ -96,10 +96,11 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
 
     Returns:
         `scans`: for each `input`, `output`, `error`, and where it succeeded `volumes_ml`, `notes`,
-        `checks`, `seconds`.
+        `checks`, `input_checks` (severity and sentence), `scan_notes` (those of the reading alone), `seconds`.
     """
     from ..batch import plan_folder
     from ..image_io import read_image, write_labels
+    from ..inputcheck import check_input
 
     jobs = plan_folder(request["input"], request["output"], request["suffix"])
     model = _model(request, progress, cancelled)
@@ -114,16 +115,18 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
 
         try:
             tell(0.0, "reading the scan")
-            result = _segment(read_image(source), request, model, tell, cancelled)
+            scan = read_image(source)
+            findings = check_input(scan, model.recipe)
+            result = _segment(scan, request, model, tell, cancelled)
             raise_if_cancelled(cancelled)
             write_labels(result.labels, target, model.recipe.classes)
         except LVNetError as error:
             scans.append({"input": str(source), "output": None, "error": " ".join(str(error).split())})
             continue
         seconds = round(time.monotonic() - began, 2)
-        scans.append(
-            {"input": str(source), "output": str(target), "error": None, "seconds": seconds, **_facts(result, model)}
-        )
+        seen = {"input_checks": [finding._asdict() for finding in findings], "scan_notes": list(scan.notes)}
+        done = {"input": str(source), "output": str(target), "error": None, "seconds": seconds}
+        scans.append({**done, **seen, **_facts(result, model)})
     return {"scans": scans}
 
 
