@@ -32,7 +32,7 @@ from lvnet.recipe import LIVER
 from worker_tools import MODULE
 
 #: Also run as processes of their own, as a person would: one of each answer, and what could end a process.
-AS_PROCESS = ("newline", "not-utf8", "no-permission")
+AS_PROCESS = ("newline", "not-utf8")
 
 
 @pytest.fixture
@@ -156,21 +156,23 @@ def test_probabilities_never_take_the_place_of_the_scan_or_of_the_labels(folder,
     assert path.read_bytes() == b"a scan" and results_in(results) == []
 
 
-READ_WITH_LITTLE_MEMORY = """
-import os, resource, sys
+READ = """
+import resource, sys
 from lvnet.errors import ImageError
 from lvnet.image_io import read_image
-resource.setrlimit(resource.RLIMIT_AS, (2 * 10**9, 2 * 10**9))
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 for path in sys.argv[1:]:
     try:
         read_image(path)
     except ImageError as error:
         print(error)
+print(peak() - before)
 """
 
 
 def test_no_memory_is_taken_for_voxels_that_a_file_does_not_hold(folder):
-    """All headers that promise too much, in one process that has less memory than the smallest of them asks for."""
+    """ITK's reader of NRRD would take 17 GB, and a minute, before it finds the file too short."""
     paths = []
     for case in all_cases():
         if case.name.endswith(("of-18-GB", "of-54-TB", "counted")) or case.name == "huge-slices":
@@ -178,10 +180,11 @@ def test_no_memory_is_taken_for_voxels_that_a_file_does_not_hold(folder):
             paths.append(os.fspath(case.make(folder / case.name).path))
     assert len(paths) > 12
     done = subprocess.run(
-        [sys.executable, "-c", READ_WITH_LITTLE_MEMORY, *paths],
+        [sys.executable, "-c", READ, *paths],
         env={**os.environ, "PYTHONPATH": str(MODULE)}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    lines = done.stdout.splitlines()
+    *lines, kilobytes = done.stdout.splitlines()
+    assert int(kilobytes) < 50_000
     assert [any(words in line for words in ("is damaged", "its header tells")) for line in lines] == [True] * len(paths)
     assert done.stderr == ""
 

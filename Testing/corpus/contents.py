@@ -16,12 +16,12 @@ from .scans import scan
 
 CASES = Kind("contents")
 # One slab of the network.
-_SHAPE, _SPACING = (10, 48, 48), (6.0, 7.0, 7.0)
+_SHAPE, _SPACING = (10, 40, 40), (6.0, 7.0, 7.0)
 
 
 def _ellipse(radii: Tuple[float, float], centre: Tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
     """(y, x) mask in mm around the middle of the usual slice."""
-    y, x = ((np.arange(48) - 23.5) * 7.0 for _ in range(2))
+    y, x = ((np.arange(40) - 19.5) * 7.0 for _ in range(2))
     return ((y[:, None] - centre[0]) / radii[0]) ** 2 + ((x[None, :] - centre[1]) / radii[1]) ** 2 <= 1
 
 
@@ -34,9 +34,9 @@ def _noisy(plane: np.ndarray, sigma: float = 12.0) -> np.ndarray:
 def _abdomen() -> np.ndarray:
     """Fat, muscle, a spine and one large organ on the right, in HU."""
     plane = np.full(_SHAPE[1:], -1000.0)
-    plane[_ellipse((110, 160))] = -100
-    plane[_ellipse((95, 145))] = 45
-    plane[_ellipse((60, 60), (-20, -60))] = 110
+    plane[_ellipse((105, 135))] = -100
+    plane[_ellipse((92, 122))] = 45
+    plane[_ellipse((60, 60), (-20, -50))] = 110
     plane[_ellipse((25, 25), (70, 0))] = 400
     return plane
 
@@ -61,34 +61,34 @@ def _head() -> np.ndarray:
 
 def _leg() -> np.ndarray:
     plane = np.full(_SHAPE[1:], -1000.0)
-    for side in (-90, 90):
-        plane[_ellipse((75, 75), (0, side))] = -100
-        plane[_ellipse((65, 65), (0, side))] = 55
+    for side in (-70, 70):
+        plane[_ellipse((66, 66), (0, side))] = -100
+        plane[_ellipse((58, 58), (0, side))] = 55
         plane[_ellipse((16, 16), (0, side))] = 900
     return _noisy(plane)
 
 
 def _metal() -> np.ndarray:
     array = _noisy(_abdomen())
-    array[2:8, 33:36, 22:26] = 30000
+    array[2:8, 28:31, 18:22] = 30000
     # Streaks of either sign, as implants throw them.
-    array[2:8, 34, :] = 3000
-    array[2:8, :, 24] = -1024
+    array[2:8, 29, :] = 3000
+    array[2:8, :, 20] = -1024
     return array
 
 
 def _mr() -> np.ndarray:
     plane = np.zeros(_SHAPE[1:])
-    plane[_ellipse((110, 160))] = 800
-    plane[_ellipse((95, 145))] = 350
-    plane[_ellipse((60, 60), (-20, -60))] = 500
+    plane[_ellipse((105, 135))] = 800
+    plane[_ellipse((92, 122))] = 350
+    plane[_ellipse((60, 60), (-20, -50))] = 500
     return np.abs(_noisy(plane, 30.0))
 
 
 def _pet() -> np.ndarray:
     plane = np.zeros(_SHAPE[1:])
-    plane[_ellipse((95, 145))] = 0.6
-    plane[_ellipse((60, 60), (-20, -60))] = 2.5
+    plane[_ellipse((92, 122))] = 0.6
+    plane[_ellipse((60, 60), (-20, -50))] = 2.5
     return np.abs(plane[None] + np.random.default_rng(4).normal(0, 0.1, _SHAPE)).astype(np.float32)
 
 
