@@ -52,6 +52,15 @@ def test_networks_are_compared_each_at_its_best(tmp_path):
     assert [row.split("|")[1].strip() for row in rows[2:]] == ["LV-Net (ours)", "V-Net"]
 
 
+def test_the_time_of_a_slab_is_divided_among_its_parts(tmp_path):
+    pytest.importorskip("numba", reason="the [fast] extra is not installed")
+    result, rows = quick("slab_profile", tmp_path)
+    assert 0 < sum(result["parts"].values()) <= result["whole"]
+    blocks = [name for name in result["parts"] if name.startswith("IRB")]
+    assert len(blocks) == 9 and all(result["operations"][name] > 0 for name in blocks)
+    assert rows[-1].split("|")[3].strip() == "100 %"
+
+
 def test_our_patches_are_compared_with_those_of_monai(tmp_path):
     result, rows = quick("augmentation", tmp_path)
     assert result["left_out"] == {}
