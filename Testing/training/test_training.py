@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from lvnet_training.loop import fit
 from lvnet_training.loss import deep_supervision_loss, soft_dice_loss
 from lvnet_training.sources import find_cases
 from lvnet_training.state import Run
-from lvnet_training.validation import validate
+from lvnet_training.validation import stray_ml, validate
 from torch.nn import functional as F  # noqa: N812
 
 STAGE = Stage(epochs=3, spacing=(4.0, 4.0, 4.0), patch=(16, 32, 32), batch=2, learning_rate=5e-3)
@@ -311,13 +312,27 @@ def test_from_phantoms_to_a_segmentation_by_the_command_line(tmp_path, capsys, m
         tmp_path / "w.safetensors",
         "--device",
         "cpu",
+        "--strays",
         "--json",
         tmp_path / "s.json",
     ]
     assert main([str(a) for a in evaluation]) == 0
-    assert "mean dice" in capsys.readouterr().out
+    assert "stray_ml" in capsys.readouterr().out
+    (case,) = json.loads((tmp_path / "s.json").read_text()).values()
+    assert case["stray_ml"] >= 0
     assert main(["prepare", str(tmp_path / "val"), "--cache", str(tmp_path / "cache")]) == 0
     assert "1 cases ready" in capsys.readouterr().out
+
+
+def test_only_what_lies_far_from_the_organ_is_astray():
+    label = np.zeros((30, 20, 20), np.uint8)
+    label[2:6, 5:15, 5:15] = 1
+    found = label.copy()
+    found[6:9, 5:15, 5:15] = 1  # 9 mm beyond it
+    assert stray_ml(Volume(found, (3.0, 1.0, 1.0)), Volume(label, (3.0, 1.0, 1.0))) == 0
+    found[20:22, 3:8, 3:7] = 1
+    assert stray_ml(Volume(found, (3.0, 1.0, 1.0)), Volume(label, (3.0, 1.0, 1.0))) == pytest.approx(40 * 0.003)
+    assert stray_ml(Volume(label, (3.0, 1.0, 1.0)), Volume(0 * label, (3.0, 1.0, 1.0))) == pytest.approx(400 * 0.003)
 
 
 @pytest.mark.parametrize(

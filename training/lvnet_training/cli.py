@@ -88,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="auto")
     command.add_argument("--overlap", type=float, default=0.5)
     command.add_argument("--json", type=Path, help="also write the scores here")
+    command.add_argument(
+        "--strays", action="store_true", help="also what is found far from the organ before it is cleaned up"
+    )
     command.set_defaults(run=_evaluate)
 
     command = commands.add_parser("export", help="make a checkpoint in the bundled format from a run")
@@ -218,8 +221,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         model = load_model(options.weights, options.device)
     pairs = load_pairs(sources, model.recipe.classes, labels)
     with _Bar() as bar:
-        scores = score(model, pairs, options.overlap, bar.progress)
-    names = ("dice", "voe", "rvd", "assd_mm", "mssd_mm")
+        scores = score(model, pairs, options.overlap, bar.progress, strays=options.strays)
+    names = ("dice", "voe", "rvd", "assd_mm", "mssd_mm", *(("stray_ml",) if options.strays else ()))
     print(f"{'case':<24}" + "".join(f"{name:>10}" for name in names))
     for case, values in scores.items():
         for label, metrics in values.get("labels", {"": values}).items():

@@ -10,9 +10,11 @@ from lvnet.evaluation import evaluate
 from lvnet.image_io import read_image, read_labels
 from lvnet.inference import Model, segment
 from lvnet.network import LVNet
+from lvnet.postprocessing import postprocess
 from lvnet.progress import Progress, silent
 from lvnet.recipe import LIVER, LabelClass, Recipe
 from lvnet.volume import Volume
+from scipy import ndimage
 from torch import nn
 
 from .dataset import pair_of
@@ -20,6 +22,8 @@ from .labels import label_map, to_classes
 from .networks import channels_last
 from .sources import Source
 
+#: How far from the organ what was found has nothing to do with its border.
+STRAY_MM = 20.0
 Pair = Tuple[str, Volume, Volume]
 #: Takes the name of a case, its scan, its label and what was found.
 Seen = Callable[[str, Volume, Volume, Volume], None]
@@ -44,8 +48,12 @@ def score(
     overlap: float = 0.5,
     progress: Progress = silent,
     seen: Optional[Seen] = None,
+    strays: bool = False,
 ) -> Dict[str, Dict[str, Any]]:
     """The five metrics of every case.
+
+    Args:
+        strays: also `stray_ml`, see :func:`stray_ml`, of what was found before it is cleaned up.
 
     Returns:
         By case name, what :func:`lvnet.evaluation.evaluate` answers; with several classes `labels` holds that
@@ -55,12 +63,25 @@ def score(
     classes = model.recipe.classes
     for number, (name, scan, label) in enumerate(pairs):
         progress(number / len(pairs), name)
-        found = segment(scan, model=model, overlap=overlap).labels
+        raw = segment(scan, model=model, overlap=overlap, postprocess=not strays).labels
+        found = raw.with_array(postprocess(raw.array)) if strays else raw
         if seen is not None:
             seen(name, scan, label, found)
         by_class = {c.name: evaluate(found, label, label=c.value) for c in classes}
+        if strays:
+            for c in classes:
+                by_class[c.name]["stray_ml"] = stray_ml(raw, label, c.value)
         scores[name] = by_class[classes[0].name] if len(classes) == 1 else {"labels": by_class}
     return scores
+
+
+def stray_ml(found: Volume, label: Volume, value: int = 1) -> float:
+    """Millilitres that were found farther than :data:`STRAY_MM` from the organ, or anywhere where there is none."""
+    wrong = (found.array == value) & (label.array != value)
+    if wrong.any() and (label.array == value).any():
+        apart = ndimage.distance_transform_edt(label.array != value, sampling=label.spacing)
+        wrong &= apart > STRAY_MM
+    return float(np.count_nonzero(wrong)) * found.voxel_volume_ml
 
 
 def dice_of(case: Mapping[str, Any]) -> float:
