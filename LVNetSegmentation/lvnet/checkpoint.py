@@ -56,14 +56,13 @@ class Checkpoint:
 
         from .network import LVNet
 
+        # Without memory first: an architecture that the file only claims must not take any.
+        with torch.device("meta"):
+            wanted = {name: tuple(value.shape) for name, value in LVNet(self.recipe.architecture).state_dict().items()}
+        if wanted != {name: array.shape for name, array in self.arrays.items()}:
+            raise CheckpointError(f"{self.path}: the weights do not fit the architecture that the file names")
         network = LVNet(self.recipe.architecture)
-        state = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"{self.path}: the weights do not fit the architecture that the file names"
-            ) from error
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in self.arrays.items()})
         return network.eval()
 
 

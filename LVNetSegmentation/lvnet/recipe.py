@@ -6,12 +6,17 @@ organ with another window, pixel size or slab depth runs unchanged.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+import json
+from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, Mapping, Optional, Tuple, Type, TypeVar
 
 from .errors import CheckpointError, ConfigurationError
+from .fieldtypes import check_fields
 
 T = TypeVar("T")
+
+#: Weights of the largest network that is built: a hundred times what the paper's has, a gigabyte.
+MOST_WEIGHTS = 2**28
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,12 @@ class Architecture:
             raise ConfigurationError(f"the kernel size must be odd, not {self.kernel_size}")
         if not 2 <= len(self.widths) <= 8:
             raise ConfigurationError(f"a network needs 2 to 8 stages, not {len(self.widths)}")
+        # Of the blocks and the stem, by their formulas: a file must not ask for more memory than there is.
+        eps, volume = self.expansion, self.kernel_size**3
+        weights = self.in_channels * self.widths[0] * volume
+        weights += sum(2 * w * w * eps + w * eps * volume for w in self.widths) + self.classes * max(self.widths)
+        if weights > MOST_WEIGHTS:
+            raise ConfigurationError(f"a network of {weights:.1e} weights is too large; {MOST_WEIGHTS:.1e} can be built")
 
     @property
     def divisor(self) -> int:
@@ -159,20 +170,21 @@ class Recipe:
             CheckpointError: a field is missing, unknown or of the wrong kind.
         """
         try:
+            # What cannot be said as JSON and as text could not be shown either.
+            json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8")
+            if not isinstance(data["name"], str):
+                raise ValueError("its name is no text")
             return cls(
                 architecture=_build(Architecture, data["architecture"]),
                 preprocessing=_build(Preprocessing, data["preprocessing"]),
                 classes=tuple(_build(LabelClass, entry) for entry in data["classes"]),
-                name=str(data["name"]),
+                name=data["name"],
                 provenance=dict(data.get("provenance", {})),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, ConfigurationError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ConfigurationError) as error:
             raise CheckpointError(f"the recipe in the weights file cannot be used: {error}") from error
 
 
 def _build(kind: Type[T], data: Mapping[str, Any]) -> T:
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(data) - known)
-    if unknown:
-        raise ValueError(f"unknown field {unknown[0]!r}")
+    check_fields(kind, data)
     return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in data.items()})

@@ -132,7 +132,7 @@ def test_cancelled_and_unknown_requests():
     )
     answers = [answer for answer in answers if answer["type"] in ("cancelled", "error")]
     assert {answer["type"] for answer in answers} == {"cancelled", "error"}
-    assert next(answer for answer in answers if answer["type"] == "error")["kind"] == "bug"
+    assert next(answer for answer in answers if answer["type"] == "error")["kind"] == "user"
 
 
 def test_without_a_parent_nothing_is_begun(tmp_path):

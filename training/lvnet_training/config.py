@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, TypeVar, Union
 
-import yaml
 from lvnet.errors import ConfigurationError
+from lvnet.fieldtypes import check_fields
 from lvnet.recipe import LIVER, Architecture, LabelClass, Preprocessing, Recipe
 
 from .networks import divisors, supervises
+from .yamlfiles import read_mapping
 
 T = TypeVar("T")
 
@@ -141,6 +142,13 @@ class Config:
             raise ConfigurationError(f"there is no precision {self.precision!r}; choose {', '.join(PRECISIONS)}")
         if self.patience < 0:
             raise ConfigurationError(f"patience cannot be negative: {self.patience}")
+        shares = (self.liver_share, self.phantom_share, self.average)
+        if not all(0 <= share <= 1 for share in shares) or min(self.decay, self.samples_per_epoch) <= 0:
+            raise ConfigurationError(
+                "samples_per_epoch and decay must be positive; liver_share, phantom_share and average lie between 0 and 1"
+            )
+        if min(self.seed, self.phantoms, self.clip, self.weight_decay, self.dice_loss) < 0:
+            raise ConfigurationError("seed, phantoms, clip, weight_decay and dice_loss cannot be negative")
         divisor = divisors(self.network, self.architecture)
         for stage in self.stages:
             if any(side % multiple for side, multiple in zip(stage.patch, divisor)):
@@ -202,8 +210,10 @@ def load_config(path: Union[str, Path]) -> Config:
     Raises:
         ConfigurationError: it cannot be read, or a setting is unknown or impossible.
     """
-    data = _settings(Path(path), ())
     try:
+        data = _settings(Path(path), ())
+        if not all(isinstance(key, str) for key in data):
+            raise ValueError("a setting has no name")
         for key, kind in _GROUPS.items():
             if key in data:
                 data[key] = _build(kind, data[key])
@@ -211,19 +221,14 @@ def load_config(path: Union[str, Path]) -> Config:
             if key in data:
                 data[key] = tuple(_build(kind, entry) for entry in data[key])
         return _build(Config, data)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ConfigurationError(f"the configuration {path} cannot be used: {error}") from error
+    except (TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ConfigurationError(f"the configuration {path} cannot be used: {' '.join(str(error).split())}") from error
 
 
 def _settings(path: Path, above: Tuple[Path, ...]) -> Dict[str, Any]:
     if path.resolve() in above:
         raise ConfigurationError(f"the configuration {path} is its own base")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"cannot read the configuration {path}: {str(error).splitlines()[0]}") from error
-    if not isinstance(data, dict):
-        raise ConfigurationError(f"the configuration {path} holds no settings")
+    data = read_mapping(path, "configuration", "settings")
     if "base" not in data:
         return data
     merged = _settings(path.parent / str(data.pop("base")), (*above, path.resolve()))
@@ -237,8 +242,5 @@ def _settings(path: Path, above: Tuple[Path, ...]) -> Dict[str, Any]:
 
 
 def _build(kind: Any, data: Mapping[str, Any]) -> Any:
-    known = {f.name for f in fields(kind)}
-    for key in data:
-        if key not in known:
-            raise ValueError(f"unknown setting {key!r}; {kind.__name__} takes {', '.join(sorted(known))}")
+    check_fields(kind, data)
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})

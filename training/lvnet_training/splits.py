@@ -6,13 +6,14 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 import yaml
 from lvnet.errors import ConfigurationError
 
 from .sources import by_number
+from .yamlfiles import read_mapping
 
 PARTS = ("train", "validation", "test")
 
@@ -123,7 +124,7 @@ def read_split(path: Path) -> Split:
     Raises:
         ConfigurationError: it cannot be read, or holds a case twice or a patient in two parts.
     """
-    data = _mapping(path, "split")
+    data = read_mapping(path, "split")
     unknown = sorted(set(data) - set(asdict(Split((), (), ()))))
     if unknown:
         raise ConfigurationError(f"the split {path} has an unknown part {unknown[0]!r}; it takes {', '.join(PARTS)}")
@@ -141,14 +142,4 @@ def read_patients(path: Path) -> Dict[str, str]:
     Raises:
         ConfigurationError: it cannot be read.
     """
-    return {str(case): str(patient) for case, patient in _mapping(path, "patients").items()}
-
-
-def _mapping(path: Path, what: str) -> Dict[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"cannot read the {what} {path}: {str(error).splitlines()[0]}") from error
-    if not isinstance(data, dict):
-        raise ConfigurationError(f"the {what} {path} holds no entries by name")
-    return data
+    return {str(case): str(patient) for case, patient in read_mapping(path, "patients").items()}

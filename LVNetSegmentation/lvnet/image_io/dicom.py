@@ -26,6 +26,8 @@ _DECODED = {
     for end in ("", ".1", ".1.99", ".2", ".4.50", ".4.51", ".4.57", ".4.70", ".4.80", ".4.81", ".4.90", ".4.91", ".5")
 }
 _PLAIN = {"1.2.840.10008.1.2" + end for end in ("", ".1", ".1.99", ".2")}
+#: Of a compressed slice; the largest that CT scanners make have a sixteenth of it.
+_MOST_PIXELS = 2**26
 _SYNTAX_NAMES = {
     "1.2.840.10008.1.2.4.92": "JPEG 2000 multi-component", "1.2.840.10008.1.2.4.93": "JPEG 2000 multi-component",
     "1.2.840.10008.1.2.4.100": "MPEG-2", "1.2.840.10008.1.2.4.102": "MPEG-4", "1.2.840.10008.1.2.4.107": "HEVC",
@@ -96,12 +98,15 @@ def _check_slice(name: str, slice_: Slice) -> None:
         raise ImageError(f"{name} {_stored_as(header)}, which cannot be decoded here; decompress it first")
     if not np.isfinite(slice_.fields.rescale).all():
         raise ImageError(f"{name}: the rescale slope or intercept of a slice is not a number; export it again")
-    if header.pixel_bytes is None or header.transfer_syntax not in _PLAIN:
-        return
     rows, columns = _plane(slice_)
-    wanted = rows * columns * len(header.frames) * ((header.numbers["allocated"] + 7) // 8)
-    # Many programs add a few bytes; twice as many are voxels of another type.
-    if not wanted <= header.pixel_bytes < max(2 * wanted, wanted + 2):
+    if header.pixel_bytes is None or header.transfer_syntax not in _PLAIN:
+        # A compressed slice may be of one colour and a few bytes; none has more pixels than this.
+        fits = rows * columns <= _MOST_PIXELS
+    else:
+        wanted = rows * columns * len(header.frames) * max(1, (header.numbers["allocated"] + 7) // 8)
+        # Many programs add a few bytes; twice as many are voxels of another type.
+        fits = wanted <= header.pixel_bytes < max(2 * wanted, wanted + 2)
+    if not fits:
         raise ImageError(f"{name}: a slice does not have the size that its header tells; export the series again")
 
 

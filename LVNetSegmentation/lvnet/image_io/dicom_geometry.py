@@ -77,7 +77,8 @@ def arrange(name: str, slices: Sequence[Slice]) -> Stack:
     ordered, heights = _sorted_along(slices, normal, notes)
     ordered, heights = _longest_part(ordered, heights, notes)
     gaps = np.diff(heights)
-    if gaps.size and float(heights[-1] - heights[0]) > _MOST_MADE_UP * len(heights) * _usual_gap(gaps):
+    # Written so that heights which are no numbers are refused too.
+    if gaps.size and not float(heights[-1] - heights[0]) <= _MOST_MADE_UP * len(heights) * _usual_gap(gaps):
         raise ImageError(
             f"{name}: its slices lie {gaps.min():.3g} to {gaps.max():.3g} mm apart, which no regular grid can hold;"
             " export the series again"

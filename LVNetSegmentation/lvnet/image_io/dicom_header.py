@@ -53,6 +53,8 @@ _WANTED = {
     (0x0028, 0x1053): "slope",
 }
 _BINARY = ("samples", "rows", "columns", "allocated", "bits", "signed")
+#: What a deflated file may come to; a series of a thousand slices takes half of it.
+_MOST_INFLATED = 2**30
 
 
 class FrameFields(NamedTuple):
@@ -68,8 +70,8 @@ class DicomHeader(NamedTuple):
     """One DICOM file's fields.
 
     Text is stripped, numbers are numbers, what is missing is empty or 0; `complete` is False where
-    the file ends before its pixels do.  `pixel_bytes` is the length of pixels that are not compressed,
-    None where they are or there are none.
+    the file ends before its pixels do.  `pixel_bytes` is the length of the pixels, 0 without any, None
+    where they are encapsulated.
     """
 
     path: str
@@ -78,7 +80,7 @@ class DicomHeader(NamedTuple):
     numbers: Dict[str, int]
     frames: Tuple[FrameFields, ...]
     complete: bool
-    pixel_bytes: Optional[int] = None
+    pixel_bytes: Optional[int]
 
 
 def is_plain_file(path: Union[str, os.PathLike[str]]) -> bool:
@@ -112,7 +114,10 @@ def read_dicom_header(path: str) -> Optional[DicomHeader]:
             file.seek(start)
             syntax, body = _transfer_syntax(file)
             if syntax == _DEFLATED:
-                body = BytesIO(zlib.decompressobj(-15).decompress(body.read()))
+                inflater = zlib.decompressobj(-15)
+                body = BytesIO(inflater.decompress(body.read(), _MOST_INFLATED))
+                if inflater.unconsumed_tail:
+                    return None
             order = ">" if syntax == _BIG_ENDIAN else "<"
             parser = _Parser(body, order, explicit=syntax != _IMPLICIT)
             dataset = parser.dataset(None)
@@ -168,7 +173,7 @@ class _Parser:
         self._explicit = explicit
         self._depth = 0
         self.reaches_end_of_pixels = True
-        self.pixel_bytes: Optional[int] = None
+        self.pixel_bytes: Optional[int] = 0
 
     def exactly(self, count: int) -> bytes:
         """Bytes of a value; none of ours is long."""

@@ -53,6 +53,8 @@ def read_metaimage(name: str, path: Path, progress: Progress) -> Source:
         skip = int(fields.get("headersize", "0"))
     except (KeyError, ValueError) as error:
         raise damaged(name) from error
+    if fields.get("ndims", "").strip() != str(len(size)):
+        raise damaged(name)
     dropped = check_size(name, size, components)
     # MetaImage lets a negative spacing mean a flipped axis, and so does ITK; NaN it takes for 0.
     check_grid(name, written[:3], place, IDENTITY_DIRECTION, signed=True)

@@ -92,15 +92,28 @@ def open_nrrd(name: str, path: Path) -> Tuple[sitk.ImageFileReader, Tuple[str, .
 
 
 def _check_voxels(name: str, path: Path, fields: Dict[str, str]) -> None:
-    """Fails where the file is too short for the voxels that it promises, for which ITK would take memory first.
+    """Fails before ITK takes memory for voxels that no file holds, or reads what lies in other folders.
 
     Args:
         name: the file's name for messages.
         path: the file of the header.
         fields: of the header.
+
+    Raises:
+        ImageError: the file of the voxels is missing, too short, in another folder, or one of several.
     """
-    entry = fields.get("data file", fields.get("datafile", path.name))
-    data = path.parent / entry
+    data, entry = path, fields.get("data file", fields.get("datafile", ""))
+    if entry:
+        if entry.upper().startswith("LIST") or "%" in entry:
+            raise ImageError(f"{name} spreads its voxels over several files; save it as one .nrrd file")
+        # "-" would be what is typed on the keyboard.
+        if os.path.isabs(entry) or ".." in Path(entry).parts or entry == "-":
+            raise ImageError(
+                f"{name}: the file of voxels that its header names is not in the same folder; copy it there"
+            )
+        data = path.parent / entry
+        if not os.path.isfile(data):
+            raise damaged(name)
     encoding = _ENCODINGS.get(fields.get("encoding", "").lower(), "")
     kind = fields.get("type", "").lower()
     size = next((size for size, names in _TYPE_BYTES.items() if kind in names), 1)
@@ -108,9 +121,7 @@ def _check_voxels(name: str, path: Path, fields: Dict[str, str]) -> None:
         needed = math.prod(int(part) for part in fields.get("sizes", "").split())
     except ValueError as error:
         raise damaged(name) from error
-    # Where the voxels lie in several files, or in none, ITK itself finds out.
-    if os.path.isfile(data):
-        check_length(name, encoding, data.stat().st_size, needed * (1 if encoding == "text" else size))
+    check_length(name, encoding, data.stat().st_size, needed * (1 if encoding == "text" else size))
 
 
 def _fields(header: bytes) -> Dict[str, str]:

@@ -17,6 +17,7 @@ from ..system import let_waiting_threads_sleep
 from .exchange import remove_folder
 from .failures import DEVICE, TORCH_BROKEN, TORCH_MISSING, TORCH_OLD, describe_failure
 from .messages import Mouth, decode, read_lines
+from .requests import check_request, request_id
 from .watch import watch
 
 EXIT_DONE, EXIT_RENEW = 0, 3
@@ -49,14 +50,20 @@ class Server:
     def listen(self, handle: int) -> None:
         """Reads requests until the parent closes its end; runs in a thread of its own."""
         for line in read_lines(handle):
-            request = decode(line)
-            if request is None:
-                continue
-            if request.get("do") == "cancel":
-                self._cancelled.add(request.get("id"))
-            else:
-                self._requests.put(request)
+            self.take(line)
         self.orphan()
+
+    def take(self, line: bytes) -> None:
+        """Takes one line; what is no request is passed over."""
+        request = decode(line)
+        if request is None:
+            return
+        if request.get("do") == "cancel":
+            number = request_id(request)
+            if number is not None:
+                self._cancelled.add(number)
+        else:
+            self._requests.put(request)
 
     def orphan(self) -> None:
         """The parent is gone: ends whatever runs, in order if it can, and then the process."""
@@ -95,7 +102,7 @@ class Server:
         """One request; the kind of failure, if any."""
         from .tasks import TASKS, after_task
 
-        number = request.get("id")
+        number = request_id(request)
         kind = None
         self._current = request
         self._mouth.say("accepted", id=number)
@@ -103,6 +110,7 @@ class Server:
         try:
             if self._is_cancelled(number):
                 raise Cancelled
+            check_request(request)
             task = TASKS[request["do"]]
             result = task(request, _Teller(self._mouth, number), lambda: self._is_cancelled(number))
             answer: Dict[str, Any] = {"type": "result", **result, "seconds": round(time.monotonic() - began, 3)}

@@ -7,12 +7,13 @@ import importlib.util
 import os
 import re
 import time
+import tokenize
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from ..errors import LVNetError
+from ..errors import ImageError, LVNetError
 from ..progress import CancelCheck, Progress, raise_if_cancelled
 from ..system import available_memory
 from ..volume import Volume
@@ -70,14 +71,8 @@ def segment_task(request: Mapping[str, Any], progress: Progress, cancelled: Canc
         `classes`: for each its fields, `box` (three pairs z, y, x, or None) and `file`; `volumes_ml`,
         `notes`, `checks`, `device`, `weights`, `weights_sha256`, `network_seconds`.
     """
+    scan = _handed_over(request)
     model = _model(request, progress, cancelled)
-    scan = Volume(
-        map_array(Path(request["folder"]) / SCAN_FILE),
-        tuple(request["spacing"]),
-        tuple(request["origin"]),
-        tuple(request["direction"]),
-        "the scan",
-    )
     result = _segment(scan, request, model, lambda share, stage: progress(0.04 + 0.94 * share, stage), cancelled)
     progress(0.99, "handing over the result")
     classes = []
@@ -164,6 +159,26 @@ TASKS: Dict[str, Callable[[Mapping[str, Any], Progress, CancelCheck], Dict[str, 
 }
 
 
+def _handed_over(request: Mapping[str, Any]) -> Volume:
+    """The scan that lies in a request's folder.
+
+    Raises:
+        ImageError: the file or its place in the patient makes no sense.
+    """
+    from ..image_io.grid import check_grid
+
+    check_grid("the scan", request["spacing"], request["origin"], request["direction"])
+    try:
+        array = map_array(Path(request["folder"]) / SCAN_FILE)
+    # NumPy's reader of the header lets errors of Python's own tokenizer through.
+    except (OSError, ValueError, EOFError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
+        raise ImageError("the scan was not handed over whole; try again") from error
+    if array.ndim != 3 or not array.size or array.dtype.kind not in "iuf":
+        raise ImageError(f"the scan is no volume of numbers, but {array.dtype} of shape {array.shape}")
+    place = (tuple(map(float, request[key])) for key in ("spacing", "origin", "direction"))
+    return Volume(array, *place, "the scan")  # type: ignore[arg-type]
+
+
 def _model(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Any:
     """The network that a request names, loaded unless it is there already."""
     if _torch["module"] is None:
@@ -198,7 +213,7 @@ def _segment(scan: Volume, request: Mapping[str, Any], model: Any, progress: Pro
         scan,
         model=model,
         overlap=DEFAULT_OVERLAP if overlap is None else float(overlap),
-        postprocess=bool(request.get("postprocess", True)),
+        postprocess=request.get("postprocess") is not False,
         progress=progress,
         cancelled=cancelled,
     )

@@ -1,0 +1,54 @@
+"""Whether values that came out of a file are of the kinds that a dataclass declares."""
+
+from __future__ import annotations
+
+import collections.abc
+import math
+import typing
+from dataclasses import fields
+from typing import Any, Dict, Mapping, Tuple, Type
+
+_hints: Dict[type, Dict[str, Any]] = {}
+
+
+def check_fields(kind: Type[Any], data: Mapping[str, Any]) -> None:
+    """Checks values by the annotations of a dataclass; lists count as tuples, whole numbers as real ones.
+
+    Args:
+        kind: a dataclass.
+        data: values by field name, as JSON or YAML have them.
+
+    Raises:
+        ValueError: a field is unknown, of another kind than declared, or a number that is not finite.
+    """
+    known = sorted(field.name for field in fields(kind))
+    if kind not in _hints:
+        _hints[kind] = typing.get_type_hints(kind)
+    for name, value in data.items():
+        if name not in known:
+            raise ValueError(f"unknown setting {name!r}; {kind.__name__} takes {', '.join(known)}")
+        if not _fits(value, _hints[kind][name]):
+            shown = repr(value)
+            raise ValueError(f"{name} cannot be {shown if len(shown) <= 60 else shown[:60] + '...'}")
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
+    if wanted is Any:
+        return True
+    if origin is typing.Union:
+        return any(_fits(value, choice) for choice in inner)
+    if origin is tuple:
+        return isinstance(value, (list, tuple)) and _fits_tuple(value, inner)
+    if origin in (dict, collections.abc.Mapping):
+        return isinstance(value, Mapping) and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
+    if wanted in (int, float):
+        kinds = int if wanted is int else (int, float)
+        return isinstance(value, kinds) and not isinstance(value, bool) and abs(value) <= 1e18 and math.isfinite(value)
+    return isinstance(value, wanted)
+
+
+def _fits_tuple(values: Any, inner: Tuple[Any, ...]) -> bool:
+    if len(inner) == 2 and inner[1] is Ellipsis:
+        return all(_fits(value, inner[0]) for value in values)
+    return len(values) == len(inner) and all(_fits(value, kind) for value, kind in zip(values, inner))

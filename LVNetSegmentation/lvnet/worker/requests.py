@@ -1,0 +1,89 @@
+"""Whether a message is a request that can be done: what comes through a pipe is checked before it is used."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, Dict, Mapping, Optional, Union
+
+from ..errors import ConfigurationError
+
+#: More threads than any computer has cores would only bring the process down.
+MOST_THREADS = 1024
+
+
+def request_id(request: Mapping[str, Any]) -> Optional[Union[int, str]]:
+    """The id of a request, or None where it is none that an answer could name."""
+    number = request.get("id")
+    return number if isinstance(number, (int, str)) else None
+
+
+def check_request(request: Mapping[str, Any]) -> None:
+    """Checks that a request has what its task needs, each of the right kind; further fields are passed over.
+
+    Raises:
+        ConfigurationError: it has not.
+    """
+    kind = request.get("do")
+    if not isinstance(kind, str) or kind not in _FIELDS:
+        raise ConfigurationError(f"there is no task {_shown(kind)}; the worker knows {', '.join(_FIELDS)}")
+    for name, fits in _FIELDS[kind].items():
+        if not fits(request.get(name)):
+            raise ConfigurationError(f"the request {kind!r} cannot have {_shown(request.get(name))} as {name}")
+
+
+def _shown(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 60 else text[:60] + "..."
+
+
+def _text(value: Any) -> bool:
+    # No file is called by a name with a zero in it, and none by half a letter.
+    return isinstance(value, str) and 0 < len(value) <= 32768 and "\0" not in value and _encodes(value)
+
+
+def _encodes(value: str) -> bool:
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _text_or_none(value: Any) -> bool:
+    return value is None or value == "" or _text(value)
+
+
+def _number(value: Any) -> bool:
+    kind = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return kind and abs(value) <= 1e12 and math.isfinite(value)
+
+
+def _numbers(count: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and len(value) == count and all(map(_number, value))
+
+
+def _share_or_none(value: Any) -> bool:
+    return value is None or (_number(value) and 0 <= value <= 0.9)
+
+
+def _threads_or_none(value: Any) -> bool:
+    return value is None or (type(value) is int and 0 <= value <= MOST_THREADS)
+
+
+def _yes_no_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+_NETWORK: Dict[str, Callable[[Any], bool]] = {
+    "device": _text_or_none,
+    "weights": _text_or_none,
+    "overlap": _share_or_none,
+    "postprocess": _yes_no_or_none,
+    "threads": _threads_or_none,
+}
+_FIELDS: Dict[str, Dict[str, Callable[[Any], bool]]] = {
+    "segment": {"folder": _text, "spacing": _numbers(3), "origin": _numbers(3), "direction": _numbers(9), **_NETWORK},
+    "folder": {"input": _text, "output": _text, "suffix": _text, **_NETWORK},
+    "devices": {},
+    "torch": {},
+}

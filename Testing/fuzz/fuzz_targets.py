@@ -1,0 +1,312 @@
+"""What is fuzzed: how its inputs are made, and what is done with one.
+
+`strategies` runs in the asking process, `Target.run` in a child, where a crash is a finding and no more.
+A target answers "valid" or "refused", or raises whatever it came to; that is a finding then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any, Dict, List
+
+import fuzz_seeds as seeds
+import numpy as np
+import yaml
+from fuzz_mutations import altered, damaged, edits, odd_edits
+from hypothesis import strategies as st
+
+KINDS = list(seeds.SCANS)
+#: Bytes at the begin of a file where most damage goes.
+_HEAD = {"nii": 352, "nii in gz": 352, "nii.gz": 40, "nrrd": 500, "nrrd.gz": 500, "labels": 500, "layers": 700,
+         "mha": 400, "mha.z": 400, "mhd": 400}  # fmt: skip
+
+
+class WrongResultError(AssertionError):
+    """A result that no caller may get."""
+
+
+# Strategies: payloads are bytes, the first of them the kind -----------------------------------------------------------
+
+
+def reader_payloads() -> st.SearchStrategy[bytes]:
+    """Damaged scans and label maps."""
+    whole = seeds.scans()
+
+    def make(kind: int, changes: Any) -> bytes:
+        name = KINDS[kind]
+        return bytes([kind]) + damaged(whole[name], changes, _HEAD.get(name, 900))
+
+    return st.builds(make, st.integers(0, len(KINDS) - 1), edits())
+
+
+def weights_payloads() -> st.SearchStrategy[bytes]:
+    """Damaged checkpoints, recipes, runs, and the pickled part of runs."""
+    safetensors, run = seeds.checkpoint(), seeds.run_file()
+    length = int.from_bytes(safetensors[:8], "little")
+    with zipfile.ZipFile(io.BytesIO(run)) as archive:
+        pickled = archive.read(next(name for name in archive.namelist() if name.endswith("data.pkl")))
+    return st.one_of(
+        st.builds(lambda c: b"\0" + damaged(safetensors, c, 8 + length), edits()),
+        st.builds(lambda c: b"\1" + seeds.as_json(altered(seeds.RECIPE, c)), odd_edits()),
+        st.builds(lambda c: b"\1" + damaged(seeds.as_json(seeds.RECIPE), c, 1000), edits()),
+        st.builds(lambda c: b"\2" + damaged(run, c, 3000), edits()),
+        st.builds(lambda c: b"\3" + damaged(pickled, c, len(pickled)), edits()),
+    )
+
+
+def protocol_payloads() -> st.SearchStrategy[bytes]:
+    """Lines to the worker: requests with other values, damaged lines, and mere bytes; FOLDER stands for a real one."""
+    requests = seeds.requests("FOLDER")
+    one = st.one_of(
+        st.builds(lambda r, c: seeds.as_json(altered(r, c)), st.sampled_from(requests), odd_edits()),
+        st.builds(lambda r, c: seeds.as_json(altered(r, c)), st.sampled_from(requests[:2]), odd_edits(1)),
+        st.builds(lambda r, c: damaged(seeds.as_json(r), c, 400), st.sampled_from(requests), edits()),
+        st.binary(max_size=60),
+        st.builds(lambda n: b"[" * n, st.integers(1, 5000)),
+    )
+    scan = _npy()
+    lines = st.lists(one, min_size=1, max_size=3).map(b"\n".join)
+    sound = seeds.as_json(requests[0])
+    return st.one_of(
+        lines.map(lambda text: b"\0" + text),
+        st.builds(lambda c: b"\1" + damaged(scan, c, 128) + b"SPLIT" + sound, edits()),
+    )
+
+
+def config_payloads() -> st.SearchStrategy[bytes]:
+    """Settings of training with other values, and damaged text."""
+    settings = seeds.config()
+    text = yaml.safe_dump(settings).encode()
+    bombs = [
+        b"a: &a [1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\ntrust: {x: *c}\n",
+        b"[" * 3000, b"{a: " * 2000, b"base: /dev/zero\n", b"base: .\n", b"base: c.yaml\n", b"trust: &t {x: *t}\n",
+        b"seed: " + b"9" * 5000, b"seed: .inf\n", b"seed: 2001-99-99\n", b"!!python/object/apply:os.system ['true']\n",
+    ]  # fmt: skip
+    return st.one_of(
+        st.builds(lambda c: yaml.safe_dump(altered(settings, c)).encode("utf-8", "surrogatepass"), odd_edits()),
+        st.builds(lambda c: damaged(text, c, len(text)), edits()),
+        st.builds(lambda b, c: b + damaged(text, c, len(text)), st.sampled_from(bombs), edits(1)),
+        st.builds(lambda b: text + b"\n" + b, st.sampled_from(bombs)),
+    )
+
+
+def _npy() -> bytes:
+    file = io.BytesIO()
+    np.save(file, seeds.voxels())
+    return file.getvalue()
+
+
+# In the child ---------------------------------------------------------------------------------------------------------
+
+
+class Reader:
+    """The readers of scans and label maps."""
+
+    payloads = staticmethod(reader_payloads)
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.series = seeds.dicom_series()
+        (folder / "scan.raw").write_bytes(seeds.voxels().tobytes())
+
+    def run(self, payload: bytes) -> str:
+        """Writes the file, reads it."""
+        from lvnet.image_io import read_image, read_labels
+
+        kind, data = KINDS[payload[0] % len(KINDS)], payload[1:]
+        place = self.folder
+        if kind.startswith("dicom"):
+            place = self.folder / "series"
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            for index, whole in enumerate(self.series[kind[5:]]):
+                if kind != "dicom enhanced":
+                    (place / f"{index}.dcm").write_bytes(whole)
+        path = place / seeds.SCANS[kind]
+        path.write_bytes(gzip.compress(data, 1) if kind == "nii in gz" else data)
+        before = _listing(self.folder)
+        try:
+            if kind in ("labels", "layers"):
+                check_volume(read_labels(path))
+            else:
+                check_volume(read_image(place if kind.startswith("dicom") else path))
+        finally:
+            if _listing(self.folder) != before:
+                raise WrongResultError(f"reading wrote files: {_listing(self.folder)}")
+            path.unlink()
+        return "valid"
+
+
+def _listing(folder: Path) -> List[str]:
+    return sorted(str(path) for path in folder.rglob("*"))
+
+
+def check_volume(volume: Any) -> None:
+    """What every scan and label map that a reader hands out must be."""
+    array = volume.array
+    if array.ndim != 3 or not array.size or array.dtype.kind not in "iuf" or not array.dtype.isnative:
+        raise WrongResultError(f"voxels of {array.dtype} in {array.shape}")
+    if not np.isfinite(array[:: max(1, len(array) // 8)]).all():
+        raise WrongResultError("voxels that are not finite")
+    numbers = (*volume.spacing, *volume.origin, *volume.direction)
+    if not np.isfinite(numbers).all() or min(volume.spacing) <= 0:
+        raise WrongResultError(f"grid {numbers}")
+    if abs(np.linalg.det(volume.direction_matrix)) < 1e-6:
+        raise WrongResultError(f"directions {volume.direction}")
+    if any("\n" in note for note in volume.notes):
+        raise WrongResultError(f"notes {volume.notes}")
+
+
+class Weights:
+    """The loader of checkpoints and of the files of runs."""
+
+    payloads = staticmethod(weights_payloads)
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+        from lvnet.safetensors_format import parse_safetensors
+
+        self.folder = folder
+        self.arrays, self.metadata = parse_safetensors(seeds.checkpoint())
+        self.run_file = seeds.run_file()
+        self.config = seeds.load(folder, seeds.config())
+        self.cpu = torch.device("cpu")
+
+    def run(self, payload: bytes) -> str:
+        """Writes the file, loads it, and builds and uses its network."""
+        import torch
+        from lvnet import checkpoint
+        from lvnet.safetensors_format import encode_safetensors
+        from lvnet_training.state import Run
+
+        kind, data = payload[0], payload[1:]
+        path = self.folder / ("w.safetensors" if kind < 2 else "last.pt")
+        if kind == 1:
+            text = data.decode("utf-8", "replace")
+            checksum = checkpoint._checksum(text, self.arrays)
+            data = encode_safetensors(self.arrays, {**self.metadata, "recipe": text, "checksum": checksum})
+        if kind == 3:
+            data = self._with_pickle(data)
+        path.write_bytes(data)
+        if kind >= 2:
+            run = Run.start(self.config, self.cpu)
+            run.restore(path)
+            if not (0 <= run.epoch and isinstance(run.best_dice, float) and run.best_dice == run.best_dice):
+                raise WrongResultError(f"epoch {run.epoch}, DICE {run.best_dice}")
+            run.averaged_network()
+            run.optimiser.zero_grad()
+            sum(p.square().sum() for p in run.network.parameters()).backward()
+            run.optimiser.step()
+            return "valid"
+        loaded = checkpoint.load_checkpoint(path)
+        network = loaded.build()
+        json.dumps(loaded.recipe.to_dict(), allow_nan=False)
+        from lvnet.inference import Model, segment
+        from lvnet.volume import Volume
+
+        settings = loaded.recipe.preprocessing
+        steps = [*(settings.in_plane_spacing or (1,)), settings.slice_spacing or 1]
+        if settings.slab_depth * np.prod(settings.in_plane_size) <= 4 * 256**2 and min(steps) > 1:
+            with torch.inference_mode():
+                result = segment(Volume(seeds.voxels(), (2.5, 0.8, 0.7)), model=Model(network, loaded.recipe, self.cpu, ""))
+            check_volume(result.labels)
+        return "valid"
+
+    def _with_pickle(self, data: bytes) -> bytes:
+        result = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(self.run_file)) as old, zipfile.ZipFile(result, "w") as new:
+            for entry in old.infolist():
+                new.writestr(entry.filename, data if entry.filename.endswith("data.pkl") else old.read(entry))
+        return result.getvalue()
+
+
+class Protocol:
+    """The worker: whatever it hears, it answers, and goes on."""
+
+    payloads = staticmethod(protocol_payloads)
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+        from lvnet.image_io import write_image
+        from lvnet.volume import Volume
+
+        torch.set_num_threads(1)
+        self.folder = folder / "lvnet-exchange-fuzz"
+        self.folder.mkdir()
+        (self.folder / "w.safetensors").write_bytes(seeds.checkpoint())
+        (self.folder / "in").mkdir()
+        write_image(Volume(seeds.voxels(), (2.5, 0.8, 0.7)), self.folder / "in" / "ct.nii.gz")
+        self.scan = _npy()
+
+    def run(self, payload: bytes) -> str:
+        """Says the lines; every answer but a result must be a refusal, and the next request must be answered."""
+        from lvnet.worker.messages import Mouth, decode
+        from lvnet.worker.server import Server
+
+        kind, data = payload[0], payload[1:]
+        scan = self.scan
+        if kind == 1:
+            scan, _, data = data.partition(b"SPLIT")
+        (self.folder / "scan.npy").write_bytes(scan)
+        heard, spoken = os.pipe()
+        os.set_blocking(heard, False)
+        answers: List[Dict[str, Any]] = []
+        try:
+            server = Server(Mouth(spoken), idle_seconds=0.0)
+            for line in data.replace(b"FOLDER", str(self.folder).encode()).split(b"\n"):
+                server.take(line)
+            server.take(b'{"do": "torch", "id": "last"}')
+            server.run()
+            with contextlib.suppress(BlockingIOError):
+                text = os.read(heard, 1 << 20)
+        finally:
+            os.close(heard)
+            os.close(spoken)
+        for line in text.splitlines():
+            answer = decode(line)
+            if answer is None:
+                raise WrongResultError(f"no message: {line[:200]!r}")
+            answers.append(answer)
+        for answer in answers:
+            if answer["type"] == "error" and answer["kind"] not in ("user", "memory"):
+                raise WrongResultError(f"{answer['kind']}: {answer.get('details', answer['message'])}")
+        if not any(a["type"] == "result" and a["id"] == "last" for a in answers):
+            raise WrongResultError("the next request was not answered")
+        return "valid" if all(a["type"] != "error" for a in answers) else "refused"
+
+
+class Config:
+    """The parser of configurations."""
+
+    payloads = staticmethod(config_payloads)
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "c.yaml"
+
+    def run(self, payload: bytes) -> str:
+        """Reads the settings and uses them as a run would."""
+        import torch
+        from lvnet_training.config import load_config
+        from lvnet_training.state import Run
+
+        self.path.write_bytes(payload)
+        config = load_config(self.path)
+        if len(config.digest) != 64:
+            raise WrongResultError("no digest")
+        json.dumps(config.recipe({"date": "today"}).to_dict(), allow_nan=False)
+        for epoch in range(min(config.epochs, 3)):
+            config.stage_of(epoch)
+        if max(config.architecture.widths) <= 64 and config.architecture.kernel_size <= 7:
+            if config.architecture.expansion <= 8 and config.architecture.classes <= 8:
+                Run.start(config, torch.device("cpu"))
+        return "valid"
+
+
+TARGETS = {"reader": Reader, "weights": Weights, "protocol": Protocol, "config": Config}
