@@ -28,7 +28,7 @@ def main(target: str) -> None:
     faulthandler.enable(sys.stderr)
     spoken = os.dup(1)
     os.dup2(2, 1)
-    from fuzz_targets import TARGETS
+    from fuzz_targets import SUBJECTS
     from lvnet.errors import LVNetError
 
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
@@ -36,7 +36,7 @@ def main(target: str) -> None:
         empty.mkdir()
         folder.mkdir()
         os.chdir(empty)
-        subject = TARGETS[target](folder)
+        subject = SUBJECTS[target](folder)
         limit = _memory("VmSize") * 1024 + EXTRA_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         base = _memory("VmRSS")

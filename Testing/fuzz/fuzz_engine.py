@@ -26,6 +26,10 @@ ROOT = FOLDER.parents[1]
 PATIENCE = 20.0
 
 
+class _Over(BaseException):
+    """The time is over; hypothesis lets this through at once, since it is no mere exception."""
+
+
 class Child:
     """A process that runs a target; another one takes its place when it dies."""
 
@@ -123,7 +127,7 @@ def fuzz(target: str, seconds: float, seed: int, executions: Optional[int] = Non
     def one(payload: bytes) -> None:
         nonlocal peak
         if over():
-            return
+            raise _Over
         answer = child.run(payload)
         outcomes[answer["outcome"]] += 1
         peak = max(peak, answer.get("peak_mb", 0.0))
@@ -137,13 +141,15 @@ def fuzz(target: str, seconds: float, seed: int, executions: Optional[int] = Non
     try:
         child._start()
         began = time.monotonic()
-        while not over():
+        while True:
             quiet = settings(
                 max_examples=100, deadline=None, database=None, phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
             )  # fmt: skip
             hypothesis.seed(seed * 1_000_003 + batch)(quiet(given(payloads)(one)))()
             batch += 1
+    except _Over:
+        pass
     finally:
         child.close()
     if save is not None:

@@ -12,6 +12,8 @@ import io
 import json
 import os
 import shutil
+import signal
+import time
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, List
@@ -309,4 +311,30 @@ class Config:
         return "valid"
 
 
+class Broken:
+    """Has every fault that the fuzzer is there to find; only the fuzzer's own test asks for it."""
+
+    def __init__(self, folder: Path) -> None:
+        pass
+
+    def run(self, payload: bytes) -> str:
+        """Does what the payload says."""
+        if payload == b"raise":
+            raise ZeroDivisionError
+        if payload == b"crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if payload == b"write":
+            Path("left").touch()
+            return "valid"
+        if payload == b"memory":
+            np.ones(900 * 2**17).sum()
+        if payload == b"hang":
+            time.sleep(60)
+        with contextlib.suppress(FileNotFoundError):
+            Path("left").unlink()
+        return "valid"
+
+
 TARGETS = {"reader": Reader, "weights": Weights, "protocol": Protocol, "config": Config}
+#: What a child can run.
+SUBJECTS = {**TARGETS, "broken": Broken}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict
@@ -14,6 +15,10 @@ from torch import Tensor, nn
 
 from .config import Config
 from .networks import build_network, channels_last
+
+
+#: What Adam keeps of every weight.
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass
@@ -77,10 +82,10 @@ class Run:
         Raises:
             CheckpointError: the file is damaged, or of other settings.
         """
+        state = _read(path)
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
             self.network.load_state_dict(state["network"])
-            self.average = {k: v.clone() for k, v in state["average"].items()}
+            self.average = _same_shapes(state["average"], self.average)
             if weights_only:
                 return
             if state["digest"] != self.config.digest:
@@ -89,11 +94,17 @@ class Run:
                     " its weights with --weights"
                 )
             self.optimiser.load_state_dict(state["optimiser"])
+            for parameter in self.network.parameters():
+                moments = {k: v for k, v in self.optimiser.state.get(parameter, {}).items() if k != "step"}
+                if moments:
+                    _same_shapes(moments, dict.fromkeys(_MOMENTS, parameter))
             self.epoch, self.best_dice = int(state["epoch"]), float(state["best_dice"])
             # Files of before early stopping have neither.
             self.stale, self.precision = int(state.get("stale", 0)), dict(state.get("precision", {}))
-        except (OSError, RuntimeError, KeyError, EOFError, ValueError) as error:
-            raise CheckpointError(f"cannot resume from {path}: {str(error).splitlines()[0]}") from error
+            if min(self.epoch, self.stale) < 0 or not -1 <= self.best_dice <= 1:
+                raise ValueError("it names epochs or scores that there are not")
+        except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise CheckpointError(f"cannot resume from {path}: {_first_line(error)}") from error
 
     def start_from(self, path: Path) -> None:
         """Takes the weights of an exported checkpoint; the auxiliary heads begin anew.
@@ -127,3 +138,39 @@ class Run:
     def finished(self) -> bool:
         """Whether the last stage is over, or validation has not improved for `patience` times."""
         return self.epoch >= self.config.epochs or 0 < self.config.patience <= self.stale
+
+
+def _read(path: Path) -> Dict[str, Any]:
+    """The contents of a file, tensors and numbers only.
+
+    Raises:
+        CheckpointError: it is damaged, or holds anything else.
+    """
+    try:
+        # PyTorch does not look at the checksums that it has written.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} is not what was written")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes make PyTorch's reader fail in any way
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "the file is damaged"
+        raise CheckpointError(f"cannot resume from {path}: {reason}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"cannot resume from {path}: it is no file of a run")
+    return state
+
+
+def _same_shapes(found: Dict[str, Tensor], wanted: Dict[str, Tensor]) -> Dict[str, Tensor]:
+    """Copies of tensors whose names and shapes are as wanted.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if {k: v.shape for k, v in found.items()} != {k: v.shape for k, v in wanted.items()}:
+        raise ValueError("its tensors are of other shapes")
+    return {k: v.clone() for k, v in found.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -7,7 +7,6 @@ import importlib.util
 import os
 import re
 import time
-import tokenize
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
@@ -170,8 +169,7 @@ def _handed_over(request: Mapping[str, Any]) -> Volume:
     check_grid("the scan", request["spacing"], request["origin"], request["direction"])
     try:
         array = map_array(Path(request["folder"]) / SCAN_FILE)
-    # NumPy's reader of the header lets errors of Python's own tokenizer through.
-    except (OSError, ValueError, EOFError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
+    except Exception as error:  # on a damaged header NumPy's reader fails in any way, down to Python's own tokenizer
         raise ImageError("the scan was not handed over whole; try again") from error
     if array.ndim != 3 or not array.size or array.dtype.kind not in "iuf":
         raise ImageError(f"the scan is no volume of numbers, but {array.dtype} of shape {array.shape}")
