@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
+
+from lvnet.files import remove_stale
 
 from .dependencies import ensureTorch
 from .jobs import ProgressCallback
 from .remote import RemoteJob
 from .service import Service
-
-#: A file that was being written when the process was ended; see lvnet.image_io.write.
-_PART = re.compile(r"\.[0-9a-f]{32}\.part")
 
 
 class FolderJob(RemoteJob):
@@ -33,7 +29,6 @@ class FolderJob(RemoteJob):
         onCancelled: Optional[Callable[[], None]] = None,
     ) -> None:
         self._target = Path(target)
-        self._since = time.time()
         self._fields = {"do": "folder", "input": str(source), "output": str(target), "suffix": suffix, **settings}
         super().__init__(service, True, onProgress, onDone, onError, onCancelled)
 
@@ -50,7 +45,5 @@ class FolderJob(RemoteJob):
         super()._clean()
         if self.error is None:
             return
-        with contextlib.suppress(OSError):
-            for path in self._target.iterdir():
-                if _PART.fullmatch(path.name) and path.stat().st_mtime >= self._since - 2:
-                    path.unlink()
+        # Whatever the process was writing when it was ended.
+        remove_stale(self._target, grace=0.0)

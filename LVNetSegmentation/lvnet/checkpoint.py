@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Union
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Union
 import numpy as np
 
 from .errors import CheckpointError, ConfigurationError
+from .files import write_whole
 from .recipe import Recipe
 from .safetensors_format import encode_safetensors, read_safetensors
 
@@ -128,7 +127,10 @@ def save_checkpoint(path: Union[str, Path], state: Mapping[str, Any], recipe: Re
     text = json.dumps(recipe.to_dict(), ensure_ascii=False, sort_keys=True)
     checksum = _checksum(text, arrays)
     metadata = {"format": FORMAT, "format_version": FORMAT_VERSION, "recipe": text, "checksum": checksum}
-    _write_whole(Path(path), encode_safetensors(arrays, metadata))
+    try:
+        write_whole(path, encode_safetensors(arrays, metadata))
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
     return checksum
 
 
@@ -138,19 +140,3 @@ def _checksum(recipe: str, arrays: Mapping[str, np.ndarray]) -> str:
         digest.update(f"\n{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
         digest.update(arrays[name].tobytes())
     return digest.hexdigest()
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            os.unlink(temporary)

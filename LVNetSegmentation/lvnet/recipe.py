@@ -52,7 +52,9 @@ class Architecture:
         weights = self.in_channels * self.widths[0] * volume
         weights += sum(2 * w * w * eps + w * eps * volume for w in self.widths) + self.classes * max(self.widths)
         if weights > MOST_WEIGHTS:
-            raise ConfigurationError(f"a network of {weights:.1e} weights is too large; {MOST_WEIGHTS:.1e} can be built")
+            raise ConfigurationError(
+                f"a network of {weights:.1e} weights is too large; {MOST_WEIGHTS:.1e} can be built"
+            )
 
     @property
     def divisor(self) -> int:

@@ -338,7 +338,7 @@ def test_a_file_that_is_there_is_replaced_at_once(tmp_path, labels, monkeypatch)
     monkeypatch.setattr(os, "replace", watched)
     write_labels(labels, out, [LIVER])
     assert seen[0][1] == b"the old one"
-    assert re.fullmatch(r"\.[0-9a-f]{32}\.part", seen[0][0])
+    assert re.fullmatch(r"\.lvnet-[0-9a-f]{32}\.part", seen[0][0])
     assert np.array_equal(read_labels(out).array, labels.array)
 
 

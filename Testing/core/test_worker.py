@@ -469,7 +469,7 @@ def test_a_folder_job_that_is_killed_leaves_no_half_written_file(service, tiny_w
     job = FolderJob(service, str(source), str(target), ".nii.gz", settings, lambda share, what, _: seen.append(what))
     assert eventually(lambda: job.poll() or any("segmenting" in what for what in seen), 60)
     if stage == "writing":
-        (target / f".{'0' * 32}.part").write_bytes(b"half")
+        (target / f".lvnet-{'0' * 32}.part").write_bytes(b"half")
     os.kill(service.workerPid, signal.SIGKILL)
     with pytest.raises(ComputationError):
         job.wait()

@@ -217,7 +217,9 @@ class Weights:
         steps = [*(settings.in_plane_spacing or (1,)), settings.slice_spacing or 1]
         if settings.slab_depth * np.prod(settings.in_plane_size) <= 4 * 256**2 and min(steps) > 1:
             with torch.inference_mode():
-                result = segment(Volume(seeds.voxels(), (2.5, 0.8, 0.7)), model=Model(network, loaded.recipe, self.cpu, ""))
+                result = segment(
+                    Volume(seeds.voxels(), (2.5, 0.8, 0.7)), model=Model(network, loaded.recipe, self.cpu, "")
+                )
             check_volume(result.labels)
         return "valid"
 

@@ -197,6 +197,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     import torch
     from lvnet.devices import select_device
     from lvnet.errors import ConfigurationError
+    from lvnet.files import write_whole
     from lvnet.inference import load_model
 
     from .config import load_config
@@ -230,7 +231,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             print(f"{f'{case} {label}'.strip():<24}" + "".join(f"{cell:>10}" for cell in cells))
     print(f"{'mean dice':<24}{sum(map(dice_of, scores.values())) / len(scores):>10.4f}")
     if options.json:
-        options.json.write_text(json.dumps(scores, indent=2), encoding="utf-8")
+        write_whole(options.json, json.dumps(scores, indent=2).encode("utf-8"))
     return 0
 
 

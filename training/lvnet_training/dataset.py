@@ -8,13 +8,13 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from lvnet.errors import GeometryError, ImageError, ResourceError
+from lvnet.files import passing_folder
 from lvnet.image_io import read_image, read_labels
 from lvnet.orientation import to_canonical
 from lvnet.recipe import LIVER, LabelClass
@@ -148,22 +148,21 @@ def _store(case: Case, target: Path) -> None:
             f"the cache {target.parent} has {free / 1e9:.1f} GB left, and {case.name} takes {needed / 1e9:.1f} GB; give"
             " another --cache"
         )
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
-        np.save(temporary / "image.npy", case.image)
-        np.save(temporary / "label.npy", case.label)
-        (temporary / "case.json").write_text(json.dumps({"spacing": case.spacing, "box": case.box}), encoding="utf-8")
-        if target.exists() and not (target / "case.json").exists():
-            shutil.rmtree(target, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            # Fails where another process was faster; its files are the same.
-            os.replace(temporary, target)
+        with passing_folder(target.parent) as temporary:
+            np.save(temporary / "image.npy", case.image)
+            np.save(temporary / "label.npy", case.label)
+            text = json.dumps({"spacing": case.spacing, "box": case.box})
+            (temporary / "case.json").write_text(text, encoding="utf-8")
+            if target.exists() and not (target / "case.json").exists():
+                shutil.rmtree(target, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                # Fails where another process was faster; its files are the same.
+                os.replace(temporary, target)
         if not (target / "case.json").exists():
             raise ResourceError(f"cannot write the cache {target}; is the disk full?")
     except OSError as error:
         raise ResourceError(f"cannot write the cache {target}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load_cases(sources: Sequence[Source], cache: Path, classes: Sequence[LabelClass] = (LIVER,),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 import re
 from pathlib import Path
 from typing import Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 import torch
+from lvnet.files import write_whole
 from lvnet.volume import Volume
 
 from .batches import draw_batch
@@ -28,12 +29,11 @@ def log_row(path: Path, row: Dict[str, float]) -> None:
     names: List[str] = []
     for entry in rows:
         names += [name for name in entry if name not in names]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(temporary, path)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, names)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, table.getvalue().encode("utf-8"))
 
 
 def read_log(path: Path) -> List[Dict[str, str]]:

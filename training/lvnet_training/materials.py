@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
 from lvnet.errors import ConfigurationError
+from lvnet.files import remove_stale
 
 from .config import Config
 from .dataset import Case, cached, load_cases, make_case
@@ -56,6 +57,8 @@ def gather(
         ImageError: a data set holds no case, or a case for validation cannot be read.
     """
     cache = cache or output / "cache"
+    for folder in (output, output / "pictures", cache):
+        remove_stale(folder)
     cases: List[Case] = []
     remarks: List[str] = []
     pairs: Sequence[Pair] = ()

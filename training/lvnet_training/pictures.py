@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any, List, Optional, Sequence
 
 import numpy as np
 from lvnet.errors import DependencyError, GeometryError, LVNetError
+from lvnet.files import whole_file
 from lvnet.image_io import read_image, read_labels
 from lvnet.orientation import to_canonical
 from lvnet.volume import Volume
@@ -83,12 +83,8 @@ def figure_of(width: float, height: float, colour: str = "white") -> Any:
 
 def save_figure(figure: Any, path: Path) -> None:
     """Writes a figure as PNG; the file is whole or absent."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
-    try:
-        figure.savefig(temporary, dpi=80)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=80)
 
 
 def _middle(mask: np.ndarray, axis: int) -> int:

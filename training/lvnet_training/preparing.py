@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from lvnet.errors import GeometryError, ImageError
+from lvnet.files import write_whole
 from lvnet.inputcheck import NOTE, check_input
 from lvnet.recipe import LIVER, LabelClass
 from lvnet.volume import Volume
@@ -148,6 +148,4 @@ def _write(report: Path, rows: Sequence[Row], refused: Sequence[str]) -> None:
     }
     data = json.dumps({"cases": [asdict(row) for row in rows], "left_out": list(refused)}, indent=2)
     for name, text in (("index.html", page), ("report.json", data)):
-        temporary = report / f".{name}.{os.getpid()}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, report / name)
+        write_whole(report / name, text.encode("utf-8"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Dict, List, Mapping, Sequence, Tuple
@@ -11,6 +10,7 @@ from typing import Dict, List, Mapping, Sequence, Tuple
 import numpy as np
 import yaml
 from lvnet.errors import ConfigurationError
+from lvnet.files import write_whole
 
 from .sources import by_number
 from .yamlfiles import read_mapping
@@ -110,12 +110,7 @@ def write_split(split: Split, path: Path) -> None:
     }
     text = json.dumps(data, indent=2) if path.suffix == ".json" else yaml.safe_dump(data, sort_keys=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, text.encode("utf-8"))
 
 
 def read_split(path: Path) -> Split:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Dict
 import torch
 from lvnet.checkpoint import load_checkpoint
 from lvnet.errors import CheckpointError
+from lvnet.files import whole_file
 from torch import Tensor, nn
 
 from .config import Config
@@ -54,24 +54,18 @@ class Run:
 
     def save(self, path: Path) -> None:
         """Writes everything that a resume needs; the file is whole or absent."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            torch.save(
-                {
-                    "digest": self.config.digest,
-                    "epoch": self.epoch,
-                    "best_dice": self.best_dice,
-                    "stale": self.stale,
-                    "precision": self.precision,
-                    "network": self.network.state_dict(),
-                    "average": self.average,
-                    "optimiser": self.optimiser.state_dict(),
-                },
-                temporary,
-            )
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        state = {
+            "digest": self.config.digest,
+            "epoch": self.epoch,
+            "best_dice": self.best_dice,
+            "stale": self.stale,
+            "precision": self.precision,
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+        }
+        with whole_file(path) as file:
+            torch.save(state, file)
 
     def restore(self, path: Path, weights_only: bool = False) -> None:
         """Continues from a file that :meth:`save` wrote.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Iterable, List, Optional, Sequence, Union
 
 from ..errors import ImageError
+from ..files import remove_stale
 from .dicom_header import looks_like_dicom
 
 PathLike = Union[str, "os.PathLike[str]"]
@@ -142,6 +143,7 @@ def check_output_folder(path: PathLike) -> None:
         # read-only mounts, and nothing at all to an administrator.
         with tempfile.TemporaryFile(dir=folder):
             pass
+        remove_stale(folder)
     except OSError as error:
         raise ImageError(f"{shown(path)}: the folder takes no new files: {error.strerror}; choose another") from error
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, BinaryIO, Dict, Iterator, Sequence, Union
 
 import numpy as np
 
 from ..errors import ImageError
+from ..files import whole_file
 from ..recipe import LabelClass
 from ..volume import Volume
 from .grid import check_grid
@@ -140,18 +140,9 @@ def atomic_file(path: Union[str, os.PathLike[str]]) -> Iterator[BinaryIO]:
     Raises:
         ImageError: the disk is full, the folder takes no files, or the like.
     """
-    target = os.path.realpath(path)  # a link stays a link
-    # Opened as a plain new file rather than by tempfile, so that the usual permissions apply.
-    temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(16)}.part")
     try:
-        with open(temporary, "xb") as file:
+        with whole_file(path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
     except OSError as error:
         reason = _REASONS.get(error.errno or 0) or error.strerror or "disk error"
         raise ImageError(f"{shown(path)} cannot be written: {reason}") from error
-    finally:
-        with suppress(OSError):  # gone already when all went well
-            os.unlink(temporary)

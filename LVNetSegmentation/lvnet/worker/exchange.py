@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import IO, Iterable, Iterator, Optional, Tuple, Union
 import numpy as np
 
 from ..errors import ResourceError
+from ..files import lock
 from ..progress import CancelCheck, never_cancelled, raise_if_cancelled
 
 PREFIX = "lvnet-exchange-"
@@ -49,7 +49,7 @@ class Exchange:
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
             try:
                 self._lock = open(self.path / _LOCK_FILE, "wb")  # noqa: SIM115 - held as long as the folder
-                _lock(self._lock)
+                lock(self._lock)
             except OSError:
                 self.remove()
                 raise
@@ -160,35 +160,13 @@ def _is_stale(path: Path) -> bool:
         if hasattr(os, "getuid") and path.lstat().st_uid != os.getuid():
             return False
         with open(path / _LOCK_FILE, "r+b") as file:
-            return _lock(file)
+            return lock(file)
     except FileNotFoundError:
         with contextlib.suppress(OSError):
             return time.time() - path.lstat().st_mtime > _GRACE_SECONDS
     except OSError:  # locked on Windows, no folder, not ours: not to be touched
         pass
     return False
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: IO[bytes]) -> bool:
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _lock(file: IO[bytes]) -> bool:
-        """Takes the lock of a file if nobody holds it."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # held by another process, or a disk that knows no locks
-            return False
-        return True
 
 
 __all__ = [
