@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
@@ -28,8 +29,9 @@ class FolderJob(RemoteJob):
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
     ) -> None:
-        self._target = Path(target)
-        self._fields = {"do": "folder", "input": str(source), "output": str(target), "suffix": suffix, **settings}
+        self._target = Path(os.path.abspath(target))
+        places = {"input": os.path.abspath(source), "output": str(self._target)}
+        self._fields = {"do": "folder", **places, "suffix": suffix, **settings}
         super().__init__(service, True, onProgress, onDone, onError, onCancelled)
 
     def _begin(self) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 
 from .checkpoint import Checkpoint, load_checkpoint
 from .devices import select_device
-from .errors import ConfigurationError, DeviceError
+from .errors import ConfigurationError
 from .inputcheck import refuse_impossible
+from .memory import Computing, readable_memory_errors
 from .postprocessing import postprocess as clean
 from .preprocessing import Prepared, prepare
 from .progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
@@ -78,6 +78,7 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
     Raises:
         CheckpointError: the file cannot be used.
         DeviceError: the device cannot be used.
+        ResourceError: it has too little free memory.
     """
     import torch
 
@@ -85,9 +86,10 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
 
     checkpoint = load_checkpoint(path)
     chosen, reason = select_device(device)
-    network = checkpoint.build().to(chosen)
-    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    return Model(network, checkpoint.recipe, chosen, reason, checkpoint, fast_network(network))
+    with readable_memory_errors():
+        network = checkpoint.build().to(chosen)
+        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        return Model(network, checkpoint.recipe, chosen, reason, checkpoint, fast_network(network))
 
 
 def segment(
@@ -122,35 +124,39 @@ def segment(
         LVNetError: the scan, the weights or the device cannot be used.
         Cancelled: `cancelled` answered True.
     """
-    if not isinstance(scan, Volume):
-        from .image_io import read_image
+    with readable_memory_errors():
+        if not isinstance(scan, Volume):
+            from .image_io import read_image
 
-        progress(0.0, "reading the scan")
-        scan = read_image(scan)
-    if model is None:
-        progress(0.02, "loading the network")
-        model = load_model(weights, device)
-    raise_if_cancelled(cancelled)
-    refuse_impossible(scan)
-    progress(0.04, "preparing the scan")
-    prepared = prepare(scan, model.recipe.preprocessing, cancelled)
-    scores = predict(prepared.array, model, overlap, lambda done: progress(0.08 + 0.82 * done, "segmenting"), cancelled)
-    progress(0.90, "bringing the result to the scan's grid")
-    labels, soft = _to_scan(scan, prepared, scores, model.recipe, probabilities, cancelled)
-    found = labels
-    if postprocess:
-        progress(0.96, "cleaning up")
-        labels = clean(labels)
-    progress(0.98, "checking the result")
-    checks = _checked(scan, labels, found, prepared, scores, model.recipe)
-    volumes = {c.name: float(np.count_nonzero(labels == c.value)) * scan.voxel_volume_ml for c in model.recipe.classes}
-    notes = list(scan.notes)
-    if not labels.any():
-        names = ", ".join(c.name for c in model.recipe.classes)
-        notes.append(f"nothing was found ({names}): the scan may not show it, or not be a CT in HU")
-    progress(1.0, "done")
-    soft_volume = None if soft is None else scan.with_array(soft, notes=())
-    return Segmentation(scan.with_array(labels, notes=()), soft_volume, model.recipe, tuple(notes), volumes, checks)
+            progress(0.0, "reading the scan")
+            scan = read_image(scan)
+        if model is None:
+            progress(0.02, "loading the network")
+            model = load_model(weights, device)
+        raise_if_cancelled(cancelled)
+        refuse_impossible(scan)
+        progress(0.04, "preparing the scan")
+        prepared = prepare(scan, model.recipe.preprocessing, cancelled)
+        short: List[str] = []
+        scores = predict(
+            prepared.array, model, overlap, lambda done: progress(0.08 + 0.82 * done, "segmenting"), cancelled, short
+        )
+        progress(0.90, "bringing the result to the scan's grid")
+        labels, soft = _to_scan(scan, prepared, scores, model.recipe, probabilities, cancelled)
+        found = labels
+        if postprocess:
+            progress(0.96, "cleaning up")
+            labels = clean(labels)
+        progress(0.98, "checking the result")
+        checks = _checked(scan, labels, found, prepared, scores, model.recipe)
+        volumes = {c.name: float(np.count_nonzero(labels == c.value)) * scan.voxel_volume_ml for c in model.recipe.classes}
+        notes = [*scan.notes, *short]
+        if not labels.any():
+            names = ", ".join(c.name for c in model.recipe.classes)
+            notes.append(f"nothing was found ({names}): the scan may not show it, or not be a CT in HU")
+        progress(1.0, "done")
+        soft_volume = None if soft is None else scan.with_array(soft, notes=())
+        return Segmentation(scan.with_array(labels, notes=()), soft_volume, model.recipe, tuple(notes), volumes, checks)
 
 
 def slab_starts(length: int, depth: int, overlap: float) -> List[int]:
@@ -184,6 +190,7 @@ def predict(
     overlap: float = DEFAULT_OVERLAP,
     progress: Optional[Callable[[float], None]] = None,
     cancelled: CancelCheck = never_cancelled,
+    notes: Optional[List[str]] = None,
 ) -> np.ndarray:
     """Class probabilities of normalised voxels.
 
@@ -193,13 +200,15 @@ def predict(
         overlap: of neighbouring slabs.
         progress: called with the share that is done.
         cancelled: asked before every slab.
+        notes: gets what had to be done otherwise because memory ran short.
 
     Returns:
         (classes, z, y, x) float32; sums to one over the classes.
+
+    Raises:
+        DeviceError: there is too little memory, see :mod:`lvnet.memory`.
     """
     import torch
-
-    from .acceleration.precision import inference_precision
 
     depth, divisor = model.recipe.preprocessing.slab_depth, model.recipe.architecture.divisor
     length, height, width = array.shape
@@ -212,14 +221,12 @@ def predict(
     classes = model.recipe.architecture.classes
     sums = np.zeros((classes, length, height, width), np.float32)
     total = np.zeros(length, np.float32)
-    compute = model.fast or model.network
+    compute = Computing(model)
     rows, columns = slice(before[1], before[1] + height), slice(before[2], before[2] + width)
-    with torch.inference_mode(), inference_precision(model.device), _readable_memory_errors(model.device):
+    with torch.inference_mode():
         for number, start in enumerate(starts):
             raise_if_cancelled(cancelled)
-            slab = torch.from_numpy(np.ascontiguousarray(padded[start : start + depth]))[None, None].to(model.device)
-            slab = slab.contiguous(memory_format=torch.channels_last_3d)
-            result = torch.softmax(compute(slab).float(), dim=1)[0, :, :, rows, columns].cpu().numpy()
+            result = compute(padded[start : start + depth])[:, :, rows, columns]
             # Slices that padding added belong to no slice of the scan.
             first, last = max(0, start - before[0]), min(length, start - before[0] + depth)
             inside = slice(first - start + before[0], last - start + before[0])
@@ -228,22 +235,9 @@ def predict(
             if progress is not None:
                 progress((number + 1) / len(starts))
     sums /= total.reshape(1, -1, 1, 1)
+    if notes is not None:
+        notes += compute.notes
     return sums
-
-
-@contextlib.contextmanager
-def _readable_memory_errors(device: torch.device) -> Iterator[None]:
-    """Turns running out of memory into one line that says what to do."""
-    import torch
-
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise DeviceError("the GPU has too little free memory for this scan; choose the device cpu") from error
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError) or "not enough memory" in str(error) or "can't allocate" in str(error):
-            raise DeviceError(f"too little memory on the {device.type.upper()}; close other programs") from error
-        raise
 
 
 def _to_scan(

@@ -12,17 +12,21 @@ the scan's own slices.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Iterator, Optional, Tuple
 
 import numpy as np
 
+from .errors import GeometryError
 from .orientation import Orientation, to_canonical
 from .progress import CancelCheck, never_cancelled, raise_if_cancelled
 from .recipe import Preprocessing
 from .resampling import Axis
 from .volume import Volume
 
+#: Voxels of the network's grid: a whole body at 2.5 x 2.5 x 4 mm has a twentieth of it, 2 GB.
+MOST_VOXELS = 2**29
 # Voxels windowed and resampled at once: bounds the float copies of a scan.
 _CHUNK_VOXELS = 8_000_000
 # HU above the window's floor from which a voxel counts as body rather than air.
@@ -121,10 +125,14 @@ def prepare(volume: Volume, settings: Preprocessing, cancelled: CancelCheck = ne
         settings: from the checkpoint's recipe.
 
     Raises:
+        GeometryError: the scan is larger than any patient.
         Cancelled: `cancelled` answered True.
     """
     canonical, orientation = to_canonical(volume)
     axes = network_axes(canonical, settings)
+    if math.prod(axis.new_size for axis in axes) > MOST_VOXELS:
+        extent = " x ".join(f"{step * size:.3g}" for step, size in zip(volume.spacing, volume.shape))
+        raise GeometryError(f"a scan of {extent} mm is larger than any patient; correct its voxel spacing")
     resampled = _resample(canonical.array, axes, settings, cancelled)
     box = body_box(resampled, settings.window[0])
     # The paper's own mean and variance are those of the whole scan, not of the box.

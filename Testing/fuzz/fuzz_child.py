@@ -9,6 +9,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import shutil
 import struct
 import sys
 import tempfile
@@ -39,7 +40,6 @@ def main(target: str) -> None:
         subject = SUBJECTS[target](folder)
         limit = _memory("VmSize") * 1024 + EXTRA_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        base = _memory("VmRSS")
         _say(spoken, {"outcome": "ready"})
         while True:
             header = sys.stdin.buffer.read(4)
@@ -47,6 +47,7 @@ def main(target: str) -> None:
                 return
             payload = sys.stdin.buffer.read(struct.unpack("<I", header)[0])
             _reset_peak()
+            base = _memory("VmRSS")
             try:
                 answer = {"outcome": subject.run(payload)}
             except LVNetError as error:
@@ -63,6 +64,9 @@ def main(target: str) -> None:
                 answer = {"outcome": "finding", "what": f"took {peak:.0f} MB", "where": "memory"}
             if os.listdir(empty):
                 answer = {"outcome": "finding", "what": f"wrote {os.listdir(empty)}", "where": "cwd"}
+                shutil.rmtree(empty)
+                empty.mkdir()
+                os.chdir(empty)
             _say(spoken, {**answer, "peak_mb": round(peak, 1)})
 
 

@@ -327,13 +327,10 @@ class Broken:
             os.kill(os.getpid(), signal.SIGSEGV)
         if payload == b"write":
             Path("left").touch()
-            return "valid"
         if payload == b"memory":
             np.ones(900 * 2**17).sum()
         if payload == b"hang":
             time.sleep(60)
-        with contextlib.suppress(FileNotFoundError):
-            Path("left").unlink()
         return "valid"
 
 

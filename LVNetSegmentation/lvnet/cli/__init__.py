@@ -38,6 +38,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except LVNetError as error:
         print(f"lvnet: {one_line(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except MemoryError:
+        print("lvnet: too little free memory; close other programs, or use smaller images", file=sys.stderr)
+        return EXIT_USER_ERROR
     except (KeyboardInterrupt, Cancelled):
         print("lvnet: interrupted, nothing was written", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -55,6 +55,10 @@ _WANTED = {
 _BINARY = ("samples", "rows", "columns", "allocated", "bits", "signed")
 #: What a deflated file may come to; a series of a thousand slices takes half of it.
 _MOST_INFLATED = 2**30
+#: Fragments of pixels, and elements behind them, that are looked at.
+_MOST_PIECES = 100_000
+#: Bytes that a length may claim in vain where it hinders nothing.
+_HARMLESS = 2**26
 
 
 class FrameFields(NamedTuple):
@@ -164,6 +168,10 @@ def _transfer_syntax(file: BinaryIO) -> Tuple[str, BinaryIO]:
             syntax = _text(value)
 
 
+class _OverlongError(ValueError):
+    """An element claims more bytes than its file has; GDCM would take memory for all of them."""
+
+
 class _Parser:
     """Walks through data sets, keeping wanted fields and skipping the rest unread."""
 
@@ -172,6 +180,9 @@ class _Parser:
         self._order = order
         self._explicit = explicit
         self._depth = 0
+        here = file.tell()
+        self._size = file.seek(0, os.SEEK_END)
+        file.seek(here)
         self.reaches_end_of_pixels = True
         self.pixel_bytes: Optional[int] = 0
 
@@ -205,17 +216,16 @@ class _Parser:
                 tag, form, size = self.element_header()
             except EOFError:
                 # A header without pixels ends where its file does; any other was cut off.
-                if self._depth or self._file.seek(0, os.SEEK_END) != here:
+                if self._depth or here != self._size:
                     raise
                 return result
             if tag in (_ITEM_END, _SEQUENCE_END):
                 break
             if not self._depth and tag >= _PIXELS:
-                # Some versions of GDCM hand out zeros for pixels that a file lacks.
-                needed = self._file.tell() + (0 if size == _UNDEFINED else size)
-                self.reaches_end_of_pixels = self._file.seek(0, os.SEEK_END) >= needed
-                self.pixel_bytes = None if size == _UNDEFINED else size
+                self._look_at_pixels(size)
                 break
+            if size != _UNDEFINED and size > self._left():
+                raise _OverlongError
             if tag in _SEQUENCES:
                 result[tag] = self._items(size, keep=True)
             elif size == _UNDEFINED:
@@ -223,9 +233,48 @@ class _Parser:
                 self._items(size, keep=False, implicit=form == b"UN")
             elif tag in _WANTED:
                 result[tag] = self.exactly(size)
+            elif form == b"SQ":
+                self._look_over(size)
             else:
                 self._file.seek(size, os.SEEK_CUR)
         return result
+
+    def _left(self) -> int:
+        return self._size - self._file.tell()
+
+    def _look_over(self, length: int) -> None:
+        """Looks for overlong elements in a sequence that holds nothing of ours, and skips it."""
+        end = self._file.tell() + length
+        state = self._depth, self._explicit
+        try:
+            self._items(length, keep=True)
+        except _OverlongError:
+            raise
+        except (EOFError, ValueError, struct.error):  # odd, but its length is known
+            self._depth, self._explicit = state
+        self._file.seek(end)
+
+    def _look_at_pixels(self, size: int) -> None:
+        """Whether the pixels are all there, and what lies behind them makes sense."""
+        self.pixel_bytes = None if size == _UNDEFINED else size
+        if size != _UNDEFINED:
+            # Some versions of GDCM hand out zeros for pixels that a file lacks.
+            self.reaches_end_of_pixels = size <= self._left()
+            self._file.seek(size, os.SEEK_CUR)
+        try:
+            for _ in range(_MOST_PIECES):
+                tag, _, length = self.element_header()
+                if length == _UNDEFINED:
+                    return
+                if length > self._left():
+                    if self.pixel_bytes is None and tag == _ITEM:
+                        self.reaches_end_of_pixels = False
+                    elif length > _HARMLESS:
+                        raise _OverlongError
+                    return
+                self._file.seek(length, os.SEEK_CUR)
+        except EOFError:  # the file's end
+            return
 
     def _items(self, length: int, *, keep: bool, implicit: bool = False) -> List[Dataset]:
         before = self._explicit

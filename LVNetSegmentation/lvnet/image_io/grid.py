@@ -10,6 +10,9 @@ import numpy as np
 from ..errors import ImageError
 from ..system import available_memory
 
+#: Millimetres from voxel to voxel, and from the origin, that are believed.
+_FINEST, _COARSEST, _FARTHEST = 1e-6, 1e4, 1e9
+
 
 def check_size(name: str, size: Sequence[int], components: int = 1) -> int:
     """Checks the (x, y, z, ...) size of an image that is to be read as a volume.
@@ -70,10 +73,12 @@ def check_grid(
     numbers = ", ".join(f"{value:g}" for value in spacing)
     if not all(np.isfinite(value) and (value > 0 or (signed and value < 0)) for value in spacing):
         raise ImageError(f"{name}: its voxel spacing ({numbers} mm) is not positive; correct the file's header")
+    if not all(_FINEST <= abs(value) <= _COARSEST for value in spacing):
+        raise ImageError(f"{name}: its voxel spacing ({numbers} mm) is that of no scan; correct the file's header")
     matrix = np.asarray(direction, np.float64).reshape(3, 3)
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-6:
         raise ImageError(f"{name}: the directions of its axes span no volume; correct the file's header")
-    if not np.isfinite(np.asarray(origin, np.float64)).all():
+    if not (np.abs(np.asarray(origin, np.float64)) <= _FARTHEST).all():
         raise ImageError(f"{name}: its position in the patient is not a number; correct the file's header")
 
 

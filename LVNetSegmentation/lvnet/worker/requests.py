@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any, Callable, Dict, Mapping, Optional, Union
 
 from ..errors import ConfigurationError
@@ -49,6 +50,11 @@ def _encodes(value: str) -> bool:
     return True
 
 
+def _path(value: Any) -> bool:
+    # Relative to what?  The worker's own folder is none that anybody knows.
+    return _text(value) and os.path.isabs(value)
+
+
 def _text_or_none(value: Any) -> bool:
     return value is None or value == "" or _text(value)
 
@@ -82,8 +88,8 @@ _NETWORK: Dict[str, Callable[[Any], bool]] = {
     "threads": _threads_or_none,
 }
 _FIELDS: Dict[str, Dict[str, Callable[[Any], bool]]] = {
-    "segment": {"folder": _text, "spacing": _numbers(3), "origin": _numbers(3), "direction": _numbers(9), **_NETWORK},
-    "folder": {"input": _text, "output": _text, "suffix": _text, **_NETWORK},
+    "segment": {"folder": _path, "spacing": _numbers(3), "origin": _numbers(3), "direction": _numbers(9), **_NETWORK},
+    "folder": {"input": _path, "output": _path, "suffix": _text, **_NETWORK},
     "devices": {},
     "torch": {},
 }

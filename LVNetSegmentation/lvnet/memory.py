@@ -1,0 +1,164 @@
+"""When memory runs out in the midst of a network: smaller tiles, then the CPU, then one clear line."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Tuple
+
+import numpy as np
+
+from .errors import DeviceError, ResourceError
+
+if TYPE_CHECKING:
+    import torch
+
+    from .inference import Model
+
+IN_TILES = "memory ran short: slices were computed in tiles, which may move the edges of the result a little"
+ON_THE_CPU = "the GPU has too little free memory for this scan: it was computed on the CPU instead"
+#: Poolings' worth of voxels that a tile sees beyond what it is kept for, and that the smallest one is kept for.
+_HALO, _SMALLEST = 2, 2
+# The last two are what oneDNN says when it gets none.
+_WORDS = (
+    "not enough memory", "can't allocate", "cannot allocate", "out of memory", "bad_alloc", "could not create a primitive",
+    "could not execute a primitive",
+)  # fmt: skip
+
+
+class Computing:
+    """Computes the probabilities of slabs, with less memory where it has to be.
+
+    The first slab that does not fit is computed again in two tiles, then four, and so on; where the
+    smallest do not fit into a GPU, the CPU takes over.  What was found out is kept for the slabs
+    after it.  As long as memory suffices, nothing is different.
+
+    Args:
+        model: the network.
+
+    Attributes:
+        notes: what had to be done otherwise, for the user to see.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._device = model.device
+        self._compute: Callable[[torch.Tensor], torch.Tensor] = model.fast or model.network
+        self._divisor = model.recipe.architecture.divisor
+        self._tile: Optional[Tuple[int, int]] = None
+        self.notes: List[str] = []
+
+    def __call__(self, slab: np.ndarray) -> np.ndarray:
+        """Probabilities of one slab.
+
+        Args:
+            slab: (z, y, x) float32 whose sides the network can halve.
+
+        Returns:
+            (classes, z, y, x) float32.
+
+        Raises:
+            DeviceError: there is too little memory whatever is tried.
+        """
+        while True:
+            try:
+                return self._in_tiles(slab) if self._tile else self._whole(slab)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                # Its frames hold the tensors that filled the memory.
+                reason = error.with_traceback(None)
+            self._release()
+            self._try_less(slab.shape[1:], reason)
+
+    def _whole(self, slab: np.ndarray) -> np.ndarray:
+        import torch
+
+        from .acceleration.precision import inference_precision
+
+        with inference_precision(self._device):
+            tensor = torch.from_numpy(np.ascontiguousarray(slab))[None, None].to(self._device)
+            tensor = tensor.contiguous(memory_format=torch.channels_last_3d)
+            result: np.ndarray = torch.softmax(self._compute(tensor).float(), dim=1)[0].cpu().numpy()
+            return result
+
+    def _in_tiles(self, slab: np.ndarray) -> np.ndarray:
+        assert self._tile is not None
+        _, height, width = slab.shape
+        halo = _HALO * self._divisor
+        result: Optional[np.ndarray] = None
+        for y in range(0, height, self._tile[0]):
+            for x in range(0, width, self._tile[1]):
+                y_end, x_end = min(y + self._tile[0], height), min(x + self._tile[1], width)
+                top, left = max(0, y - halo), max(0, x - halo)
+                part = self._whole(slab[:, top : y_end + halo, left : x_end + halo])
+                if result is None:
+                    result = np.empty((len(part), *slab.shape), np.float32)
+                result[:, :, y:y_end, x:x_end] = part[:, :, y - top : y_end - top, x - left : x_end - left]
+        assert result is not None
+        return result
+
+    def _try_less(self, plane: Tuple[int, ...], reason: BaseException) -> None:
+        """Halves the longer side of the tiles; moves to the CPU once they are as small as they get."""
+        sides = list(self._tile or plane)
+        longer = sides.index(max(sides))
+        if sides[longer] > _SMALLEST * self._divisor:
+            sides[longer] = -(-sides[longer] // (2 * self._divisor)) * self._divisor
+            self._tile = (sides[0], sides[1])
+            self._note(IN_TILES)
+        elif self._device.type != "cpu":
+            self._move_to_cpu()
+        else:
+            raise DeviceError(
+                "too little memory on the CPU for this scan; close other programs, or crop the scan to the abdomen"
+            ) from reason
+
+    def _move_to_cpu(self) -> None:
+        import torch
+
+        from .acceleration import fast_network
+
+        network = copy.deepcopy(self._model.network).to("cpu")
+        self._compute, self._device = fast_network(network), torch.device("cpu")
+        self._tile = None
+        self.notes.clear()
+        self._note(ON_THE_CPU)
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def _release(self) -> None:
+        import torch
+
+        from .acceleration.allocator import release_pages
+
+        if self._device.type == "cuda" and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        release_pages()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whatever device."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _WORDS)
+
+
+@contextlib.contextmanager
+def readable_memory_errors() -> Iterator[None]:
+    """Turns running out of memory anywhere around the network into one line.
+
+    Raises:
+        ResourceError: there is too little.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            "the computer has too little free memory for this scan; close other programs, or crop it to the abdomen"
+        ) from error

@@ -1,0 +1,369 @@
+"""Kills commands with SIGKILL at random moments and at every touch of the file system, and looks at what they leave.
+
+`python Testing/faults/kill.py --kills 50 segment batch training export` prints JSON; exit code 1 if anything was half.
+
+Commands run in children that are forked from a process which has imported everything, so that moments fall into the
+work and not into the start of Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable, Dict, List, Optional
+
+os.environ.update(OMP_NUM_THREADS="1", LVNET_ACCELERATION="off")
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "LVNetSegmentation"), str(ROOT / "training")]
+
+import lvnet.cli.segment  # noqa: E402
+import lvnet_training.cli  # noqa: E402
+import lvnet_training.loop  # noqa: E402, F401
+import lvnet_training.materials  # noqa: E402, F401
+import lvnet_training.validation  # noqa: E402, F401
+import torch  # noqa: E402
+import yaml  # noqa: E402
+from lvnet.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from lvnet.files import PREFIX  # noqa: E402
+from lvnet.image_io import read_image, write_image, write_labels  # noqa: E402
+from lvnet.network import LVNet  # noqa: E402
+from lvnet.phantom import make_phantom  # noqa: E402
+from lvnet.recipe import LIVER, Architecture, Preprocessing, Recipe  # noqa: E402
+from lvnet_training.config import load_config  # noqa: E402
+from lvnet_training.state import Run  # noqa: E402
+
+#: Audit events that change what lies in a folder.
+_TOUCHES = ("open", "os.rename", "os.remove", "os.mkdir", "os.truncate", "shutil.rmtree")
+_SMALL = {"widths": [4, 6, 8, 8, 10], "expansion": 1, "kernel_size": 3}
+
+
+class HalfWrittenError(AssertionError):
+    """A file that is neither whole nor absent, or something else that a kill must not leave."""
+
+
+class Scenario:
+    """A command that is killed.
+
+    Args:
+        folder: for its inputs.
+    """
+
+    #: Whether the next run goes on where a killed one stopped.
+    resumes = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.reference: Dict[str, bytes] = {}
+
+    def command(self, output: Path) -> Callable[[], int]:
+        """What runs in the child."""
+        raise NotImplementedError
+
+    def check(self, output: Path) -> None:
+        """Every file that is there must be the one that an undisturbed run writes, byte for byte."""
+        for name, data in files_of(output).items():
+            if self.reference.get(name) != data:
+                raise HalfWrittenError(f"{name} has {len(data)} bytes and is not what an undisturbed run writes")
+
+    def finished(self, output: Path) -> None:
+        """After a run that was not killed."""
+        self.check(output)
+        missing = self.reference.keys() - files_of(output).keys()
+        if missing:
+            raise HalfWrittenError(f"missing after a whole run: {missing}")
+
+
+def files_of(folder: Path) -> Dict[str, bytes]:
+    """Contents by name, without hidden ones."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def left_in(folder: Path) -> List[Path]:
+    """Temporary files and folders."""
+    return [path for path in folder.rglob("*") if path.name.startswith(PREFIX)]
+
+
+class Segment(Scenario):
+    """`lvnet segment` with a probability map."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.weights = save_weights(folder)
+        write_image(make_phantom(5, size=(32, 64, 64))[0], folder / "ct.nii.gz")
+
+    def command(self, output: Path) -> Callable[[], int]:
+        """See the class."""
+        place = ["segment", str(self.folder / "ct.nii.gz"), "-o", str(output / "liver.nii.gz")]
+        more = ["--probabilities", str(output / "soft.nrrd"), "--weights", self.weights, "--device", "cpu", "--quiet"]
+        return lambda: lvnet.cli.main([*place, *more])
+
+    def check(self, output: Path) -> None:
+        """What is there can be read, too."""
+        super().check(output)
+        for name in files_of(output):
+            read_image(output / name)
+
+
+class Batch(Segment):
+    """`lvnet segment` of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        (folder / "scans").mkdir()
+        for number in range(3):
+            write_image(make_phantom(number, size=(16, 40, 40))[0], folder / "scans" / f"{number}.nii.gz")
+
+    def command(self, output: Path) -> Callable[[], int]:
+        """See the class."""
+        place = ["segment", str(self.folder / "scans"), "-o", str(output), "--format", ".seg.nrrd"]
+        return lambda: lvnet.cli.main([*place, "--weights", self.weights, "--device", "cpu", "--quiet"])
+
+
+class Training(Scenario):
+    """`lvnet-train fit`, cache included; a killed run is resumed by the same command."""
+
+    resumes = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        scan, label = make_phantom(3, size=(24, 48, 48))
+        (folder / "data" / "p3").mkdir(parents=True)
+        write_image(scan, folder / "data" / "p3" / "ct.nii.gz")
+        write_labels(label, folder / "data" / "p3" / "liver.nii.gz", [LIVER])
+        settings = {
+            "samples_per_epoch": 8, "average": 0.9, "architecture": _SMALL,
+            "preprocessing": {"window": [-120, 240], "mean": 22.0, "std": 86.0, "in_plane_spacing": [8, 8],
+                              "slice_spacing": 8},
+            "stages": [{"epochs": 4, "spacing": [8, 8, 8], "patch": [16, 32, 32], "batch": 2}],
+        }  # fmt: skip
+        self.config = folder / "c.yaml"
+        self.config.write_text(yaml.safe_dump(settings))
+
+    def command(self, output: Path) -> Callable[[], int]:
+        """See the class."""
+        data = str(self.folder / "data")
+        arguments = ["fit", "--config", str(self.config), "--data", data, "--validation", data]
+        more = ["--output", str(output), "--device", "cpu", "--no-pictures", "--deterministic"]
+        return lambda: lvnet_training.cli.main([*arguments, *more])
+
+    def check(self, output: Path) -> None:
+        """What is there can be resumed from, and the log is a whole table."""
+        for path in output.glob("*.pt"):
+            Run.start(load_config(self.config), torch.device("cpu")).restore(path)
+        for path in output.glob("*.csv"):
+            with path.open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            if [int(row["epoch"]) for row in rows] != list(range(1, len(rows) + 1)):
+                raise HalfWrittenError(f"{path.name}: {rows}")
+
+    def finished(self, output: Path) -> None:
+        """The weights, the average and Adam's state are those of an undisturbed run, bit for bit."""
+        self.check(output)
+        for name, data in self.reference.items():
+            if name.endswith(".pt"):
+                torch.save(_nothing(torch.load(output / name, weights_only=True)), self.folder / "again.pt")
+                if (self.folder / "again.pt").read_bytes() != data:
+                    raise HalfWrittenError(f"{name} is not that of an undisturbed run")
+
+
+def _nothing(state: object) -> object:
+    return state
+
+
+class Export(Scenario):
+    """`lvnet-train export`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        training = Training(folder)
+        self.config = training.config
+        Run.start(load_config(self.config), torch.device("cpu")).save(folder / "last.pt")
+        (folder / "provenance.json").write_text(json.dumps({"date": "2026-01-01", "commit": "none"}))
+
+    def command(self, output: Path) -> Callable[[], int]:
+        """See the class."""
+        place = ["export", str(self.folder / "last.pt"), str(output / "w.safetensors"), "--config", str(self.config)]
+        return lambda: lvnet_training.cli.main([*place, "--provenance", str(self.folder / "provenance.json")])
+
+    def check(self, output: Path) -> None:
+        """What is there can be loaded, too."""
+        super().check(output)
+        for name in files_of(output):
+            load_checkpoint(output / name).build()
+
+
+SCENARIOS = {"segment": Segment, "batch": Batch, "training": Training, "export": Export}
+
+
+def save_weights(folder: Path) -> str:
+    """A checkpoint of a network so small that only what is around it takes time."""
+    settings = Preprocessing(mean=0.0, std=100.0, in_plane_spacing=(2.0, 2.0), slice_spacing=3.0)
+    recipe = Recipe(Architecture(widths=(4, 6, 8, 8, 10), kernel_size=3, expansion=1), settings, name="tiny")
+    torch.manual_seed(3)
+    save_checkpoint(folder / "tiny.safetensors", LVNet(recipe.architecture).state_dict(), recipe)
+    return str(folder / "tiny.safetensors")
+
+
+def start(command: Callable[[], int], output: Path, touch: Optional[int] = None) -> int:
+    """Forks a child that runs a command; the process id.
+
+    Args:
+        touch: the child kills itself right before its so-manieth touch of the output.
+    """
+    child = os.fork()
+    if child:
+        return child
+    code = 70
+    try:
+        log = os.open(output.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        if touch is not None:
+            sys.addaudithook(_killer(str(output), touch))
+        code = command()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _killer(folder: str, touch: int) -> Callable[[str, tuple], None]:
+    left = [touch]
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event not in _TOUCHES or not str(arguments[0]).startswith(folder):
+            return
+        if event == "open" and not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR):
+            return
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return hook
+
+
+def ended(child: int) -> int:
+    """Waits for a child; its exit code, negative for a signal."""
+    status = os.waitpid(child, 0)[1]
+    return os.waitstatus_to_exitcode(status)
+
+
+def run(name: str, kills: int, seed: int, touches: Optional[int] = None) -> Dict[str, object]:
+    """Kills a scenario at random moments, then before each touch of its output.
+
+    Args:
+        kills: random moments.
+        touches: at most so many of the touches; None takes all.
+
+    Returns:
+        `command`, `seconds` of an undisturbed run, `kills`, `whole` and `absent` outputs after them, `temporary` files
+        that they left, `touches`, `resumed` runs that came to their end, and `problems`.
+    """
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory(prefix="lvnet-kill-") as place:
+        folder = Path(place)
+        scenario = SCENARIOS[name](folder)
+        result = {"command": name, "kills": 0, "whole": 0, "absent": 0, "temporary": 0, "touches": 0, "resumed": 0}
+        problems: List[str] = []
+        whole = folder / "whole"
+        whole.mkdir()
+        began = time.monotonic()
+        if ended(start(scenario.command(whole), whole)):
+            raise RuntimeError((folder / "log.txt").read_text())
+        seconds = time.monotonic() - began
+        scenario.reference = _reference(scenario, whole)
+        output = folder / "killed"
+        output.mkdir()
+
+        def one(touch: Optional[int]) -> bool:
+            """One run that is killed; False where it came to its end before."""
+            child = start(scenario.command(output), output, touch)
+            if touch is None:
+                time.sleep(rng.uniform(0, seconds))
+                os.kill(child, signal.SIGKILL)
+            code = ended(child)
+            if code not in (0, -signal.SIGKILL):
+                problems.append(f"exit code {code}: {(folder / 'log.txt').read_text()[-2000:]}")
+            try:
+                (scenario.finished if code == 0 else scenario.check)(output)
+            except Exception as error:
+                problems.append(f"{type(error).__name__}: {error}")
+            if code == 0:
+                result["resumed"] += scenario.resumes
+                _settle(scenario, output, problems, again=False)
+                return False
+            there = files_of(output).keys() & scenario.reference.keys()
+            result["whole"] += len(there)
+            result["absent"] += len(scenario.reference) - len(there)
+            result["temporary"] += len(left_in(output))
+            if not scenario.resumes:
+                # Only what is hidden stays: the next run has to remove it.
+                for file in files_of(output):
+                    (output / file).unlink()
+            return True
+
+        while result["kills"] < kills and not problems:
+            result["kills"] += one(None)
+        result["resumed"] += _settle(scenario, output, problems)
+        touch = 1
+        while not problems and (touches is None or touch <= touches) and one(touch):
+            result["touches"] = touch
+            touch += 1
+        result["resumed"] += _settle(scenario, output, problems)
+        return {**result, "seconds": round(seconds, 2), "problems": problems}
+
+
+def _reference(scenario: Scenario, whole: Path) -> Dict[str, bytes]:
+    if not scenario.resumes:
+        return files_of(whole)
+    found = {}
+    for path in whole.glob("*.pt"):
+        torch.save(torch.load(path, weights_only=True), scenario.folder / "again.pt")
+        found[path.name] = (scenario.folder / "again.pt").read_bytes()
+    return found
+
+
+def _settle(scenario: Scenario, output: Path, problems: List[str], again: bool = True) -> int:
+    """Lets a run come to its end, which must leave whole files and nothing temporary; begins anew."""
+    code = ended(start(scenario.command(output), output)) if again else 0
+    try:
+        if code:
+            raise HalfWrittenError(f"the run after the kills ended with {code}")
+        scenario.finished(output)
+        if left_in(output):
+            raise HalfWrittenError(f"left behind: {[path.name for path in left_in(output)]}")
+    except Exception as error:
+        problems.append(f"{type(error).__name__}: {error}")
+    shutil.rmtree(output)
+    output.mkdir()
+    return int(again and scenario.resumes)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"{', '.join(SCENARIOS)}; default: all")
+    parser.add_argument("--kills", type=int, default=50, help="random moments for each")
+    parser.add_argument("--touches", type=int, help="at most so many touches of the file system; default: all")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    results = [run(name, options.kills, options.seed, options.touches) for name in options.scenarios or SCENARIOS]
+    print(json.dumps(results, indent=2))
+    return 1 if any(result["problems"] for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
