@@ -2,7 +2,8 @@
 
 The file is of the safetensors format, float16 on disk and float32 in use.  Its metadata has four
 strings: `format` (ours), `format_version`, `recipe` (JSON, see :class:`lvnet.recipe.Recipe`) and
-`checksum` (SHA-256 over the recipe and every tensor).
+`checksum` (SHA-256 over the recipe and every tensor).  A damaged file is noticed by that; a file that
+was swapped for another is noticed where a file `SHA256SUMS` lies beside it, as beside the bundled one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ FORMAT = "lvnet-checkpoint"
 FORMAT_VERSION = "1"
 #: The weights that come with the package.
 BUNDLED_WEIGHTS = Path(__file__).parent / "weights" / "lvnet-liver.safetensors"
+#: Names weights files of its folder, in the form of `sha256sum`.
+SUMS_FILE = "SHA256SUMS"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +72,15 @@ def load_checkpoint(path: Optional[Union[str, Path]] = None) -> Checkpoint:
     """Reads a checkpoint; the bundled one if no path is given.
 
     Raises:
-        CheckpointError: the file is missing, truncated, of another version, changed, or not ours.
+        CheckpointError: the file is missing, truncated, of another version, changed, swapped, or not ours.
     """
     path = Path(path) if path is not None else BUNDLED_WEIGHTS
+    expected = _sums(path.parent).get(path.name)
+    if expected is not None and path.is_file() and file_sum(path) != expected:
+        raise CheckpointError(
+            f"{path} is not the file that {SUMS_FILE} beside it speaks of: it was damaged or swapped; copy or download"
+            " both again"
+        )
     stored, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not an LV-Net checkpoint; make one with `lvnet-train export`")
@@ -107,8 +116,10 @@ def save_checkpoint(path: Union[str, Path], state: Mapping[str, Any], recipe: Re
         state: the network's `state_dict`; auxiliary heads are left out, floats become float16.
         recipe: what goes with it.
 
+    A file `SHA256SUMS` beside it that names it is brought up to date.
+
     Returns:
-        The checksum.
+        The checksum of the metadata.
 
     Raises:
         CheckpointError: a weight does not fit into float16, or the file cannot be written.
@@ -129,6 +140,7 @@ def save_checkpoint(path: Union[str, Path], state: Mapping[str, Any], recipe: Re
     metadata = {"format": FORMAT, "format_version": FORMAT_VERSION, "recipe": text, "checksum": checksum}
     try:
         write_whole(path, encode_safetensors(arrays, metadata))
+        _renew_sums(Path(path))
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
     return checksum
@@ -140,3 +152,38 @@ def _checksum(recipe: str, arrays: Mapping[str, np.ndarray]) -> str:
         digest.update(f"\n{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
         digest.update(arrays[name].tobytes())
     return digest.hexdigest()
+
+
+def file_sum(path: Union[str, Path]) -> str:
+    """SHA-256 of a file in hexadecimal, as `sha256sum` prints it.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            for piece in iter(lambda: file.read(1 << 20), b""):
+                digest.update(piece)
+    except OSError as error:
+        raise CheckpointError(f"cannot read the weights file {path}: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+def _sums(folder: Path) -> Dict[str, str]:
+    """SHA-256 by name of the files that a folder's SHA256SUMS names; empty where there is none."""
+    try:
+        with open(folder / SUMS_FILE, "rb") as file:
+            lines = file.read(1 << 20).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return {}
+    parts = (line.partition(" ") for line in lines)
+    return {name.lstrip(" *"): digest.lower() for digest, found, name in parts if found}
+
+
+def _renew_sums(path: Path) -> None:
+    sums = _sums(path.parent)
+    if path.name in sums:
+        sums[path.name] = file_sum(path)
+        text = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
+        write_whole(path.parent / SUMS_FILE, text.encode("utf-8"))

@@ -1,19 +1,25 @@
 """What the bundled weights promise: on phantoms always, on real scans where LVNET_DATA_DIR names them."""
 
+import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from lvnet.checkpoint import BUNDLED_WEIGHTS, load_checkpoint
+from lvnet import checkpoint
+from lvnet.checkpoint import BUNDLED_WEIGHTS, SUMS_FILE, load_checkpoint, save_checkpoint
+from lvnet.errors import CheckpointError
 from lvnet.evaluation import evaluate
 from lvnet.image_io import read_image, read_labels, write_image
 from lvnet.inference import load_model, segment
+from lvnet.network import LVNet
 from lvnet.phantom import make_phantom
+from lvnet.recipe import Recipe
 from lvnet.volume import Volume
 
 DATA = Path(os.environ.get("LVNET_DATA_DIR") or "/nonexistent") / "val"
@@ -109,6 +115,30 @@ def test_the_model_card_names_the_file_that_is_there(pytestconfig):
     scores = [float(x) for x in re.findall(r"^\| \w+ \| (0\.\d{4}) ", card, flags=re.MULTILINE)]
     assert len(scores) >= 4
     assert np.mean(scores[:4]) == pytest.approx(provenance["best_validation_dice"], abs=0.005)
+
+
+def test_the_sums_file_names_the_file_that_is_there():
+    """After new weights: `cd LVNetSegmentation/lvnet/weights && sha256sum *.safetensors > SHA256SUMS`."""
+    line = f"{hashlib.sha256(BUNDLED_WEIGHTS.read_bytes()).hexdigest()}  {BUNDLED_WEIGHTS.name}\n"
+    assert (BUNDLED_WEIGHTS.parent / SUMS_FILE).read_text(encoding="ascii") == line
+
+
+def test_bundled_weights_that_were_swapped_are_noticed(tmp_path, monkeypatch):
+    """Another sound checkpoint in the place of the bundled one, whose own checksum is right."""
+    for name in (BUNDLED_WEIGHTS.name, SUMS_FILE):
+        shutil.copy(BUNDLED_WEIGHTS.parent / name, tmp_path / name)
+    monkeypatch.setattr(checkpoint, "BUNDLED_WEIGHTS", tmp_path / BUNDLED_WEIGHTS.name)
+    assert load_checkpoint().recipe == load_checkpoint(BUNDLED_WEIGHTS).recipe
+    other = Recipe(name="another")
+    save_checkpoint(tmp_path / "other.safetensors", LVNet(other.architecture).state_dict(), other)
+    assert load_checkpoint(tmp_path / "other.safetensors").recipe.name == "another"
+    (tmp_path / "other.safetensors").replace(tmp_path / BUNDLED_WEIGHTS.name)
+    with pytest.raises(CheckpointError, match="SHA256SUMS") as refusal:
+        load_checkpoint()
+    assert "\n" not in str(refusal.value)
+    # Weights that are exported to that place are named anew.
+    save_checkpoint(tmp_path / BUNDLED_WEIGHTS.name, LVNet(other.architecture).state_dict(), other)
+    assert load_checkpoint().recipe.name == "another"
 
 
 @needs_data

@@ -182,15 +182,15 @@ from lvnet.network import LVNet
 from lvnet.phantom import make_phantom
 from lvnet.recipe import Architecture, Preprocessing, Recipe
 recipe = Recipe(
-    Architecture(widths=(32, 32, 32), kernel_size=3, expansion=4),
-    Preprocessing(window=(-120.0, 240.0), mean=22.0, std=86.0, in_plane_spacing=(3.0, 3.0), slice_spacing=4.0),
+    Architecture(widths=(16, 16), kernel_size=3, expansion=4),
+    Preprocessing(window=(-120.0, 240.0), mean=22.0, std=86.0, in_plane_spacing=(4.0, 4.0), slice_spacing=12.0),
 )
 torch.manual_seed(5)
 network = LVNet(recipe.architecture)
 with torch.no_grad():
     network(torch.randn(1, 1, 16, 32, 32))
 model = Model(network.eval(), recipe, torch.device("cpu"), "test")
-scan = make_phantom(4, size=(20, 96, 96))[0]
+scan = make_phantom(4, size=(16, 64, 64))[0]
 used = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 for megabytes in [None, *map(int, sys.argv[1:])]:
     read, write = os.pipe()
@@ -221,11 +221,11 @@ for megabytes in [None, *map(int, sys.argv[1:])]:
 def test_a_process_with_less_and_less_memory_takes_tiles_and_then_says_so(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(MODULE), "LVNET_ACCELERATION": "off", "OMP_NUM_THREADS": "1",
                    "WHOLE": str(tmp_path / "whole.npy")}  # fmt: skip
-    command = [sys.executable, "-c", LIMITED, "1000", "120", "80", "40", "5", "1"]
+    command = [sys.executable, "-c", LIMITED, "1000", "250", "150", "1"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answers = dict(json.loads(line) for line in done.stdout.splitlines())
-    assert answers[1000]["dice"] == 1.0 and IN_TILES not in answers[1000]["notes"]
+    assert answers[1000]["dice"] > 0.999 and IN_TILES not in answers[1000]["notes"]
     tiled = [answer for answer in answers.values() if IN_TILES in answer.get("notes", ())]
     assert tiled and all(answer["dice"] > 0.95 for answer in tiled), answers
     assert "memory" in answers[1]["refused"] and "\n" not in answers[1]["refused"], answers

@@ -237,7 +237,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     import torch
-    from lvnet.checkpoint import save_checkpoint
+    from lvnet.checkpoint import SUMS_FILE, file_sum, save_checkpoint
     from lvnet.errors import CheckpointError, ConfigurationError
 
     from .config import load_config
@@ -262,6 +262,7 @@ def _export(options: argparse.Namespace) -> int:
     provenance.update(epochs=run.epoch, best_validation_dice=round(run.best_dice, 4), config_sha256=config.digest)
     checksum = save_checkpoint(options.output, run.average, config.recipe(provenance))
     print(f"wrote {options.output} ({os.path.getsize(options.output)} bytes), checksum {checksum}")
+    print(f"line for {SUMS_FILE}: {file_sum(options.output)}  {options.output.name}")
     return 0
 
 
