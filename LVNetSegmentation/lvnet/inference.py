@@ -149,7 +149,9 @@ def segment(
             labels = clean(labels)
         progress(0.98, "checking the result")
         checks = _checked(scan, labels, found, prepared, scores, model.recipe)
-        volumes = {c.name: float(np.count_nonzero(labels == c.value)) * scan.voxel_volume_ml for c in model.recipe.classes}
+        volumes = {
+            c.name: float(np.count_nonzero(labels == c.value)) * scan.voxel_volume_ml for c in model.recipe.classes
+        }
         notes = [*scan.notes, *short]
         if not labels.any():
             names = ", ".join(c.name for c in model.recipe.classes)

@@ -21,8 +21,8 @@ ON_THE_CPU = "the GPU has too little free memory for this scan: it was computed 
 _HALO, _SMALLEST = 2, 2
 # The last two are what oneDNN says when it gets none.
 _WORDS = (
-    "not enough memory", "can't allocate", "cannot allocate", "out of memory", "bad_alloc", "could not create a primitive",
-    "could not execute a primitive",
+    "not enough memory", "can't allocate", "cannot allocate", "out of memory", "bad_alloc",
+    "could not create a primitive", "could not execute a primitive",
 )  # fmt: skip
 
 

@@ -25,7 +25,8 @@ from .recipe import Preprocessing
 from .resampling import Axis
 from .volume import Volume
 
-#: Voxels of the network's grid: a whole body at 2.5 x 2.5 x 4 mm has a twentieth of it, 2 GB.
+#: Voxels of the network's grid: a whole body at 2.5 x 2.5 x 4 mm has a twentieth of it, 2 GB.  A recipe of
+#: fine voxels may want more of a scan that is no larger than a person.
 MOST_VOXELS = 2**29
 # Voxels windowed and resampled at once: bounds the float copies of a scan.
 _CHUNK_VOXELS = 8_000_000

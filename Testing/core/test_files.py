@@ -52,9 +52,14 @@ def test_a_file_appears_once_it_is_complete(tmp_path):
 
 def test_whatever_goes_wrong_leaves_the_old_file_alone(tmp_path):
     write_whole(tmp_path / "a.bin", b"old")
-    with pytest.raises(OSError, match="full"), whole_file(tmp_path / "a.bin") as file:
-        file.write(b"half")
-        raise OSError(errno.ENOSPC, "full")
+
+    def fill_the_disk():
+        with whole_file(tmp_path / "a.bin") as file:
+            file.write(b"half")
+            raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(OSError, match="full"):
+        fill_the_disk()
     assert (tmp_path / "a.bin").read_bytes() == b"old" and names(tmp_path) == ["a.bin"]
 
 

@@ -16,7 +16,9 @@ MODULE = ROOT / "LVNetSegmentation"
 NAME = "LVNetSegmentation"
 ADDRESS = "https://github.com/lvnet-segmentation/SlicerLVNetSegmentation"
 RAW_ADDRESS = "https://raw.githubusercontent.com/lvnet-segmentation/SlicerLVNetSegmentation/main"
-WEIGHTS = {f"lvnet/weights/{name}" for name in ("lvnet-liver.safetensors", "MODEL_CARD.md", "LICENSE.txt", "SHA256SUMS")}
+WEIGHTS = {
+    f"lvnet/weights/{name}" for name in ("lvnet-liver.safetensors", "MODEL_CARD.md", "LICENSE.txt", "SHA256SUMS")
+}
 SCHEMA = (
     "https://raw.githubusercontent.com/Slicer/Slicer/main/Schemas/slicer-extension-catalog-entry-schema-v1.0.1.json#"
 )

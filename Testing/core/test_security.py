@@ -123,7 +123,9 @@ def test_the_worker_opens_no_socket_and_starts_no_program(scene, watched, tmp_pa
     log = tmp_path / "watch.log"
     path = str(scene / "site")
     variables = {**os.environ, "PYTHONPATH": path, "LVNET_WATCH": str(log), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*bare, sys.executable, str(WORKER), "--idle", "2"], env=variables, capture_output=True, check=False)
+    done = subprocess.run(
+        [*bare, sys.executable, str(WORKER), "--idle", "2"], env=variables, capture_output=True, check=False
+    )
     answers = [decode(line) for line in done.stdout.splitlines()]
     assert [a["id"] for a in answers if a["type"] == "result"] == [0, 1, 2], (answers, done.stderr)
     assert log.read_text() == ""
@@ -168,7 +170,9 @@ def test_no_weights_file_runs_code(scene, watched, tmp_path, canary, name, pack)
         (tmp_path / name).write_bytes(pickle.dumps(Evil(canary)))
     else:
         torch.save({"network": Evil(canary)}, tmp_path / name)
-    refused(watched("-m", "lvnet", "segment", scene / "ct.nii.gz", "-o", tmp_path / "o.nrrd", "--weights", tmp_path / name))
+    refused(
+        watched("-m", "lvnet", "segment", scene / "ct.nii.gz", "-o", tmp_path / "o.nrrd", "--weights", tmp_path / name)
+    )
     tiny = ROOT / "training" / "configs" / "tiny.yaml"
     export = ("export", tmp_path / name, tmp_path / "o.safetensors", "--config", tiny)
     refused(watched("-m", "lvnet_training.cli", *export))
@@ -206,7 +210,7 @@ def test_no_name_of_a_file_and_no_text_in_a_header_reaches_a_shell(scene, watche
     assert watched("-m", "lvnet", *place)[:2] == ([], 0)
 
 
-# Private temporary files, no identifiers --------------------------------------------------------------------------------
+# Private temporary files, no identifiers ------------------------------------------------------------------------------
 
 
 def test_temporary_folders_are_private_and_cannot_be_guessed(tmp_path):

@@ -27,9 +27,9 @@ sys.path[:0] = [str(ROOT / "LVNetSegmentation"), str(ROOT / "training")]
 
 import lvnet.cli.segment  # noqa: E402
 import lvnet_training.cli  # noqa: E402
-import lvnet_training.loop  # noqa: E402, F401
-import lvnet_training.materials  # noqa: E402, F401
-import lvnet_training.validation  # noqa: E402, F401
+import lvnet_training.loop  # noqa: E402
+import lvnet_training.materials  # noqa: E402
+import lvnet_training.validation  # noqa: E402
 import torch  # noqa: E402
 import yaml  # noqa: E402
 from lvnet.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402

@@ -36,7 +36,7 @@ class Child:
     def __init__(self, target: str) -> None:
         self.target = target
         self._process: Optional[subprocess.Popen[bytes]] = None
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the child
 
     def run(self, payload: bytes) -> Dict[str, Any]:
         """The child's answer; its death and its silence are findings."""
@@ -100,7 +100,7 @@ class Child:
 
 
 def fuzz(target: str, seconds: float, seed: int, executions: Optional[int] = None,
-         save: Optional[Path] = None) -> Dict[str, Any]:  # fmt: skip
+         save: Optional[Path] = None, least: int = 0) -> Dict[str, Any]:  # fmt: skip
     """Fuzzes a target.
 
     Args:
@@ -109,6 +109,7 @@ def fuzz(target: str, seconds: float, seed: int, executions: Optional[int] = Non
         seed: the same seed gives the same payloads.
         executions: at most so many.
         save: folder for the smallest payload of every finding.
+        least: goes on beyond `seconds` until so many are done, however busy the computer is.
 
     Returns:
         `target`, `seed`, `seconds`, `executions`, `outcomes` by name, `peak_mb`, and `findings`: each with `what`,
@@ -122,7 +123,8 @@ def fuzz(target: str, seconds: float, seed: int, executions: Optional[int] = Non
 
     def over() -> bool:
         done = sum(outcomes.values())
-        return time.monotonic() - began > seconds or (executions is not None and done >= executions)
+        late = time.monotonic() - began > seconds and done >= least
+        return late or (executions is not None and done >= executions)
 
     def one(payload: bytes) -> None:
         nonlocal peak

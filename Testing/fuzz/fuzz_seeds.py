@@ -121,11 +121,10 @@ def _dicom_slice(index: int, syntax: str) -> bytes:
 
 
 def _enhanced() -> bytes:
+    import pydicom
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence
     from pydicom.uid import EnhancedCTImageStorage
-
-    import pydicom
 
     data = pydicom.dcmread(io.BytesIO(_dicom_slice(0, "1.2.840.10008.1.2.1")))
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = EnhancedCTImageStorage

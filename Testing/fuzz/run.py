@@ -1,4 +1,4 @@
-"""Fuzzes for as long as told: `python Testing/fuzz/run.py --minutes 10 reader`; prints JSON, exit code 1 on findings."""
+"""Fuzzes for as long as told: `python Testing/fuzz/run.py --minutes 10 reader`; prints JSON, exit 1 on findings."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from .config import Config
 from .networks import build_network, channels_last
 
-
 #: What Adam keeps of every weight.
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 

@@ -10,8 +10,9 @@ import numpy as np
 from ..errors import ImageError
 from ..system import available_memory
 
-#: Millimetres from voxel to voxel, and from the origin, that are believed.
-_FINEST, _COARSEST, _FARTHEST = 1e-6, 1e4, 1e9
+# Millimetres from voxel to voxel, and from the origin, that can be reckoned with; whether a scan can be
+# one of a person is not asked here, but by `inputcheck.refuse_impossible`.
+_FINEST, _COARSEST, _FARTHEST = 1e-20, 1e20, 1e9
 
 
 def check_size(name: str, size: Sequence[int], components: int = 1) -> int:
