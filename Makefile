@@ -51,6 +51,7 @@ test-layers: $(VENV)/ready
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -q -m slow Testing/core
+	$(BIN)/python -m pytest -q -m slow Testing/mrml
 	$(BIN)/python -m pytest -q -m slow Testing/training
 
 lint: $(VENV)/ready
