@@ -226,9 +226,7 @@ _sized("many_slices", "1500 slices (16 x 16)", (1500, 16, 16), (0.7, 2.0, 2.0))
 _sized("many_slices_of_256", "1500 slices of 256 x 256", (1500, 256, 256), (0.7, 1.4, 1.4), slow=True)
 _sized("in_plane_64", "64 x 64 pixels", (6, 64, 64), (5.0, 6.0, 6.0))
 _sized("in_plane_1024", "1024 x 1024 pixels (3 slices)", (3, 1024, 1024), (5.0, 0.35, 0.35))
-_sized(
-    "in_plane_1024_and_60_slices", "1024 x 1024 pixels, 60 slices", (60, 1024, 1024), (3.0, 0.35, 0.35), slow=True
-)
+_sized("in_plane_1024_and_60_slices", "1024 x 1024 pixels, 60 slices", (60, 1024, 1024), (3.0, 0.35, 0.35), slow=True)
 _sized("not_square", "512 x 90 pixels", (6, 90, 512), (5.0, 0.9, 0.7))
 _sized("one_pixel_wide", "1 pixel wide", (12, 40, 1), SPACING)
 _sized("a_single_voxel", "a single voxel", (1, 1, 1), SPACING, warnings=("every voxel has the value 0",))

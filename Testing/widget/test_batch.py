@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 
@@ -55,6 +56,9 @@ def test_a_folder_is_segmented_into_another_and_the_scene_stays_as_it_was(ready,
     source.mkdir()
     write_image(phantom[0], source / "one.nii.gz")
     (source / "two.nii.gz").write_bytes(b"no image")
+    slices = phantom[0].array[:4].astype(np.float32)
+    slices[0, 0, 0] = np.nan
+    write_image(phantom[0].__class__(slices, phantom[0].spacing), source / "three.nii.gz")
     before = ready.names_of_nodes()
     ready.ui.folderRadioButton.click()
     assert ready.parameters.batchOfFolder is True
@@ -64,11 +68,14 @@ def test_a_folder_is_segmented_into_another_and_the_scene_stays_as_it_was(ready,
     ready.ui.batchOutputPathLineEdit.box.setEditText(str(target))
     ready.ui.batchButton.click()
     ready.idle()
-    assert [path.name for path in target.iterdir()] == ["one.seg.nrrd"]
+    assert sorted(path.name for path in target.iterdir()) == ["one.seg.nrrd", "three.seg.nrrd"]
     results = rows(ready)
     assert " ml" in results["one.nii.gz"]
     assert " ml" not in results["two.nii.gz"]
-    assert ready.ui.batchStatusLabel.text().startswith("1 of 2 scans segmented in ")
+    assert ready.ui.batchStatusLabel.text().startswith("2 of 3 scans segmented in ")
+    # Nobody has seen these scans before: what was noticed of them is told here.
+    assert "1 voxel without a finite value" in results["three.nii.gz"]
+    assert "mm high, a liver" in results["three.nii.gz"]
     assert ready.names_of_nodes() == before
 
 
