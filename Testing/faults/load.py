@@ -1,0 +1,207 @@
+"""Many scans in one process: memory, open files, and whether results are those of single runs.
+
+`python Testing/faults/load.py --count 200 batch worker` prints JSON; exit code 1 where memory grew by 5 % or more, files
+stayed open, or a result differed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+MODULE = ROOT / "LVNetSegmentation"
+sys.path[:0] = [str(MODULE), str(ROOT / "training")]
+
+import numpy as np  # noqa: E402
+from lvnet.image_io import read_labels, write_image  # noqa: E402
+from lvnet.phantom import make_phantom  # noqa: E402
+from lvnet.recipe import Architecture, Preprocessing, Recipe  # noqa: E402
+from lvnet.volume import Volume  # noqa: E402
+from lvnet.worker.exchange import SCAN_FILE, Exchange, write_array  # noqa: E402
+from lvnet.worker.messages import decode, encode  # noqa: E402
+
+#: Growth of memory that is let pass.
+MOST_GROWTH = 0.05
+_KINDS = 4
+_ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(MODULE)}
+Sample = Tuple[int, int]
+
+
+def sample(process: str = "self") -> Sample:
+    """Memory in use (bytes) and number of open files of a process."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir(f"/proc/{process}/fd"))
+
+
+def judged(samples: List[Sample]) -> Dict[str, Any]:
+    """Growth between the second tenth of the scans, when everything is loaded and warm, and the last."""
+    tenth = max(2, len(samples) // 10)
+    early, late = samples[tenth : 2 * tenth], samples[-tenth:]
+    before, after = (statistics.median(memory for memory, _ in part) for part in (early, late))
+    return {
+        "memory_mb": [round(before / 2**20, 1), round(after / 2**20, 1)],
+        "growth": round(after / before - 1, 4),
+        "open_files": [early[0][1], late[-1][1]],
+        "problems": [
+            *([f"memory grew by {after / before - 1:.1%}"] if after / before - 1 >= MOST_GROWTH else []),
+            *(["files stayed open"] if late[-1][1] > early[0][1] else []),
+        ],
+    }
+
+
+def scans(folder: Path, count: int) -> List[Path]:
+    """Files of `_KINDS` different phantoms."""
+    made = []
+    for kind in range(_KINDS):
+        # Of different sizes, since memory is taken and given back by size.
+        write_image(make_phantom(kind, size=(14 + 2 * kind, 40, 44 + 2 * kind))[0], folder / f"kind{kind}.nii.gz")
+    (folder / "scans").mkdir()
+    for number in range(count):
+        made.append(folder / "scans" / f"{number:04d}.nii.gz")
+        os.link(folder / f"kind{number % _KINDS}.nii.gz", made[-1])
+    return made
+
+
+def weights(folder: Path) -> str:
+    """A network so small that what is around it takes most of the time."""
+    import torch
+    from lvnet.checkpoint import save_checkpoint
+    from lvnet.network import LVNet
+
+    settings = Preprocessing(mean=0.0, std=100.0, in_plane_spacing=(4.0, 4.0), slice_spacing=6.0)
+    recipe = Recipe(Architecture(widths=(4, 6, 8), kernel_size=3, expansion=1), settings, name="tiny")
+    torch.manual_seed(3)
+    save_checkpoint(folder / "tiny.safetensors", LVNet(recipe.architecture).state_dict(), recipe)
+    return str(folder / "tiny.safetensors")
+
+
+def singles(folder: Path, network: str) -> List[bytes]:
+    """What `lvnet segment` makes of every kind in a process of its own."""
+    results = []
+    for kind in range(_KINDS):
+        out = folder / f"single{kind}.nii.gz"
+        place = ["segment", str(folder / f"kind{kind}.nii.gz"), "-o", str(out), "--weights", network, "--device", "cpu"]
+        subprocess.run([sys.executable, "-m", "lvnet", *place, "--quiet"], env=_ENVIRONMENT, check=True)
+        results.append(out.read_bytes())
+    return results
+
+
+def batch(count: int) -> Dict[str, Any]:
+    """`lvnet segment` of a folder, in this process."""
+    from lvnet.cli import main
+    from lvnet.cli import segment as command
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        made, network = scans(folder, count), weights(folder)
+        samples: List[Sample] = []
+        one = command._segment_one
+
+        def counted(*arguments: Any) -> Dict[str, Any]:
+            result = one(*arguments)
+            samples.append(sample())
+            return result
+
+        command._segment_one = counted
+        began = time.monotonic()
+        try:
+            place = ["segment", str(folder / "scans"), "-o", str(folder / "out"), "--weights", network]
+            with contextlib.redirect_stderr(io.StringIO()):
+                code = main([*place, "--device", "cpu", "--quiet"])
+        finally:
+            command._segment_one = one
+        seconds = time.monotonic() - began
+        expected = singles(folder, network)
+        different = [p.name for i, p in enumerate(made) if (folder / "out" / p.name).read_bytes() != expected[i % _KINDS]]
+        return _report("batch", count, seconds, samples, different, [] if code == 0 else [f"exit code {code}"])
+
+
+def worker(count: int) -> Dict[str, Any]:
+    """Requests to one worker, each with a folder of its own, as the panel makes them."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scans(folder, 0)
+        network = weights(folder)
+        for kind, data in enumerate(singles(folder, network)):
+            (folder / f"single{kind}.nii.gz").write_bytes(data)
+        volumes = [make_phantom(kind, size=(14 + 2 * kind, 40, 44 + 2 * kind))[0] for kind in range(_KINDS)]
+        expected = [read_labels(folder / f"single{kind}.nii.gz").array for kind in range(_KINDS)]
+        process = subprocess.Popen(
+            [sys.executable, str(MODULE / "lvnet" / "worker" / "__main__.py")],
+            env=_ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            samples: List[Sample] = []
+            different, began = [], time.monotonic()
+            for number in range(count):
+                found = _asked(process, number, volumes[number % _KINDS], network, folder)
+                if not np.array_equal(found, expected[number % _KINDS]):
+                    different.append(str(number))
+                samples.append(sample(str(process.pid)))
+            seconds = time.monotonic() - began
+            left = [path.name for path in folder.glob("lvnet-exchange-*")]
+        finally:
+            process.kill()
+            process.communicate()
+        return _report("worker", count, seconds, samples, different, [f"left behind: {left}"] if left else [])
+
+
+def _asked(process: Any, number: int, scan: Volume, network: str, folder: Path) -> np.ndarray:
+    exchange = Exchange(folder)
+    try:
+        write_array(exchange.path / SCAN_FILE, scan.array, scan.array.shape, scan.array.dtype)
+        place = {"spacing": scan.spacing, "origin": scan.origin, "direction": scan.direction}
+        request = {"do": "segment", "id": number, "folder": str(exchange.path), "device": "cpu", "weights": network}
+        process.stdin.write(encode({**request, **place}))
+        process.stdin.flush()
+        for line in process.stdout:
+            answer = decode(line) or {}
+            if answer.get("type") in ("error", "bye"):
+                raise RuntimeError(line.decode())
+            if answer.get("type") == "result":
+                break
+        result = np.zeros(scan.array.shape, np.uint8)
+        for entry in answer["classes"]:
+            if entry["file"]:
+                box = tuple(slice(*side) for side in entry["box"])
+                result[box][np.load(exchange.path / entry["file"]) > 0] = entry["value"]
+        return result
+    finally:
+        exchange.remove()
+
+
+def _report(name: str, count: int, seconds: float, samples: List[Sample], different: List[str],
+            more: List[str]) -> Dict[str, Any]:  # fmt: skip
+    report = judged(samples)
+    report["problems"] += [*more, *([f"results differ: {different[:5]}"] if different else [])]
+    return {"load": name, "count": count, "seconds": round(seconds, 1), "different": len(different), **report}
+
+
+LOADS = {"batch": batch, "worker": worker}
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("loads", nargs="*", metavar="LOAD", help=f"{', '.join(LOADS)}; default: both")
+    parser.add_argument("--count", type=int, default=200)
+    options = parser.parse_args()
+    reports = [LOADS[name](options.count) for name in options.loads or LOADS]
+    print(json.dumps(reports, indent=2))
+    return 1 if any(report["problems"] for report in reports) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
