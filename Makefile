@@ -46,6 +46,8 @@ test-core: $(VENV)/ready
 test-layers: $(VENV)/ready
 	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/training
 	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/benchmarks
+	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/fuzz
+	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/faults
 	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/mrml
 	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/cmake
 
@@ -53,6 +55,8 @@ test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -q -m slow Testing/core
 	$(BIN)/python -m pytest -q -m slow Testing/mrml
 	$(BIN)/python -m pytest -q -m slow Testing/training
+	$(BIN)/python -m pytest -q -m slow Testing/faults
+	$(BIN)/python -m pytest -q -m slow Testing/fuzz
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -8,10 +8,12 @@ import threading
 
 import numpy as np
 import pytest
+from lvnet.errors import ConfigurationError, ImageError
 from lvnet.worker import server as server_module
 from lvnet.worker import tasks
 from lvnet.worker.exchange import SCAN_FILE, Exchange, map_array, write_array
 from lvnet.worker.messages import Mouth, decode, encode, read_lines
+from lvnet.worker.requests import check_request
 from lvnet.worker.server import EXIT_DONE, EXIT_RENEW, Server
 from worker_tools import eventually, scan_array
 
@@ -212,3 +214,77 @@ def test_lines_come_whole_whatever_the_pieces():
     assert decode(lines[1]) is None
     assert decode(lines[2]) == {"type": "last"}
     assert decode(b"[1]") is None
+
+
+# What a request may be ------------------------------------------------------------------------------------------------
+
+PLACE = {"folder": "/tmp/lvnet-exchange-none", "spacing": [1, 1, 1], "origin": [0, 0, 0],
+         "direction": [1, 0, 0, 0, 1, 0, 0, 0, 1]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"do": "cancel", "id": []}',
+        b'{"do": "cancel", "id": {"a": 1}}',
+        b'{"do": "torch", "id": [1]}',
+        b'{"do": "torch", "id": NaN}',
+        b'{"do": "torch", "id": 1e999}',
+        b'{"do": ["torch"], "id": 1}',
+        b'{"do": {}, "id": {}}',
+        b'{"id": null}',
+        b"[" * 100_000,
+        b"\xff\xfe\x00",
+    ],
+)
+def test_no_line_makes_the_worker_deaf(line):
+    heard, spoken = os.pipe()
+    server = Server(Mouth(spoken), 0.0)
+    server.take(line)
+    server.take(encode({"do": "torch", "id": "last"}))
+    assert server.run() == EXIT_DONE
+    os.close(spoken)
+    answers = list(map(decode, read_lines(heard)))
+    os.close(heard)
+    assert any(a["type"] == "result" and a["id"] == "last" for a in answers), answers
+
+
+def _is_json(changes):
+    return "nan" not in repr(changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"folder": None}, {"folder": 5}, {"folder": "relative"}, {"folder": "/a\0b"}, {"folder": "/\ud800"},
+        {"spacing": [1, 1]}, {"spacing": "111"}, {"spacing": [1, 1, None]}, {"spacing": [0, 1, 1]},
+        {"spacing": [float("nan")] * 3}, {"spacing": [1e11, 1, 1]}, {"origin": [1e300, 0, 0]}, {"direction": [0] * 9},
+        {"direction": [1] * 8}, {"overlap": 2}, {"overlap": "0.5"}, {"threads": 10**9}, {"threads": 1.5},
+        {"threads": True}, {"device": 3}, {"weights": ["w"]}, {"postprocess": "no"}, {"do": "folder"}, {"do": None},
+    ],
+)  # fmt: skip
+def test_a_request_with_wrong_values_is_refused_in_one_line(changes):
+    answers = serve({"do": "segment", "id": 1, **PLACE, **changes})[1] if _is_json(changes) else []
+    request = {"do": "segment", "id": 1, **PLACE, **changes}
+
+    def ask():
+        check_request(request)
+        tasks.segment_task(request, lambda *_: None, lambda: False)
+
+    with pytest.raises((ConfigurationError, ImageError)) as refusal:
+        ask()
+    assert [a["kind"] for a in answers if a["type"] == "error"] == ["user"] * _is_json(changes)
+    assert "\n" not in str(refusal.value)
+    check_request({"do": "segment", "id": 1, **PLACE})
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((2, 2)), np.zeros((0, 2, 2)), np.zeros((2, 2, 2), complex), np.zeros((2, 2, 2), "U4"), None]
+)
+def test_a_scan_that_is_no_volume_is_refused_in_one_line(tmp_path, array):
+    if array is None:
+        (tmp_path / SCAN_FILE).write_bytes(b"\x93NUMPY\x01\x00\x10\x00{('descr': 1\n" + bytes(40))
+    else:
+        np.save(tmp_path / SCAN_FILE, array)
+    with pytest.raises(ImageError):
+        tasks.segment_task({**PLACE, "folder": str(tmp_path)}, lambda *_: None, lambda: False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import os
 import random
@@ -170,14 +171,8 @@ class Training(Scenario):
         """The weights, the average and Adam's state are those of an undisturbed run, bit for bit."""
         self.check(output)
         for name, data in self.reference.items():
-            if name.endswith(".pt"):
-                torch.save(_nothing(torch.load(output / name, weights_only=True)), self.folder / "again.pt")
-                if (self.folder / "again.pt").read_bytes() != data:
-                    raise HalfWrittenError(f"{name} is not that of an undisturbed run")
-
-
-def _nothing(state: object) -> object:
-    return state
+            if _plain_bytes(output / name) != data:
+                raise HalfWrittenError(f"{name} is not that of an undisturbed run")
 
 
 class Export(Scenario):
@@ -202,7 +197,25 @@ class Export(Scenario):
             load_checkpoint(output / name).build()
 
 
+class Careless(Scenario):
+    """Writes a file where it belongs, piece by piece: what the harness is there to find."""
+
+    def command(self, output: Path) -> Callable[[], int]:
+        """See the class."""
+
+        def write() -> int:
+            with (output / "a.bin").open("wb", buffering=0) as file:
+                for piece in range(20):
+                    file.write(bytes([piece]) * 1000)
+                    time.sleep(0.01)
+            (output / "b.bin").write_bytes(b"more")
+            return 0
+
+        return write
+
+
 SCENARIOS = {"segment": Segment, "batch": Batch, "training": Training, "export": Export}
+_OTHERS = {"careless": Careless}
 
 
 def save_weights(folder: Path) -> str:
@@ -274,7 +287,7 @@ def run(name: str, kills: int, seed: int, touches: Optional[int] = None) -> Dict
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="lvnet-kill-") as place:
         folder = Path(place)
-        scenario = SCENARIOS[name](folder)
+        scenario = {**SCENARIOS, **_OTHERS}[name](folder)
         result = {"command": name, "kills": 0, "whole": 0, "absent": 0, "temporary": 0, "touches": 0, "resumed": 0}
         problems: List[str] = []
         whole = folder / "whole"
@@ -328,11 +341,14 @@ def run(name: str, kills: int, seed: int, touches: Optional[int] = None) -> Dict
 def _reference(scenario: Scenario, whole: Path) -> Dict[str, bytes]:
     if not scenario.resumes:
         return files_of(whole)
-    found = {}
-    for path in whole.glob("*.pt"):
-        torch.save(torch.load(path, weights_only=True), scenario.folder / "again.pt")
-        found[path.name] = (scenario.folder / "again.pt").read_bytes()
-    return found
+    return {path.name: _plain_bytes(path) for path in whole.glob("*.pt")}
+
+
+def _plain_bytes(path: Path) -> bytes:
+    """The contents of a .pt file in bytes that depend on nothing else."""
+    file = io.BytesIO()
+    torch.save(torch.load(path, weights_only=True), file)
+    return file.getvalue()
 
 
 def _settle(scenario: Scenario, output: Path, problems: List[str], again: bool = True) -> int:

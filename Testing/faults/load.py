@@ -1,7 +1,7 @@
 """Many scans in one process: memory, open files, and whether results are those of single runs.
 
-`python Testing/faults/load.py --count 200 batch worker` prints JSON; exit code 1 where memory grew by 5 % or more, files
-stayed open, or a result differed.
+`python Testing/faults/load.py --count 200 batch worker` prints JSON; exit code 1 where memory grew by 5 % or more,
+files stayed open, or a result differed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from lvnet.worker.messages import decode, encode  # noqa: E402
 
 #: Growth of memory that is let pass.
 MOST_GROWTH = 0.05
-_KINDS = 4
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(MODULE)}
 Sample = Tuple[int, int]
 
@@ -61,16 +60,20 @@ def judged(samples: List[Sample]) -> Dict[str, Any]:
     }
 
 
-def scans(folder: Path, count: int) -> List[Path]:
-    """Files of `_KINDS` different phantoms."""
+def phantom(kind: int) -> Volume:
+    """A small scan; kinds differ in size, since memory is taken and given back by size."""
+    return make_phantom(kind, size=(14 + 2 * kind, 40, 44 + 2 * kind))[0]
+
+
+def scans(folder: Path, count: int, kinds: int) -> List[Path]:
+    """Files of so many scans of so many kinds."""
     made = []
-    for kind in range(_KINDS):
-        # Of different sizes, since memory is taken and given back by size.
-        write_image(make_phantom(kind, size=(14 + 2 * kind, 40, 44 + 2 * kind))[0], folder / f"kind{kind}.nii.gz")
+    for kind in range(kinds):
+        write_image(phantom(kind), folder / f"kind{kind}.nii.gz")
     (folder / "scans").mkdir()
     for number in range(count):
         made.append(folder / "scans" / f"{number:04d}.nii.gz")
-        os.link(folder / f"kind{number % _KINDS}.nii.gz", made[-1])
+        os.link(folder / f"kind{number % kinds}.nii.gz", made[-1])
     return made
 
 
@@ -87,10 +90,10 @@ def weights(folder: Path) -> str:
     return str(folder / "tiny.safetensors")
 
 
-def singles(folder: Path, network: str) -> List[bytes]:
+def singles(folder: Path, network: str, kinds: int) -> List[bytes]:
     """What `lvnet segment` makes of every kind in a process of its own."""
     results = []
-    for kind in range(_KINDS):
+    for kind in range(kinds):
         out = folder / f"single{kind}.nii.gz"
         place = ["segment", str(folder / f"kind{kind}.nii.gz"), "-o", str(out), "--weights", network, "--device", "cpu"]
         subprocess.run([sys.executable, "-m", "lvnet", *place, "--quiet"], env=_ENVIRONMENT, check=True)
@@ -98,14 +101,14 @@ def singles(folder: Path, network: str) -> List[bytes]:
     return results
 
 
-def batch(count: int) -> Dict[str, Any]:
+def batch(count: int, kinds: int) -> Dict[str, Any]:
     """`lvnet segment` of a folder, in this process."""
     from lvnet.cli import main
     from lvnet.cli import segment as command
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        made, network = scans(folder, count), weights(folder)
+        made, network = scans(folder, count, kinds), weights(folder)
         samples: List[Sample] = []
         one = command._segment_one
 
@@ -123,21 +126,22 @@ def batch(count: int) -> Dict[str, Any]:
         finally:
             command._segment_one = one
         seconds = time.monotonic() - began
-        expected = singles(folder, network)
-        different = [p.name for i, p in enumerate(made) if (folder / "out" / p.name).read_bytes() != expected[i % _KINDS]]
+        expected = singles(folder, network, kinds)
+        different = [
+            p.name for i, p in enumerate(made) if (folder / "out" / p.name).read_bytes() != expected[i % kinds]
+        ]
         return _report("batch", count, seconds, samples, different, [] if code == 0 else [f"exit code {code}"])
 
 
-def worker(count: int) -> Dict[str, Any]:
+def worker(count: int, kinds: int) -> Dict[str, Any]:
     """Requests to one worker, each with a folder of its own, as the panel makes them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        scans(folder, 0)
+        scans(folder, 0, kinds)
         network = weights(folder)
-        for kind, data in enumerate(singles(folder, network)):
-            (folder / f"single{kind}.nii.gz").write_bytes(data)
-        volumes = [make_phantom(kind, size=(14 + 2 * kind, 40, 44 + 2 * kind))[0] for kind in range(_KINDS)]
-        expected = [read_labels(folder / f"single{kind}.nii.gz").array for kind in range(_KINDS)]
+        singles(folder, network, kinds)
+        volumes = [phantom(kind) for kind in range(kinds)]
+        expected = [read_labels(folder / f"single{kind}.nii.gz").array for kind in range(kinds)]
         process = subprocess.Popen(
             [sys.executable, str(MODULE / "lvnet" / "worker" / "__main__.py")],
             env=_ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -146,8 +150,8 @@ def worker(count: int) -> Dict[str, Any]:
             samples: List[Sample] = []
             different, began = [], time.monotonic()
             for number in range(count):
-                found = _asked(process, number, volumes[number % _KINDS], network, folder)
-                if not np.array_equal(found, expected[number % _KINDS]):
+                found = _asked(process, number, volumes[number % kinds], network, folder)
+                if not np.array_equal(found, expected[number % kinds]):
                     different.append(str(number))
                 samples.append(sample(str(process.pid)))
             seconds = time.monotonic() - began
@@ -197,8 +201,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("loads", nargs="*", metavar="LOAD", help=f"{', '.join(LOADS)}; default: both")
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--kinds", type=int, default=4, help="different scans among them")
     options = parser.parse_args()
-    reports = [LOADS[name](options.count) for name in options.loads or LOADS]
+    reports = [LOADS[name](options.count, options.kinds) for name in options.loads or LOADS]
     print(json.dumps(reports, indent=2))
     return 1 if any(report["problems"] for report in reports) else 0
 

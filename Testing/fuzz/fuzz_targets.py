@@ -87,7 +87,7 @@ def config_payloads() -> st.SearchStrategy[bytes]:
     settings = seeds.config()
     text = yaml.safe_dump(settings).encode()
     bombs = [
-        b"a: &a [1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\ntrust: {x: *c}\n",
+        b"a: &a [1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b]\ntrust: {x: *c}\n",
         b"[" * 3000, b"{a: " * 2000, b"base: /dev/zero\n", b"base: .\n", b"base: c.yaml\n", b"trust: &t {x: *t}\n",
         b"seed: " + b"9" * 5000, b"seed: .inf\n", b"seed: 2001-99-99\n", b"!!python/object/apply:os.system ['true']\n",
     ]  # fmt: skip
@@ -307,9 +307,8 @@ class Config:
         json.dumps(config.recipe({"date": "today"}).to_dict(), allow_nan=False)
         for epoch in range(min(config.epochs, 3)):
             config.stage_of(epoch)
-        network = config.architecture
-        small = max(network.widths) <= 64 and network.kernel_size <= 7
-        if small and network.expansion <= 8 and network.classes <= 8:
+        shape = config.architecture
+        if max(*shape.widths, 8 * shape.kernel_size, 8 * shape.expansion, 8 * shape.classes) <= 64:
             Run.start(config, torch.device("cpu"))
         return "valid"
 

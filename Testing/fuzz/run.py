@@ -1,4 +1,4 @@
-"""Fuzzes for as long as told: `python Testing/fuzz/run.py --minutes 10 reader`; prints JSON, exit 1 on findings."""
+"""Fuzzes for as long as told: `python Testing/fuzz/run.py --minutes 10 reader`; exit code 1 on findings, JSON."""
 
 from __future__ import annotations
 

@@ -206,3 +206,20 @@ def test_the_manifest_is_the_data():
         for name, key in (("ct.nii.gz", "ct_sha256"), ("liver.nii.gz", "label_sha256")):
             data = (DATA / row["split"] / row["case"] / name).read_bytes()
             assert hashlib.sha256(data).hexdigest() == row[key], row["case"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"seed: 2001-99-99", b"seed: .inf", b"seed: .nan", b"seed: " + b"9" * 5000, b"seed: true", b"1: 2", b"[" * 5000,
+        b"base: /dev/zero", b"base: .", b"name: x\nstages: 3", b"trust: &t {x: *t}", b"trust: {x: [1, 2]}",
+        b"samples_per_epoch: 0", b"average: 7", b"phantoms: -1", b"\xff\xfe\x00", b"#" * 2_000_000,
+        b"a: &a [1,1,1,1]\nb: &b [*a,*a,*a]\ntrust: {x: *b}", b"architecture: {widths: [60000, 60000]}",
+    ],
+)  # fmt: skip
+def test_settings_that_are_none_are_refused_in_one_line_and_soon(tmp_path, text):
+    sound = b"\nstages:\n- {epochs: 1, spacing: [8, 8, 8], patch: [16, 32, 32]}\n"
+    (tmp_path / "c.yaml").write_bytes(text + (b"" if b"stages" in text else sound))
+    with pytest.raises(ConfigurationError) as refusal:
+        load_config(tmp_path / "c.yaml")
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 1000

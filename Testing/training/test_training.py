@@ -124,6 +124,36 @@ def test_a_damaged_run_file_is_refused(tmp_path):
             Run.start(config(), CPU).restore(tmp_path / name)
 
 
+def test_a_changed_bit_of_a_run_file_is_noticed(tmp_path):
+    """PyTorch writes checksums and does not look at them."""
+    Run.start(config(), CPU).save(tmp_path / "last.pt")
+    data = (tmp_path / "last.pt").read_bytes()
+    sound = torch.load(tmp_path / "last.pt", weights_only=True)["average"]
+    for place in range(len(data) // 4, len(data) * 3 // 4, len(data) // 20):
+        (tmp_path / "bent.pt").write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        bent = torch.load(tmp_path / "bent.pt", weights_only=True)["average"]
+        if any(not torch.equal(bent[name], sound[name]) for name in sound):
+            break
+    else:
+        raise AssertionError("no change was let through: what is refused here, PyTorch refuses by itself")
+    with pytest.raises(CheckpointError, match="damaged"):
+        Run.start(config(), CPU).restore(tmp_path / "bent.pt")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"network": {}}, {"average": {}}, {"average": {"x": torch.zeros(1)}}, {"epoch": -1}, {"epoch": "one"},
+     {"best_dice": float("nan")}, {"optimiser": {}}, {"optimiser": {"state": {}, "param_groups": []}}, {"stale": None}],
+)  # fmt: skip
+def test_a_run_file_with_wrong_contents_is_refused_in_one_line(tmp_path, changes):
+    Run.start(config(), CPU).save(tmp_path / "last.pt")
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    torch.save({**state, **changes}, tmp_path / "last.pt")
+    with pytest.raises(CheckpointError, match="cannot resume") as refusal:
+        Run.start(config(), CPU).restore(tmp_path / "last.pt")
+    assert "\n" not in str(refusal.value)
+
+
 def test_the_best_epoch_on_validation_is_kept(cases, tmp_path):
     scores = iter([0.5, 0.9, 0.7])
     run = Run.start(config(), CPU)

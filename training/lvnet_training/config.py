@@ -145,8 +145,7 @@ class Config:
         shares = (self.liver_share, self.phantom_share, self.average)
         if not all(0 <= share <= 1 for share in shares) or min(self.decay, self.samples_per_epoch) <= 0:
             raise ConfigurationError(
-                "samples_per_epoch and decay must be positive;"
-                " liver_share, phantom_share and average lie between 0 and 1"
+                "samples_per_epoch and decay must be positive; liver_share, phantom_share and average 0 to 1"
             )
         if min(self.seed, self.phantoms, self.clip, self.weight_decay, self.dice_loss) < 0:
             raise ConfigurationError("seed, phantoms, clip, weight_decay and dice_loss cannot be negative")
