@@ -173,8 +173,8 @@ def _handed_over(request: Mapping[str, Any]) -> Volume:
         raise ImageError("the scan was not handed over whole; try again") from error
     if array.ndim != 3 or not array.size or array.dtype.kind not in "iuf":
         raise ImageError(f"the scan is no volume of numbers, but {array.dtype} of shape {array.shape}")
-    place = (tuple(map(float, request[key])) for key in ("spacing", "origin", "direction"))
-    return Volume(array, *place, "the scan")  # type: ignore[arg-type]
+    spacing, origin, direction = (tuple(map(float, request[key])) for key in ("spacing", "origin", "direction"))
+    return Volume(array, spacing, origin, direction, "the scan")  # type: ignore[arg-type]
 
 
 def _model(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Any:
