@@ -355,6 +355,7 @@ class LVNetSegmentationLogic(ScriptedLoadableModuleLogic):
         onDone: Optional[Callable] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
+        onScan: Optional[Callable[[dict], None]] = None,
     ):
         """Segments every scan of a folder (images, or folders of DICOM) into another folder.
 
@@ -364,6 +365,7 @@ class LVNetSegmentationLogic(ScriptedLoadableModuleLogic):
             suffix: .seg.nrrd, .nii.gz, .nrrd or .mha.
             onDone: called with a list of dict, one a scan: `input`, `output` (None if it failed),
                 `error` (None or one sentence), `volumes_ml`, `checks`, `input_checks`, `scan_notes`, `seconds`.
+            onScan: called with each of these as it is done.
 
         Returns:
             A job, see :meth:`segmentAsync`.
@@ -371,7 +373,7 @@ class LVNetSegmentationLogic(ScriptedLoadableModuleLogic):
         from LVNetSegmentationLib.folders import FolderJob
 
         settings = _settings(device, weights, overlap, postprocess, threads)
-        callbacks = (onProgress, onDone, onError, onCancelled)
+        callbacks = (onProgress, onDone, onError, onCancelled, onScan)
         return self._watched(FolderJob(self.service, inputFolder, outputFolder, suffix, settings, *callbacks))
 
     def evaluate(

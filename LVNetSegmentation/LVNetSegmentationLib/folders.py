@@ -15,7 +15,7 @@ from .service import Service
 
 
 class FolderJob(RemoteJob):
-    """Segments every scan of a folder; `onDone` gets a list of dict, one a scan."""
+    """Segments every scan of a folder; `onDone` gets a list of dict, one a scan, `onScan` each as it is done."""
 
     def __init__(
         self,
@@ -28,7 +28,9 @@ class FolderJob(RemoteJob):
         onDone: Optional[Callable[..., None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
+        onScan: Optional[Callable[[Dict[str, Any]], None]] = None,
     ) -> None:
+        self._onScan = onScan
         self._target = Path(os.path.abspath(target))
         places = {"input": os.path.abspath(source), "output": str(self._target)}
         self._fields = {"do": "folder", **places, "suffix": suffix, **settings}
@@ -39,6 +41,14 @@ class FolderJob(RemoteJob):
 
     def _message(self) -> Optional[Dict[str, Any]]:
         return self._fields
+
+    def forget(self) -> None:
+        super().forget()
+        self._onScan = None
+
+    def _onPart(self, part: Dict[str, Any]) -> None:
+        if self._onScan is not None:
+            self._onScan(part)
 
     def _results(self, answer: Dict[str, Any]) -> tuple:
         return (answer["scans"],)

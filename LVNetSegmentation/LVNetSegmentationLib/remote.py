@@ -63,6 +63,9 @@ class RemoteJob(Job):
         """What `onDone` gets, from the worker's result; None where it takes more steps."""
         raise NotImplementedError
 
+    def _onPart(self, part: Dict[str, Any]) -> None:
+        """A part of the result is there."""
+
     def _step(self) -> Optional[tuple]:
         if self._refusal is not None:
             raise self._refusal
@@ -91,6 +94,9 @@ class RemoteJob(Job):
         if kind == "progress":
             self._stage = str(answer["stage"])
             self._report(float(answer["share"]), self._stage)
+            return None
+        if kind == "scan":
+            self._onPart(answer["scan"])
             return None
         if kind in ("result", "cancelled", "error", "exit") and self._cancelledAt is not None:
             raise Cancelled

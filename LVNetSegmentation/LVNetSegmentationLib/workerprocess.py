@@ -169,6 +169,9 @@ class WorkerProcess:
             # Sentences for the user may name files, and those patients; the log holds what is needed to mend it.
             self.log.write(f"{message.get('id')}: error of kind {message.get('kind')} {message.get('error', '')}")
             self.log.write(str(message.get("details") or ""))
+        elif kind == "scan":
+            # Its file's name may be a patient's.
+            self.log.write(f"{message.get('id')}: a scan of the folder is done")
         elif kind == "result":
             self.log.write(f"{message.get('id')}: done in {message.get('seconds')} s on {message.get('device', '-')}")
         else:

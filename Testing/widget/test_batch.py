@@ -99,10 +99,15 @@ def test_a_folder_batch_can_be_cancelled(ready, phantom, tmp_path):
     ready.parameters.batchInputFolder = str(tmp_path / "in")
     ready.parameters.batchOutputFolder = str(tmp_path / "out")
     ready.ui.batchButton.click()
-    ready.events(0.5)
+    # Each scan is told as it is done.
+    ready.until(lambda: len(rows(ready)) >= 2)
+    assert ready.panel.busy
     ready.ui.batchButton.click()
     ready.idle()
     assert ready.ui.batchStatusLabel.text() == "Cancelled; what was done stays."
+    told = rows(ready)
+    assert all(" ml" in words for words in told.values())
+    assert {f"{name.partition('.')[0]}.seg.nrrd" for name in told} <= {p.name for p in (tmp_path / "out").iterdir()}
     assert ready.ui.batchButton.text() == "Start"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, List, Optional, Sequence
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import qt
 import slicer
@@ -30,6 +30,7 @@ class BatchSection:
         self._folderJob: Optional[Any] = None
         self._began = 0.0
         self._cancelling = False
+        self._rows: List[Tuple[str, str]] = []
         table = ui.batchTableWidget
         table.columnCount = 2
         table.setHorizontalHeaderLabels([_("Scan"), _("Result")])
@@ -178,7 +179,8 @@ class BatchSection:
 
     def _startFolder(self, parameters: Any) -> None:
         self._panel.log.say(_("Batch: the folder {folder}").format(folder=parameters.batchInputFolder))
-        self._fill([])
+        self._rows = []
+        self._fill(self._rows)
         for edit in (self._ui.batchInputPathLineEdit, self._ui.batchOutputPathLineEdit):
             edit.addCurrentPathToHistory()
 
@@ -195,18 +197,19 @@ class BatchSection:
             onDone=self._onFolderDone,
             onError=self._onFolderError,
             onCancelled=self._onFolderCancelled,
+            onScan=self._onFolderScan,
         )
+
+    def _onFolderScan(self, scan: dict) -> None:
+        checks = [(check["verdict"], check["sentence"]) for check in scan.get("checks") or []]
+        words = scan["error"] or findingsInWords(scan["volumes_ml"], checks, aboutInput(scan))
+        name = os.path.basename(str(scan["input"]).rstrip("/\\"))
+        self._rows.append((name, words))
+        self._fill(self._rows)
+        self._panel.log.say(f"{name}: {words}")
 
     def _onFolderDone(self, scans: List[dict]) -> None:
         self._folderJob = None
-        rows = []
-        for scan in scans:
-            checks = [(check["verdict"], check["sentence"]) for check in scan.get("checks") or []]
-            words = scan["error"] or findingsInWords(scan["volumes_ml"], checks, aboutInput(scan))
-            rows.append((os.path.basename(str(scan["input"]).rstrip("/\\")), words))
-        self._fill(rows)
-        for name, words in rows:
-            self._panel.log.say(f"{name}: {words}")
         self._finish(sum(not scan["error"] for scan in scans), len(scans))
 
     def _onFolderError(self, sentence: str) -> None:

@@ -21,6 +21,7 @@ Answers::
     {"type": "ready", "pid": 1, "version": "..."}
     {"type": "accepted", "id": 1}                    its turn has come
     {"type": "progress", "id": 1, "share": 0.5, "stage": "segmenting"}
+    {"type": "scan", "id": 2, "scan": {...}}         of a folder one is done, or has failed
     {"type": "result", "id": 1, ...}                 what the task gives
     {"type": "cancelled", "id": 1}
     {"type": "error", "id": 1, "kind": "...", ...}   see `failures`

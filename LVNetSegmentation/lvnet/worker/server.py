@@ -150,6 +150,10 @@ class _Teller:
         self._last = (stage, now)
         self._mouth.say("progress", id=self._number, share=round(float(share), 4), stage=stage)
 
+    def scan(self, scan: Dict[str, Any]) -> None:
+        """Tells what became of a scan of a folder."""
+        self._mouth.say("scan", id=self._number, scan=scan)
+
 
 def main(arguments: List[str]) -> int:
     """Serves on stdin and stdout.

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Tuple, runtime_checkable
 
 import numpy as np
 
@@ -85,6 +85,14 @@ def segment_task(request: Mapping[str, Any], progress: Progress, cancelled: Canc
     return {"classes": classes, **_facts(result, model)}
 
 
+@runtime_checkable
+class TellsScans(Protocol):
+    """A progress that also takes in what became of each scan of a folder, as it is done."""
+
+    def scan(self, scan: Dict[str, Any]) -> None:
+        """One entry of what :func:`folder_task` returns."""
+
+
 def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
     """Segments every scan of a folder into another; one that fails does not stop the others.
 
@@ -99,6 +107,12 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
     jobs = plan_folder(request["input"], request["output"], request["suffix"])
     model = _model(request, progress, cancelled)
     scans: List[Dict[str, Any]] = []
+
+    def add(scan: Dict[str, Any]) -> None:
+        scans.append(scan)
+        if isinstance(progress, TellsScans):
+            progress.scan(scan)
+
     for number, (source, target) in enumerate(jobs):
         raise_if_cancelled(cancelled)
         began = time.monotonic()
@@ -115,12 +129,12 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
             raise_if_cancelled(cancelled)
             write_labels(result.labels, target, model.recipe.classes)
         except LVNetError as error:
-            scans.append({"input": str(source), "output": None, "error": " ".join(str(error).split())})
+            add({"input": str(source), "output": None, "error": " ".join(str(error).split())})
             continue
         seconds = round(time.monotonic() - began, 2)
         seen = {"input_checks": [finding._asdict() for finding in findings], "scan_notes": list(scan.notes)}
         done = {"input": str(source), "output": str(target), "error": None, "seconds": seconds}
-        scans.append({**done, **seen, **_facts(result, model)})
+        add({**done, **seen, **_facts(result, model)})
     return {"scans": scans}
 
 
