@@ -162,6 +162,7 @@ def test_scans_of_one_name_take_their_folders_name(scan, weights, tmp_path):
         ("segment", "{empty}", "-o", "folder"),
         ("segment", "{scan}", "-o", "out.nii.gz", "--probabilities", "p.xyz"),
         ("evaluate", "{scan}", "missing.nii.gz"),
+        ("evaluate", "{scan}", "x" * 300 + ".nii.gz"),
         ("evaluate", "{scan}", "{empty}"),
         ("info", "--weights", "none.safetensors"),
         ("phantom", "out", "--count", "0"),

@@ -111,10 +111,6 @@ class Case:
     weights: str
     slow: bool
 
-    def in_logic(self) -> Optional[Answer]:
-        """What the Logic must answer; None where the case cannot exist as a node."""
-        return self.in_slicer
-
 
 class Kind:
     """Collects the cases of one kind.

@@ -109,3 +109,9 @@ _linked("output_is_a_hard_link_of_the_scan", "a hard link to the scan as output"
 @CASES.case("a disk without room for the result (RLIMIT_FSIZE)", Refused("the file grows larger than is allowed there"))
 def full_disk(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti()), suffix=".nii", largest_file=8192)
+
+
+@CASES.case("a DICOM SEG that would be written over a slice of the scan", _LOST, worker=None)
+def output_is_a_slice(folder: Path) -> Made:
+    made = series(folder / "ct", (waves() + 1024).astype("u2"), FrameOfReferenceUID="1.2.3.4.9")
+    return Made(made, output=made / "IM0003.dcm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -66,10 +67,10 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace, prediction: Path, reference: Path) -> bool:
     """Refuses before any work what could not end well; whether two folders are compared."""
-    if prediction.is_dir() != reference.is_dir():
+    if os.path.isdir(prediction) != os.path.isdir(reference):
         raise ConfigurationError("prediction and reference must both be files or both be folders")
     check_jobs(options.jobs)
-    folders = prediction.is_dir()
+    folders = os.path.isdir(prediction)
     if options.compare is not None and not folders:
         raise ConfigurationError("--compare needs folders: two methods are compared over several cases")
     if options.images is not None and not options.report:
