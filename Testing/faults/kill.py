@@ -329,7 +329,9 @@ def run(name: str, kills: int, seed: int, touches: Optional[int] = None) -> Dict
 
         while result["kills"] < kills and not problems:
             result["kills"] += one(None)
-        result["resumed"] += _settle(scenario, output, problems)
+        if scenario.resumes:
+            # From the start again, or there would be little left to touch.
+            result["resumed"] += _settle(scenario, output, problems)
         touch = 1
         while not problems and (touches is None or touch <= touches) and one(touch):
             result["touches"] = touch
