@@ -118,8 +118,10 @@ class Computing:
 
         from .acceleration import fast_network
 
-        network = copy.deepcopy(self._model.network).to("cpu")
-        self._compute, self._device = fast_network(network), torch.device("cpu")
+        # As a network is loaded: what is made in inference mode could not be tried outside of it.
+        with torch.inference_mode(False):
+            network = copy.deepcopy(self._model.network).to("cpu")
+            self._compute, self._device = fast_network(network), torch.device("cpu")
         self._tile = None
         self.notes.clear()
         self._note(ON_THE_CPU)
@@ -159,6 +161,8 @@ def readable_memory_errors() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
+        if "cuda" in str(error).lower():
+            raise ResourceError("the GPU has too little free memory; choose the CPU as the device") from error
         raise ResourceError(
             "the computer has too little free memory for this scan; close other programs, or crop it to the abdomen"
         ) from error

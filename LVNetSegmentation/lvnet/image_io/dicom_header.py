@@ -264,8 +264,8 @@ class _Parser:
         try:
             for _ in range(_MOST_PIECES):
                 tag, _, length = self.element_header()
-                if length == _UNDEFINED:
-                    return
+                if length == _UNDEFINED or (self.pixel_bytes is not None and tag < _PIXELS):
+                    return  # such as zeros that fill up the file
                 if length > self._left():
                     if self.pixel_bytes is None and tag == _ITEM:
                         self.reaches_end_of_pixels = False
