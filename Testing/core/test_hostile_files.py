@@ -104,7 +104,7 @@ def dicom_element(group, element, form, length, value=b""):
     return struct.pack("<HH", group, element) + form + struct.pack("<2xI" if long else "<H", length) + value
 
 
-@pytest.mark.parametrize("where", ["top", "sequence", "behind the pixels"])
+@pytest.mark.parametrize("where", ["top", "sequence", "behind the pixels", "unknown form", "garbage at the end"])
 def test_a_dicom_element_cannot_claim_more_bytes_than_its_file_has(tmp_path, where):
     """GDCM takes memory for the length that an element claims, up to 4 GB, before it reads."""
     meta = dicom_element(2, 0x10, b"UI", 20, b"1.2.840.10008.1.2.1\0")
@@ -116,6 +116,8 @@ def test_a_dicom_element_cannot_claim_more_bytes_than_its_file_has(tmp_path, whe
         "": plain + pixels,
         "top": overlong + plain + pixels,
         "sequence": plain + dicom_element(9, 0x1011, b"SQ", len(item), item) + pixels,
+        "unknown form": dicom_element(9, 0x1010, b"RH", 8, b"PYDICOM ") + plain + pixels,
+        "garbage at the end": plain + pixels + bytes(range(0x99, 0xD9)),
         "behind the pixels": plain + pixels + dicom_element(0xFFFC, 0xFFFC, b"OB", 0xF0000000),
     }
     for name in ("", where):
@@ -193,3 +195,15 @@ def test_a_network_too_large_for_any_computer_is_refused():
 def test_a_whole_number_is_nothing_else(value):
     with pytest.raises(ValueError, match="expansion"):
         fieldtypes.check_fields(Architecture, {"expansion": value})
+
+
+def test_an_odd_transfer_syntax_is_told_in_one_line(tmp_path):
+    meta = dicom_element(2, 0x10, b"UI", 20, b"1.2.\n40.10008.1.2.1\0")
+    fields = [(0x60, b"CS", b"CT"), (0x18, b"UI", b"1.2.3\0")]
+    body = b"".join(dicom_element(8, element, form, len(value), value) for element, form, value in sorted(fields))
+    place = [(0x20, 0x32, b"DS", b"0\\0\\0 "), (0x20, 0x37, b"DS", b"1\\0\\0\\0\\1\\0 "), (0x28, 0x02, b"US", b"\1\0"),
+             (0x28, 0x10, b"US", b"\1\0"), (0x28, 0x11, b"US", b"\2\0"), (0x28, 0x30, b"DS", b"1\\1 ")]  # fmt: skip
+    body += b"".join(dicom_element(group, element, form, len(value), value) for group, element, form, value in place)
+    pixels = dicom_element(0x7FE0, 0x10, b"OW", 4, b"abcd")
+    (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + meta + body + pixels)
+    assert "transfer syntax 1.2.?40" in message_of(tmp_path / "a.dcm")

@@ -16,7 +16,7 @@ from .dicom_geometry import Stack, arrange
 from .dicom_header import DicomHeader, read_dicom_header
 from .dicom_series import Series, Slice, choose_series
 from .grid import check_grid, check_memory
-from .names import check_name, walk_files
+from .names import check_name, shown, walk_files
 from .source import Source
 from .voxels import INT16_BYTES, VoxelStack
 
@@ -178,7 +178,7 @@ def _plane(slice_: Slice) -> Tuple[int, int]:
 
 
 def _stored_as(header: DicomHeader) -> str:
-    syntax = header.transfer_syntax
+    syntax = shown(header.transfer_syntax)
     return f"is stored as {_SYNTAX_NAMES.get(syntax, 'an unknown compression')} (transfer syntax {syntax})"
 
 

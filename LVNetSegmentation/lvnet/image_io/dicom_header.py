@@ -26,6 +26,10 @@ _PIXELS = (0x7FE0, 0x0008)
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _LONG_FORMS = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
+_FORMS = (
+    *_LONG_FORMS, b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH",
+    b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US",
+)  # fmt: skip
 _SHARED_GROUPS, _FRAME_GROUPS = (0x5200, 0x9229), (0x5200, 0x9230)
 #: Sequences that hold a field of ours; all others are skipped.
 _SEQUENCES = (_SHARED_GROUPS, _FRAME_GROUPS, (0x0020, 0x9113), (0x0020, 0x9116), (0x0028, 0x9110), (0x0028, 0x9145))
@@ -202,6 +206,12 @@ class _Parser:
         if group == 0xFFFE or not self._explicit:
             return (group, element), b"", struct.unpack_from(self._order + "I", first, 4)[0]
         form = first[4:6]
+        if form not in _FORMS:
+            # GDCM takes the next four bytes for its length, whatever they are.
+            here = self._file.tell()
+            if int.from_bytes(self._file.read(4), "little" if self._order == "<" else "big") > self._left() + 4:
+                raise _OverlongError
+            self._file.seek(here)
         if form in _LONG_FORMS:
             return (group, element), form, struct.unpack(self._order + "I", self.exactly(4))[0]
         return (group, element), form, struct.unpack_from(self._order + "H", first, 6)[0]
@@ -264,7 +274,7 @@ class _Parser:
         try:
             for _ in range(_MOST_PIECES):
                 tag, _, length = self.element_header()
-                if length == _UNDEFINED or (self.pixel_bytes is not None and tag < _PIXELS):
+                if length == _UNDEFINED or (tag == (0, 0) and not length):
                     return  # such as zeros that fill up the file
                 if length > self._left():
                     if self.pixel_bytes is None and tag == _ITEM:
