@@ -46,7 +46,27 @@ def measure(task: harness.Task) -> Dict[str, Any]:
         loss().backward()
 
     whole = harness.seconds_of(step, task["repeats"], device=device)
-    return {"seconds": whole, "forward": harness.seconds_of(lambda: loss().detach(), task["repeats"], 0, device)}
+    forward = harness.seconds_of(lambda: loss().detach(), task["repeats"], 0, device)
+    return {"seconds": whole, "forward": forward, **layer(task)}
+
+
+def layer(task: harness.Task) -> Dict[str, Any]:
+    """Seconds of the widest depth-wise convolution by itself: forward, and forward and backward."""
+    import torch
+    from lvnet.acceleration import depthwise_conv3d
+
+    batch, *slab = task["size"]
+    shape, device = (batch, 128, *slab), task["device"]
+    x = torch.randn(shape).to(device).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    weight = torch.randn(128, 1, 5, 5, 5, device=device, requires_grad=True)
+    pull = torch.randn_like(x)
+
+    def both() -> None:
+        x.grad = weight.grad = None
+        depthwise_conv3d(x, weight).backward(pull)
+
+    forward = harness.seconds_of(lambda: depthwise_conv3d(x, weight).detach(), task["repeats"], 1, device)
+    return {"layer_forward": forward, "layer": harness.seconds_of(both, task["repeats"], 1, device)}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +91,9 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
     rounds, failed = harness.in_turns({way: partial(once, way) for way in WAYS}, options.rounds)
     seconds = {way: harness.median(runs) for way, runs in rounds.items()}
     forward = {way: harness.median(runs, "forward") for way, runs in rounds.items()}
+    layers = {way: [harness.median(runs, key) for key in ("layer_forward", "layer")] for way, runs in rounds.items()}
     return {
+        "layer": {way: {"forward": f, "backward": whole - f} for way, (f, whole) in layers.items()},
         "size": "x".join(map(str, options.size)),
         "device": options.device,
         "half": options.half,
@@ -88,12 +110,24 @@ def table(result: Mapping[str, Any]) -> str:
     rows = []
     for way, seconds in result["seconds"].items():
         low, high = result["spread"][way]
+        layer = result["layer"][way]
         times = seconds / result["seconds"]["ours"] if "ours" in result["seconds"] else None
         rows.append((f"LV-Net, {way}", f"{seconds:.3f}", f"{low:.3f} to {high:.3f}", f"{result['forward'][way]:.3f}",
-                     "-" if times is None else f"{times:.2f}"))  # fmt: skip
-    rows += [(f"LV-Net, {way}", f"failed: {why}", "-", "-", "-") for way, why in result["left_out"].items()]
+                     "-" if times is None else f"{times:.2f}", f"{1e3 * layer['forward']:.0f} ms",
+                     f"{1e3 * layer['backward']:.0f} ms"))  # fmt: skip
+    rows += [(f"LV-Net, {way}", f"failed: {why}", "-", "-", "-", "-", "-") for way, why in result["left_out"].items()]
     return harness.markdown(
-        ("training step", f"s a step {result['size']}", "range", "of it forward", "times ours"), rows, result
+        (
+            "training step",
+            f"s a step {result['size']}",
+            "range",
+            "of it forward",
+            "times ours",
+            "widest depth-wise layer forward",
+            "its backward",
+        ),
+        rows,
+        result,
     )
 
 

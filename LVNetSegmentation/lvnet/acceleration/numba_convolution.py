@@ -120,7 +120,7 @@ def convolution_kernels(
                     for z in range(slices):
                         transform_row(x + z * plane + y * line, voxel, left - 2, width, tiles,
                                       slot + r * row_bytes + z * size, point_bytes, tile_bytes,
-                                        way_ahead(z, slices, plane, line), parameters)  # fmt: skip
+                                      way_ahead(z, slices, plane, line), parameters)  # fmt: skip
                 else:
                     fill(slot + r * row_bytes, row_bytes // size)
             if pair < 2:

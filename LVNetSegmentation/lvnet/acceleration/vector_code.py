@@ -89,6 +89,11 @@ class VectorCode:
         self.builder.call(function, [self.builder.inttoptr(address, pointer), *options])
 
     def stream(self, value: Any, address: Any, offset: int = 0) -> None:
+        """Puts a vector at an address that is a multiple of its size, past the caches.
+
+        What fills whole cache lines need not be read before it is written: for large tensors that
+        saves a third of the traffic.
+        """
         place = self.builder.inttoptr(self.offset(address, offset), self.vector.as_pointer())
         instruction = self.builder.store(value, place, align=4 * self.lanes)
         instruction.set_metadata("nontemporal", self.builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
