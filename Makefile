@@ -30,13 +30,12 @@ endif
 
 # One process a layer: the real slicer and a stand-in for it cannot share one.  The core, as long as
 # all others together, runs beside them; one thread each, since two that wait for each other take
-# turns on two cores.  The panel's layer measures how long the window stands still: it runs alone.
+# turns on two cores.
 test-core test-layers: export OMP_NUM_THREADS = 1
 PYTEST = $(BIN)/python -m pytest -q -m "not slow" --cov --cov-report= --cov-append
 test: $(VENV)/ready
 	rm -f .coverage .coverage.*
 	$(MAKE) --no-print-directory -j2 -Oline test-core test-layers
-	COVERAGE_FILE=.coverage.widget $(PYTEST) Testing/widget
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 
@@ -49,6 +48,7 @@ test-layers: $(VENV)/ready
 	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/fuzz
 	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/faults
 	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/mrml
+	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/widget
 	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/cmake
 
 test-slow: $(VENV)/ready

@@ -263,11 +263,17 @@ def test_the_bar_is_drawn_on_a_terminal_and_nowhere_else(capsys):
     assert capsys.readouterr().err == ""
 
 
+def heed_interrupts():
+    """A child of a process in the background, such as a job of CI, would ignore Ctrl+C from the start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def command(*arguments):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     return subprocess.Popen(
         [sys.executable, "-m", "lvnet", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=environment,
+        preexec_fn=None if sys.platform == "win32" else heed_interrupts,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from worker_tools import LONG, MODULE, ScanJob, eventually, lives, scan_array
 def with_torch(folder: Path, text: str) -> dict:
     """An environment in which `import torch` runs this text."""
     folder.mkdir(exist_ok=True)
-    (folder / "torch.py").write_text(text)
+    (folder / "torch.py").write_text(text, encoding="utf-8")
     return {**os.environ, "PYTHONPATH": str(folder)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
@@ -164,7 +165,12 @@ def _write_by_itk(plane: np.ndarray, place: np.ndarray, path: Path, codec: str) 
     writer.UseCompressionOn()
     writer.SetCompressor(codec)
     writer.SetFileName(str(path))
-    writer.Execute(image)
+    # GDCM's encoder leaves the whole process in the C locale, in which later tests would read ASCII only.
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        writer.Execute(image)
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 def enhanced(path: Path, values: np.ndarray, heights: Sequence[float], *, rescale_each: bool = False) -> Path:

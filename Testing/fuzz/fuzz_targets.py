@@ -96,6 +96,8 @@ def config_payloads() -> st.SearchStrategy[bytes]:
         st.builds(lambda c: damaged(text, c, len(text)), edits()),
         st.builds(lambda b, c: b + damaged(text, c, len(text)), st.sampled_from(bombs), edits(1)),
         st.builds(lambda b: text + b"\n" + b, st.sampled_from(bombs)),
+        # The sound one itself: a short run, too, shall see what is valid.
+        st.just(text),
     )
 
 
