@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the worker; nothing else in this layer needs any."""
+"""Fixtures of the tests of the worker and of bad input; nothing else in this layer needs any."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from corpus.checking import make_place, removed_afterwards
 
 _specification = importlib.util.spec_from_file_location("worker_tools", Path(__file__).with_name("worker_tools.py"))
 worker_tools = importlib.util.module_from_spec(_specification)
@@ -42,3 +43,15 @@ def service(log_folder, temporary_folder):
     yield made
     made.shutdown()
     assert list(temporary_folder.iterdir()) == []
+
+
+@pytest.fixture
+def folder(request):
+    """Where a case of the corpus is made."""
+    yield from removed_afterwards(make_place(large="slow" in request.keywords))
+
+
+@pytest.fixture
+def results(request):
+    """Where what comes of it is written."""
+    yield from removed_afterwards(make_place(large="slow" in request.keywords))

@@ -20,8 +20,6 @@ from corpus.checking import (
     check_result_file,
     check_said,
     check_words,
-    make_place,
-    removed_afterwards,
     results_in,
     snapshot,
 )
@@ -33,16 +31,6 @@ from worker_tools import MODULE
 
 #: Also run as processes of their own, as a person would: one of each answer, and what could end a process.
 AS_PROCESS = ("newline", "not-utf8")
-
-
-@pytest.fixture
-def folder(request):
-    yield from removed_afterwards(make_place(large="slow" in request.keywords))
-
-
-@pytest.fixture
-def results(request):
-    yield from removed_afterwards(make_place(large="slow" in request.keywords))
 
 
 def cases(chosen=lambda case: True):

@@ -17,8 +17,6 @@ from corpus.checking import (
     check_result_file,
     check_words,
     entry_of,
-    make_place,
-    removed_afterwards,
     results_in,
     snapshot,
 )
@@ -28,16 +26,6 @@ from lvnet.worker.messages import decode, encode
 from LVNetSegmentationLib.workerprocess import WORKER_FILE
 
 CASES = [case for case in all_cases() if case.worker is not None]
-
-
-@pytest.fixture
-def folder(request):
-    yield from removed_afterwards(make_place(large="slow" in request.keywords))
-
-
-@pytest.fixture
-def results(request):
-    yield from removed_afterwards(make_place(large="slow" in request.keywords))
 
 
 class Warm:
