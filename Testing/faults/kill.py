@@ -121,6 +121,8 @@ class Batch(Segment):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         (folder / "scans").mkdir()
+        # On so coarse a grid that the network does not take up all the moments.
+        self.weights = save_weights(folder, spacing=8.0)
         for number in range(3):
             write_image(make_phantom(number, size=(16, 40, 40))[0], folder / "scans" / f"{number}.nii.gz")
 
@@ -218,9 +220,9 @@ SCENARIOS = {"segment": Segment, "batch": Batch, "training": Training, "export":
 _OTHERS = {"careless": Careless}
 
 
-def save_weights(folder: Path) -> str:
-    """A checkpoint of a network so small that only what is around it takes time."""
-    settings = Preprocessing(mean=0.0, std=100.0, in_plane_spacing=(2.0, 2.0), slice_spacing=3.0)
+def save_weights(folder: Path, spacing: float = 2.0) -> str:
+    """A checkpoint of a network so small that only what is around it takes time; in-plane spacing in mm."""
+    settings = Preprocessing(mean=0.0, std=100.0, in_plane_spacing=(spacing, spacing), slice_spacing=1.5 * spacing)
     recipe = Recipe(Architecture(widths=(4, 6, 8, 8, 10), kernel_size=3, expansion=1), settings, name="tiny")
     torch.manual_seed(3)
     save_checkpoint(folder / "tiny.safetensors", LVNet(recipe.architecture).state_dict(), recipe)
