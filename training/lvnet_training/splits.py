@@ -63,15 +63,10 @@ def make_split(cases: Sequence[str], counts: str, seed: int, patients: Mapping[s
         ConfigurationError: the counts cannot be read, or a patient's cases fit nowhere.
     """
     room = _sizes(counts, len(cases))
-    groups: Dict[str, List[str]] = {}
-    for case in sorted(cases, key=by_number):
-        groups.setdefault(f"patient {patients[case]}" if case in patients else f"case {case}", []).append(case)
     rng = np.random.default_rng(seed)
-    names = list(groups)
-    order = [groups[names[i]] for i in rng.permutation(len(names))]
     parts: Tuple[List[str], ...] = ([], [], [])
-    # Large groups first, while there is room for them; each part in proportion to its room.
-    for group in sorted(order, key=len, reverse=True):
+    # Each part in proportion to its room.
+    for group in _groups(cases, patients, rng):
         fits = [i for i in range(3) if room[i] >= len(group)]
         if not fits:
             raise ConfigurationError(
@@ -83,6 +78,41 @@ def make_split(cases: Sequence[str], counts: str, seed: int, patients: Mapping[s
         room[chosen] -= len(group)
     train, validation, test = (tuple(sorted(part, key=by_number)) for part in parts)
     return Split(train, validation, test, seed, {c: patients[c] for c in sorted(cases, key=by_number) if c in patients})
+
+
+def make_folds(cases: Sequence[str], count: int, seed: int, patients: Mapping[str, str]) -> List[Split]:
+    """Splits for a cross-validation: every case is in the test part of one, and a patient's cases in that of the same.
+
+    Args:
+        cases: names in any order, which does not matter.
+        count: folds, at least 2.
+        seed: the same seed gives the same folds.
+        patients: patient by case; a case that is not named is a patient of its own.
+
+    Raises:
+        ConfigurationError: there are fewer patients than folds.
+    """
+    groups = _groups(cases, patients, np.random.default_rng(seed))
+    if not 2 <= count <= len(groups):
+        raise ConfigurationError(f"{len(groups)} patients can be divided into 2 to {len(groups)} folds, not {count}")
+    parts: List[List[str]] = [[] for _ in range(count)]
+    for group in groups:
+        min(parts, key=len).extend(group)
+    known = {case: patients[case] for case in sorted(cases, key=by_number) if case in patients}
+    folds = []
+    for part in parts:
+        rest = sorted(set(cases) - set(part), key=by_number)
+        folds.append(Split(tuple(rest), (), tuple(sorted(part, key=by_number)), seed, known))
+    return folds
+
+
+def _groups(cases: Sequence[str], patients: Mapping[str, str], rng: np.random.Generator) -> List[List[str]]:
+    """The cases of every patient, in random order but large groups first, while there is room for them."""
+    groups: Dict[str, List[str]] = {}
+    for case in sorted(cases, key=by_number):
+        groups.setdefault(f"patient {patients[case]}" if case in patients else f"case {case}", []).append(case)
+    names = list(groups)
+    return sorted((groups[names[i]] for i in rng.permutation(len(names))), key=len, reverse=True)
 
 
 def _sizes(counts: str, total: int) -> List[int]:
