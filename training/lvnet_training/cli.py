@@ -1,4 +1,4 @@
-"""`lvnet-train`: prepare, fit, evaluate, export, tables."""
+"""`lvnet-train`: prepare, fit, evaluate, crossvalidate, export, tables."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import json
 import os
 import subprocess
 import sys
-import time
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from lvnet.errors import LVNetError
 from lvnet.system import let_waiting_threads_sleep
 
+from .bar import Bar
 from .splits import PARTS
 
 # What only the extra [train] brings.
@@ -46,7 +46,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lvnet-train", description="Trains LV-Net on CTs with labels.")
-    commands = parser.add_subparsers(required=True, metavar="prepare|fit|evaluate|export|tables")
+    commands = parser.add_subparsers(required=True, metavar="prepare|fit|evaluate|crossvalidate|export|tables")
 
     command = commands.add_parser("prepare", help="check a data set, fill the cache, write a report and a split")
     command.add_argument("data", type=Path, help=_DATA)
@@ -92,6 +92,21 @@ def _parser() -> argparse.ArgumentParser:
         "--strays", action="store_true", help="also what is found far from the organ before it is cleaned up"
     )
     command.set_defaults(run=_evaluate)
+
+    command = commands.add_parser(
+        "crossvalidate", help="train a network for each fold of a data set and score it on what it has not seen"
+    )
+    command.add_argument("data", type=Path, help=_DATA)
+    command.add_argument("--config", type=Path, required=True, help="YAML of every fold's run, such as"
+                         " training/configs/crossvalidation.yaml")  # fmt: skip
+    command.add_argument("--output", type=Path, required=True, help="a folder a fold, scores.json and scores.csv")
+    command.add_argument("--folds", type=int, default=3, metavar="N", help="default: %(default)s")
+    command.add_argument("--seed", type=int, default=1, help="of the folds")
+    command.add_argument("--patients", type=Path, help="YAML, JSON, or CSV such as training/data/manifest.csv: patient"
+                         " by case; keeps a patient's cases together")  # fmt: skip
+    command.add_argument("--cache", type=Path, help="default: OUTPUT/cache")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    command.set_defaults(run=_crossvalidate)
 
     command = commands.add_parser("export", help="make a checkpoint in the bundled format from a run")
     command.add_argument("run_file", type=Path, help="best.pt or last.pt of a run")
@@ -181,7 +196,7 @@ def _fit(options: argparse.Namespace) -> int:
         judge = lambda network: validate(network, recipe, material.pairs, seen=seen)  # noqa: E731
     hardware = Hardware(device, options.devices, options.nodes, options.workers, options.deterministic)
     after = [pictures] if pictures else []
-    with _Bar(quiet=not first) as bar:
+    with Bar(quiet=not first) as bar:
         fit(run, material.cases, material.phantoms, options.output, judge, options.validate_every, bar.progress,
             bar.say, hardware=hardware, after_epoch=after)  # fmt: skip
     return 0
@@ -205,7 +220,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from .sources import find_cases
     from .splits import read_split
     from .state import Run
-    from .validation import dice_of, load_pairs, model_of, score
+    from .validation import dice_of, load_pairs, model_of, score, score_table
 
     config = load_config(options.config) if options.config else None
     labels = config.labels if config else None
@@ -221,17 +236,35 @@ def _evaluate(options: argparse.Namespace) -> int:
     else:
         model = load_model(options.weights, options.device)
     pairs = load_pairs(sources, model.recipe.classes, labels)
-    with _Bar() as bar:
+    with Bar() as bar:
         scores = score(model, pairs, options.overlap, bar.progress, strays=options.strays)
-    names = ("dice", "voe", "rvd", "assd_mm", "mssd_mm", *(("stray_ml",) if options.strays else ()))
-    print(f"{'case':<24}" + "".join(f"{name:>10}" for name in names))
-    for case, values in scores.items():
-        for label, metrics in values.get("labels", {"": values}).items():
-            cells = ("-" if metrics[name] is None else f"{metrics[name]:.4f}" for name in names)
-            print(f"{f'{case} {label}'.strip():<24}" + "".join(f"{cell:>10}" for cell in cells))
+    for line in score_table(scores, options.strays):
+        print(line)
     print(f"{'mean dice':<24}{sum(map(dice_of, scores.values())) / len(scores):>10.4f}")
     if options.json:
         write_whole(options.json, json.dumps(scores, indent=2).encode("utf-8"))
+    return 0
+
+
+def _crossvalidate(options: argparse.Namespace) -> int:
+    from lvnet.acceleration.allocator import keep_pages
+    from lvnet.devices import select_device
+
+    from .config import load_config
+    from .crossvalidation import cross_validate, summary
+    from .splits import read_patients
+    from .validation import score_table
+
+    keep_pages()
+    config = load_config(options.config)
+    patients = read_patients(options.patients) if options.patients else {}
+    device, reason = select_device(options.device)
+    print(reason)
+    with Bar() as bar:
+        scores = cross_validate(config, options.data, options.output, options.folds, options.seed, patients,
+                                options.cache, device, bar.progress, bar.say)  # fmt: skip
+    for line in (*score_table(scores, strays=True), *summary(scores)):
+        print(line)
     return 0
 
 
@@ -285,56 +318,6 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
-
-
-class _Bar:
-    """A progress bar with the time left on a terminal, a line every half minute in a pipe.
-
-    Args:
-        quiet: say nothing at all.
-    """
-
-    def __init__(self, quiet: bool = False) -> None:
-        self._quiet = quiet
-
-    def __enter__(self) -> _Bar:
-        from tqdm import tqdm
-
-        self._bar = tqdm(
-            total=1.0,
-            bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
-            disable=self._quiet or not sys.stderr.isatty(),
-        )
-        self._spoken = self._began = time.monotonic()
-        self._start: Optional[float] = None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def progress(self, share: float, stage: str) -> None:
-        """A :data:`lvnet.progress.Progress`; what a resumed run had done before does not count as fast."""
-        if self._start is None:
-            self._start = self._bar.initial = self._bar.n = share
-            self._began = time.monotonic()
-        self._bar.set_description(stage, refresh=False)
-        self._bar.update(share - self._bar.n)
-        if self._bar.disable:
-            self._bar.n = share
-        now = time.monotonic()
-        if self._bar.disable and not self._quiet and now - self._spoken > 30:
-            self._spoken = now
-            left = (now - self._began) * (1 - share) / max(share - self._start, 1e-9)
-            print(f"{stage} ({share:.0%}, {timedelta(seconds=round(left))} left)", file=sys.stderr, flush=True)
-
-    def say(self, line: str) -> None:
-        """A line that stays."""
-        if self._quiet:
-            return
-        if self._bar.disable:
-            print(line, flush=True)
-        else:
-            self._bar.write(line)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -162,9 +163,19 @@ def read_split(path: Path) -> Split:
 
 
 def read_patients(path: Path) -> Dict[str, str]:
-    """Patient by case from a YAML or JSON file such as `{volume-0: A, volume-1: A}`.
+    """Patient by case.
+
+    Args:
+        path: YAML or JSON such as `{volume-0: A, volume-1: A}`, or a CSV with the columns `case` and `patient`.
 
     Raises:
         ConfigurationError: it cannot be read.
     """
-    return {str(case): str(patient) for case, patient in read_mapping(path, "patients").items()}
+    if path.suffix.lower() != ".csv":
+        return {str(case): str(patient) for case, patient in read_mapping(path, "patients").items()}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row["case"]: row["patient"] for row in csv.DictReader(file) if row["patient"]}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        reason = f"it has no column {error}" if isinstance(error, KeyError) else error
+        raise ConfigurationError(f"the patients {path} cannot be read: {reason}") from error

@@ -75,6 +75,17 @@ def score(
     return scores
 
 
+def score_table(scores: Mapping[str, Mapping[str, Any]], strays: bool = False) -> List[str]:
+    """Lines of a table of what :func:`score` answered."""
+    names = ("dice", "voe", "rvd", "assd_mm", "mssd_mm", *(("stray_ml",) if strays else ()))
+    lines = [f"{'case':<24}" + "".join(f"{name:>10}" for name in names)]
+    for case, values in scores.items():
+        for label, metrics in values.get("labels", {"": values}).items():
+            cells = ("-" if metrics[name] is None else f"{metrics[name]:.4f}" for name in names)
+            lines.append(f"{f'{case} {label}'.strip():<24}" + "".join(f"{cell:>10}" for cell in cells))
+    return lines
+
+
 def stray_ml(found: Volume, label: Volume, value: int = 1) -> float:
     """Millilitres that were found farther than :data:`STRAY_MM` from the organ, or anywhere where there is none."""
     wrong = (found.array == value) & (label.array != value)
