@@ -44,12 +44,13 @@ def plan_folder(source: Union[str, Path], target: Union[str, Path], suffix: str)
     return jobs
 
 
-def refuse_overwriting(scans: Sequence[Path], outputs: Sequence[Path]) -> None:
+def refuse_overwriting(scans: Sequence[Path], outputs: Sequence[Path], what: str = "the scan itself") -> None:
     """Fails where a result would take the place of a scan, whatever links or spellings hide that.
 
     Args:
         scans: files, or folders of DICOM.
         outputs: the files to be written.
+        what: would be lost, for the message.
 
     Raises:
         ConfigurationError: an output is a scan, a slice of one, or another output.
@@ -59,7 +60,7 @@ def refuse_overwriting(scans: Sequence[Path], outputs: Sequence[Path]) -> None:
     for output in outputs:
         real = os.path.realpath(output)
         if _identity(output) in taken or (_lies_in(real, scans) and _is_slice(real)):
-            raise ConfigurationError(f"{shown(output)} is the scan itself, which would be lost; choose another output")
+            raise ConfigurationError(f"{shown(output)} is {what}, which would be lost; choose another output")
         if real in seen:
             raise ConfigurationError(f"two results would both be written to {shown(output)}; give each its own file")
         seen.add(real)

@@ -217,6 +217,25 @@ def test_evaluation_prints_a_table_and_writes_json_and_csv(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == metrics
 
 
+@pytest.mark.parametrize("option", ["--csv", "--json"])
+@pytest.mark.parametrize("place", ["p.seg.nrrd", "r/a.nii.gz", "link.csv"])
+def test_no_table_takes_the_place_of_what_is_compared(option, place, tmp_path, capsys):
+    mask = np.zeros((4, 9, 9), np.uint8)
+    mask[1:3, 2:6, 2:6] = 1
+    volume = Volume(mask, (1.0, 1.0, 1.0))
+    for name in ("p.seg.nrrd", "r.nii.gz", "p/a.seg.nrrd", "r/a.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_labels(volume, tmp_path / name, [LIVER])
+    (tmp_path / "link.csv").symlink_to(tmp_path / "r.nii.gz")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    pair = ("p", "r") if "/" in place else ("p.seg.nrrd", "r.nii.gz")
+    assert run("evaluate", *(tmp_path / name for name in pair), option, tmp_path / place) == 2
+    assert "is read for the comparison, which would be lost" in capsys.readouterr().err
+    assert run("evaluate", *(tmp_path / name for name in pair), "--csv", tmp_path / "x", "--json", tmp_path / "x") == 2
+    assert "two results would both be written" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_folders_are_evaluated_case_by_case(tmp_path, capsys):
     for folder in ("p", "r"):
         (tmp_path / folder).mkdir()

@@ -23,7 +23,7 @@ _DATA = "LiTS, MSD or nnU-Net folder, or a folder a case with ct.nii.gz and live
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Runs a command; the exit code is 0, 2 for a user's error, 130 when interrupted."""
+    """Runs a command; the exit code is 0, 1 for a score too low, 2 for a user's error, 130 when interrupted."""
     options = _parser().parse_args(arguments)
     let_waiting_threads_sleep()
     try:
@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="auto")
     command.add_argument("--overlap", type=float, default=0.5)
     command.add_argument("--json", type=Path, help="also write the scores here")
+    command.add_argument("--least-dice", type=float, metavar="DICE", help="exit code 1 where the mean is lower")
     command.add_argument(
         "--strays", action="store_true", help="also what is found far from the organ before it is cleaned up"
     )
@@ -240,9 +241,13 @@ def _evaluate(options: argparse.Namespace) -> int:
         scores = score(model, pairs, options.overlap, bar.progress, strays=options.strays)
     for line in score_table(scores, options.strays):
         print(line)
-    print(f"{'mean dice':<24}{sum(map(dice_of, scores.values())) / len(scores):>10.4f}")
+    mean = sum(map(dice_of, scores.values())) / len(scores)
+    print(f"{'mean dice':<24}{mean:>10.4f}")
     if options.json:
         write_whole(options.json, json.dumps(scores, indent=2).encode("utf-8"))
+    if options.least_dice is not None and mean < options.least_dice:
+        print(f"lvnet-train: the mean dice is below {options.least_dice:g}", file=sys.stderr)
+        return 1
     return 0
 
 

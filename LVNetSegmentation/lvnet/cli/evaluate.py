@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from ..batch import refuse_overwriting
 from ..errors import ConfigurationError
 from ..evaluation import evaluate, evaluate_folders, write_csv
+from ..evaluation.cases import cases_in, scans_in
 from ..evaluation.workers import check_jobs
 from ..image_io.names import check_output_folder, check_output_path
 from ..image_io.write import atomic_file
@@ -80,6 +82,15 @@ def _check(options: argparse.Namespace, prediction: Path, reference: Path) -> bo
             check_output_folder(name)
     if options.report is not None:
         check_output_path(options.report, _REPORT_SUFFIXES)
+    outputs = [Path(name) for name in (options.csv, options.json, options.report) if name is not None and name != "-"]
+    read = [Path(name) for name in (prediction, reference, options.compare, options.images) if name is not None]
+    images = [
+        image
+        for folder in read
+        if os.path.isdir(folder)
+        for image in (*cases_in(folder, {}).values(), *scans_in(folder).values())
+    ]
+    refuse_overwriting([*read, *images], outputs, "read for the comparison")
     return folders
 
 
