@@ -9,7 +9,7 @@ import subprocess
 import sys
 from datetime import date
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from lvnet.errors import LVNetError
 from lvnet.system import let_waiting_threads_sleep
@@ -60,6 +60,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--patients", type=Path, help="YAML or JSON, patient by case; keeps a patient's cases together"
     )
+    command.add_argument(
+        "--from", dest="originals", action="append", default=[], metavar="SOURCE=FOLDER",
+        help="make DATA first, of the data set SOURCE of the manifest as you downloaded it; may be given for each",
+    )  # fmt: skip
+    command.add_argument("--manifest", type=Path, help="with --from; default: training/data/manifest.csv")
+    command.add_argument(
+        "--part", choices=("both", "train", "val"), default="both", help="of the manifest, with --from"
+    )
+    command.add_argument("--again", action="store_true", help="with --from: make cases again that are there already")
     command.set_defaults(run=_prepare)
 
     command = commands.add_parser("fit", help="train; the same command resumes where it stopped")
@@ -124,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _prepare(options: argparse.Namespace) -> int:
+    from lvnet.errors import ConfigurationError
     from lvnet.recipe import LIVER
 
     from .config import load_config
@@ -142,7 +152,13 @@ def _prepare(options: argparse.Namespace) -> int:
         for remark in row.remarks:
             print(f"    {remark}")
 
-    sources = find_cases(options.data)
+    if options.originals:
+        sources, manifest_patients = _rebuild(options)
+        patients = patients or manifest_patients
+    elif options.manifest or options.again or options.part != "both":
+        raise ConfigurationError("--manifest, --part and --again go with --from SOURCE=FOLDER")
+    else:
+        sources = find_cases(options.data)
     print(f"{'case':<24}{'z, y, x':>16}{'spacing mm':>22}{'labelled ml':>12}{'HU':>14}")
     report = options.report or options.cache / "report"
     rows, refused = prepare(sources, options.cache, report, classes, labels, not options.no_pictures, line)
@@ -155,6 +171,27 @@ def _prepare(options: argparse.Namespace) -> int:
         sizes = "/".join(str(len(getattr(split, part))) for part in PARTS)
         print(f"split {sizes} (seed {options.seed}) in {options.split}")
     return 0
+
+
+def _rebuild(options: argparse.Namespace) -> Tuple[List[Any], Dict[str, str]]:
+    """Makes the folder of the manifest; its cases that are there, and patient by case."""
+    from .manifest import DEFAULT, read_manifest
+    from .originals import parse_folders
+    from .rebuilding import of_split, rebuild, summary
+    from .sources import find_cases
+
+    folders = parse_folders(options.originals)
+    entries = of_split(read_manifest(options.manifest or DEFAULT), options.part)
+    verdicts = rebuild(entries, folders, options.data, options.again, lambda line: print(line, flush=True))
+    print(summary(verdicts, options.data))
+    made = {(verdict.split, verdict.case) for verdict in verdicts if verdict.made}
+    sources = [
+        source
+        for split in sorted({split for split, _ in made})
+        for source in find_cases(options.data / split)
+        if (split, source.name) in made
+    ]
+    return sources, {entry.case: entry.patient for entry in entries}
 
 
 def _fit(options: argparse.Namespace) -> int:

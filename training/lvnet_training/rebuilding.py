@@ -1,0 +1,287 @@
+"""The folder of training scans made again from what a user has downloaded, and compared with the manifest.
+
+The folder becomes DATA/train/CASE and DATA/val/CASE, each with ct.nii.gz and liver.nii.gz.  A case is whole
+or absent, and one that is there already is not made again.  Voxels are compared by checksums, for which
+neither the file's compression nor the order of its axes counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+from lvnet.errors import ConfigurationError, GeometryError, ImageError, ResourceError
+from lvnet.files import passing_folder, write_whole
+from lvnet.image_io import write_image, write_labels
+from lvnet.recipe import LIVER
+
+from .manifest import Entry, Facts, file_digest, measure
+from .originals import KNOWN, Downloads, Original, find_original
+from .preparation_steps import take_steps
+
+#: Written beside the files of a case: what it was made of, and how it compared.
+STAMP = "rebuilt.json"
+#: Counted up when the same original would come out with other voxels.
+_VERSION = 1
+_SAME, _OTHER, _NONE = "same voxels", "other voxels", "none"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a case compares with the manifest.
+
+    Attributes:
+        made: whether the folder now holds it.
+        scan, label: `same voxels`, `other voxels`, `none`; empty where nothing was made.
+        liver_ml: volume of the label, None without one.
+        manifest_ml: volume that the manifest says.
+        ratio: label voxels by those of the manifest, which no estimated spacing disturbs; None where one has none.
+        remarks: why it differs, or why it is left out.
+    """
+
+    split: str
+    case: str
+    made: bool
+    scan: str = ""
+    label: str = ""
+    liver_ml: Optional[float] = None
+    manifest_ml: float = 0.0
+    ratio: Optional[float] = None
+    remarks: Tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """One line for the user."""
+        words = [f"scan: {self.scan}", f"label: {self.label}"] if self.made else ["left out"]
+        if self.made and self.liver_ml is not None and self.label != _SAME:
+            words.append(f"{self.liver_ml:.0f} ml, manifest {self.manifest_ml:.0f} ml")
+        if self.ratio is not None and self.label != _SAME:
+            words.append(f"{self.ratio:.3f} of its label voxels")
+        return f"{self.split}/{self.case}: " + "; ".join([*words, *self.remarks])
+
+
+def rebuild(
+    entries: Sequence[Entry],
+    folders: Mapping[str, Path],
+    data: Path,
+    again: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> List[Verdict]:
+    """Makes what can be made, and writes DATA/rebuilt.csv.
+
+    Args:
+        entries: of the manifest; others are not looked at.
+        folders: of the downloaded data sets, by the manifest's name of the source.
+        data: the folder to make.
+        again: make what was made before again too.
+        say: told a line a case as it is done.
+
+    Returns:
+        A verdict for every entry, in their order.
+
+    Raises:
+        ConfigurationError: a source is not known, or its folder is none.
+        ResourceError: the disk is full, or takes no files.
+    """
+    downloads: Dict[str, Downloads] = {}
+    for source, folder in folders.items():
+        if source not in KNOWN:
+            raise ConfigurationError(f"{source!r} is no source of the manifest; it has {', '.join(KNOWN)}")
+        downloads[source] = Downloads(folder)
+    verdicts = []
+    for number, entry in enumerate(entries, start=1):
+        verdicts.append(_case(entry, downloads, data / entry.split / entry.case, again))
+        say(f"[{number}/{len(entries)}] {verdicts[-1].line}")
+    if any(verdict.made for verdict in verdicts):
+        _write_table(data / "rebuilt.csv", verdicts)
+    return verdicts
+
+
+def _case(entry: Entry, downloads: Mapping[str, Downloads], target: Path, again: bool) -> Verdict:
+    try:
+        if target.exists() and not (target / STAMP).exists():
+            # Somebody else's, or the very scans of the manifest.
+            return _found_there(entry, target)
+        original, remarks = _original(entry, downloads)
+        stamp = _stamp_of(entry, original)
+        kept = _kept(target, stamp)
+        if kept is not None and not again:
+            return kept
+        return _make(entry, original, remarks, target, stamp)
+    except (GeometryError, ImageError) as error:
+        return Verdict(entry.split, entry.case, False, manifest_ml=entry.made.liver_ml, remarks=(str(error),))
+
+
+def _original(entry: Entry, downloads: Mapping[str, Downloads]) -> Tuple[Original, List[str]]:
+    """The original, from its own source or from one that shows the same scan."""
+    problem = f"needs --from {_quoted(entry.source)}=FOLDER"
+    for source, case in _places(entry):
+        if source not in downloads:
+            continue
+        try:
+            original = find_original(source, case, downloads[source])
+        except (GeometryError, ImageError) as error:
+            problem = str(error)
+            continue
+        return original, [] if source == entry.source else [f"from {source} {case}, the same scan with its own label"]
+    raise ImageError(problem)
+
+
+def _places(entry: Entry) -> Iterator[Tuple[str, str]]:
+    yield entry.source, entry.source_case
+    match = re.fullmatch(r"(\S+) (.+)", entry.same_scan_as)
+    if match:
+        yield match[1], match[2]
+
+
+def _quoted(source: str) -> str:
+    return f'"{source}"' if " " in source else source
+
+
+def _make(entry: Entry, original: Original, remarks: Sequence[str], target: Path, stamp: str) -> Verdict:
+    said = list(remarks)
+    scan = original.read_scan()
+    label = None
+    if entry.label_origin.startswith("empty"):
+        label = scan.with_array(np.zeros(scan.shape, np.uint8), notes=())
+    elif original.label is not None:
+        label, remark = original.read_label(scan)
+        said += [remark] if remark else []
+        if not _public_label(entry):
+            said.append(f"another label: the manifest's was made {entry.label_origin}, and is not public")
+    else:
+        said.append(f"no label: the manifest's was made {entry.label_origin}, and is not to be had here")
+    pair = take_steps(entry.steps, scan, label)
+    verdict = _compare(entry, measure(pair.scan, pair.label), said)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with passing_folder(target.parent) as temporary:
+            write_image(pair.scan, temporary / "ct.nii.gz")
+            if pair.label is not None:
+                write_labels(pair.label, temporary / "liver.nii.gz", (LIVER,))
+            files = {path.name: file_digest(path) for path in sorted(temporary.iterdir())}
+            text = json.dumps({"stamp": stamp, "files": files, "verdict": asdict(verdict)}, indent=2)
+            (temporary / STAMP).write_text(text, encoding="utf-8")
+            if target.exists():
+                _check_own(target)
+                shutil.rmtree(target)
+            os.replace(temporary, target)
+    except OSError as error:
+        raise ResourceError(f"cannot write {target}: {error.strerror or error}") from error
+    return verdict
+
+
+def _public_label(entry: Entry) -> bool:
+    """Whether the label that comes with the original is the manifest's."""
+    return entry.label_origin.startswith("by hand") or entry.label_origin == "by TotalSegmentator v1"
+
+
+def _compare(entry: Entry, found: Facts, said: Sequence[str]) -> Verdict:
+    wanted = entry.made
+    remarks = list(said)
+    if found.size != wanted.size:
+        sizes = (" x ".join(map(str, size)) for size in (found.size, wanted.size))
+        remarks.append("its size is {}, in the manifest {}".format(*sizes))
+    elif found.ct_digest != wanted.ct_digest and entry.hu != "true HU":
+        remarks.append(f"the manifest's scan was made from pictures ({entry.hu})")
+    elif found.ct_digest != wanted.ct_digest:
+        remarks.append("the scan should be the same: is this the case, and the version of the data set?")
+    if not np.allclose(found.spacing, wanted.spacing, rtol=2e-3):
+        steps = (" x ".join(f"{step:.3f}" for step in spacing) for spacing in (found.spacing, wanted.spacing))
+        remarks.append("its spacing is {} mm, in the manifest {}".format(*steps))
+    labelled = bool(found.label_digest)
+    return Verdict(
+        entry.split,
+        entry.case,
+        True,
+        _SAME if found.ct_digest == wanted.ct_digest else _OTHER,
+        _NONE if not labelled else _SAME if found.label_digest == wanted.label_digest else _OTHER,
+        round(found.liver_ml, 1) if labelled else None,
+        wanted.liver_ml,
+        round(found.label_voxels / wanted.label_voxels, 4) if labelled and wanted.label_voxels else None,
+        tuple(remarks),
+    )
+
+
+def _found_there(entry: Entry, target: Path) -> Verdict:
+    files = {target / "ct.nii.gz": entry.ct_sha256, target / "liver.nii.gz": entry.label_sha256}
+    if all(path.is_file() and file_digest(path) == digest for path, digest in files.items()):
+        ml = entry.made.liver_ml
+        return Verdict(entry.split, entry.case, True, _SAME, _SAME, ml, ml, None, ("these files were there",))
+    raise ImageError(f"{target} is there and was not made by this command; move it away")
+
+
+def _stamp_of(entry: Entry, original: Original) -> str:
+    """What a case depends on: the manifest's row, and the files of the original."""
+    files = []
+    for path in (original.scan, original.label):
+        inside = sorted(path.rglob("*")) if path is not None and path.is_dir() else [path]
+        files += [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in inside if p is not None]
+    facts = [_VERSION, asdict(entry), original.values, files]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _kept(target: Path, stamp: str) -> Optional[Verdict]:
+    """The verdict of a case that was made before of the same, and is whole."""
+    try:
+        kept = json.loads((target / STAMP).read_text(encoding="utf-8"))
+        if kept["stamp"] != stamp or any(file_digest(target / name) != sum_ for name, sum_ in kept["files"].items()):
+            return None
+        return Verdict(**{**kept["verdict"], "remarks": tuple(kept["verdict"]["remarks"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _check_own(target: Path) -> None:
+    """Refuses to replace a folder into which a user has put a file, such as a label for a scan without one."""
+    try:
+        own = {STAMP, *json.loads((target / STAMP).read_text(encoding="utf-8"))["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        own = {STAMP, "ct.nii.gz", "liver.nii.gz"}
+    foreign = sorted(path.name for path in target.iterdir() if path.name not in own)
+    if foreign:
+        raise ImageError(f"{target} is to be made again and holds {foreign[0]}, which is not of here; move it away")
+
+
+def _write_table(path: Path, verdicts: Sequence[Verdict]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = list(asdict(verdicts[0]))
+    writer.writerow(names)
+    for verdict in verdicts:
+        values = asdict(verdict)
+        values["remarks"] = "; ".join(verdict.remarks)
+        writer.writerow(["" if values[name] is None else values[name] for name in names])
+    write_whole(path, text.getvalue().encode("utf-8"))
+
+
+def of_split(entries: Sequence[Entry], part: str) -> List[Entry]:
+    """The entries of `train`, `val` or `both`."""
+    return [entry for entry in entries if part in ("both", entry.split)]
+
+
+def summary(verdicts: Sequence[Verdict], data: Path) -> str:
+    """One line; an error where nothing was made.
+
+    Raises:
+        ImageError: no case could be made.
+    """
+    made = [verdict for verdict in verdicts if verdict.made]
+    if not made:
+        reason = verdicts[0].remarks[0] if verdicts else "the manifest has no such case"
+        raise ImageError(f"no case could be made again: {reason}")
+    same = sum(verdict.scan == _SAME and verdict.label == _SAME for verdict in made)
+    bare = sum(verdict.label == _NONE for verdict in made)
+    return (
+        f"{len(made)} of {len(verdicts)} cases in {data}: {same} with the manifest's very voxels, {bare} without a"
+        f" label; {len(verdicts) - len(made)} left out; {data / 'rebuilt.csv'} says why"
+    )
