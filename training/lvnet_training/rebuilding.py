@@ -177,6 +177,11 @@ def _make(entry: Entry, original: Original, remarks: Sequence[str], target: Path
             os.replace(temporary, target)
     except OSError as error:
         raise ResourceError(f"cannot write {target}: {error.strerror or error}") from error
+    except ImageError as error:
+        # A full disk is nothing of this case; the next ones would fail as well.
+        if isinstance(error.__cause__, OSError):
+            raise ResourceError(str(error)) from error
+        raise
     return verdict
 
 
