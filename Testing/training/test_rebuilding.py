@@ -581,6 +581,32 @@ def test_the_very_scans_of_the_manifest_are_known_as_such(tmp_path):
     assert [(verdict.scan, verdict.label) for verdict in verdicts] == [("same voxels", "same voxels")] * 2
 
 
+def spikes_and_notches(label):
+    """Pixels of a label that hang on by one side, and pixels outside that are shut in on three."""
+    around = np.pad(label.astype(np.int8), ((0, 0), (1, 1), (1, 1)))
+    beside = around[:, :-2, 1:-1] + around[:, 2:, 1:-1] + around[:, 1:-1, :-2] + around[:, 1:-1, 2:]
+    return int(((label == 1) & (beside == 1)).sum()), int(((label == 0) & (beside == 3)).sum())
+
+
+@pytest.mark.skipif(not (REAL / "train").is_dir(), reason="LVNET_DATA_DIR names no real scans")
+def test_outlines_of_the_labels_at_hand_are_as_halving_by_two_of_four_leaves_them():
+    """Two of four leaves more spikes than notches, three of four the other way round; the labels are of one source."""
+    for case in ("ircad17", "lits47_every2nd"):
+        array = read_labels(REAL / "val" / case / "liver.nii.gz").array.astype(int)
+        four = array[:, ::2, ::2] + array[:, ::2, 1::2] + array[:, 1::2, ::2] + array[:, 1::2, 1::2]
+        spikes, notches = spikes_and_notches((four >= 2).astype(np.uint8))
+        assert spikes > notches
+        spikes, notches = spikes_and_notches((four >= 3).astype(np.uint8))
+        assert spikes < notches
+    found = [
+        spikes_and_notches(read_labels(REAL / "train" / entry.case / "liver.nii.gz").array)
+        for entry in read_manifest(DEFAULT)
+        if entry.same_scan_as and entry.split == "train"
+    ]
+    assert len(found) == 13
+    assert sum(spikes > notches for spikes, notches in found) >= 12
+
+
 @pytest.mark.parametrize("layout", ["lits", "decathlon"])
 def test_with_lits_or_the_decathlon_alone_the_bundled_configuration_runs_to_the_end(
     tmp_path, pytestconfig, capsys, layout
