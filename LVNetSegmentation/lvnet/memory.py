@@ -141,12 +141,18 @@ class Computing:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device."""
-    import torch
+    """Whether an error says that memory ran out, on whatever device.
 
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+    Args:
+        error: any exception; of a RuntimeError, which is what PyTorch and its libraries raise, the words count.
+    """
+    if isinstance(error, MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _WORDS)
+    if not isinstance(error, RuntimeError):
+        return False
+    # PyTorch's own class by its name: an error may be asked about where PyTorch is missing or broken.
+    by_class = type(error).__name__ == "OutOfMemoryError"
+    return by_class or any(words in str(error).lower() for words in _WORDS)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,11 @@ from lvnet import memory
 from lvnet.cli import main
 from lvnet.errors import DeviceError, ResourceError
 from lvnet.inference import Model, predict, segment
-from lvnet.memory import IN_TILES, ON_THE_CPU, Computing
+from lvnet.memory import IN_TILES, ON_THE_CPU, Computing, is_out_of_memory, readable_memory_errors
 from lvnet.network import LVNet
 from lvnet.phantom import make_phantom
 from lvnet.recipe import Architecture, Preprocessing, Recipe
+from lvnet.worker import failures
 from lvnet.worker.failures import describe_failure
 
 MODULE = Path(__file__).parents[2] / "LVNetSegmentation"
@@ -170,6 +172,57 @@ def test_memory_that_runs_out_elsewhere_is_one_line_too(state, scan, monkeypatch
     (tmp_path / "a.nii").touch()
     assert main(["evaluate", str(tmp_path / "a.nii"), str(tmp_path / "a.nii")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+#: What is said where memory runs out: by Python, NumPy, PyTorch on a CPU and on GPUs, the system, C++ and oneDNN.
+SHORT = [
+    MemoryError(),
+    torch.cuda.OutOfMemoryError("Tried to allocate 9.00 GiB"),
+    RuntimeError("CUDA out of memory. Tried to allocate 9.00 GiB"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to"),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4096 bytes"),
+    RuntimeError("Cannot allocate memory"),
+    RuntimeError("std::bad_alloc"),
+    RuntimeError("could not create a primitive"),
+    RuntimeError("could not execute a primitive"),
+]
+
+
+@pytest.mark.parametrize("error", SHORT, ids=repr)
+def test_memory_that_ran_out_is_known_by_what_is_said_wherever_it_is_asked(error):
+    assert is_out_of_memory(error)
+    assert describe_failure(error)["kind"] == failures.MEMORY
+    with pytest.raises(ResourceError, match="too little free memory"), readable_memory_errors():
+        raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        ValueError("a header that says: out of memory"),
+        OSError("cannot allocate memory"),
+    ],
+    ids=repr,
+)
+def test_other_errors_are_not_taken_for_memory_that_ran_out(error):
+    assert not is_out_of_memory(error)
+    assert describe_failure(error)["kind"] != failures.MEMORY
+    with pytest.raises(type(error), match=re.escape(str(error))), readable_memory_errors():
+        raise error
+
+
+def test_asking_whether_memory_ran_out_needs_no_torch():
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from lvnet.memory import is_out_of_memory\n"
+        "assert is_out_of_memory(RuntimeError('could not create a primitive'))\n"
+        "assert not is_out_of_memory(RuntimeError('a bug'))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(MODULE)}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
 
 
 LIMITED = """

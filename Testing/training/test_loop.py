@@ -282,7 +282,10 @@ def test_a_missing_package_of_training_is_named(recipe, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried"),
-                                   RuntimeError("DefaultCPUAllocator: can't allocate memory")])  # fmt: skip
+                                   RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+                                   RuntimeError("Cannot allocate memory"), RuntimeError("std::bad_alloc"),
+                                   RuntimeError("could not create a primitive"),
+                                   RuntimeError("could not execute a primitive")])  # fmt: skip
 def test_running_out_of_memory_says_in_one_line_what_to_change(cases, tmp_path, monkeypatch, error):
     def fails(*_):
         raise error

@@ -23,6 +23,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lvnet.errors import ConfigurationError, ResourceError
+from lvnet.memory import is_out_of_memory
 from lvnet.progress import Progress, silent
 from torch import Tensor, nn
 
@@ -304,9 +305,7 @@ def _advice(run: Run) -> Iterator[None]:
         # Such as more GPUs than there are.
         raise ConfigurationError(" ".join(str(error).split())) from error
     except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        short = ("not enough memory", "can't allocate", "out of memory")
-        if not isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) and not any(s in text for s in short):
+        if not is_out_of_memory(error):
             raise
         stage, _ = run.config.stage_of(min(run.epoch, run.config.epochs - 1))
         size = " x ".join(map(str, stage.patch))

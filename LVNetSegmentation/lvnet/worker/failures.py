@@ -7,6 +7,7 @@ import traceback
 from typing import Any, Dict
 
 from ..errors import LVNetError
+from ..memory import is_out_of_memory
 
 #: Kinds of failures.  USER: an LVNetError, `error` names its class.  TORCH_MISSING, TORCH_BROKEN and
 #: TORCH_OLD: `message` is the reason only, since what to do depends on who asks.  DEVICE: the GPU or
@@ -15,7 +16,6 @@ USER, MEMORY, DISK, DEVICE, BUG = "user", "memory", "disk", "device", "bug"
 TORCH_MISSING, TORCH_BROKEN, TORCH_OLD = "torch missing", "torch broken", "torch old"
 
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
-_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "cannot allocate memory")
 _DEVICE = ("cuda error", "cudnn", "cublas", "no kernel image", "hip error", "mps backend")
 
 
@@ -39,7 +39,7 @@ def describe_failure(error: BaseException) -> Dict[str, Any]:
     if isinstance(error, TorchError):
         return {"kind": error.kind, "message": _one_line(error)}
     text = str(error).lower()
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in text for w in _NO_MEMORY)):
+    if is_out_of_memory(error):
         where = "the GPU has too little free memory" if "cuda" in text else "the computer has too little free memory"
         return {"kind": MEMORY, "message": where, "details": _trace(error)}
     if isinstance(error, OSError) and error.errno in _FULL:
