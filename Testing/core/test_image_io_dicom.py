@@ -9,18 +9,16 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from corpus.dicom_files import base, item, save, slice_dataset
 from lvnet.errors import ImageError
 from lvnet.image_io import is_dicom_folder, output_name, read_image
 from lvnet.image_io.dicom_header import looks_like_dicom, read_dicom_header
 from lvnet.image_io.itk import silent_codecs
-
-pydicom = pytest.importorskip("pydicom", reason="pydicom writes the test series")
-from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
-from pydicom.encaps import encapsulate  # noqa: E402
-from pydicom.sequence import Sequence  # noqa: E402
-from pydicom.uid import (  # noqa: E402
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.sequence import Sequence
+from pydicom.uid import (
     UID,
-    CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     EnhancedCTImageStorage,
     ExplicitVRBigEndian,
@@ -29,7 +27,6 @@ from pydicom.uid import (  # noqa: E402
     MRImageStorage,
     RLELossless,
     RTStructureSetStorage,
-    generate_uid,
 )
 
 SECRETS = ("DOE^JANE", "4711-SECRET", "19700101", "PLAIN DESCRIPTION OF JANE")
@@ -37,54 +34,15 @@ ROWS, COLUMNS = 6, 8
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
-def item(**fields) -> Dataset:
-    result = Dataset()
-    for key, value in fields.items():
-        setattr(result, key, value)
-    return result
+#: In every file here, and nowhere else.
+PERSONAL = dict(zip(("PatientName", "PatientID", "PatientBirthDate", "SeriesDescription"), SECRETS))
+#: Of every slice here: no side can be taken for another.
+SPACING = {"PixelSpacing": ["0.8", "0.7"], "SliceThickness": "2.5"}
 
 
-def base(storage, syntax, **fields) -> Dataset:
-    uid = generate_uid()
-    dataset = item(
-        SOPClassUID=storage, SOPInstanceUID=uid, StudyInstanceUID="1.2.3.4", SeriesInstanceUID="1.2.3.4.5",
-        PatientName=SECRETS[0], PatientID=SECRETS[1], PatientBirthDate=SECRETS[2], SeriesDescription=SECRETS[3],
-        Modality="CT", SeriesNumber=3, InstanceNumber=1, ImageType=["ORIGINAL", "PRIMARY", "AXIAL"],
-    )  # fmt: skip
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = storage
-    dataset.file_meta.MediaStorageSOPInstanceUID = uid
-    dataset.file_meta.TransferSyntaxUID = syntax
-    for key, value in fields.items():
-        setattr(dataset, key, value)
-    return dataset
-
-
-def slice_dataset(values, position, *, syntax=ExplicitVRLittleEndian, orientation=AXIAL, **fields) -> Dataset:
-    """One CT slice; `values` are stored ones, HU are these minus 1024."""
-    values = np.asarray(values)
-    dataset = base(fields.pop("storage", CTImageStorage), syntax)
-    dataset.update(
-        item(
-            ImagePositionPatient=[f"{part:.6f}" for part in position],
-            ImageOrientationPatient=[f"{part:.10g}" for part in orientation],
-            PixelSpacing=["0.8", "0.7"], SliceThickness="2.5", Rows=values.shape[0], Columns=values.shape[1],
-            SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2", BitsAllocated=16, BitsStored=16, HighBit=15,
-            PixelRepresentation=int(values.dtype.kind == "i"), RescaleSlope="1", RescaleIntercept="-1024",
-        )
-    )  # fmt: skip
-    for key, value in fields.items():
-        setattr(dataset, key, value)
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    dataset.PixelData = values.astype(values.dtype.newbyteorder(order)).tobytes()
-    dataset["PixelData"].VR = "OW"
-    return dataset
-
-
-def store(dataset, path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.save_as(path, enforce_file_format=True)
-    return path
+def ct_slice(values, position, **fields) -> Dataset:
+    """One slice of a patient whose name may not be told; `values` are stored ones, HU are these minus 1024."""
+    return slice_dataset(values, position, **{**PERSONAL, **SPACING, **fields})
 
 
 @pytest.fixture
@@ -103,8 +61,8 @@ def series(tmp_path):
         normal = np.cross(row, column)
         for index, (plane, height) in enumerate(zip(values, heights)):
             place = np.array([-100.0, -50.0, 20.0]) + height * normal + height * (shift[0] * row + shift[1] * column)
-            dataset = slice_dataset(plane, place, orientation=orientation, InstanceNumber=index + 1, **fields)
-            store(dataset, tmp_path / folder / f"{prefix}{index:03d}.dcm")
+            dataset = ct_slice(plane, place, orientation=orientation, InstanceNumber=index + 1, **fields)
+            save(dataset, tmp_path / folder / f"{prefix}{index:03d}.dcm")
         return tmp_path / folder
 
     return write
@@ -163,8 +121,8 @@ def test_slope_and_intercept_are_applied(series, voxels, dtype, slope, intercept
 
 def test_a_single_slice_with_fractions_turns_the_whole_scan_to_real_numbers(series, voxels, tmp_path):
     folder = series(voxels)
-    odd = slice_dataset(voxels[3], (-100, -50, 27.5), RescaleSlope="0.5")
-    store(odd, folder / "IM003.dcm")
+    odd = ct_slice(voxels[3], (-100, -50, 27.5), RescaleSlope="0.5")
+    save(odd, folder / "IM003.dcm")
     volume = read(folder)
     expected = voxels.astype(np.float32) - 1024
     expected[3] = voxels[3] * 0.5 - 1024
@@ -187,17 +145,17 @@ def test_inverted_display_does_not_invert_the_hu(series, voxels, dtype, bits):
 )
 def test_every_plain_transfer_syntax_is_read(tmp_path, voxels, syntax):
     for index, plane in enumerate(voxels):
-        dataset = slice_dataset(plane, (0, 0, 3.0 * index), syntax=syntax)
-        store(dataset, tmp_path / f"{index}.dcm")
+        dataset = ct_slice(plane, (0, 0, 3.0 * index), syntax=syntax)
+        save(dataset, tmp_path / f"{index}.dcm")
     assert np.array_equal(read(tmp_path).array, voxels.astype(np.int16) - 1024)
 
 
 def test_a_compressed_series_that_gdcm_decodes_is_read(tmp_path):
     voxels = np.random.default_rng(5).integers(0, 3000, (5, 32, 40)).astype(np.uint16)
     for index, plane in enumerate(voxels):
-        dataset = slice_dataset(plane, (0, 0, 3.0 * index))
+        dataset = ct_slice(plane, (0, 0, 3.0 * index))
         dataset.compress(RLELossless, plane, generate_instance_uid=False)
-        store(dataset, tmp_path / f"{index}.dcm")
+        save(dataset, tmp_path / f"{index}.dcm")
     assert np.array_equal(read(tmp_path).array, voxels.astype(np.int16) - 1024)
 
 
@@ -210,11 +168,11 @@ def test_a_compressed_series_that_gdcm_decodes_is_read(tmp_path):
 )
 def test_a_compression_that_cannot_be_decoded_is_named(tmp_path, voxels, syntax, words):
     for index, plane in enumerate(voxels):
-        dataset = slice_dataset(plane, (0, 0, 3.0 * index))
+        dataset = ct_slice(plane, (0, 0, 3.0 * index))
         dataset.file_meta.TransferSyntaxUID = UID(syntax)
         dataset.PixelData = encapsulate([b"\xff\x4f\xff\x51" + bytes(60)])
         dataset["PixelData"].is_undefined_length = True
-        store(dataset, tmp_path / f"{index}.dcm")
+        save(dataset, tmp_path / f"{index}.dcm")
     text = message_of(tmp_path)
     assert words in text
     assert "decompress" in text
@@ -222,11 +180,11 @@ def test_a_compression_that_cannot_be_decoded_is_named(tmp_path, voxels, syntax,
 
 def test_compressed_voxels_that_are_damaged_are_one_error_and_no_noise(tmp_path, voxels, capfd):
     for index, plane in enumerate(voxels):
-        dataset = slice_dataset(plane, (0, 0, 3.0 * index))
+        dataset = ct_slice(plane, (0, 0, 3.0 * index))
         dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.90")
         dataset.PixelData = encapsulate([b"\xff\x4f\xff\x51" + bytes(60)])
         dataset["PixelData"].is_undefined_length = True
-        store(dataset, tmp_path / f"{index}.dcm")
+        save(dataset, tmp_path / f"{index}.dcm")
     assert "JPEG 2000" in message_of(tmp_path)
     os.write(2, b"still there")
     assert capfd.readouterr().err == "still there"
@@ -253,8 +211,8 @@ def test_slices_are_sorted_by_place_whatever_their_names_and_numbers(tmp_path, v
     order = list(range(len(voxels)))
     random.Random(3).shuffle(order)
     for name, index in enumerate(order):
-        dataset = slice_dataset(voxels[index], (0, 0, 10 - 2.0 * index), InstanceNumber=order[-name - 1])
-        store(dataset, tmp_path / f"{name}")
+        dataset = ct_slice(voxels[index], (0, 0, 10 - 2.0 * index), InstanceNumber=order[-name - 1])
+        save(dataset, tmp_path / f"{name}")
     volume = read(tmp_path)
     assert np.array_equal(volume.array, voxels[::-1].astype(np.int16) - 1024)
     assert volume.origin == (0.0, 0.0, -2.0)
@@ -352,7 +310,7 @@ def test_gantry_tilt_is_said_and_the_slices_are_kept(series, voxels):
 
 def test_slices_shifted_here_and_there_are_said(tmp_path, voxels):
     for index, plane in enumerate(voxels):
-        store(slice_dataset(plane, (4.0 if index == 3 else 0.0, 0, 3.0 * index)), tmp_path / f"{index}")
+        save(ct_slice(plane, (4.0 if index == 3 else 0.0, 0, 3.0 * index)), tmp_path / f"{index}")
     assert "sideways by up to 4.0 mm" in read(tmp_path).notes[0]
 
 
@@ -386,8 +344,8 @@ def test_localizers_and_other_modalities_are_left_out(series, voxels, tmp_path):
     folder = series(voxels)
     series(many, "scan/mr", SeriesInstanceUID="1.2.3.4.7", Modality="MR", storage=MRImageStorage)
     series(many[:9], "scan", prefix="SC", SeriesInstanceUID="1.2.3.4.8", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
-    structures = base(RTStructureSetStorage, ExplicitVRLittleEndian, Modality="RTSTRUCT")
-    store(structures, folder / "rs.dcm")
+    structures = base(RTStructureSetStorage, ExplicitVRLittleEndian, Modality="RTSTRUCT", **PERSONAL)
+    save(structures, folder / "rs.dcm")
     (folder / "readme.txt").write_text("hello")
     (folder / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
     volume = read(folder)
@@ -397,8 +355,8 @@ def test_localizers_and_other_modalities_are_left_out(series, voxels, tmp_path):
 
 def test_a_localizer_inside_the_series_does_not_spoil_it(series, voxels):
     folder = series(voxels)
-    scout = slice_dataset(voxels[0], (0, 0, 0), orientation=CORONAL)
-    store(scout, folder / "scout.dcm")
+    scout = ct_slice(voxels[0], (0, 0, 0), orientation=CORONAL)
+    save(scout, folder / "scout.dcm")
     volume = read(folder)
     assert volume.shape[0] == 7
     assert volume.notes == ("series 1 of 2 was taken, the largest: 7 slices",)
@@ -454,7 +412,7 @@ def test_one_file_without_suffix_is_known_by_its_content(series, voxels, tmp_pat
 
 def test_one_file_that_is_no_slice_is_refused(series, voxels):
     folder = series(voxels)
-    path = store(slice_dataset(voxels[0], (0, 0, 0), Modality="MR"), folder / "mr.dcm")
+    path = save(ct_slice(voxels[0], (0, 0, 0), Modality="MR"), folder / "mr.dcm")
     assert "no slice of a CT series" in message_of(path)
     path.write_bytes(path.read_bytes()[:200])
     message_of(path)
@@ -486,13 +444,9 @@ def test_a_slice_whose_pixels_are_of_another_size_than_its_header_tells_is_refus
 
 def enhanced(path, values, heights, *, rescale="shared", orientation=AXIAL, own_orientation=False):
     values = np.asarray(values)
-    dataset = base(EnhancedCTImageStorage, ExplicitVRLittleEndian, ImageType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])
-    dataset.update(
-        item(
-            NumberOfFrames=len(values), Rows=ROWS, Columns=COLUMNS, SamplesPerPixel=1, BitsAllocated=16, BitsStored=16,
-            HighBit=15, PixelRepresentation=0, PhotometricInterpretation="MONOCHROME2",
-        )
-    )  # fmt: skip
+    kind = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    dataset = base(EnhancedCTImageStorage, ExplicitVRLittleEndian, ImageType=kind, **PERSONAL)
+    dataset.update(item(NumberOfFrames=len(values), Rows=ROWS, Columns=COLUMNS, PixelRepresentation=0))
     shared = item(PixelMeasuresSequence=Sequence([item(PixelSpacing=["0.8", "0.7"], SliceThickness="2")]))
     plane = Sequence([item(ImageOrientationPatient=list(orientation))])
     if not own_orientation:
@@ -513,7 +467,7 @@ def enhanced(path, values, heights, *, rescale="shared", orientation=AXIAL, own_
     dataset.PerFrameFunctionalGroupsSequence = Sequence(frames)
     dataset.PixelData = values.tobytes()
     dataset["PixelData"].VR = "OW"
-    return store(dataset, path)
+    return save(dataset, path)
 
 
 @pytest.mark.parametrize("own_orientation", [False, True])
@@ -556,7 +510,7 @@ def test_an_enhanced_file_competes_with_the_series_beside_it(series, voxels):
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
 @pytest.mark.parametrize("undefined", [True, False])
 def test_fields_are_found_behind_sequences_of_any_kind(tmp_path, voxels, syntax, undefined):
-    dataset = slice_dataset(voxels[0], (1, 2, 3), syntax=syntax)
+    dataset = ct_slice(voxels[0], (1, 2, 3), syntax=syntax)
     inner = item(ReferencedSOPClassUID="1.2", ImagePositionPatient=[9, 9, 9])
     inner.ReferencedSeriesSequence = Sequence([item(SeriesInstanceUID="9.9.9"), item()])
     inner["ReferencedSeriesSequence"].is_undefined_length = undefined
@@ -565,7 +519,7 @@ def test_fields_are_found_behind_sequences_of_any_kind(tmp_path, voxels, syntax,
     dataset["ReferencedImageSequence"].is_undefined_length = undefined
     block = dataset.private_block(0x0009, "ACME", create=True)
     block.add_new(0x01, "UN", b"\0" * 3000)
-    header = read_dicom_header(str(store(dataset, tmp_path / "a.dcm")))
+    header = read_dicom_header(str(save(dataset, tmp_path / "a.dcm")))
     assert header.frames[0].position == (1, 2, 3)
     assert header.fields["series_uid"] == "1.2.3.4.5"
     assert header.numbers["rows"] == ROWS
@@ -573,7 +527,7 @@ def test_fields_are_found_behind_sequences_of_any_kind(tmp_path, voxels, syntax,
 
 def test_a_file_from_before_part_10_is_read(tmp_path, voxels):
     for syntax, implicit in ((ImplicitVRLittleEndian, True), (ExplicitVRLittleEndian, False)):
-        dataset = slice_dataset(voxels[0], (1, 2, 3), syntax=syntax)
+        dataset = ct_slice(voxels[0], (1, 2, 3), syntax=syntax)
         del dataset.file_meta
         path = tmp_path / f"{implicit}.dcm"
         dataset.save_as(path, implicit_vr=implicit, little_endian=True, enforce_file_format=False)

@@ -41,7 +41,14 @@ def item(**fields: Any) -> Dataset:
     return result
 
 
-def _base(storage: str, syntax: str, **fields: Any) -> Dataset:
+def base(storage: str, syntax: str, **fields: Any) -> Dataset:
+    """What every file of one series has, ready to be written.
+
+    Args:
+        storage: the SOP class.
+        syntax: the transfer syntax.
+        **fields: by keyword, besides or instead of the usual ones.
+    """
     uid = generate_uid()
     dataset = item(
         SOPClassUID=storage, SOPInstanceUID=uid, StudyInstanceUID="1.2.3.4", SeriesInstanceUID="1.2.3.4.5",
@@ -59,18 +66,25 @@ def _base(storage: str, syntax: str, **fields: Any) -> Dataset:
 
 
 def slice_dataset(
-    values: np.ndarray, position: Sequence[float], *, syntax: str = ExplicitVRLittleEndian, **fields: Any
+    values: np.ndarray,
+    position: Sequence[float],
+    *,
+    storage: str = CTImageStorage,
+    syntax: str = ExplicitVRLittleEndian,
+    orientation: Sequence[float] = _AXIAL,
+    **fields: Any,
 ) -> Dataset:
     """One CT slice.
 
     Args:
         values: (y, x) as stored; HU are these minus 1024 unless the fields say otherwise.
         position: (x, y, z) of its first pixel.
+        storage: the SOP class.
         syntax: of the file.
+        orientation: directions of its rows and columns.
         **fields: by keyword; None writes an empty one.
     """
-    orientation = fields.pop("orientation", _AXIAL)
-    dataset = _base(CTImageStorage, syntax)
+    dataset = base(storage, syntax)
     dataset.update(
         item(
             ImagePositionPatient=[f"{part:.10g}" for part in position],
@@ -182,7 +196,7 @@ def enhanced(path: Path, values: np.ndarray, heights: Sequence[float], *, rescal
         heights: of each frame.
         rescale_each: every frame has a slope of its own.
     """
-    dataset = _base(EnhancedCTImageStorage, ExplicitVRLittleEndian, ImageType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])
+    dataset = base(EnhancedCTImageStorage, ExplicitVRLittleEndian, ImageType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])
     dataset.NumberOfFrames, dataset.Rows, dataset.Columns = values.shape
     dataset.PixelRepresentation = 0
     spacing = [f"{SPACING[1]:g}", f"{SPACING[2]:g}"]
