@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .batchqueue import CANCELLED, DONE, FAILED, RUNNING, WAITING, BatchQueue
+from .startbutton import StartButton
 from .wording import duration, progressLine
 
 
@@ -29,7 +30,7 @@ class BatchSection:
         self._queue: Optional[BatchQueue] = None
         self._folderJob: Optional[Any] = None
         self._began = 0.0
-        self._cancelling = False
+        self.cancelling = False
         self._rows: List[Tuple[str, str]] = []
         table = ui.batchTableWidget
         table.columnCount = 2
@@ -40,7 +41,13 @@ class BatchSection:
         ui.folderRadioButton.connect("toggled(bool)", self._onSourceChanged)
         ui.batchInputPathLineEdit.connect("currentPathChanged(QString)", self._set("batchInputFolder"))
         ui.batchOutputPathLineEdit.connect("currentPathChanged(QString)", self._set("batchOutputFolder"))
-        ui.batchButton.connect("clicked(bool)", self._onStartOrCancel)
+        self._button = StartButton(
+            ui.batchButton,
+            self,
+            text=_("Start"),
+            toolTip=_("Segment them all, one after the other."),
+            toolTipOfCancel=_("Stop; what is done stays."),
+        )
 
     def _set(self, name: str) -> Callable[[str], None]:
         def write(path: str) -> None:
@@ -76,18 +83,9 @@ class BatchSection:
             widget.visible = ofFolder
         for widget in (ui.sceneRadioButton, ui.folderRadioButton):
             widget.enabled = not self.running
-        button = ui.batchButton
-        if self.running:
-            button.text = _("Cancelling...") if self._cancelling else _("Cancel")
-            button.enabled = not self._cancelling
-            button.toolTip = _("Stop; what is done stays.")
-            return
-        reason = self._reasonAgainst()
-        button.text = _("Start")
-        button.enabled = not reason
-        button.toolTip = reason or _("Segment them all, one after the other.")
+        self._button.refresh()
 
-    def _reasonAgainst(self) -> str:
+    def reasonAgainst(self) -> str:
         """Why Start cannot be clicked; empty if it can."""
         parameters = self._panel.parameters
         if self._panel.busy:
@@ -108,16 +106,15 @@ class BatchSection:
         if self._panel.parameters is not None and self._panel.parameters.batchOfFolder != ofFolder:
             self._panel.parameters.batchOfFolder = ofFolder
 
-    def _onStartOrCancel(self, _checked: bool = False) -> None:
-        if self.running:
-            self.cancel()
-        elif self._panel.torchIsReady(self._tell):
+    def startOnceReady(self) -> None:
+        """Starts, unless PyTorch is missing and stays so."""
+        if self._panel.torchIsReady(self._tell):
             self.start()
 
     def start(self) -> None:
         """Segments all volumes of the scene, or all scans of the folder."""
         parameters = self._panel.parameters
-        self._began, self._cancelling = time.monotonic(), False
+        self._began, self.cancelling = time.monotonic(), False
         self._logic.keepWarm = parameters.keepWarm
         self._ui.batchProgressBar.value = 0
         self._ui.batchProgressBar.visible = True
@@ -153,7 +150,7 @@ class BatchSection:
     def _tellProgress(self, share: float, stage: str) -> None:
         elapsed = time.monotonic() - self._began
         remaining = elapsed / share - elapsed if share > 0.05 and elapsed > 1 else None
-        if not self._cancelling:
+        if not self.cancelling:
             self._tell(progressLine(stage, elapsed, remaining))
 
     def _onVolume(self, index: int, state: str, said: Any) -> None:
@@ -230,16 +227,16 @@ class BatchSection:
         self._stopped(line)
 
     def _stopped(self, line: str) -> None:
-        self._cancelling = False
+        self.cancelling = False
         self._ui.batchProgressBar.visible = False
         self._tell(line)
         self._panel.refresh()
 
     def cancel(self) -> None:
         """Asks the batch to stop."""
-        if not self.running or self._cancelling:
+        if not self.running or self.cancelling:
             return
-        self._cancelling = True
+        self.cancelling = True
         self._tell(_("cancelling"))
         (self._queue or self._folderJob).cancel()
         self._panel.refresh()

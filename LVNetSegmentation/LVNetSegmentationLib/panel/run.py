@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from .devices import DeviceChooser
 from .findings import FindingsList
+from .startbutton import StartButton
 from .surfaces import SurfaceButton
 from .weights import WeightsChooser
 from .wording import duration, progressLine
@@ -29,7 +30,7 @@ class RunSection:
         self._job: Optional[Any] = None
         self._began = 0.0
         self._lastStage = ""
-        self._cancelling = False
+        self.cancelling = False
         self._checked: Optional[tuple] = None
         self._inputFindings: list = []
         self.devices = DeviceChooser(ui.deviceComboBox, self._set("device"))
@@ -37,9 +38,15 @@ class RunSection:
         self.inputFindings = FindingsList(ui.inputFindingsList)
         self.resultFindings = FindingsList(ui.resultFindingsList)
         self.surfaces = SurfaceButton(ui.show3DButton)
+        self._button = StartButton(
+            ui.applyButton,
+            self,
+            text=_("Apply"),
+            toolTip=_("Segment the input volume."),
+            toolTipOfCancel=_("Stop; the scene stays as it was."),
+        )
         ui.weightsPathLineEdit.connect("currentPathChanged(QString)", self._set("weights"))
         ui.anywayCheckBox.connect("toggled(bool)", lambda _checked: panel.refresh())
-        ui.applyButton.connect("clicked(bool)", self._onApplyOrCancel)
         ui.anywayCheckBox.visible = False
         ui.progressBar.visible = False
         self._tell("")
@@ -64,18 +71,9 @@ class RunSection:
             self._checkInput(parameters.inputVolume)
         self.weights.describe()
         self.surfaces.watch(None if parameters is None else parameters.outputSegmentation)
-        button = self._ui.applyButton
-        if self.running:
-            button.text = _("Cancelling...") if self._cancelling else _("Cancel")
-            button.enabled = not self._cancelling
-            button.toolTip = _("Stop; the scene stays as it was.")
-            return
-        reason = self._reasonAgainst()
-        button.text = _("Apply")
-        button.enabled = not reason
-        button.toolTip = reason or _("Segment the input volume.")
+        self._button.refresh()
 
-    def _reasonAgainst(self) -> str:
+    def reasonAgainst(self) -> str:
         """Why Apply cannot be clicked; empty if it can."""
         parameters = self._panel.parameters
         if self._panel.busy:
@@ -106,17 +104,16 @@ class RunSection:
         self.inputFindings.show([(icons.get(severity), sentence) for severity, sentence in self._inputFindings])
         self._ui.anywayCheckBox.visible = self._hasDoubts()
 
-    def _onApplyOrCancel(self, _checked: bool = False) -> None:
-        if self.running:
-            self.cancel()
-        elif self._panel.torchIsReady(self._tell):
+    def startOnceReady(self) -> None:
+        """Starts, unless PyTorch is missing and stays so."""
+        if self._panel.torchIsReady(self._tell):
             self.start()
 
     def start(self) -> None:
         """Segments the chosen volume."""
         parameters = self._panel.parameters
         volumeNode = parameters.inputVolume
-        self._began, self._lastStage, self._cancelling = time.monotonic(), "", False
+        self._began, self._lastStage, self.cancelling = time.monotonic(), "", False
         self.resultFindings.show([])
         self._panel.log.say(_("Segmenting {name}").format(name=volumeNode.GetName()))
         self.weights.remember()
@@ -136,8 +133,8 @@ class RunSection:
 
     def cancel(self) -> None:
         """Asks the running job to stop."""
-        if self.running and not self._cancelling:
-            self._cancelling = True
+        if self.running and not self.cancelling:
+            self.cancelling = True
             self._tell(_("cancelling"))
             self._job.cancel()
             self._panel.refresh()
@@ -147,7 +144,7 @@ class RunSection:
             self._lastStage = stage
             self._panel.log.say(stage)
         self._ui.progressBar.value = round(100 * share)
-        if not self._cancelling:
+        if not self.cancelling:
             self._tell(progressLine(stage, time.monotonic() - self._began, remaining))
 
     def _onDone(self, segmentationNode: Any, outcome: Any) -> None:
@@ -180,7 +177,7 @@ class RunSection:
 
     def _stopped(self) -> None:
         self._job = None
-        self._cancelling = False
+        self.cancelling = False
         self._ui.progressBar.visible = False
 
     def _tell(self, line: str) -> None:

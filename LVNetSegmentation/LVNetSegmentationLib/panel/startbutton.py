@@ -1,0 +1,46 @@
+"""A button that starts something and, for as long as that runs, cancels it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slicer.i18n import tr as _
+
+
+class StartButton:
+    """Says what a click does, and why it does nothing where it is off."""
+
+    def __init__(self, button: Any, section: Any, text: str, toolTip: str, toolTipOfCancel: str) -> None:
+        """Args:
+        button: a QPushButton.
+        section: what it starts: has `running`, `cancelling`, `reasonAgainst()` (why it cannot be started now,
+            empty if it can), `startOnceReady()` and `cancel()`.
+        text: on the button while nothing runs.
+        toolTip: while it can be clicked to start.
+        toolTipOfCancel: while it cancels.
+        """
+        self._button = button
+        self._section = section
+        self._text = text
+        self._toolTip = toolTip
+        self._toolTipOfCancel = toolTipOfCancel
+        button.connect("clicked(bool)", self._onClicked)
+
+    def refresh(self) -> None:
+        """Shows what a click would do now."""
+        button, section = self._button, self._section
+        if section.running:
+            button.text = _("Cancelling...") if section.cancelling else _("Cancel")
+            button.enabled = not section.cancelling
+            button.toolTip = self._toolTipOfCancel
+            return
+        reason = section.reasonAgainst()
+        button.text = self._text
+        button.enabled = not reason
+        button.toolTip = reason or self._toolTip
+
+    def _onClicked(self, _checked: bool = False) -> None:
+        if self._section.running:
+            self._section.cancel()
+        else:
+            self._section.startOnceReady()
