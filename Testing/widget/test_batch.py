@@ -79,6 +79,20 @@ def test_a_folder_is_segmented_into_another_and_the_scene_stays_as_it_was(ready,
     assert ready.names_of_nodes() == before
 
 
+def test_a_scan_that_is_done_changes_no_row_of_another(ready):
+    """However many scans a folder holds: each is written into the table once."""
+    written = []
+    table = ready.ui.batchTableWidget
+    table.cellChanged.connect(lambda row, column: written.append((row, column)))
+    for index in range(5):
+        scan = {"input": f"/scans/{index}.nii.gz", "error": None, "volumes_ml": {"liver": 1500.0 + index}}
+        ready.panel.batch._onFolderScan(scan)
+    table.cellChanged.disconnect()
+    assert written == [(row, column) for row in range(5) for column in (0, 1)]
+    assert rows(ready) == {f"{index}.nii.gz": f"liver {1500 + index} ml" for index in range(5)}
+    assert table.item(3, 1).toolTip() == "liver 1503 ml"
+
+
 def test_a_folder_that_cannot_be_read_is_one_line(ready, tmp_path):
     ready.parameters.batchOfFolder = True
     ready.parameters.batchInputFolder = str(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Optional, Sequence
 
 import qt
 import slicer
@@ -31,7 +31,6 @@ class BatchSection:
         self._folderJob: Optional[Any] = None
         self._began = 0.0
         self.cancelling = False
-        self._rows: List[Tuple[str, str]] = []
         table = ui.batchTableWidget
         table.columnCount = 2
         table.setHorizontalHeaderLabels([_("Scan"), _("Result")])
@@ -128,7 +127,10 @@ class BatchSection:
         volumes = volumesOfScene()
         settings = self._panel.settings()
         self._panel.log.say(_("Batch: {count} volumes of the scene").format(count=len(volumes)))
-        self._fill([(volume.GetName(), "") for volume in volumes])
+        self._ui.batchTableWidget.rowCount = 0
+        for volume in volumes:
+            self._append(volume.GetName(), _("waiting"))
+        self._fit()
 
         def begin(volumeNode: Any, **callbacks: Any) -> Any:
             name = volumeNode.GetName()
@@ -176,8 +178,8 @@ class BatchSection:
 
     def _startFolder(self, parameters: Any) -> None:
         self._panel.log.say(_("Batch: the folder {folder}").format(folder=parameters.batchInputFolder))
-        self._rows = []
-        self._fill(self._rows)
+        self._ui.batchTableWidget.rowCount = 0
+        self._fit()
         for edit in (self._ui.batchInputPathLineEdit, self._ui.batchOutputPathLineEdit):
             edit.addCurrentPathToHistory()
 
@@ -201,8 +203,8 @@ class BatchSection:
         checks = [(check["verdict"], check["sentence"]) for check in scan.get("checks") or []]
         words = scan["error"] or findingsInWords(scan["volumes_ml"], checks, aboutInput(scan))
         name = os.path.basename(str(scan["input"]).rstrip("/\\"))
-        self._rows.append((name, words))
-        self._fill(self._rows)
+        self._append(name, words)
+        self._fit()
         self._panel.log.say(f"{name}: {words}")
 
     def _onFolderDone(self, scans: List[dict]) -> None:
@@ -241,15 +243,19 @@ class BatchSection:
         (self._queue or self._folderJob).cancel()
         self._panel.refresh()
 
-    def _fill(self, rows: List[tuple]) -> None:
+    def _append(self, name: str, words: str) -> None:
         table = self._ui.batchTableWidget
-        table.rowCount = len(rows)
-        for index, (name, words) in enumerate(rows):
-            table.setItem(index, 0, qt.QTableWidgetItem(name))
-            self._write(index, words or _("waiting"))
+        index = table.rowCount
+        table.rowCount = index + 1
+        table.setItem(index, 0, qt.QTableWidgetItem(name))
+        self._write(index, words)
+
+    def _fit(self) -> None:
+        """Column and rows as large as what they hold: a longer name leaves all results less room."""
+        table = self._ui.batchTableWidget
         table.resizeColumnToContents(0)
         table.resizeRowsToContents()
-        table.visible = bool(rows)
+        table.visible = table.rowCount > 0
 
     def _write(self, index: int, words: str) -> None:
         item = qt.QTableWidgetItem(words)
