@@ -1,0 +1,183 @@
+"""The elements of a DICOM file, one after the other, as they lie in its bytes."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any, BinaryIO, Container, Dict, List, Optional, Tuple
+
+Tag = Tuple[int, int]
+#: Bytes, or of a sequence its items, which are data sets again.
+Dataset = Dict[Tag, Any]
+
+_PIXELS = (0x7FE0, 0x0008)
+_UNDEFINED = 0xFFFFFFFF
+_ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
+_LONG_FORMS = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
+_FORMS = (
+    *_LONG_FORMS, b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH",
+    b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US",
+)  # fmt: skip
+#: Fragments of pixels, and elements behind them, that are looked at.
+_MOST_PIECES = 100_000
+#: Bytes that a length may claim in vain where it hinders nothing.
+_HARMLESS = 2**26
+
+
+class OverlongError(ValueError):
+    """An element claims more bytes than its file has; GDCM would take memory for all of them."""
+
+
+class ElementReader:
+    """Walks through data sets, keeping wanted fields and skipping the rest unread.
+
+    Args:
+        file: stands at an element.
+        order: of its bytes, `<` or `>`.
+        explicit: whether elements name their value representation.
+        wanted: the elements that are kept.
+        sequences: the sequences whose items are kept, each with its wanted elements.
+
+    Attributes:
+        reaches_end_of_pixels: False where the file ends before its pixels do.
+        pixel_bytes: length of the pixels, 0 without any, None where they are encapsulated.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        order: str,
+        *,
+        explicit: bool,
+        wanted: Container[Tag] = (),
+        sequences: Container[Tag] = (),
+    ) -> None:
+        self._file = file
+        self._order = order
+        self._explicit = explicit
+        self._wanted = wanted
+        self._sequences = sequences
+        self._depth = 0
+        here = file.tell()
+        self._size = file.seek(0, os.SEEK_END)
+        file.seek(here)
+        self.reaches_end_of_pixels = True
+        self.pixel_bytes: Optional[int] = 0
+
+    def exactly(self, count: int) -> bytes:
+        """Bytes of a value; none of ours is long."""
+        if count > 1 << 20:
+            raise ValueError("value too long")
+        data = self._file.read(count)
+        if len(data) != count:
+            raise EOFError
+        return data
+
+    def element_header(self) -> Tuple[Tag, bytes, int]:
+        """Tag, value representation and length of the element that comes next."""
+        first = self.exactly(8)
+        group, element = struct.unpack_from(self._order + "HH", first)
+        if group == 0xFFFE or not self._explicit:
+            return (group, element), b"", struct.unpack_from(self._order + "I", first, 4)[0]
+        form = first[4:6]
+        if form not in _FORMS:
+            # GDCM takes the next four bytes for its length, whatever they are.
+            here = self._file.tell()
+            if int.from_bytes(self._file.read(4), "little" if self._order == "<" else "big") > self._left() + 4:
+                raise OverlongError
+            self._file.seek(here)
+        if form in _LONG_FORMS:
+            return (group, element), form, struct.unpack(self._order + "I", self.exactly(4))[0]
+        return (group, element), form, struct.unpack_from(self._order + "H", first, 6)[0]
+
+    def dataset(self, length: Optional[int]) -> Dataset:
+        """The wanted elements of a data set: to the pixels, a delimiter, or `length` bytes."""
+        result: Dataset = {}
+        end = None if length is None else self._file.tell() + length
+        while end is None or self._file.tell() < end:
+            here = self._file.tell()
+            try:
+                tag, form, size = self.element_header()
+            except EOFError:
+                # A header without pixels ends where its file does; any other was cut off.
+                if self._depth or here != self._size:
+                    raise
+                return result
+            if tag in (_ITEM_END, _SEQUENCE_END):
+                break
+            if not self._depth and tag >= _PIXELS:
+                self._look_at_pixels(size)
+                break
+            if size != _UNDEFINED and size > self._left():
+                raise OverlongError
+            if tag in self._sequences:
+                result[tag] = self._items(size, keep=True)
+            elif size == _UNDEFINED:
+                # A value of unknown nature and length holds items in implicit form.
+                self._items(size, keep=False, implicit=form == b"UN")
+            elif tag in self._wanted:
+                result[tag] = self.exactly(size)
+            elif form == b"SQ":
+                self._look_over(size)
+            else:
+                self._file.seek(size, os.SEEK_CUR)
+        return result
+
+    def _left(self) -> int:
+        return self._size - self._file.tell()
+
+    def _look_over(self, length: int) -> None:
+        """Looks for overlong elements in a sequence that holds nothing of ours, and skips it."""
+        end = self._file.tell() + length
+        state = self._depth, self._explicit
+        try:
+            self._items(length, keep=True)
+        except OverlongError:
+            raise
+        except (EOFError, ValueError, struct.error):  # odd, but its length is known
+            self._depth, self._explicit = state
+        self._file.seek(end)
+
+    def _look_at_pixels(self, size: int) -> None:
+        """Whether the pixels are all there, and what lies behind them makes sense."""
+        self.pixel_bytes = None if size == _UNDEFINED else size
+        if size != _UNDEFINED:
+            # Some versions of GDCM hand out zeros for pixels that a file lacks.
+            self.reaches_end_of_pixels = size <= self._left()
+            self._file.seek(size, os.SEEK_CUR)
+        try:
+            for _ in range(_MOST_PIECES):
+                tag, _, length = self.element_header()
+                if length == _UNDEFINED or (tag == (0, 0) and not length):
+                    return  # such as zeros that fill up the file
+                if length > self._left():
+                    if self.pixel_bytes is None and tag == _ITEM:
+                        self.reaches_end_of_pixels = False
+                    elif length > _HARMLESS:
+                        raise OverlongError
+                    return
+                self._file.seek(length, os.SEEK_CUR)
+        except EOFError:  # the file's end
+            return
+
+    def _items(self, length: int, *, keep: bool, implicit: bool = False) -> List[Dataset]:
+        before = self._explicit
+        self._explicit = before and not implicit
+        self._depth += 1
+        if self._depth > 32:
+            raise ValueError("nested too deeply")
+        items: List[Dataset] = []
+        end = None if length == _UNDEFINED else self._file.tell() + length
+        while end is None or self._file.tell() < end:
+            tag, _, size = self.element_header()
+            if tag == _SEQUENCE_END:
+                break
+            if tag != _ITEM:
+                raise ValueError("no item where one should be")
+            if keep or size == _UNDEFINED:
+                items.append(self.dataset(None if size == _UNDEFINED else size))
+            else:
+                self._file.seek(size, os.SEEK_CUR)
+        self._depth -= 1
+        self._explicit = before
+        return items
