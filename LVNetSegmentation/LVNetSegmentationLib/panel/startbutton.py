@@ -11,13 +11,15 @@ class StartButton:
     """Says what a click does, and why it does nothing where it is off."""
 
     def __init__(self, button: Any, section: Any, text: str, toolTip: str, toolTipOfCancel: str) -> None:
-        """Args:
-        button: a QPushButton.
-        section: what it starts: has `running`, `cancelling`, `reasonAgainst()` (why it cannot be started now,
-            empty if it can), `startOnceReady()` and `cancel()`.
-        text: on the button while nothing runs.
-        toolTip: while it can be clicked to start.
-        toolTipOfCancel: while it cancels.
+        """A button for a section of the panel.
+
+        Args:
+            button: a QPushButton.
+            section: what it starts: has `running`, `cancelling`, `reasonAgainst()` (why it cannot be started now,
+                empty if it can), `startOnceReady()` and `cancel()`.
+            text: on the button while nothing runs.
+            toolTip: while it can be clicked to start.
+            toolTipOfCancel: while it cancels.
         """
         self._button = button
         self._section = section
