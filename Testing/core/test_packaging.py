@@ -220,8 +220,9 @@ def test_the_panel_binds_only_parameters_that_the_module_has():
     bound = re.findall(r'name="SlicerParameterName"[^>]*>\s*<string[^>]*>(\w+)<', panel)
     assert {"inputVolume", "outputSegmentation", "referenceNode", "metricsTable", "overlap"} <= set(bound)
     assert len(bound) == len(set(bound))
+    parameters = (MODULE / f"{NAME}Lib" / "parameters.py").read_text(encoding="utf-8")
     for name in bound:
-        assert re.search(rf"^    {name}: ", module, re.MULTILINE)
+        assert re.search(rf"^    {name}: ", parameters, re.MULTILINE)
     widgets = set(re.findall(r'<widget class="\w+" name="(\w+)"', panel))
     sections = [path.read_text(encoding="utf-8") for path in sorted((MODULE / f"{NAME}Lib" / "panel").glob("*.py"))]
     used = {name for text in [module, *sections] for name in re.findall(r"\bui\.(\w+)", text)}
