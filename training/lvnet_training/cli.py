@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--counts", default="90/10/31", help="training/validation/test cases; default: %(default)s")
     command.add_argument("--seed", type=int, default=1, help="of the split")
     command.add_argument(
-        "--patients", type=Path, help="YAML or JSON, patient by case; keeps a patient's cases together"
+        "--patients", type=Path, help="YAML, JSON or CSV, patient by case; keeps a patient's cases together"
     )
     command.add_argument(
         "--from", dest="originals", action="append", default=[], metavar="SOURCE=FOLDER",

@@ -21,7 +21,7 @@ from .materials import gather, part_of
 from .sources import find_cases
 from .splits import Split, make_folds, read_split, write_split
 from .state import Run
-from .validation import dice_of, load_pairs, model_of, score
+from .validation import by_label, dice_of, load_pairs, model_of, score
 
 #: Columns of scores.csv.
 COLUMNS = ("fold", "case", "label", "dice", "voe", "rvd", "assd_mm", "mssd_mm", "stray_ml", "reference_ml")
@@ -89,7 +89,9 @@ def _keep_split(split: Split, folder: Path) -> None:
     path = folder / "split.yaml"
     if not path.exists():
         write_split(split, path)
-    elif (found := read_split(path)) and (found.train, found.test) != (split.train, split.test):
+        return
+    found = read_split(path)
+    if (found.train, found.test) != (split.train, split.test):
         raise ConfigurationError(f"{path} is of other cases, folds or seed; take another --output")
 
 
@@ -124,8 +126,7 @@ def summary(scores: Mapping[str, Mapping[str, Any]]) -> List[str]:
     shown: Dict[str, Mapping[str, Any]] = {}
     empty: Dict[str, Mapping[str, Any]] = {}
     for name, case in scores.items():
-        entries = case["labels"].values() if "labels" in case else [case]
-        (shown if any(entry["reference_ml"] for entry in entries) else empty)[name] = case
+        (shown if any(entry["reference_ml"] for entry in by_label(case).values()) else empty)[name] = case
     lines = []
     if shown:
         values = np.array([dice_of(case) for case in shown.values()])
@@ -141,7 +142,7 @@ def summary(scores: Mapping[str, Mapping[str, Any]]) -> List[str]:
 
 
 def _strays(case: Mapping[str, Any]) -> float:
-    return float(sum(entry["stray_ml"] for entry in (case["labels"].values() if "labels" in case else [case])))
+    return float(sum(entry["stray_ml"] for entry in by_label(case).values()))
 
 
 def _table(scores: Mapping[str, Mapping[str, Any]]) -> str:
@@ -149,7 +150,7 @@ def _table(scores: Mapping[str, Mapping[str, Any]]) -> str:
     writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for name, case in scores.items():
-        for label, values in case.get("labels", {"": case}).items():
+        for label, values in by_label(case).items():
             rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()}
             writer.writerow({**rounded, "fold": case["fold"], "case": name, "label": label})
     return file.getvalue()

@@ -80,7 +80,7 @@ def score_table(scores: Mapping[str, Mapping[str, Any]], strays: bool = False) -
     names = ("dice", "voe", "rvd", "assd_mm", "mssd_mm", *(("stray_ml",) if strays else ()))
     lines = [f"{'case':<24}" + "".join(f"{name:>10}" for name in names)]
     for case, values in scores.items():
-        for label, metrics in values.get("labels", {"": values}).items():
+        for label, metrics in by_label(values).items():
             cells = ("-" if metrics[name] is None else f"{metrics[name]:.4f}" for name in names)
             lines.append(f"{f'{case} {label}'.strip():<24}" + "".join(f"{cell:>10}" for cell in cells))
     return lines
@@ -95,11 +95,16 @@ def stray_ml(found: Volume, label: Volume, value: int = 1) -> float:
     return float(np.count_nonzero(wrong)) * found.voxel_volume_ml
 
 
+def by_label(case: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """The metrics of a case by class name; under an empty name where there is one class."""
+    entries: Mapping[str, Mapping[str, Any]] = case.get("labels", {"": case})
+    return entries
+
+
 def dice_of(case: Mapping[str, Any]) -> float:
     """DICE of a case, with several classes their mean."""
-    if "labels" not in case:
-        return float(case["dice"])
-    return sum(float(entry["dice"]) for entry in case["labels"].values()) / len(case["labels"])
+    entries = by_label(case).values()
+    return sum(float(entry["dice"]) for entry in entries) / len(entries)
 
 
 def model_of(network: nn.Module, recipe: Recipe) -> Model:
