@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Union
 import numpy as np
 
 from .errors import CheckpointError, ConfigurationError
-from .files import write_whole
+from .files import sha256_of, write_whole
 from .recipe import Recipe
 from .safetensors_format import encode_safetensors, read_safetensors
 
@@ -160,14 +160,10 @@ def file_sum(path: Union[str, Path]) -> str:
     Raises:
         CheckpointError: the file cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            for piece in iter(lambda: file.read(1 << 20), b""):
-                digest.update(piece)
+        return sha256_of(path)
     except OSError as error:
         raise CheckpointError(f"cannot read the weights file {path}: {error.strerror or error}") from error
-    return digest.hexdigest()
 
 
 def _sums(folder: Path) -> Dict[str, str]:

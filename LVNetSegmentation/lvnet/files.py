@@ -8,6 +8,7 @@ writes into the folder next removes it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -20,6 +21,19 @@ from typing import IO, BinaryIO, Iterator, Tuple, Union
 PREFIX, SUFFIX = ".lvnet-", ".part"
 #: Where files must be closed before they are moved, one that was just written to is left alone for so long.
 _GRACE_SECONDS = 60.0 if sys.platform == "win32" else 0.0
+
+
+def sha256_of(path: Union[str, os.PathLike[str]]) -> str:
+    """SHA-256 of a file in hexadecimal, as `sha256sum` prints it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 @contextmanager

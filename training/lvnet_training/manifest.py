@@ -17,7 +17,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from lvnet.errors import ConfigurationError, LVNetError
-from lvnet.files import write_whole
+from lvnet.files import sha256_of, write_whole
 from lvnet.image_io import read_image, read_labels
 from lvnet.orientation import to_canonical
 from lvnet.volume import Volume
@@ -145,15 +145,6 @@ def _digest(array: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(2**20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def fill(path: Path, data: Path) -> int:
     """Measures every case of a manifest and writes it again; the number of cases.
 
@@ -171,7 +162,7 @@ def fill(path: Path, data: Path) -> int:
         row["spacing_mm"] = " x ".join(f"{step:.6g}" for step in facts.spacing)
         row["label_voxels"] = str(facts.label_voxels)
         row["ct_voxels_sha256"], row["label_voxels_sha256"] = facts.ct_digest, facts.label_digest
-        row["ct_sha256"], row["label_sha256"] = file_digest(ct), file_digest(liver)
+        row["ct_sha256"], row["label_sha256"] = sha256_of(ct), sha256_of(liver)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()

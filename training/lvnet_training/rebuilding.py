@@ -20,11 +20,11 @@ from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, 
 
 import numpy as np
 from lvnet.errors import ConfigurationError, GeometryError, ImageError, ResourceError
-from lvnet.files import passing_folder, write_whole
+from lvnet.files import passing_folder, sha256_of, write_whole
 from lvnet.image_io import write_image, write_labels
 from lvnet.recipe import LIVER
 
-from .manifest import Entry, Facts, file_digest, measure
+from .manifest import Entry, Facts, measure
 from .originals import KNOWN, Downloads, Original, find_original
 from .preparation_steps import take_steps
 
@@ -168,7 +168,7 @@ def _make(entry: Entry, original: Original, remarks: Sequence[str], target: Path
             write_image(pair.scan, temporary / "ct.nii.gz")
             if pair.label is not None:
                 write_labels(pair.label, temporary / "liver.nii.gz", (LIVER,))
-            files = {path.name: file_digest(path) for path in sorted(temporary.iterdir())}
+            files = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
             text = json.dumps({"stamp": stamp, "files": files, "verdict": asdict(verdict)}, indent=2)
             (temporary / STAMP).write_text(text, encoding="utf-8")
             if target.exists():
@@ -219,7 +219,7 @@ def _compare(entry: Entry, found: Facts, said: Sequence[str]) -> Verdict:
 
 def _found_there(entry: Entry, target: Path) -> Verdict:
     files = {target / "ct.nii.gz": entry.ct_sha256, target / "liver.nii.gz": entry.label_sha256}
-    if all(path.is_file() and file_digest(path) == digest for path, digest in files.items()):
+    if all(path.is_file() and sha256_of(path) == digest for path, digest in files.items()):
         ml = entry.made.liver_ml
         return Verdict(entry.split, entry.case, True, _SAME, _SAME, ml, ml, None, ("these files were there",))
     raise ImageError(f"{target} is there and was not made by this command; move it away")
@@ -239,7 +239,7 @@ def _kept(target: Path, stamp: str) -> Optional[Verdict]:
     """The verdict of a case that was made before of the same, and is whole."""
     try:
         kept = json.loads((target / STAMP).read_text(encoding="utf-8"))
-        if kept["stamp"] != stamp or any(file_digest(target / name) != sum_ for name, sum_ in kept["files"].items()):
+        if kept["stamp"] != stamp or any(sha256_of(target / name) != sum_ for name, sum_ in kept["files"].items()):
             return None
         return Verdict(**{**kept["verdict"], "remarks": tuple(kept["verdict"]["remarks"])})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
