@@ -97,9 +97,12 @@ def left_in(folder: Path) -> List[Path]:
 class Segment(Scenario):
     """`lvnet segment` with a probability map."""
 
+    #: In-plane mm of the network's grid.
+    spacing = 2.0
+
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.weights = save_weights(folder)
+        self.weights = save_weights(folder, self.spacing)
         write_image(make_phantom(5, size=(32, 64, 64))[0], folder / "ct.nii.gz")
 
     def command(self, output: Path) -> Callable[[], int]:
@@ -118,11 +121,12 @@ class Segment(Scenario):
 class Batch(Segment):
     """`lvnet segment` of a folder."""
 
+    # So coarse that the network does not take up all the moments.
+    spacing = 8.0
+
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         (folder / "scans").mkdir()
-        # On so coarse a grid that the network does not take up all the moments.
-        self.weights = save_weights(folder, spacing=8.0)
         for number in range(3):
             write_image(make_phantom(number, size=(16, 40, 40))[0], folder / "scans" / f"{number}.nii.gz")
 
@@ -220,7 +224,7 @@ SCENARIOS = {"segment": Segment, "batch": Batch, "training": Training, "export":
 _OTHERS = {"careless": Careless}
 
 
-def save_weights(folder: Path, spacing: float = 2.0) -> str:
+def save_weights(folder: Path, spacing: float) -> str:
     """A checkpoint of a network so small that only what is around it takes time; in-plane spacing in mm."""
     settings = Preprocessing(mean=0.0, std=100.0, in_plane_spacing=(spacing, spacing), slice_spacing=1.5 * spacing)
     recipe = Recipe(Architecture(widths=(4, 6, 8, 8, 10), kernel_size=3, expansion=1), settings, name="tiny")
