@@ -39,8 +39,10 @@ class ElementReader:
         sequences: the sequences whose items are kept, each with its wanted elements.
 
     Attributes:
-        reaches_end_of_pixels: False where the file ends before its pixels do.
+        reaches_end_of_pixels: False where the file ends before its pixels do, or garbage lies between them.
         pixel_bytes: length of the pixels, 0 without any, None where they are encapsulated.
+        pixel_pieces: where the pixels begin and how long they are, or each fragment of encapsulated ones, without
+            the table of offsets.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class ElementReader:
         file.seek(here)
         self.reaches_end_of_pixels = True
         self.pixel_bytes: Optional[int] = 0
+        self.pixel_pieces: List[Tuple[int, int]] = []
 
     def exactly(self, count: int) -> bytes:
         """Bytes of a value; none of ours is long."""
@@ -139,24 +142,52 @@ class ElementReader:
         self._file.seek(end)
 
     def _look_at_pixels(self, size: int) -> None:
-        """Whether the pixels are all there, and what lies behind them makes sense."""
+        """Whether the pixels are all there, where they lie, and whether what lies behind them makes sense."""
         self.pixel_bytes = None if size == _UNDEFINED else size
-        if size != _UNDEFINED:
+        if size == _UNDEFINED:
+            self.reaches_end_of_pixels = self._look_at_fragments()
+        else:
             # Some versions of GDCM hand out zeros for pixels that a file lacks.
             self.reaches_end_of_pixels = size <= self._left()
+            self.pixel_pieces.append((self._file.tell(), size))
             self._file.seek(size, os.SEEK_CUR)
+        if self.reaches_end_of_pixels:
+            self._look_behind_pixels()
+
+    def _look_at_fragments(self) -> bool:
+        """Notes where the pieces of encapsulated pixels lie; False where they do not follow one another to an end."""
+        table = True
+        for _ in range(_MOST_PIECES):
+            try:
+                tag, _, length = self.element_header()
+            except EOFError:  # many programs forget the delimiter
+                return self._left() <= 0 and not table
+            if tag == _SEQUENCE_END:
+                return True
+            # GDCM would take memory for whatever length garbage has.
+            if tag != _ITEM or length > self._left():
+                return False
+            if not table:
+                self.pixel_pieces.append((self._file.tell(), length))
+            table = False
+            self._file.seek(length, os.SEEK_CUR)
+        return False
+
+    def _look_behind_pixels(self) -> None:
+        """Looks for overlong elements behind the pixels, as far as there are elements."""
         try:
             for _ in range(_MOST_PIECES):
-                tag, _, length = self.element_header()
-                if length == _UNDEFINED or (tag == (0, 0) and not length):
+                tag, form, length = self.element_header()
+                if tag == (0, 0) and not length:
                     return  # such as zeros that fill up the file
-                if length > self._left():
-                    if self.pixel_bytes is None and tag == _ITEM:
-                        self.reaches_end_of_pixels = False
-                    elif length > _HARMLESS:
+                if length == _UNDEFINED:
+                    self._items(length, keep=False, implicit=form == b"UN")
+                elif length > self._left():
+                    if length > _HARMLESS:
                         raise OverlongError
                     return
-                self._file.seek(length, os.SEEK_CUR)
+                else:
+                    self._file.seek(length, os.SEEK_CUR)
         except EOFError:  # the file's end
             return
 
@@ -174,6 +205,8 @@ class ElementReader:
                 break
             if tag != _ITEM:
                 raise ValueError("no item where one should be")
+            if size != _UNDEFINED and size > self._left():
+                raise OverlongError
             if keep or size == _UNDEFINED:
                 items.append(self.dataset(None if size == _UNDEFINED else size))
             else:

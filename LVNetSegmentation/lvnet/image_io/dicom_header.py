@@ -64,8 +64,9 @@ class DicomHeader(NamedTuple):
     """One DICOM file's fields.
 
     Text is stripped, numbers are numbers, what is missing is empty or 0; `complete` is False where
-    the file ends before its pixels do.  `pixel_bytes` is the length of the pixels, 0 without any, None
-    where they are encapsulated.
+    the file ends before its pixels do, or garbage lies between them.  `pixel_bytes` is the length of the
+    pixels, 0 without any, None where they are encapsulated; `pixel_pieces` are the begin and length of the
+    pixels, or of each fragment.
     """
 
     path: str
@@ -75,6 +76,7 @@ class DicomHeader(NamedTuple):
     frames: Tuple[FrameFields, ...]
     complete: bool
     pixel_bytes: Optional[int]
+    pixel_pieces: Tuple[Tuple[int, int], ...]
 
 
 def is_plain_file(path: Union[str, os.PathLike[str]]) -> bool:
@@ -186,8 +188,8 @@ def _header(path: str, syntax: str, dataset: Dataset, order: str, reader: Elemen
     groups = dataset.get(_FRAME_GROUPS)
     shared = (dataset.get(_SHARED_GROUPS) or [{}])[0]
     frames = tuple(_frame(group, shared, {}) for group in groups) if groups else (_frame({}, shared, dataset),)
-    complete, length = reader.reaches_end_of_pixels, reader.pixel_bytes
-    return DicomHeader(path, syntax, fields, numbers, frames, complete, length)
+    complete, length, pieces = reader.reaches_end_of_pixels, reader.pixel_bytes, tuple(reader.pixel_pieces)
+    return DicomHeader(path, syntax, fields, numbers, frames, complete, length, pieces)
 
 
 def _frame(own: Dataset, shared: Dataset, top: Dataset) -> FrameFields:

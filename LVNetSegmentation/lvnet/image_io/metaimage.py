@@ -1,7 +1,7 @@
 """MetaImage files (.mha, .mhd).
 
-Voxels are read here rather than by ITK, which hands out whatever memory held when compressed
-voxels are damaged, and says so on stderr only.
+Read here rather than by ITK, which hands out whatever memory held when compressed voxels are damaged,
+takes half a grid for sound, and copies texts of any length into places of 255 bytes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import numpy as np
 
 from ..errors import ImageError
 from ..progress import Progress
-from ..volume import IDENTITY_DIRECTION
-from . import itk
 from .grid import check_grid, check_memory, check_size
 from .source import UNKNOWN_SPACING, Source, squeezed_note
 from .streams import check_length, damaged, open_voxels, read_slices
@@ -30,6 +28,14 @@ _TYPES = {
 _NAMES = {np.dtype(np.uint8): "MET_UCHAR", np.dtype(np.int16): "MET_SHORT", np.dtype(np.float32): "MET_FLOAT"}
 _SIZE_FIELD = b"CompressedDataSize = "
 _SIZE_WIDTH = 20
+_MOST_DIMENSIONS = 10
+#: What ITK takes for the grid where a header has several of them, the first that is there; the later ones only in
+#: headers without a version.
+_SPACINGS, _ORIGINS, _MATRICES = (
+    ("elementspacing", "elementsize"), ("origin", "position", "offset"), ("transformmatrix", "rotation", "orientation"),
+)  # fmt: skip
+
+Grid = Tuple[Tuple[float, ...], Tuple[float, ...], Tuple[float, ...]]
 
 
 def read_metaimage(name: str, path: Path, progress: Progress) -> Source:
@@ -48,16 +54,18 @@ def read_metaimage(name: str, path: Path, progress: Progress) -> Source:
         size = tuple(int(part) for part in fields["dimsize"].split())
         components = int(fields.get("elementnumberofchannels", "1"))
         kind = fields["elementtype"].upper()
-        written = [float(part) for part in fields.get("elementspacing", "1 1 1").split()]
-        place = [float(part) for key in ("offset", "transformmatrix") for part in fields.get(key, "").split()]
         skip = int(fields.get("headersize", "0"))
     except (KeyError, ValueError) as error:
         raise damaged(name) from error
-    if fields.get("ndims", "").strip() != str(len(size)):
+    if fields.get("ndims", "").strip() != str(len(size)) or len(size) > _MOST_DIMENSIONS:
         raise damaged(name)
     dropped = check_size(name, size, components)
-    # MetaImage lets a negative spacing mean a flipped axis, and so does ITK; NaN it takes for 0.
-    check_grid(name, written[:3], place, IDENTITY_DIRECTION, signed=True)
+    try:
+        written = _grid(fields, len(size))
+    except ValueError as error:
+        raise damaged(name) from error
+    # MetaImage lets a negative spacing mean a flipped axis, and so does ITK.
+    check_grid(name, *written, signed=True)
     if kind not in _TYPES:
         raise ImageError(f"{name} stores voxels as {kind}; save it with whole or real numbers")
     if fields.get("binarydata", "true").lower() != "true":
@@ -76,18 +84,15 @@ def read_metaimage(name: str, path: Path, progress: Progress) -> Source:
     if offset < 0:
         raise damaged(name)
     check_memory(name, shape, INT16_BYTES)
-    # ITK looks for the header's voxels only when it reads them, so this is quick and quiet.
-    grid = _positive(itk.grid_of(itk.read_header(name, path, "MetaImageIO")))
-    check_grid(name, *grid)
     stack = VoxelStack(shape)
     surplus: List[str] = []
     with open_voxels(name, data, "zlib" if compressed else "raw", offset) as stream:
         for index, values in enumerate(read_slices(name, stream, shape, dtype, progress, surplus)):
             stack.put(index, values)
     notes = squeezed_note(dropped)
-    if "elementspacing" not in fields and "elementsize" not in fields:
+    if not any(key in fields for key in _SPACINGS):
         notes += (UNKNOWN_SPACING,)
-    return Source(stack, *grid, notes + tuple(surplus))
+    return Source(stack, *_positive(written), notes + tuple(surplus))
 
 
 def _read_fields(name: str, path: Path) -> Tuple[Dict[str, str], int]:
@@ -119,7 +124,26 @@ def _voxel_file(name: str, path: Path, entry: str, end: int) -> Tuple[Path, int]
     return data, 0
 
 
-def _positive(grid: itk.Grid) -> itk.Grid:
+def _grid(fields: Dict[str, str], dimensions: int) -> Grid:
+    """Spacing as written, origin, and nine direction cosines of a header; a ValueError where one has too few numbers."""
+    named = float(fields.get("fileformatversion", "0")) != 0
+
+    def numbers(keys: Sequence[str], count: int, default: Sequence[float]) -> List[float]:
+        text = next((fields[key] for key in keys if key in fields), None)
+        found = list(default) if text is None else [float(part) for part in text.split()]
+        if len(found) < count:
+            raise ValueError("too few numbers")
+        return found[:count]
+
+    spacing = numbers(_SPACINGS, dimensions, [1.0] * dimensions)
+    origin = numbers(_ORIGINS[-1:] if named else _ORIGINS, dimensions, [0.0] * dimensions)
+    # One axis after another, where direction cosines go row by row.
+    axes = numbers(_MATRICES[:1] if named else _MATRICES, dimensions**2, np.eye(dimensions).ravel().tolist())
+    direction = [axes[column * dimensions + row] for row in range(3) for column in range(3)]
+    return tuple(spacing[:3]), tuple(origin[:3]), tuple(direction)
+
+
+def _positive(grid: Grid) -> Grid:
     """ITK's own way with a negative spacing: the axis points the other way."""
     spacing, origin, direction = grid
     signs = [1.0 if step > 0 else -1.0 for step in spacing]

@@ -31,6 +31,12 @@ _TYPE_BYTES = {
         "ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t", "double"),
 }  # fmt: skip
 _VECTOR = re.compile(r"\([^)]*\)")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?=[\r\n])")
+#: Teem writes what it cannot make sense of into messages of a kilobyte, without asking for its length.
+_MOST_IN_FIELD = 400
+#: Bytes of the largest header that is read; those of hundreds of segments have some hundred kilobytes.
+_MOST_IN_HEADER = 2**24
 
 
 def read_nrrd(name: str, path: Path, progress: Progress) -> Source:
@@ -72,11 +78,7 @@ def open_nrrd(name: str, path: Path) -> Tuple[sitk.ImageFileReader, Tuple[str, .
     Raises:
         ImageError: it is empty, damaged, or no NRRD file.
     """
-    with open(path, "rb") as file:
-        start = re.split(rb"\r?\n\r?\n", file.read(1 << 16))[0]
-    if not start.startswith(b"NRRD"):
-        raise ImageError(f"{name} is not an NRRD file, whatever its name says; check where it comes from")
-    fields = _fields(start)
+    fields = _read_fields(name, path)
     # Teem calls an empty axis an unreadable file; the user deserves the reason.
     sizes = fields.get("sizes", "").split()
     if any(part.lstrip("-0") == "" or part.startswith("-") for part in sizes):
@@ -124,11 +126,35 @@ def _check_voxels(name: str, path: Path, fields: Dict[str, str]) -> None:
     check_length(name, encoding, data.stat().st_size, needed * (1 if encoding == "text" else size))
 
 
-def _fields(header: bytes) -> Dict[str, str]:
-    """The standard fields of a header, without the keys and values that programs add."""
-    lines = header.decode("utf-8", "replace").splitlines()
-    pairs = (line.partition(":") for line in lines if ":=" not in line and not line.startswith("#"))
-    return {key.strip().lower(): value.strip() for key, found, value in pairs if found}
+def _read_fields(name: str, path: Path) -> Dict[str, str]:
+    """The standard fields of a header, without comments and the keys and values that programs add.
+
+    Raises:
+        ImageError: the file is no NRRD file, or its header is longer than any.
+    """
+    with open(path, "rb") as file:
+        header = file.read(1 << 16)
+        if not header.startswith(b"NRRD"):
+            raise ImageError(f"{name} is not an NRRD file, whatever its name says; check where it comes from")
+        end = _BLANK_LINE.search(header)
+        while end is None and len(header) <= _MOST_IN_HEADER:
+            more = file.read(len(header))
+            if not more:
+                break
+            header += more
+            end = _BLANK_LINE.search(header)
+    header = header[: end.start() if end else None]
+    if len(header) > _MOST_IN_HEADER:
+        raise damaged(name)
+    fields: Dict[str, str] = {}
+    for line in _LINE_END.split(header)[1:]:
+        key, _, value = line.partition(b":")
+        if line.startswith(b"#") or value.startswith(b"="):
+            continue
+        if len(line) > _MOST_IN_FIELD and not line.lower().startswith(b"content: "):
+            raise damaged(name)
+        fields[key.decode("utf-8", "replace").strip().lower()] = value.decode("utf-8", "replace").strip()
+    return fields
 
 
 def nrrd_header(
