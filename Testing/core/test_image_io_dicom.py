@@ -433,10 +433,9 @@ def test_progress_rises_to_one(series, voxels):
     assert shares[-1] == 1.0
 
 
-def test_a_slice_whose_pixels_are_of_another_size_than_its_header_tells_is_refused(series, voxels, monkeypatch):
-    folder = series(voxels)
-    monkeypatch.setattr("lvnet.image_io.dicom._plane", lambda _: (ROWS + 1, COLUMNS))
-    assert "size" in message_of(folder)
+@pytest.mark.parametrize("fields", [{"Rows": ROWS + 1}, {"Columns": 2 * COLUMNS}, {"Rows": 1}])
+def test_a_slice_whose_pixels_are_of_another_size_than_its_header_tells_is_refused(series, voxels, fields):
+    assert "does not have the size" in message_of(series(voxels, **fields))
 
 
 # Enhanced CT

@@ -36,7 +36,7 @@ def one_file_of_a_series(folder: Path) -> Made:
     return Made(series(folder / "ct", _stored()) / "IM0003.dcm", _truth())
 
 
-@CASES.case("slices without pixels at their end", Refused("a slice is damaged, its file ends too early"))
+@CASES.case("slices without pixels at their end", Refused("a slice is damaged or its file ends too early"))
 def cut_slice(folder: Path) -> Made:
     made = series(folder / "ct", _stored())
     path = made / "IM0004.dcm"
@@ -265,39 +265,6 @@ def enhanced_ct_with_rescales(folder: Path) -> Made:
 @CASES.case("many frames without their places", Refused("12 x multi-frame images without positions"))
 def frames_without_places(folder: Path) -> Made:
     return Made(series(folder / "ct", _stored(), NumberOfFrames=7))
-
-
-def _syntax(name: str, title: str, uid: str, **options: Any) -> None:
-    CASES.case(f"transfer syntax {title}", Handled(), name=name)(
-        lambda folder: Made(series(folder / "ct", _stored(), syntax=uid, **options), _truth())
-    )
-
-
-_BASE = "1.2.840.10008.1.2"
-_syntax("implicit", "implicit little endian", _BASE)
-_syntax("big_endian", "explicit big endian", f"{_BASE}.2")
-_syntax("deflated", "deflated", f"{_BASE}.1.99")
-_syntax("rle", "RLE", f"{_BASE}.5")
-_syntax("jpeg_ls", "JPEG-LS", f"{_BASE}.4.80")
-_syntax("jpeg_lossless", "lossless JPEG", f"{_BASE}.4.70")
-_syntax("jpeg_2000", "JPEG 2000", f"{_BASE}.4.90")
-
-
-def _undecodable(name: str, title: str, uid: str, words: str) -> None:
-    CASES.case(f"transfer syntax {title}", Refused(words), name=name)(
-        lambda folder: Made(series(folder / "ct", _stored(), claimed_syntax=uid))
-    )
-
-
-_undecodable("htj2k", "High-Throughput JPEG 2000", f"{_BASE}.4.201", "High-Throughput JPEG 2000 (transfer syntax")
-_undecodable("jpeg_xl", "JPEG XL", f"{_BASE}.4.110", "stored as JPEG XL (transfer syntax")
-_undecodable("video", "MPEG-4", f"{_BASE}.4.102", "stored as MPEG-4 (transfer syntax")
-_undecodable("unknown_syntax", "that nobody knows", f"{_BASE}.4.999", "stored as an unknown compression")
-
-
-@CASES.case("compressed pixels that are damaged", Refused("a slice is damaged, or is stored as JPEG 2000"))
-def damaged_jpeg_2000(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), claimed_syntax=f"{_BASE}.4.90"))
 
 
 def fillers(folder: Path, names: Sequence[str]) -> None:

@@ -119,6 +119,22 @@ def nrrd_header_alone(folder: Path) -> Made:
     return Made(write(folder / "ct.nhdr", header))
 
 
+@CASES.case("NRRD with a field of 3000 letters, which would end Teem and the process (found by fuzzing)", DAMAGED)
+def nrrd_long_field(folder: Path) -> Made:
+    return Made(write(folder / "ct.nrrd", nrrd(more="labels: " + "b" * 3000)))
+
+
+@CASES.case("NRRD with long comments, keys and content", Handled())
+def nrrd_long_comment(folder: Path) -> Made:
+    long = "b3: " * 30_000
+    return Made(write(folder / "ct.nrrd", nrrd(more=f"# {long}\nnote:={long}\ncontent: {long}")), scan())
+
+
+@CASES.case("MHA with a name of 4000 letters, which would end ITK and the process", Handled())
+def mha_long_name(folder: Path) -> Made:
+    return Made(write(folder / "ct.mha", metaimage(Name="b" * 4000)), scan())
+
+
 @CASES.case("MHA, not compressed, that ends too early", DAMAGED)
 def mha_cut(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(compressed=False)[:-100]))

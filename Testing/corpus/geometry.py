@@ -63,6 +63,18 @@ def mha_without_spacing(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(ElementSpacing=None)), scan(spacing=(1.0, 1.0, 1.0)))
 
 
+@CASES.case("MHA with two numbers for a position of three", Refused("is damaged or incomplete"))
+def mha_half_an_origin(folder: Path) -> Made:
+    return Made(write(folder / "ct.mha", metaimage(Offset="-40 -30")))
+
+
+@CASES.case("MHA that names its grid as older programs do", Handled())
+def mha_old_names(folder: Path) -> Made:
+    old = metaimage(Offset=None, TransformMatrix=None, ElementSpacing=None, Position="-40 -30 12",
+                    Orientation="1 0 0 0 1 0 0 0 1", ElementSize="2 2 3")  # fmt: skip
+    return Made(write(folder / "ct.mha", old), scan())
+
+
 @CASES.case(
     "MHA with a singular direction (two axes are one)",
     _NO_VOLUME,

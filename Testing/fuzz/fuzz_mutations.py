@@ -73,7 +73,8 @@ def damaged(data: bytes, changes: Sequence[Edit], head: int) -> bytes:
         elif kind == 3:
             data = data[:at] + data[at + 1 + more % 64 :]
         elif kind == 4:
-            data = data[:at] + bytes([value]) * (more % 300) + data[at:]
+            # Now and then so much that it fills what a library holds ready for a word.
+            data = data[:at] + bytes([value]) * (more % 300 * (1 if value % 8 else 20)) + data[at:]
         elif kind == 5:
             data = data[:at] + data[at : at + more % 200] + data[at:]
         elif kind in (6, 7):

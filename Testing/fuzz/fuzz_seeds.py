@@ -18,8 +18,12 @@ SCANS = {
     "nii": "scan.nii", "nii.gz": "scan.nii.gz", "nii in gz": "scan.nii.gz", "nrrd": "scan.nrrd",
     "nrrd.gz": "scan.nrrd", "labels": "scan.nrrd", "layers": "scan.seg.nrrd", "mha": "scan.mha", "mha.z": "scan.mha",
     "mhd": "scan.mhd", "dicom": "1.dcm", "dicom implicit": "1.dcm", "dicom deflated": "1.dcm", "dicom rle": "1.dcm",
-    "dicom jpeg": "1.dcm", "dicom jpeg2000": "1.dcm", "dicom enhanced": "1.dcm",
+    "dicom jpeg": "1.dcm", "dicom jpegls": "1.dcm", "dicom jpeg2000": "1.dcm", "dicom enhanced": "1.dcm",
 }  # fmt: skip
+#: Ways that a slice is stored in which it is read by itself too: of a series the largest part is taken, so that a
+#: slice whose size is damaged would never be decoded.
+ALONE = ("", " implicit", " rle", " jpeg", " jpegls", " jpeg2000")
+SCANS.update({f"alone{kind}": "1.dcm" for kind in ALONE})
 #: A recipe as a checkpoint holds it, of the smallest network that has every part.
 RECIPE = {
     "architecture": {"in_channels": 1, "classes": 2, "widths": [2, 3], "expansion": 1, "kernel_size": 3},
@@ -55,7 +59,9 @@ def scans() -> Dict[str, bytes]:
         found.update(_through_itk(Path(folder)))
     found["nii in gz"] = found["nii"]
     found["labels"] = found["nrrd"]
-    found.update({f"dicom{kind}": slices[1] for kind, slices in dicom_series().items()})
+    series = dicom_series()
+    found.update({f"dicom{kind}": slices[1] for kind, slices in series.items()})
+    found.update({f"alone{kind}": series[kind][1] for kind in ALONE})
     assert found.keys() == SCANS.keys()
     return found
 
@@ -81,13 +87,20 @@ def _through_itk(folder: Path) -> Dict[str, bytes]:
 
 def dicom_series() -> Dict[str, List[bytes]]:
     """The slices of one series by how they are stored; keys as in `SCANS` without "dicom"."""
-    from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+    from pydicom.uid import (
+        DeflatedExplicitVRLittleEndian,
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+        JPEGLSLossless,
+        RLELossless,
+    )
 
     plain = [_dicom_slice(index, ExplicitVRLittleEndian) for index in range(SHAPE[0])]
     found = {"": plain}
     found[" implicit"] = [_dicom_slice(index, ImplicitVRLittleEndian) for index in range(SHAPE[0])]
     found[" deflated"] = [_dicom_slice(index, DeflatedExplicitVRLittleEndian) for index in range(SHAPE[0])]
     found[" rle"] = [_dicom_slice(index, RLELossless) for index in range(SHAPE[0])]
+    found[" jpegls"] = [_dicom_slice(index, JPEGLSLossless) for index in range(SHAPE[0])]
     for name in ("JPEG", "JPEG2000"):
         found[f" {name.lower()}"] = [_compressed_slice(index, name) for index in range(SHAPE[0])]
     found[" enhanced"] = [_enhanced()] * 2
@@ -96,14 +109,15 @@ def dicom_series() -> Dict[str, List[bytes]]:
 
 def _dicom_slice(index: int, syntax: str) -> bytes:
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
+    packed = syntax in (RLELossless, JPEGLSLossless)
     values = voxels()[index] + 1024
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = CTImageStorage
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = f"1.2.3.{index + 1}"
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax == RLELossless else syntax
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if packed else syntax
     data.StudyInstanceUID, data.SeriesInstanceUID = "1.2.3", "1.2.3.9"
     data.PatientName, data.PatientID, data.Modality = "Doe^Jane", "4711", "CT"
     data.ImageType, data.SeriesNumber, data.InstanceNumber = ["ORIGINAL", "PRIMARY", "AXIAL"], 3, index + 1
@@ -115,8 +129,8 @@ def _dicom_slice(index: int, syntax: str) -> bytes:
     data.RescaleSlope, data.RescaleIntercept = 1, -1024
     data.PixelData = values.astype("<i2").tobytes()
     data["PixelData"].VR = "OW"
-    if syntax == RLELossless:
-        data.compress(RLELossless, generate_instance_uid=False)
+    if packed:
+        data.compress(syntax, generate_instance_uid=False)
     return _saved(data)
 
 

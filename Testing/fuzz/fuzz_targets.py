@@ -28,6 +28,8 @@ KINDS = list(seeds.SCANS)
 #: Bytes at the begin of a file where most damage goes.
 _HEAD = {"nii": 352, "nii in gz": 352, "nii.gz": 40, "nrrd": 500, "nrrd.gz": 500, "labels": 500, "layers": 700,
          "mha": 400, "mha.z": 400, "mhd": 400}  # fmt: skip
+#: Where a slice that is read by itself is damaged: from its number of rows on.
+_ROWS = b"\x28\0\x10\0"
 
 
 class WrongResultError(AssertionError):
@@ -42,8 +44,10 @@ def reader_payloads() -> st.SearchStrategy[bytes]:
     whole = seeds.scans()
 
     def make(kind: int, changes: Any) -> bytes:
-        name = KINDS[kind]
-        return bytes([kind]) + damaged(whole[name], changes, _HEAD.get(name, 900))
+        name, data, start = KINDS[kind], whole[KINDS[kind]], 0
+        if name.startswith("alone"):
+            start = data.index(_ROWS)
+        return bytes([kind]) + data[:start] + damaged(data[start:], changes, _HEAD.get(name, 900 if not start else 400))
 
     return st.builds(make, st.integers(0, len(KINDS) - 1), edits())
 
@@ -126,12 +130,12 @@ class Reader:
 
         kind, data = KINDS[payload[0] % len(KINDS)], payload[1:]
         place = self.folder
-        if kind.startswith("dicom"):
+        if kind.startswith(("dicom", "alone")):
             place = self.folder / "series"
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir()
             for index, whole in enumerate(self.series[kind[5:]]):
-                if kind != "dicom enhanced":
+                if kind.startswith("dicom") and kind != "dicom enhanced":
                     (place / f"{index}.dcm").write_bytes(whole)
         path = place / seeds.SCANS[kind]
         path.write_bytes(gzip.compress(data, 1) if kind == "nii in gz" else data)
@@ -140,7 +144,7 @@ class Reader:
             if kind in ("labels", "layers"):
                 check_volume(read_labels(path))
             else:
-                check_volume(read_image(place if kind.startswith("dicom") else path))
+                check_volume(read_image(path if place == self.folder else place))
         finally:
             if _listing(self.folder) != before:
                 raise WrongResultError(f"reading wrote files: {_listing(self.folder)}")

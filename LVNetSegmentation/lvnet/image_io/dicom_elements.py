@@ -10,22 +10,13 @@ Tag = Tuple[int, int]
 #: Bytes, or of a sequence its items, which are data sets again.
 Dataset = Dict[Tag, Any]
 
-_PIXELS = (0x7FE0, 0x0008)
+#: Pixels of any kind are the end of what is walked through; those of a CT are the last of them.
+_ANY_PIXELS, _PIXELS = (0x7FE0, 0x0008), (0x7FE0, 0x0010)
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _LONG_FORMS = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
-_FORMS = (
-    *_LONG_FORMS, b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH",
-    b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US",
-)  # fmt: skip
-#: Fragments of pixels, and elements behind them, that are looked at.
-_MOST_PIECES = 100_000
-#: Bytes that a length may claim in vain where it hinders nothing.
-_HARMLESS = 2**26
-
-
-class OverlongError(ValueError):
-    """An element claims more bytes than its file has; GDCM would take memory for all of them."""
+#: Fragments of pixels that are looked for; a frame usually has one.
+_MOST_FRAGMENTS = 100_000
 
 
 class ElementReader:
@@ -40,9 +31,8 @@ class ElementReader:
 
     Attributes:
         reaches_end_of_pixels: False where the file ends before its pixels do, or garbage lies between them.
-        pixel_bytes: length of the pixels, 0 without any, None where they are encapsulated.
-        pixel_pieces: where the pixels begin and how long they are, or each fragment of encapsulated ones, without
-            the table of offsets.
+        pixels: where the pixels begin and how long they are, or each fragment of encapsulated ones without the
+            table of offsets; empty where there are none.
     """
 
     def __init__(
@@ -64,8 +54,7 @@ class ElementReader:
         self._size = file.seek(0, os.SEEK_END)
         file.seek(here)
         self.reaches_end_of_pixels = True
-        self.pixel_bytes: Optional[int] = 0
-        self.pixel_pieces: List[Tuple[int, int]] = []
+        self.pixels: List[Tuple[int, int]] = []
 
     def exactly(self, count: int) -> bytes:
         """Bytes of a value; none of ours is long."""
@@ -83,12 +72,6 @@ class ElementReader:
         if group == 0xFFFE or not self._explicit:
             return (group, element), b"", struct.unpack_from(self._order + "I", first, 4)[0]
         form = first[4:6]
-        if form not in _FORMS:
-            # GDCM takes the next four bytes for its length, whatever they are.
-            here = self._file.tell()
-            if int.from_bytes(self._file.read(4), "little" if self._order == "<" else "big") > self._left() + 4:
-                raise OverlongError
-            self._file.seek(here)
         if form in _LONG_FORMS:
             return (group, element), form, struct.unpack(self._order + "I", self.exactly(4))[0]
         return (group, element), form, struct.unpack_from(self._order + "H", first, 6)[0]
@@ -108,20 +91,18 @@ class ElementReader:
                 return result
             if tag in (_ITEM_END, _SEQUENCE_END):
                 break
-            if not self._depth and tag >= _PIXELS:
-                self._look_at_pixels(size)
+            if not self._depth and tag >= _ANY_PIXELS:
+                if tag == _PIXELS:
+                    self._look_at_pixels(size)
                 break
-            if size != _UNDEFINED and size > self._left():
-                raise OverlongError
+            # Of an element that is there twice, the first is taken.
             if tag in self._sequences:
-                result[tag] = self._items(size, keep=True)
+                result.setdefault(tag, self._items(size, keep=True))
             elif size == _UNDEFINED:
                 # A value of unknown nature and length holds items in implicit form.
                 self._items(size, keep=False, implicit=form == b"UN")
             elif tag in self._wanted:
-                result[tag] = self.exactly(size)
-            elif form == b"SQ":
-                self._look_over(size)
+                result.setdefault(tag, self.exactly(size))
             else:
                 self._file.seek(size, os.SEEK_CUR)
         return result
@@ -129,67 +110,31 @@ class ElementReader:
     def _left(self) -> int:
         return self._size - self._file.tell()
 
-    def _look_over(self, length: int) -> None:
-        """Looks for overlong elements in a sequence that holds nothing of ours, and skips it."""
-        end = self._file.tell() + length
-        state = self._depth, self._explicit
-        try:
-            self._items(length, keep=True)
-        except OverlongError:
-            raise
-        except (EOFError, ValueError, struct.error):  # odd, but its length is known
-            self._depth, self._explicit = state
-        self._file.seek(end)
-
     def _look_at_pixels(self, size: int) -> None:
-        """Whether the pixels are all there, where they lie, and whether what lies behind them makes sense."""
-        self.pixel_bytes = None if size == _UNDEFINED else size
+        """Where the pixels lie, and whether they are all there."""
         if size == _UNDEFINED:
             self.reaches_end_of_pixels = self._look_at_fragments()
         else:
-            # Some versions of GDCM hand out zeros for pixels that a file lacks.
             self.reaches_end_of_pixels = size <= self._left()
-            self.pixel_pieces.append((self._file.tell(), size))
-            self._file.seek(size, os.SEEK_CUR)
-        if self.reaches_end_of_pixels:
-            self._look_behind_pixels()
+            self.pixels.append((self._file.tell(), size))
 
     def _look_at_fragments(self) -> bool:
         """Notes where the pieces of encapsulated pixels lie; False where they do not follow one another to an end."""
         table = True
-        for _ in range(_MOST_PIECES):
+        for _ in range(_MOST_FRAGMENTS):
             try:
                 tag, _, length = self.element_header()
             except EOFError:  # many programs forget the delimiter
-                return self._left() <= 0 and not table
+                return not table
             if tag == _SEQUENCE_END:
                 return True
-            # GDCM would take memory for whatever length garbage has.
             if tag != _ITEM or length > self._left():
                 return False
             if not table:
-                self.pixel_pieces.append((self._file.tell(), length))
+                self.pixels.append((self._file.tell(), length))
             table = False
             self._file.seek(length, os.SEEK_CUR)
         return False
-
-    def _look_behind_pixels(self) -> None:
-        """Looks for overlong elements behind the pixels, as far as there are elements."""
-        try:
-            for _ in range(_MOST_PIECES):
-                tag, form, length = self.element_header()
-                if tag == (0, 0) and not length:
-                    return  # such as zeros that fill up the file
-                if length == _UNDEFINED:
-                    self._items(length, keep=False, implicit=form == b"UN")
-                elif length > self._left():
-                    if length > _HARMLESS:
-                        raise OverlongError
-                    return
-                else:
-                    self._file.seek(length, os.SEEK_CUR)
-        except EOFError:  # the file's end
-            return
 
     def _items(self, length: int, *, keep: bool, implicit: bool = False) -> List[Dataset]:
         before = self._explicit
@@ -205,8 +150,6 @@ class ElementReader:
                 break
             if tag != _ITEM:
                 raise ValueError("no item where one should be")
-            if size != _UNDEFINED and size > self._left():
-                raise OverlongError
             if keep or size == _UNDEFINED:
                 items.append(self.dataset(None if size == _UNDEFINED else size))
             else:

@@ -1,8 +1,9 @@
-"""The few header fields of a DICOM file that turn slices into a volume.
+"""The few header fields of a DICOM file that turn slices into a volume, and where its pixels lie.
 
 Read here rather than by GDCM, because GDCM needs the whole file to be sound before it tells
-anything, hides what lies in sequences (the frames of enhanced CT), and is slow on thousands of
-files.  Fields that name a patient are never looked at.
+anything, takes memory for whatever length an element claims, hides what lies in sequences (the
+frames of enhanced CT), and is slow on thousands of files.  Fields that name a patient are never
+looked at.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import stat
 import struct
 import zlib
 from io import BytesIO
-from typing import Any, BinaryIO, Dict, NamedTuple, Optional, Tuple, Union
+from typing import Any, BinaryIO, Dict, List, NamedTuple, Optional, Tuple, Union
 
 from .dicom_elements import Dataset, ElementReader, Tag
 
 TRANSFER_SYNTAX: Tag = (0x0002, 0x0010)
-_IMPLICIT = "1.2.840.10008.1.2"
-_BIG_ENDIAN = "1.2.840.10008.1.2.2"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
+IMPLICIT = "1.2.840.10008.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+DEFLATED = "1.2.840.10008.1.2.1.99"
 _SHARED_GROUPS, _FRAME_GROUPS = (0x5200, 0x9229), (0x5200, 0x9230)
 #: Sequences that hold a field of ours; all others are skipped.
 _SEQUENCES = (_SHARED_GROUPS, _FRAME_GROUPS, (0x0020, 0x9113), (0x0020, 0x9116), (0x0028, 0x9110), (0x0028, 0x9145))
@@ -42,31 +44,31 @@ _WANTED = {
     (0x0028, 0x0030): "pixel_spacing",
     (0x0028, 0x0100): "allocated",
     (0x0028, 0x0101): "bits",
+    (0x0028, 0x0102): "high",
     (0x0028, 0x0103): "signed",
     (0x0028, 0x1052): "intercept",
     (0x0028, 0x1053): "slope",
 }
-_BINARY = ("samples", "rows", "columns", "allocated", "bits", "signed")
+_BINARY = ("samples", "rows", "columns", "allocated", "bits", "high", "signed")
 #: What a deflated file may come to; a series of a thousand slices takes half of it.
 _MOST_INFLATED = 2**30
 
 
 class FrameFields(NamedTuple):
-    """Where one slice lies, as numbers; empty where the file does not say."""
+    """Where one slice lies, as numbers, empty where the file does not say; and intercept and slope of its HU."""
 
     position: Tuple[float, ...] = ()
     orientation: Tuple[float, ...] = ()
     pixel_spacing: Tuple[float, ...] = ()
-    rescale: Tuple[float, ...] = ()
+    rescale: Tuple[float, float] = (0.0, 1.0)
 
 
 class DicomHeader(NamedTuple):
     """One DICOM file's fields.
 
     Text is stripped, numbers are numbers, what is missing is empty or 0; `complete` is False where
-    the file ends before its pixels do, or garbage lies between them.  `pixel_bytes` is the length of the
-    pixels, 0 without any, None where they are encapsulated; `pixel_pieces` are the begin and length of the
-    pixels, or of each fragment.
+    the file ends before its pixels do, or garbage lies between them.  `pixels` are begin and length of
+    the pixels or of each fragment of theirs, see :func:`read_pixels`.
     """
 
     path: str
@@ -75,8 +77,7 @@ class DicomHeader(NamedTuple):
     numbers: Dict[str, int]
     frames: Tuple[FrameFields, ...]
     complete: bool
-    pixel_bytes: Optional[int]
-    pixel_pieces: Tuple[Tuple[int, int], ...]
+    pixels: Tuple[Tuple[int, int], ...]
 
 
 def is_plain_file(path: Union[str, os.PathLike[str]]) -> bool:
@@ -107,19 +108,32 @@ def read_dicom_header(path: str) -> Optional[DicomHeader]:
             start = _begin(file)
             if start is None:
                 return None
-            file.seek(start)
-            syntax, body = _transfer_syntax(file)
-            if syntax == _DEFLATED:
-                inflater = zlib.decompressobj(-15)
-                body = BytesIO(inflater.decompress(body.read(), _MOST_INFLATED))
-                if inflater.unconsumed_tail:
-                    return None
-            order = ">" if syntax == _BIG_ENDIAN else "<"
-            reader = ElementReader(body, order, explicit=syntax != _IMPLICIT, wanted=_WANTED, sequences=_SEQUENCES)
+            syntax, body = _body(file, start)
+            order = ">" if syntax == BIG_ENDIAN else "<"
+            reader = ElementReader(body, order, explicit=syntax != IMPLICIT, wanted=_WANTED, sequences=_SEQUENCES)
             dataset = reader.dataset(None)
             return _header(path, syntax, dataset, order, reader)
     except (OSError, EOFError, ValueError, struct.error, zlib.error, RecursionError, IndexError):
         return None
+
+
+def read_pixels(header: DicomHeader) -> List[bytes]:
+    """The pixels as the file has them, or each fragment of encapsulated ones.
+
+    Raises:
+        OSError: the file cannot be read any more.
+        ValueError, EOFError, zlib.error: it has changed.
+    """
+    with open(header.path, "rb") as file:
+        start = _begin(file)
+        if start is None:
+            raise ValueError("no DICOM file any more")
+        _, body = _body(file, start)
+        pieces = []
+        for begin, length in header.pixels:
+            body.seek(begin)
+            pieces.append(body.read(length))
+        return pieces
 
 
 def _is_index(path: Union[str, os.PathLike[str]]) -> bool:
@@ -139,15 +153,27 @@ def _begin(file: BinaryIO) -> Optional[int]:
     return None
 
 
+def _body(file: BinaryIO, start: int) -> Tuple[str, BinaryIO]:
+    """The transfer syntax, and the data set at its first element."""
+    file.seek(start)
+    syntax, body = _transfer_syntax(file)
+    if syntax == DEFLATED:
+        inflater = zlib.decompressobj(-15)
+        body = BytesIO(inflater.decompress(body.read(), _MOST_INFLATED))
+        if inflater.unconsumed_tail:
+            raise ValueError("inflates to too much")
+    return syntax, body
+
+
 def _transfer_syntax(file: BinaryIO) -> Tuple[str, BinaryIO]:
     """The transfer syntax, with the file left at the first element of the data set."""
     start = file.tell()
     if start == 0:
         explicit = file.read(6)[4:].isalpha()
         file.seek(0)
-        return ("1.2.840.10008.1.2.1" if explicit else _IMPLICIT), file
+        return (EXPLICIT if explicit else IMPLICIT), file
     reader = ElementReader(file, "<", explicit=True)
-    syntax = _IMPLICIT
+    syntax = IMPLICIT
     while True:
         here = file.tell()
         data = file.read(4)
@@ -188,21 +214,26 @@ def _header(path: str, syntax: str, dataset: Dataset, order: str, reader: Elemen
     groups = dataset.get(_FRAME_GROUPS)
     shared = (dataset.get(_SHARED_GROUPS) or [{}])[0]
     frames = tuple(_frame(group, shared, {}) for group in groups) if groups else (_frame({}, shared, dataset),)
-    complete, length, pieces = reader.reaches_end_of_pixels, reader.pixel_bytes, tuple(reader.pixel_pieces)
-    return DicomHeader(path, syntax, fields, numbers, frames, complete, length, pieces)
+    return DicomHeader(path, syntax, fields, numbers, frames, reader.reaches_end_of_pixels, tuple(reader.pixels))
 
 
 def _frame(own: Dataset, shared: Dataset, top: Dataset) -> FrameFields:
-    def find(sequence: Tag, tag: Tag) -> Tuple[float, ...]:
+    def value(sequence: Tag, tag: Tag) -> bytes:
         for place in (own, shared):
             items = place.get(sequence)
             if items and tag in items[0]:
-                return _floats(items[0][tag])
-        return _floats(top.get(tag))
+                return bytes(items[0][tag] or b"")
+        return bytes(top.get(tag) or b"")
+
+    def rescale(tag: Tag, default: float) -> float:
+        text = value((0x0028, 0x9145), tag)
+        found = _floats(text) or ((float("nan"),) if _text(text) else (default,))
+        return found[0]
 
     return FrameFields(
-        position=find((0x0020, 0x9113), (0x0020, 0x0032)),
-        orientation=find((0x0020, 0x9116), (0x0020, 0x0037)),
-        pixel_spacing=find((0x0028, 0x9110), (0x0028, 0x0030)),
-        rescale=find((0x0028, 0x9145), (0x0028, 0x1052)) + find((0x0028, 0x9145), (0x0028, 0x1053)),
+        position=_floats(value((0x0020, 0x9113), (0x0020, 0x0032))),
+        orientation=_floats(value((0x0020, 0x9116), (0x0020, 0x0037))),
+        pixel_spacing=_floats(value((0x0028, 0x9110), (0x0028, 0x0030))),
+        # A slope of 0 is an empty field of some programs; it would make a scan of one value.
+        rescale=(rescale((0x0028, 0x1052), 0.0), rescale((0x0028, 0x1053), 1.0) or 1.0),
     )

@@ -125,7 +125,7 @@ def _voxel_file(name: str, path: Path, entry: str, end: int) -> Tuple[Path, int]
 
 
 def _grid(fields: Dict[str, str], dimensions: int) -> Grid:
-    """Spacing as written, origin, and nine direction cosines of a header; a ValueError where one has too few numbers."""
+    """Spacing as written, origin, nine direction cosines of a header; a ValueError where one has too few numbers."""
     named = float(fields.get("fileformatversion", "0")) != 0
 
     def numbers(keys: Sequence[str], count: int, default: Sequence[float]) -> List[float]:

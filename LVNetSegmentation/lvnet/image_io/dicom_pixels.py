@@ -1,0 +1,260 @@
+"""The voxels of a DICOM file in HU.
+
+Plain pixels are read here.  Compressed ones go to the codecs of GDCM in a file that is made here, which holds
+their size, their type and nothing else of the scan's own file: whatever is damaged or odd there, and whom it names,
+GDCM does not see.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator, List, Tuple
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from ..errors import ImageError
+from . import itk
+from .codestreams import check_rle, jpeg_2000_size, jpeg_size
+from .dicom_header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, DicomHeader, read_pixels
+from .names import shown
+
+_PLAIN = (IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN)
+_RLE = "1.2.840.10008.1.2.5"
+_JPEG = {f"1.2.840.10008.1.2.4.{end}" for end in (50, 51, 57, 70, 80, 81)}
+_JPEG_2000 = {f"1.2.840.10008.1.2.4.{end}" for end in (90, 91)}
+_BEGINS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
+#: Of a compressed slice; the largest that CT scanners make have a quarter of it.
+_MOST_PIXELS = 2**24
+#: Bytes that come out of one byte of RLE at most: two bytes stand for 128.
+_MOST_OUT_OF_ONE = 64
+_SYNTAX_NAMES = {
+    "1.2.840.10008.1.2.4.92": "JPEG 2000 multi-component", "1.2.840.10008.1.2.4.93": "JPEG 2000 multi-component",
+    "1.2.840.10008.1.2.4.100": "MPEG-2", "1.2.840.10008.1.2.4.102": "MPEG-4", "1.2.840.10008.1.2.4.107": "HEVC",
+    "1.2.840.10008.1.2.4.110": "JPEG XL", "1.2.840.10008.1.2.4.111": "JPEG XL", "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.4.201": "High-Throughput JPEG 2000", "1.2.840.10008.1.2.4.202": "High-Throughput JPEG 2000",
+    "1.2.840.10008.1.2.4.203": "High-Throughput JPEG 2000", "1.2.840.10008.1.2.4.50": "JPEG",
+    "1.2.840.10008.1.2.4.51": "JPEG", "1.2.840.10008.1.2.4.57": "lossless JPEG",
+    "1.2.840.10008.1.2.4.70": "lossless JPEG",
+    "1.2.840.10008.1.2.4.80": "JPEG-LS", "1.2.840.10008.1.2.4.81": "JPEG-LS", "1.2.840.10008.1.2.4.90": "JPEG 2000",
+    "1.2.840.10008.1.2.4.91": "JPEG 2000", "1.2.840.10008.1.2.5": "RLE",
+}  # fmt: skip
+
+
+def check_pixels(name: str, header: DicomHeader) -> None:
+    """Fails where pixels cannot be decoded, or are not as many as the header tells, before memory is taken.
+
+    Args:
+        name: the scan's name for messages.
+        header: of one of its files.
+
+    Raises:
+        ImageError: it is so.
+    """
+    syntax = header.transfer_syntax
+    if syntax not in (*_PLAIN, _RLE, *_JPEG, *_JPEG_2000):
+        raise ImageError(f"{name} {_stored_as(header)}, which cannot be decoded here; decompress it first")
+    if not all(np.isfinite(frame.rescale).all() for frame in header.frames):
+        raise ImageError(f"{name}: the rescale slope or intercept of a slice is not a number; export it again")
+    rows, columns = header.numbers["rows"], header.numbers["columns"]
+    wanted = rows * columns * len(header.frames) * max(1, (header.numbers["allocated"] + 7) // 8)
+    stored = sum(length for _, length in header.pixels)
+    if syntax in _PLAIN:
+        # Many programs add a few bytes; twice as many are voxels of another type.
+        fits = wanted <= stored < max(2 * wanted, wanted + 2)
+    elif syntax == _RLE:
+        fits = wanted <= stored * _MOST_OUT_OF_ONE
+    else:  # a slice of one colour may have a few bytes
+        fits = rows * columns <= _MOST_PIXELS
+    if not fits:
+        raise ImageError(f"{name}: a slice does not have the size that its header tells; export the series again")
+
+
+def frames_in_hu(name: str, header: DicomHeader, rescale: Tuple[float, float]) -> np.ndarray:
+    """The voxels of a file that :func:`check_pixels` has let pass.
+
+    Args:
+        name: the scan's name for messages.
+        header: of the file.
+        rescale: intercept and slope, from stored values to HU.
+
+    Returns:
+        (frames, y, x) HU: whole numbers where intercept and slope are, else float64.
+
+    Raises:
+        ImageError: the pixels are damaged, or stored in a way that is not understood.
+    """
+    if not header.complete:
+        raise ImageError(f"{name}: a slice is damaged or its file ends too early; copy or export it again")
+    kind = _kind(name, header)
+    try:
+        pieces = read_pixels(header)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise _unusual(name, header) from error
+    if header.transfer_syntax in _PLAIN:
+        return _in_hu(_plain(name, header, b"".join(pieces), kind), rescale)
+    frames = [_decoded(name, header, data) for data in _frames(name, header, pieces)]
+    return _in_hu(np.stack(frames), rescale)
+
+
+def _kind(name: str, header: DicomHeader) -> Tuple[np.dtype, int, int]:
+    """Type of the stored values, bits that a value has, and bits below them; fails where they make no sense."""
+    allocated = header.numbers["allocated"]
+    bits = header.numbers["bits"] or allocated
+    below = (header.numbers["high"] or bits - 1) + 1 - bits
+    # Pixels of a byte in words of the other byte order would come in pairs the wrong way round.
+    swapped = allocated == 8 and header.transfer_syntax == BIG_ENDIAN
+    if allocated not in (8, 16, 32) or below < 0 or below + bits > allocated or swapped:
+        raise _unusual(name, header)
+    order = ">" if header.transfer_syntax == BIG_ENDIAN else "<"
+    return np.dtype(f"{order}{'i' if header.numbers['signed'] else 'u'}{allocated // 8}"), bits, below
+
+
+def _plain(name: str, header: DicomHeader, data: bytes, kind: Tuple[np.dtype, int, int]) -> np.ndarray:
+    dtype, bits, below = kind
+    shape = (len(header.frames), header.numbers["rows"], header.numbers["columns"])
+    count = int(np.prod(shape))
+    if len(data) < count * dtype.itemsize:
+        raise _unusual(name, header)  # the file has become shorter
+    values = np.frombuffer(data, dtype, count).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+    above = dtype.itemsize * 8 - below - bits
+    if above or below:
+        # Old programs keep graphics in the bits beside a value; up and down again the sign follows.
+        values = (values << above) >> (above + below)
+    return values
+
+
+def _in_hu(values: np.ndarray, rescale: Tuple[float, float]) -> np.ndarray:
+    intercept, slope = rescale
+    if (intercept, slope) == (0.0, 1.0):
+        return values
+    limits = np.iinfo(values.dtype)
+    largest = max(abs(limits.min), abs(limits.max)) * abs(slope) + abs(intercept)
+    if slope == int(slope) and intercept == int(intercept) and largest < 2**31:
+        whole = values.astype(np.int32)
+        whole *= int(slope)
+        whole += int(intercept)
+        return whole
+    with np.errstate(over="ignore", invalid="ignore"):  # what is no number any more is told further on
+        return values * slope + intercept
+
+
+# Compressed pixels ----------------------------------------------------------------------------------------------------
+
+
+def _frames(name: str, header: DicomHeader, pieces: List[bytes]) -> List[bytes]:
+    """The fragments, put together frame by frame."""
+    count = len(header.frames)
+    if count == 1:
+        return [b"".join(pieces)]
+    if len(pieces) == count:
+        return pieces
+    frames: List[bytes] = []
+    for piece in pieces:
+        if piece.startswith(_BEGINS) or not frames:
+            frames.append(piece)
+        else:
+            frames[-1] += piece
+    if len(frames) != count:
+        raise _unusual(name, header)
+    return frames
+
+
+def _decoded(name: str, header: DicomHeader, data: bytes) -> np.ndarray:
+    """(y, x) stored values of one compressed frame."""
+    rows, columns = header.numbers["rows"], header.numbers["columns"]
+    _check_frame(name, header, data)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    with _as_file(_dicom_file(header, data)) as path:
+        reader.SetFileName(path)
+        try:
+            with itk.quiet(), itk.silent_codecs():
+                values = sitk.GetArrayFromImage(reader.Execute())
+        except RuntimeError as error:
+            raise _unusual(name, header) from error
+    values = values.reshape(values.shape[-2:])
+    if values.shape != (rows, columns) or values.dtype.kind not in "iu":
+        raise ImageError(f"{name}: a slice does not have the size that its header tells; export the series again")
+    return values
+
+
+def _check_frame(name: str, header: DicomHeader, data: bytes) -> None:
+    """Fails where a codec would take memory for what is not there, or end the process."""
+    syntax, allocated = header.transfer_syntax, header.numbers["allocated"]
+    try:
+        if syntax == _RLE:
+            check_rle(data, allocated // 8)
+            return
+        size = jpeg_size(data) if syntax in _JPEG else jpeg_2000_size(data)
+    except ValueError as error:
+        raise _unusual(name, header) from error
+    # The codecs believe the number of bits, and write beyond their memory where it is absurd.
+    if not 2 <= size.bits <= min(16, allocated):
+        raise _unusual(name, header)
+    if size[:3] != (header.numbers["rows"], header.numbers["columns"], 1):
+        raise ImageError(f"{name}: a slice does not have the size that its header tells; export the series again")
+
+
+def _dicom_file(header: DicomHeader, data: bytes) -> bytes:
+    """A DICOM file with one compressed frame and what its decoder must know."""
+    numbers = header.numbers
+    storage = "1.2.840.10008.5.1.4.1.1.2"
+    meta = (
+        _element(0x0002, 0x0002, b"UI", storage) + _element(0x0002, 0x0003, b"UI", "2.25.1")
+        + _element(0x0002, 0x0010, b"UI", header.transfer_syntax)
+    )  # fmt: skip
+    bits = numbers["bits"] or numbers["allocated"]
+    fields = (
+        (0x0002, b"US", 1), (0x0004, b"CS", "MONOCHROME2"), (0x0010, b"US", numbers["rows"]),
+        (0x0011, b"US", numbers["columns"]), (0x0100, b"US", numbers["allocated"]), (0x0101, b"US", bits),
+        (0x0102, b"US", numbers["high"] or bits - 1), (0x0103, b"US", int(numbers["signed"] > 0)),
+    )  # fmt: skip
+    data += b"\0" * (len(data) % 2)
+    return b"".join((
+        bytes(128), b"DICM", _element(0x0002, 0x0000, b"UL", len(meta)), meta,
+        _element(0x0008, 0x0016, b"UI", storage), _element(0x0008, 0x0018, b"UI", "2.25.1"),
+        *(_element(0x0028, element, form, value) for element, form, value in fields),
+        struct.pack("<HH2s2xI", 0x7FE0, 0x0010, b"OB", 0xFFFFFFFF), struct.pack("<HHI", 0xFFFE, 0xE000, 0),
+        struct.pack("<HHI", 0xFFFE, 0xE000, len(data)), data, struct.pack("<HHI", 0xFFFE, 0xE0DD, 0),
+    ))  # fmt: skip
+
+
+def _element(group: int, element: int, form: bytes, value: Any) -> bytes:
+    if isinstance(value, str):
+        packed = value.encode("ascii")
+        packed += (b"\0" if form == b"UI" else b" ") * (len(packed) % 2)
+    else:
+        packed = struct.pack("<I" if form == b"UL" else "<H", value)
+    return struct.pack("<HH2sH", group, element, form, len(packed)) + packed
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """The path of a file with this content, in memory where the system has such files."""
+    if hasattr(os, "memfd_create"):
+        handle = os.memfd_create("slice")
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            yield f"/proc/self/fd/{handle}"
+        return
+    with tempfile.TemporaryDirectory(prefix="lvnet-slice-") as folder:
+        path = Path(folder) / "slice.dcm"
+        path.write_bytes(content)
+        yield str(path)
+
+
+def _unusual(name: str, header: DicomHeader) -> ImageError:
+    return ImageError(f"{name}: a slice is damaged, or {_stored_as(header)} in an unusual way; export it again")
+
+
+def _stored_as(header: DicomHeader) -> str:
+    syntax = shown(header.transfer_syntax)
+    how = f"as {_SYNTAX_NAMES.get(syntax, 'an unknown compression')}"
+    return f"is stored {'without compression' if syntax in _PLAIN else how} (transfer syntax {syntax})"

@@ -1,0 +1,197 @@
+"""From the pixels of a DICOM file to HU: the values that GDCM finds, without GDCM seeing the file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from corpus.dicom_files import PATIENT, enhanced, save, series, slice_dataset
+from lvnet.errors import ImageError
+from lvnet.image_io import dicom_pixels, read_image
+from lvnet.image_io.dicom_header import read_dicom_header
+from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
+
+#: Files of real scanners and of other programs that come with pydicom.
+REAL = (
+    "693_J2KI.dcm", "CT_small.dcm", "J2K_pixelrep_mismatch.dcm", "JPEG-lossy.dcm", "JPEG2000.dcm",
+    "JPEGLSNearLossless_08.dcm", "JPEGLSNearLossless_16.dcm", "JPGExtended.dcm", "MR_small.dcm", "MR_small_RLE.dcm",
+    "MR_small_bigendian.dcm", "MR_small_expb.dcm", "MR_small_implicit.dcm", "MR_small_jp2klossless.dcm",
+    "MR_small_jpeg_ls_lossless.dcm", "MR_small_padded.dcm", "examples_overlay.dcm", "image_dfl.dcm",
+)  # fmt: skip
+PACKED = (RLELossless, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless)
+
+
+@pytest.fixture
+def plane():
+    return np.random.default_rng(2).integers(0, 3000, (40, 48)).astype(np.uint16)
+
+
+def in_hu(path):
+    header = read_dicom_header(str(path))
+    dicom_pixels.check_pixels("a scan", header)
+    return dicom_pixels.frames_in_hu("a scan", header, header.frames[0].rescale)
+
+
+def message_of(path):
+    with pytest.raises(ImageError) as caught:
+        read_image(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_files_of_other_programs_have_the_values_that_gdcm_finds(name):
+    path = get_testdata_file(name, download=False)
+    assert path, f"{name} does not come with this pydicom"
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(path)
+    expected = sitk.GetArrayFromImage(reader.Execute())
+    assert np.array_equal(in_hu(path), expected.reshape(1, *expected.shape[-2:]))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["u1", "u2", "i2", "u4", "i4"])
+def test_values_of_every_width_and_byte_order(tmp_path, kind, order):
+    values = np.random.default_rng(3).integers(0, 120, (6, 8)).astype(kind)
+    if kind.startswith("i"):
+        values -= 60
+    size = 8 * values.dtype.itemsize
+    fields = {"BitsAllocated": size, "BitsStored": size, "HighBit": size - 1}
+    syntax = {"syntax": ExplicitVRBigEndian} if order == ">" else {}
+    path = save(slice_dataset(values, (0, 0, 0), **fields, **syntax), tmp_path / "a.dcm")
+    if kind == "u1" and order == ">":  # they may lie in words, and then in another order
+        assert "in an unusual way" in message_of(path)
+    else:
+        assert np.array_equal(in_hu(path)[0], values.astype(int) - 1024)
+
+
+@pytest.mark.parametrize("high", [11, 13, 15])
+@pytest.mark.parametrize("signed", [False, True])
+def test_graphics_in_the_bits_beside_a_value_are_left_out(tmp_path, high, signed):
+    values = np.random.default_rng(4).integers(-2048 if signed else 0, 2048 if signed else 4096, (6, 8))
+    below = high - 11
+    graphics = np.random.default_rng(5).integers(0, 2**16, (6, 8)) & ~(0xFFF << below)
+    stored = (((values & 0xFFF) << below) | graphics).astype(np.uint16)
+    fields = {"BitsStored": 12, "HighBit": high, "PixelRepresentation": int(signed)}
+    path = save(slice_dataset(stored, (0, 0, 0), **fields), tmp_path / "a.dcm")
+    assert np.array_equal(in_hu(path)[0], values - 1024)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"BitsStored": 17},
+        {"HighBit": 16},
+        {"BitsStored": 12, "HighBit": 10},
+        {"BitsAllocated": 24, "BitsStored": 24, "HighBit": 23},
+    ],
+)
+def test_bits_that_make_no_sense_are_refused(tmp_path, plane, fields):
+    values = plane.astype(np.uint32) if fields.get("BitsAllocated") else plane
+    path = save(slice_dataset(values, (0, 0, 0), **fields), tmp_path / "a.dcm")
+    assert "is stored without compression" in message_of(path)
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "expected", "kind"),
+    [
+        ("1", "-1024", lambda v: v - 1024, "i"), (None, "-1000", lambda v: v - 1000, "i"),
+        ("2", None, lambda v: v * 2, "i"), ("0", "-1024", lambda v: v - 1024, "i"), ("", "", lambda v: v, "u"),
+        ("0.5", "1", lambda v: v * 0.5 + 1, "f"), ("1e6", "0", lambda v: v * 1e6, "f"),
+    ],
+)  # fmt: skip
+def test_slope_and_intercept_may_be_missing_one_by_one(tmp_path, plane, slope, intercept, expected, kind):
+    dataset = slice_dataset(plane, (0, 0, 0), RescaleSlope=slope, RescaleIntercept=intercept)
+    values = in_hu(save(dataset, tmp_path / "a.dcm"))[0]
+    assert values.dtype.kind == kind
+    assert np.array_equal(values, expected(plane.astype(float)))
+
+
+def test_a_rescale_of_words_is_refused(tmp_path, plane):
+    path = save(slice_dataset(plane, (0, 0, 0), RescaleSlope="1.5"), tmp_path / "a.dcm")
+    path.write_bytes(path.read_bytes().replace(b"\x53\x10DS\x04\x001.5 ", b"\x53\x10DS\x04\x00abcd"))
+    assert "not a number" in message_of(path)
+
+
+@pytest.mark.parametrize("syntax", PACKED)
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_codec_sees_the_pixels_and_nothing_of_the_patient(tmp_path, plane, monkeypatch, syntax, in_memory):
+    if in_memory and not hasattr(os, "memfd_create"):
+        pytest.skip("this system has no files in memory")
+    if not in_memory:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+        (tmp_path / "temporary").mkdir()
+    seen = []
+    execute = sitk.ImageFileReader.Execute
+
+    def watched(reader):
+        seen.append(Path(reader.GetFileName()))
+        content = seen[-1].read_bytes()
+        assert PATIENT.encode() not in content and b"1.2.3.4" not in content
+        assert len(content) < len(path.read_bytes()) + 8
+        if not in_memory:
+            assert seen[-1].parent.stat().st_mode & 0o77 == 0
+        return execute(reader)
+
+    monkeypatch.setattr(sitk.ImageFileReader, "Execute", watched)
+    path = series(tmp_path / "ct", plane[None], syntax=syntax) / "IM0000.dcm"
+    assert np.array_equal(read_image(path).array[0], plane.astype(int) - 1024)
+    assert len(seen) == 1 and seen[0] != path and not seen[0].exists()
+    assert in_memory or not any((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.parametrize("syntax", PACKED)
+def test_a_compressed_slice_of_another_size_than_its_header_tells_is_refused(tmp_path, plane, syntax):
+    path = series(tmp_path / "ct", plane[None], syntax=syntax) / "IM0000.dcm"
+    dataset = pydicom.dcmread(path)
+    for rows, columns in ((41, 48), (40, 96), (30_000, 30_000)):
+        dataset.Rows, dataset.Columns = rows, columns
+        dataset.save_as(path)
+        text = message_of(path)
+        # RLE does not tell its size: what it lacks is found when it is decoded, or there is no room for it.
+        assert "does not have the size" in text or (syntax == RLELossless and "is damaged" in text)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+def test_every_frame_of_a_compressed_enhanced_ct_is_decoded(tmp_path, plane, syntax):
+    stored = np.stack([plane, plane[::-1], plane.T.reshape(plane.shape)])
+    path = enhanced(tmp_path / "e.dcm", stored, [0.0, 3.0, 6.0])
+    dataset = pydicom.dcmread(path)
+    dataset.compress(syntax, generate_instance_uid=False)
+    dataset.save_as(path)
+    assert np.array_equal(read_image(path).array, stored.astype(int) - 1024)
+    # In several fragments, JPEG shows where a frame begins, and RLE does not.
+    frames = list(generate_frames(dataset.PixelData, number_of_frames=3))
+    dataset.PixelData = encapsulate([frames[0][:100], frames[0][100:], *frames[1:]], has_bot=False)
+    dataset.save_as(path)
+    if syntax == RLELossless:
+        assert "is stored as RLE" in message_of(path)
+    else:
+        assert np.array_equal(read_image(path).array, stored.astype(int) - 1024)
+
+
+def test_the_fragments_of_a_frame_are_put_together(tmp_path, plane):
+    path = series(tmp_path / "ct", plane[None], syntax=JPEG2000Lossless) / "IM0000.dcm"
+    dataset = pydicom.dcmread(path)
+    (whole,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    dataset.PixelData = encapsulate([whole[:100], whole[100:900], whole[900:]], has_bot=False)
+    dataset.save_as(path)
+    assert np.array_equal(read_image(path).array[0], plane.astype(int) - 1024)
+
+
+def test_a_file_that_changes_while_it_is_read_is_one_error(tmp_path, plane):
+    path = series(tmp_path / "ct", plane[None]) / "IM0000.dcm"
+    header = read_dicom_header(str(path))
+    whole = path.read_bytes()
+    for content in (whole[:-100], b"hello"):
+        path.write_bytes(content)
+        with pytest.raises(ImageError, match="damaged"):
+            dicom_pixels.frames_in_hu("a scan", header, (0.0, 1.0))
