@@ -61,6 +61,13 @@ def test_the_time_of_a_slab_is_divided_among_its_parts(tmp_path):
     assert rows[-1].split("|")[3].strip() == "100 %"
 
 
+def test_reading_is_compared_with_simple_itk(tmp_path):
+    result, rows = quick("reading", tmp_path)
+    assert len(rows) == 2 + len(result["rows"]) == 10
+    for name, row in result["rows"].items():
+        assert row["same"] and not row["left_out"] and min(row["seconds"].values()) > 0, name
+
+
 def test_our_patches_are_compared_with_those_of_monai(tmp_path):
     result, rows = quick("augmentation", tmp_path)
     assert result["left_out"] == {}

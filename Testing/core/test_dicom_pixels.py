@@ -35,7 +35,7 @@ def plane():
 def in_hu(path):
     header = read_dicom_header(str(path))
     dicom_pixels.check_pixels("a scan", header)
-    return dicom_pixels.frames_in_hu("a scan", header, header.frames[0].rescale)
+    return dicom_pixels.in_hu(dicom_pixels.stored_frames("a scan", header), header.frames[0].rescale)
 
 
 def message_of(path):
@@ -194,4 +194,4 @@ def test_a_file_that_changes_while_it_is_read_is_one_error(tmp_path, plane):
     for content in (whole[:-100], b"hello"):
         path.write_bytes(content)
         with pytest.raises(ImageError, match="damaged"):
-            dicom_pixels.frames_in_hu("a scan", header, (0.0, 1.0))
+            dicom_pixels.stored_frames("a scan", header)

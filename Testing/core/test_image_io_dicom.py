@@ -491,8 +491,10 @@ def test_missing_frames_of_enhanced_ct_are_filled_in(tmp_path, voxels):
     assert "missing" in volume.notes[0]
 
 
-def test_frames_with_different_rescaling_are_refused(tmp_path, voxels):
-    assert "rescale" in message_of(enhanced(tmp_path / "e.dcm", voxels, range(7), rescale="each"))
+def test_every_frame_has_its_own_rescale(tmp_path, voxels):
+    volume = read(enhanced(tmp_path / "e.dcm", voxels, [6, 5, 4, 3, 2, 1, 0], rescale="each"))
+    slopes = np.arange(1, 8)[:, None, None]
+    assert np.array_equal(volume.array, (voxels * slopes)[::-1])
 
 
 def test_an_enhanced_file_competes_with_the_series_beside_it(series, voxels):

@@ -213,7 +213,7 @@ def enhanced(path: Path, values: np.ndarray, heights: Sequence[float], *, rescal
         place = [ORIGIN[0], ORIGIN[1], ORIGIN[2] + height]
         frame = item(PlanePositionSequence=DicomSequence([item(ImagePositionPatient=place)]))
         if rescale_each:
-            own = item(RescaleSlope=str(1 + index), RescaleIntercept="0")
+            own = item(RescaleSlope=f"{1 + index / 4:g}", RescaleIntercept=str(-HU_OFFSET))
             frame.PixelValueTransformationSequence = DicomSequence([own])
         frames.append(frame)
     dataset.PerFrameFunctionalGroupsSequence = DicomSequence(frames)

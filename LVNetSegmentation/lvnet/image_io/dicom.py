@@ -11,7 +11,7 @@ from ..errors import ImageError
 from ..progress import Progress
 from .dicom_geometry import Stack, arrange
 from .dicom_header import DicomHeader, read_dicom_header
-from .dicom_pixels import check_pixels, frames_in_hu
+from .dicom_pixels import check_pixels, in_hu, stored_frames
 from .dicom_series import Series, Slice, choose_series
 from .grid import check_grid, check_memory
 from .names import walk_files
@@ -89,18 +89,15 @@ def _fill(voxels: VoxelStack, name: str, stack: Stack, progress: Progress) -> No
 
 def _loader(name: str, stack: Stack) -> Callable[[int], np.ndarray]:
     """A function from a slice's place in the stack to its (y, x) HU."""
-    if all(len(s.header.frames) == 1 for s in stack.slices):
-        return lambda index: _frames(name, stack.slices[index])[0]
-    rescales = {s.fields.rescale for s in stack.slices}
-    if len(rescales) > 1:
-        raise ImageError(f"{name} has frames with different rescale slopes; export it as single slices")
-    volume = _frames(name, stack.slices[0])
-    return lambda index: volume[stack.slices[index].frame]
+    several = len(stack.slices[0].header.frames) > 1  # in one file
+    volume = stored_frames(name, stack.slices[0].header) if several else None
 
+    def load(index: int) -> np.ndarray:
+        slice_ = stack.slices[index]
+        stored = stored_frames(name, slice_.header)[0] if volume is None else volume[slice_.frame]
+        return in_hu(stored, slice_.fields.rescale)
 
-def _frames(name: str, slice_: Slice) -> np.ndarray:
-    """(frames, y, x) HU of a slice's file."""
-    return frames_in_hu(name, slice_.header, slice_.fields.rescale)
+    return load
 
 
 def _inverted(header: DicomHeader) -> bool:

@@ -1,4 +1,4 @@
-"""The voxels of a DICOM file in HU.
+"""The voxels of a DICOM file, as stored and in HU.
 
 Plain pixels are read here.  Compressed ones go to the codecs of GDCM in a file that is made here, which holds
 their size, their type and nothing else of the scan's own file: whatever is damaged or odd there, and whom it names,
@@ -75,16 +75,15 @@ def check_pixels(name: str, header: DicomHeader) -> None:
         raise ImageError(f"{name}: a slice does not have the size that its header tells; export the series again")
 
 
-def frames_in_hu(name: str, header: DicomHeader, rescale: Tuple[float, float]) -> np.ndarray:
-    """The voxels of a file that :func:`check_pixels` has let pass.
+def stored_frames(name: str, header: DicomHeader) -> np.ndarray:
+    """The stored values of a file that :func:`check_pixels` has let pass.
 
     Args:
         name: the scan's name for messages.
         header: of the file.
-        rescale: intercept and slope, from stored values to HU.
 
     Returns:
-        (frames, y, x) HU: whole numbers where intercept and slope are, else float64.
+        (frames, y, x) whole numbers.
 
     Raises:
         ImageError: the pixels are damaged, or stored in a way that is not understood.
@@ -97,9 +96,29 @@ def frames_in_hu(name: str, header: DicomHeader, rescale: Tuple[float, float]) -
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise _unusual(name, header) from error
     if header.transfer_syntax in _PLAIN:
-        return _in_hu(_plain(name, header, b"".join(pieces), kind), rescale)
-    frames = [_decoded(name, header, data) for data in _frames(name, header, pieces)]
-    return _in_hu(np.stack(frames), rescale)
+        return _plain(name, header, b"".join(pieces), kind)
+    return np.stack([_decoded(name, header, data) for data in _frames(name, header, pieces)])
+
+
+def in_hu(values: np.ndarray, rescale: Tuple[float, float]) -> np.ndarray:
+    """HU of stored values: whole numbers where intercept and slope are, else float64.
+
+    Args:
+        values: stored values of any shape.
+        rescale: intercept and slope.
+    """
+    intercept, slope = rescale
+    if (intercept, slope) == (0.0, 1.0):
+        return values
+    limits = np.iinfo(values.dtype)
+    largest = max(abs(limits.min), abs(limits.max)) * abs(slope) + abs(intercept)
+    if slope == int(slope) and intercept == int(intercept) and largest < 2**31:
+        whole = values.astype(np.int32)
+        whole *= int(slope)
+        whole += int(intercept)
+        return whole
+    with np.errstate(over="ignore", invalid="ignore"):  # what is no number any more is told further on
+        return values * slope + intercept
 
 
 def _kind(name: str, header: DicomHeader) -> Tuple[np.dtype, int, int]:
@@ -127,21 +146,6 @@ def _plain(name: str, header: DicomHeader, data: bytes, kind: Tuple[np.dtype, in
         # Old programs keep graphics in the bits beside a value; up and down again the sign follows.
         values = (values << above) >> (above + below)
     return values
-
-
-def _in_hu(values: np.ndarray, rescale: Tuple[float, float]) -> np.ndarray:
-    intercept, slope = rescale
-    if (intercept, slope) == (0.0, 1.0):
-        return values
-    limits = np.iinfo(values.dtype)
-    largest = max(abs(limits.min), abs(limits.max)) * abs(slope) + abs(intercept)
-    if slope == int(slope) and intercept == int(intercept) and largest < 2**31:
-        whole = values.astype(np.int32)
-        whole *= int(slope)
-        whole += int(intercept)
-        return whole
-    with np.errstate(over="ignore", invalid="ignore"):  # what is no number any more is told further on
-        return values * slope + intercept
 
 
 # Compressed pixels ----------------------------------------------------------------------------------------------------
@@ -237,7 +241,7 @@ def _element(group: int, element: int, form: bytes, value: Any) -> bytes:
 @contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
     """The path of a file with this content, in memory where the system has such files."""
-    if hasattr(os, "memfd_create"):
+    if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
         handle = os.memfd_create("slice")
         with open(handle, "wb") as file:
             file.write(content)
