@@ -406,6 +406,39 @@ def test_odd_metaimage_headers_are_refused(save, ct, change):
     message_of(patched(save(ct, ".mha"), change))
 
 
+METAIMAGE_GRID_FIELDS = (b"ElementSpacing", b"Offset", b"TransformMatrix", b"CenterOfRotation", b"Anatomical")
+METAIMAGE_GRIDS = [
+    b"ElementSpacing = 1 2 3\nOffset = 4 5 6\nTransformMatrix = 0 1 0 0 0 1 1 0 0\n",
+    b"ElementSize = 1 2 3\nPosition = 4 5 6\nOrientation = 0 1 0 0 0 1 1 0 0\n",
+    b"ElementSize = 9 9 9\nElementSpacing = 1 2 -3\nOffset = 9 9 9\nPosition = 9 9 9\nOrigin = 4 5 6\n",
+    b"ElementSpacing = 1 2 3\nOrientation = 1 0 0 0 0 1 0 1 0\nRotation = 0 1 0 0 0 1 1 0 0\n",
+    b"ElementSpacing = 1 2 3\nTransformMatrix = -1 0 0 0 0 1 0 1 0\nRotation = 0 1 0 0 0 1 1 0 0\n",
+    b"FileFormatVersion = 1\nOffset = 4 5 6\nTransformMatrix = 0 1 0 0 0 1 1 0 0\nElementSpacing = 1 2 3\n",
+    b"Position = 9 9 9\nOffset = 4 5 6\nElementSpacing = 1 2 3\n",
+    b"ElementSpacing=1   2\t3  \nOffset =4 5 6 7\nOffset = 1e1 -2.5 6\n",
+    b"ElementSpacing = 1 2 3\n",
+]
+
+
+@pytest.mark.parametrize("lines", METAIMAGE_GRIDS, ids=range(len(METAIMAGE_GRIDS)))
+def test_the_grid_of_a_metaimage_is_the_one_that_itk_finds(save, ct, lines):
+    path = save(ct, ".mha", spacing=(1, 1, 1))
+    kept = [line for line in path.read_bytes().split(b"\n") if not line.startswith(METAIMAGE_GRID_FIELDS)]
+    path.write_bytes(b"\n".join(kept).replace(b"DimSize", lines + b"DimSize", 1))
+    image, volume = sitk.ReadImage(str(path)), read_image(path)
+    assert (volume.spacing[::-1], volume.origin, volume.direction) == (
+        image.GetSpacing(), image.GetOrigin(), image.GetDirection(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("field", [b"ElementSpacing", b"Offset", b"TransformMatrix"])
+@pytest.mark.parametrize("value", [b"1 2", b"a b c", b"1, 2, 3", b""])
+def test_half_a_grid_of_a_metaimage_is_refused_where_itk_would_make_one_up(save, ct, field, value):
+    path = save(ct, ".mha", spacing=(1, 1, 1))
+    line = next(line for line in path.read_bytes().split(b"\n") if line.startswith(field + b" ="))
+    assert "damaged" in message_of(patched(path, (line, field + b" = " + value)))
+
+
 @pytest.mark.parametrize("size", [4, -1])
 def test_metaimage_voxels_behind_a_header_of_their_own_are_found(save, ct, size):
     path = save(ct, ".mhd", compressed=False)

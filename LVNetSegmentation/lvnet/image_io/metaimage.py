@@ -29,10 +29,9 @@ _NAMES = {np.dtype(np.uint8): "MET_UCHAR", np.dtype(np.int16): "MET_SHORT", np.d
 _SIZE_FIELD = b"CompressedDataSize = "
 _SIZE_WIDTH = 20
 _MOST_DIMENSIONS = 10
-#: What ITK takes for the grid where a header has several of them, the first that is there; the later ones only in
-#: headers without a version.
+#: Names for the parts of the grid; where a header has several for one, ITK takes the first of these.
 _SPACINGS, _ORIGINS, _MATRICES = (
-    ("elementspacing", "elementsize"), ("origin", "position", "offset"), ("transformmatrix", "rotation", "orientation"),
+    ("elementspacing", "elementsize"), ("origin", "offset", "position"), ("transformmatrix", "rotation", "orientation"),
 )  # fmt: skip
 
 Grid = Tuple[Tuple[float, ...], Tuple[float, ...], Tuple[float, ...]]
@@ -126,7 +125,6 @@ def _voxel_file(name: str, path: Path, entry: str, end: int) -> Tuple[Path, int]
 
 def _grid(fields: Dict[str, str], dimensions: int) -> Grid:
     """Spacing as written, origin, nine direction cosines of a header; a ValueError where one has too few numbers."""
-    named = float(fields.get("fileformatversion", "0")) != 0
 
     def numbers(keys: Sequence[str], count: int, default: Sequence[float]) -> List[float]:
         text = next((fields[key] for key in keys if key in fields), None)
@@ -136,9 +134,9 @@ def _grid(fields: Dict[str, str], dimensions: int) -> Grid:
         return found[:count]
 
     spacing = numbers(_SPACINGS, dimensions, [1.0] * dimensions)
-    origin = numbers(_ORIGINS[-1:] if named else _ORIGINS, dimensions, [0.0] * dimensions)
+    origin = numbers(_ORIGINS, dimensions, [0.0] * dimensions)
     # One axis after another, where direction cosines go row by row.
-    axes = numbers(_MATRICES[:1] if named else _MATRICES, dimensions**2, np.eye(dimensions).ravel().tolist())
+    axes = numbers(_MATRICES, dimensions**2, np.eye(dimensions).ravel().tolist())
     direction = [axes[column * dimensions + row] for row in range(3) for column in range(3)]
     return tuple(spacing[:3]), tuple(origin[:3]), tuple(direction)
 
