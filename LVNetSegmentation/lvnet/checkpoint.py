@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Union
@@ -168,6 +169,8 @@ def file_sum(path: Union[str, Path]) -> str:
 
 def _sums(folder: Path) -> Dict[str, str]:
     """SHA-256 by name of the files that a folder's SHA256SUMS names; empty where there is none."""
+    if not os.path.isfile(folder / SUMS_FILE):
+        return {}
     try:
         with open(folder / SUMS_FILE, "rb") as file:
             lines = file.read(1 << 20).decode("utf-8", "replace").splitlines()

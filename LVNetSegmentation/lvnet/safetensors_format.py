@@ -42,6 +42,9 @@ def read_safetensors(path: Union[str, Path]) -> Tuple[Dict[str, np.ndarray], Dic
     Raises:
         CheckpointError: the file is missing, truncated or not of this format.
     """
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        # It would be waited for, or read, for ever.
+        raise CheckpointError(f"the weights file {path} is a pipe or a device, not a file")
     try:
         size = os.path.getsize(path)
         if size > MAX_FILE_BYTES:

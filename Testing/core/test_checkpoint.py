@@ -1,7 +1,9 @@
 """A checkpoint holds the whole recipe, and a damaged one is refused in one line."""
 
 import json
+import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +90,15 @@ def test_a_truncated_file_is_refused(path, tmp_path, keep):
     with pytest.raises(CheckpointError) as refusal:
         load_checkpoint(tmp_path / "cut")
     assert "\n" not in str(refusal.value)
+
+
+def test_pipes_and_devices_are_refused_and_not_read_for_ever(path, tmp_path):
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    for place in (tmp_path / "pipe.safetensors", Path("/dev/zero")):
+        with pytest.raises(CheckpointError, match="is a pipe or a device, not a file"):
+            load_checkpoint(place)
+    os.mkfifo(path.parent / checkpoints.SUMS_FILE)
+    assert load_checkpoint(path).recipe == RECIPE
 
 
 def test_one_changed_bit_is_noticed(path):

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -119,7 +120,8 @@ def test_a_damaged_run_file_is_refused(tmp_path):
     Run.start(config(), CPU).save(tmp_path / "last.pt")
     data = (tmp_path / "last.pt").read_bytes()
     (tmp_path / "cut.pt").write_bytes(data[: len(data) // 2])
-    for name in ("cut.pt", "none.pt"):
+    os.mkfifo(tmp_path / "pipe.pt")
+    for name in ("cut.pt", "none.pt", "pipe.pt", "/dev/zero"):
         with pytest.raises(CheckpointError, match="cannot resume"):
             Run.start(config(), CPU).restore(tmp_path / name)
 

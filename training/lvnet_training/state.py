@@ -140,6 +140,8 @@ def _read(path: Path) -> Dict[str, Any]:
         CheckpointError: it is damaged, or holds anything else.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
         # PyTorch does not look at the checksums that it has written.
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
