@@ -63,6 +63,15 @@ def test_jpeg_2000_tells_its_size(jpeg_2000):
     assert jpeg_2000_size(jpeg_2000[:end]) == jpeg_2000_size(jpeg_2000[:end] + b"\0") == (ROWS, COLUMNS, 1, 16)
 
 
+def test_empty_parts_and_markers_without_a_length_are_passed_over(jpeg_2000):
+    end, first = jpeg_2000.rindex(b"\xff\xd9"), jpeg_2000.index(b"\xff\x90")
+    empty = bytes.fromhex("ff90000a00000000000c0100")
+    assert jpeg_2000_size(jpeg_2000[:end] + empty + b"\xff\xd9") == (ROWS, COLUMNS, 1, 16)
+    assert jpeg_2000_size(jpeg_2000[:first] + b"\xff\x30" + jpeg_2000[first:]) == (ROWS, COLUMNS, 1, 16)
+    # A part that goes to the end of the data.
+    assert jpeg_2000_size(changed(jpeg_2000, b"\xff\x90", 4, ">I", 0)) == (ROWS, COLUMNS, 1, 16)
+
+
 def test_the_offset_of_a_jpeg_2000_image_is_no_part_of_it(jpeg_2000):
     moved = changed(jpeg_2000, SIZ, 4, ">4I", COLUMNS + 8, ROWS + 4, 8, 4)
     assert jpeg_2000_size(changed(moved, SIZ, 20, ">2I", 64, 64)) == (ROWS, COLUMNS, 1, 16)

@@ -82,7 +82,9 @@ def test_a_long_field_of_an_nrrd_header_is_refused_and_ends_no_process(child, sc
         }
 
 
-@pytest.mark.parametrize("line", [b"# " + LONG, b"note:=" + LONG, b"note:=space: " + LONG, b"content: " + LONG])
+@pytest.mark.parametrize(
+    "line", [b"# " + LONG, b"note:=" + LONG, b"note:=space: " + LONG, b"http://a:b:=" + LONG, b"content: " + LONG]
+)
 def test_long_comments_and_keys_of_an_nrrd_header_are_fine(child, scans, line):
     text = line + b"\n" + b"# x\n" * 40_000
     assert answer(child, "nrrd", scans["nrrd"].replace(b"\ndimension", b"\n" + text + b"dimension", 1)) == {

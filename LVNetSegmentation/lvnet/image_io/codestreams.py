@@ -16,6 +16,8 @@ _NO_FRAMES = (0xC4, 0xC8, 0xCC)
 _START = b"\xff\x4f\xff\x51"
 _BOX = b"\x00\x00\x00\x0cjP  "
 _SIZE, _CODING, _COMPONENT_CODING, _TILE_PART, _DATA, _END = 0xFF51, 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
+#: Markers without a length.
+_ALONE = range(0xFF30, 0xFF40)
 _MOST_TILES = 4096
 _RLE_HEADER = 64
 #: Of packets (resolutions x precincts x layers); a slice of 512 x 512 pixels has a few dozen.
@@ -116,8 +118,11 @@ def _segments(data: bytes, start: int) -> Iterator[Tuple[int, bytes]]:
             if not end:
                 raise ValueError("data without a tile")
             place, between = end, True
-            if place >= len(data) - 1:  # many programs forget the last marker
+            if place >= len(data) - 1:  # without the last marker, which a decoder may miss or not
                 return
+            continue
+        if marker in _ALONE:
+            place += 2
             continue
         length = _number(data, place + 2, 2)
         content = data[place + 4 : place + 2 + length]
@@ -126,9 +131,9 @@ def _segments(data: bytes, start: int) -> Iterator[Tuple[int, bytes]]:
         if marker == _TILE_PART:
             whole = _number(content, 2, 4)
             end = place + whole if whole else len(data)
-            if not place + 14 <= end <= len(data):
+            if not place + 12 <= end <= len(data):
                 raise ValueError("a tile that is cut off")
-            between = False
+            between = whole == 12  # an empty part, which has no data marker either
         yield marker, content
         place += 2 + length
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, Dict, List
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ..progress import Progress
 from .dicom_geometry import Stack, arrange
 from .dicom_header import DicomHeader, read_dicom_header
 from .dicom_pixels import check_pixels, in_hu, stored_frames
-from .dicom_series import Series, Slice, choose_series
+from .dicom_series import Series, choose_series
 from .grid import check_grid, check_memory
 from .names import walk_files
 from .source import Source
@@ -63,8 +63,12 @@ def _read(name: str, series: Series, progress: Progress) -> Source:
         notes += ("stored for inverted display (MONOCHROME1): the values are taken as HU all the same",)
     for header in {slice_.header.path: slice_.header for slice_ in stack.slices}.values():
         check_pixels(name, header)
-    check_memory(name, (len(stack.layers), *_plane(stack.slices[0])), INT16_BYTES)
-    voxels = VoxelStack((len(stack.layers), *_plane(stack.slices[0])))
+    first = stack.slices[0].header
+    shape = (len(stack.layers), first.numbers["rows"], first.numbers["columns"])
+    # Frames of one file are held as they are stored, and once more while they are put together.
+    beside = 2 * first.numbers["allocated"] // 8 if len(first.frames) > 1 else 0
+    check_memory(name, shape, INT16_BYTES + beside)
+    voxels = VoxelStack(shape)
     _fill(voxels, name, stack, _part(progress, 0.3, 1.0))
     return Source(voxels, stack.spacing, stack.origin, stack.direction, notes)
 
@@ -102,10 +106,6 @@ def _loader(name: str, stack: Stack) -> Callable[[int], np.ndarray]:
 
 def _inverted(header: DicomHeader) -> bool:
     return header.fields["photometric"].upper() == "MONOCHROME1"
-
-
-def _plane(slice_: Slice) -> Tuple[int, int]:
-    return slice_.header.numbers["rows"], slice_.header.numbers["columns"]
 
 
 def _part(progress: Progress, begin: float, end: float) -> Progress:

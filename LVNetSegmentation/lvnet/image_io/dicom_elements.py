@@ -30,7 +30,8 @@ class ElementReader:
         sequences: the sequences whose items are kept, each with its wanted elements.
 
     Attributes:
-        reaches_end_of_pixels: False where the file ends before its pixels do, or garbage lies between them.
+        reaches_end_of_pixels: False where the file ends before its pixels do, or garbage lies between its fragments.
+        encapsulated: whether the pixels are in fragments.
         pixels: where the pixels begin and how long they are, or each fragment of encapsulated ones without the
             table of offsets; empty where there are none.
     """
@@ -54,6 +55,7 @@ class ElementReader:
         self._size = file.seek(0, os.SEEK_END)
         file.seek(here)
         self.reaches_end_of_pixels = True
+        self.encapsulated = False
         self.pixels: List[Tuple[int, int]] = []
 
     def exactly(self, count: int) -> bytes:
@@ -112,7 +114,8 @@ class ElementReader:
 
     def _look_at_pixels(self, size: int) -> None:
         """Where the pixels lie, and whether they are all there."""
-        if size == _UNDEFINED:
+        self.encapsulated = size == _UNDEFINED
+        if self.encapsulated:
             self.reaches_end_of_pixels = self._look_at_fragments()
         else:
             self.reaches_end_of_pixels = size <= self._left()
@@ -128,6 +131,8 @@ class ElementReader:
                 return not table
             if tag == _SEQUENCE_END:
                 return True
+            if tag == (0, 0) and not length:  # or fill the file up with zeros instead
+                return not table
             if tag != _ITEM or length > self._left():
                 return False
             if not table:

@@ -44,12 +44,11 @@ _WANTED = {
     (0x0028, 0x0030): "pixel_spacing",
     (0x0028, 0x0100): "allocated",
     (0x0028, 0x0101): "bits",
-    (0x0028, 0x0102): "high",
     (0x0028, 0x0103): "signed",
     (0x0028, 0x1052): "intercept",
     (0x0028, 0x1053): "slope",
 }
-_BINARY = ("samples", "rows", "columns", "allocated", "bits", "high", "signed")
+_BINARY = ("samples", "rows", "columns", "allocated", "bits", "signed")
 #: What a deflated file may come to; a series of a thousand slices takes half of it.
 _MOST_INFLATED = 2**30
 
@@ -67,8 +66,8 @@ class DicomHeader(NamedTuple):
     """One DICOM file's fields.
 
     Text is stripped, numbers are numbers, what is missing is empty or 0; `complete` is False where
-    the file ends before its pixels do, or garbage lies between them.  `pixels` are begin and length of
-    the pixels or of each fragment of theirs, see :func:`read_pixels`.
+    the file ends before its pixels do, or garbage lies between its fragments.  `encapsulated` pixels are
+    in fragments; `pixels` are begin and length of the pixels or of each fragment, see :func:`read_pixels`.
     """
 
     path: str
@@ -77,6 +76,7 @@ class DicomHeader(NamedTuple):
     numbers: Dict[str, int]
     frames: Tuple[FrameFields, ...]
     complete: bool
+    encapsulated: bool
     pixels: Tuple[Tuple[int, int], ...]
 
 
@@ -213,20 +213,30 @@ def _header(path: str, syntax: str, dataset: Dataset, order: str, reader: Elemen
             numbers[key] = 0
     groups = dataset.get(_FRAME_GROUPS)
     shared = (dataset.get(_SHARED_GROUPS) or [{}])[0]
-    frames = tuple(_frame(group, shared, {}) for group in groups) if groups else (_frame({}, shared, dataset),)
-    return DicomHeader(path, syntax, fields, numbers, frames, reader.reaches_end_of_pixels, tuple(reader.pixels))
+    frames = (
+        tuple(_frame(group, shared, {}, dataset) for group in groups)
+        if groups
+        else (_frame({}, shared, dataset, dataset),)
+    )
+    complete, pixels = reader.reaches_end_of_pixels, tuple(reader.pixels)
+    return DicomHeader(path, syntax, fields, numbers, frames, complete, reader.encapsulated, pixels)
 
 
-def _frame(own: Dataset, shared: Dataset, top: Dataset) -> FrameFields:
-    def value(sequence: Tag, tag: Tag) -> bytes:
+def _frame(own: Dataset, shared: Dataset, top: Dataset, whole: Dataset) -> FrameFields:
+    """Fields of a frame: its own, those of all frames, or of the data set where it has no frames.
+
+    A rescale beside the functional groups, where the standard does not want it, counts as well.
+    """
+
+    def value(sequence: Tag, tag: Tag, last: Dataset = top) -> bytes:
         for place in (own, shared):
             items = place.get(sequence)
             if items and tag in items[0]:
                 return bytes(items[0][tag] or b"")
-        return bytes(top.get(tag) or b"")
+        return bytes(last.get(tag) or b"")
 
     def rescale(tag: Tag, default: float) -> float:
-        text = value((0x0028, 0x9145), tag)
+        text = value((0x0028, 0x9145), tag, whole)
         found = _floats(text) or ((float("nan"),) if _text(text) else (default,))
         return found[0]
 

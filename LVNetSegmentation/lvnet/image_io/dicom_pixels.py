@@ -13,7 +13,7 @@ import tempfile
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Iterator, List, Optional, Tuple
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -22,7 +22,7 @@ from ..errors import ImageError
 from . import itk
 from .codestreams import check_rle, jpeg_2000_size, jpeg_size
 from .dicom_header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, DicomHeader, read_pixels
-from .names import shown
+from .names import check_name, shown
 
 _PLAIN = (IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN)
 _RLE = "1.2.840.10008.1.2.5"
@@ -64,12 +64,13 @@ def check_pixels(name: str, header: DicomHeader) -> None:
     rows, columns = header.numbers["rows"], header.numbers["columns"]
     wanted = rows * columns * len(header.frames) * max(1, (header.numbers["allocated"] + 7) // 8)
     stored = sum(length for _, length in header.pixels)
-    if syntax in _PLAIN:
+    if _is_plain(header):
         # Many programs add a few bytes; twice as many are voxels of another type.
         fits = wanted <= stored < max(2 * wanted, wanted + 2)
     elif syntax == _RLE:
         fits = wanted <= stored * _MOST_OUT_OF_ONE
-    else:  # a slice of one colour may have a few bytes
+    else:
+        # Their number says nothing: a slice of one colour may have a few bytes.
         fits = rows * columns <= _MOST_PIXELS
     if not fits:
         raise ImageError(f"{name}: a slice does not have the size that its header tells; export the series again")
@@ -95,8 +96,8 @@ def stored_frames(name: str, header: DicomHeader) -> np.ndarray:
         pieces = read_pixels(header)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise _unusual(name, header) from error
-    if header.transfer_syntax in _PLAIN:
-        return _plain(name, header, b"".join(pieces), kind)
+    if _is_plain(header):
+        return _plain(name, header, b"".join(pieces), *kind)
     return np.stack([_decoded(name, header, data) for data in _frames(name, header, pieces)])
 
 
@@ -121,31 +122,35 @@ def in_hu(values: np.ndarray, rescale: Tuple[float, float]) -> np.ndarray:
         return values * slope + intercept
 
 
-def _kind(name: str, header: DicomHeader) -> Tuple[np.dtype, int, int]:
-    """Type of the stored values, bits that a value has, and bits below them; fails where they make no sense."""
+def _is_plain(header: DicomHeader) -> bool:
+    """Whether pixels are not compressed: some programs decompress and leave the transfer syntax as it was."""
+    return header.transfer_syntax in _PLAIN or not header.encapsulated
+
+
+def _kind(name: str, header: DicomHeader) -> Tuple[np.dtype, int]:
+    """Type of the stored values and bits that a value has; fails where they make no sense.
+
+    The lowest bits are taken whatever the header's "high bit" is, as other programs do.
+    """
     allocated = header.numbers["allocated"]
-    bits = header.numbers["bits"] or allocated
-    below = (header.numbers["high"] or bits - 1) + 1 - bits
     # Pixels of a byte in words of the other byte order would come in pairs the wrong way round.
     swapped = allocated == 8 and header.transfer_syntax == BIG_ENDIAN
-    if allocated not in (8, 16, 32) or below < 0 or below + bits > allocated or swapped:
+    if allocated not in (8, 16, 32) or swapped:
         raise _unusual(name, header)
     order = ">" if header.transfer_syntax == BIG_ENDIAN else "<"
-    return np.dtype(f"{order}{'i' if header.numbers['signed'] else 'u'}{allocated // 8}"), bits, below
+    bits = min(header.numbers["bits"] or allocated, allocated)
+    return np.dtype(f"{order}{'i' if header.numbers['signed'] else 'u'}{allocated // 8}"), bits
 
 
-def _plain(name: str, header: DicomHeader, data: bytes, kind: Tuple[np.dtype, int, int]) -> np.ndarray:
-    dtype, bits, below = kind
+def _plain(name: str, header: DicomHeader, data: bytes, dtype: np.dtype, bits: int) -> np.ndarray:
     shape = (len(header.frames), header.numbers["rows"], header.numbers["columns"])
     count = int(np.prod(shape))
     if len(data) < count * dtype.itemsize:
         raise _unusual(name, header)  # the file has become shorter
     values = np.frombuffer(data, dtype, count).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
-    above = dtype.itemsize * 8 - below - bits
-    if above or below:
-        # Old programs keep graphics in the bits beside a value; up and down again the sign follows.
-        values = (values << above) >> (above + below)
-    return values
+    above = dtype.itemsize * 8 - bits
+    # Old programs keep graphics in the bits above a value; up and down again the sign follows.
+    return (values << above) >> above if above else values
 
 
 # Compressed pixels ----------------------------------------------------------------------------------------------------
@@ -213,11 +218,11 @@ def _dicom_file(header: DicomHeader, data: bytes) -> bytes:
         _element(0x0002, 0x0002, b"UI", storage) + _element(0x0002, 0x0003, b"UI", "2.25.1")
         + _element(0x0002, 0x0010, b"UI", header.transfer_syntax)
     )  # fmt: skip
-    bits = numbers["bits"] or numbers["allocated"]
+    bits = min(numbers["bits"] or numbers["allocated"], numbers["allocated"])
     fields = (
         (0x0002, b"US", 1), (0x0004, b"CS", "MONOCHROME2"), (0x0010, b"US", numbers["rows"]),
         (0x0011, b"US", numbers["columns"]), (0x0100, b"US", numbers["allocated"]), (0x0101, b"US", bits),
-        (0x0102, b"US", numbers["high"] or bits - 1), (0x0103, b"US", int(numbers["signed"] > 0)),
+        (0x0102, b"US", bits - 1), (0x0103, b"US", int(numbers["signed"] > 0)),
     )  # fmt: skip
     data += b"\0" * (len(data) % 2)
     return b"".join((
@@ -241,8 +246,8 @@ def _element(group: int, element: int, form: bytes, value: Any) -> bytes:
 @contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
     """The path of a file with this content, in memory where the system has such files."""
-    if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
-        handle = os.memfd_create("slice")
+    handle = _memory_file()
+    if handle is not None:
         with open(handle, "wb") as file:
             file.write(content)
             file.flush()
@@ -250,8 +255,18 @@ def _as_file(content: bytes) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix="lvnet-slice-") as folder:
         path = Path(folder) / "slice.dcm"
+        check_name(path)
         path.write_bytes(content)
         yield str(path)
+
+
+def _memory_file() -> Optional[int]:
+    if not hasattr(os, "memfd_create") or not os.path.isdir("/proc/self/fd"):
+        return None
+    try:
+        return os.memfd_create("slice")
+    except OSError:  # old kernels, and some that are locked up
+        return None
 
 
 def _unusual(name: str, header: DicomHeader) -> ImageError:

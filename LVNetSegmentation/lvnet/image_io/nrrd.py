@@ -149,7 +149,8 @@ def _read_fields(name: str, path: Path) -> Dict[str, str]:
     fields: Dict[str, str] = {}
     for line in _LINE_END.split(header)[1:]:
         key, _, value = line.partition(b":")
-        if line.startswith(b"#") or value.startswith(b"="):
+        pair, field = line.find(b":="), line.find(b": ")
+        if line.startswith(b"#") or (pair >= 0 and not 0 <= field < pair):
             continue
         if len(line) > _MOST_IN_FIELD and not line.lower().startswith(b"content: "):
             raise damaged(name)
