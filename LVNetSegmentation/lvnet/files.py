@@ -71,11 +71,12 @@ def write_whole(path: Union[str, os.PathLike[str]], data: bytes) -> None:
 
 
 @contextmanager
-def passing_folder(parent: Union[str, os.PathLike[str]]) -> Iterator[Path]:
+def passing_folder(parent: Union[str, os.PathLike[str]], mode: int = 0o777) -> Iterator[Path]:
     """A hidden folder to be filled and then moved to its place; what is not moved is removed at the end.
 
     Args:
         parent: the folder to make it in.
+        mode: permissions, before the user's own mask is taken off; 0o700 keeps others out.
 
     Raises:
         OSError: it cannot be made.
@@ -86,7 +87,7 @@ def passing_folder(parent: Union[str, os.PathLike[str]]) -> Iterator[Path]:
     folder = Path(name + ".d")
     try:
         with lock:
-            folder.mkdir()
+            folder.mkdir(mode)
             yield folder
             shutil.rmtree(folder, ignore_errors=True)
     finally:

@@ -12,13 +12,13 @@ import struct
 import tempfile
 import zlib
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Iterator, List, Optional, Tuple
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from ..errors import ImageError
+from ..files import passing_folder
 from . import itk
 from .codestreams import check_rle, jpeg_2000_size, jpeg_size
 from .dicom_header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, DicomHeader, read_pixels
@@ -253,8 +253,8 @@ def _as_file(content: bytes) -> Iterator[str]:
             file.flush()
             yield f"/proc/self/fd/{handle}"
         return
-    with tempfile.TemporaryDirectory(prefix="lvnet-slice-") as folder:
-        path = Path(folder) / "slice.dcm"
+    with passing_folder(tempfile.gettempdir(), 0o700) as folder:
+        path = folder / "slice.dcm"
         check_name(path)
         path.write_bytes(content)
         yield str(path)
