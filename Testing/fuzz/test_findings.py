@@ -92,6 +92,13 @@ def test_long_comments_and_keys_of_an_nrrd_header_are_fine(child, scans, line):
     }
 
 
+@pytest.mark.parametrize("name", [b"Segment\xe9_LabelValue", b"Segment0_\xff", b"Segment1_\xe9_LabelValue", b"\xff"])
+def test_keys_of_a_segmentation_that_are_no_utf_8_are_passed_over(child, scans, name):
+    data = scans["layers"].replace(b"\nSegment1_LabelValue:=", b"\n" + name + b":=1\nSegment1_LabelValue:=", 1)
+    assert data != scans["layers"]
+    assert answer(child, "layers", data) == {"outcome": "valid"}
+
+
 @pytest.mark.parametrize("field", [b"Name", b"Comment", b"AcquisitionDate", b"ObjectSubType", b"CenterOfRotation"])
 @pytest.mark.parametrize("length", [300, 4000])
 def test_a_long_text_in_a_metaimage_header_ends_no_process(child, scans, field, length):

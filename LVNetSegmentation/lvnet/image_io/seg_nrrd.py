@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
@@ -20,6 +21,7 @@ from .voxels import VoxelStack
 _SEPARATORS = str.maketrans(dict.fromkeys("|~^&\r\n", " "))
 _ANATOMY = "Segmentation category and type - 3D Slicer General Anatomy list"
 _REGIONS = "Anatomic codes - DICOM master list"
+_LABEL_VALUE = re.compile(r"Segment[0-9]+_LabelValue")
 
 
 def segmentation_fields(volume: Volume, classes: Sequence[LabelClass]) -> Dict[str, str]:
@@ -149,5 +151,6 @@ def read_layers(name: str, path: Path) -> Optional[Source]:
 
 
 def _label_values(reader: sitk.ImageFileReader) -> List[str]:
-    keys = [key for key in reader.GetMetaDataKeys() if key.startswith("Segment") and key.endswith("_LabelValue")]
+    # SimpleITK takes no key back that it gave with bytes that are no UTF-8.
+    keys = [key for key in reader.GetMetaDataKeys() if _LABEL_VALUE.fullmatch(key)]
     return [reader.GetMetaData(key).strip() for key in keys]
