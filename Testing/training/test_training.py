@@ -142,6 +142,20 @@ def test_a_changed_bit_of_a_run_file_is_noticed(tmp_path):
         Run.start(config(), CPU).restore(tmp_path / "bent.pt")
 
 
+def test_numbers_of_a_run_file_that_share_their_memory_get_places_of_their_own(tmp_path):
+    run = Run.start(config(), CPU)
+    sum(p.square().sum() for p in run.network.parameters()).backward()
+    run.optimiser.step()
+    run.save(tmp_path / "last.pt")
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    for own in state["optimiser"]["state"].values():
+        own["exp_avg"] = torch.zeros(1).expand(own["exp_avg"].shape)
+    torch.save(state, tmp_path / "last.pt")
+    run.restore(tmp_path / "last.pt")
+    run.optimiser.step()
+    assert all(own["exp_avg"].is_contiguous() for own in run.optimiser.state.values())
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"network": {}}, {"average": {}}, {"average": {"x": torch.zeros(1)}}, {"epoch": -1}, {"epoch": "one"},

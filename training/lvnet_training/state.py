@@ -88,9 +88,11 @@ class Run:
                 )
             self.optimiser.load_state_dict(state["optimiser"])
             for parameter in self.network.parameters():
-                moments = {k: v for k, v in self.optimiser.state.get(parameter, {}).items() if k != "step"}
-                if moments:
-                    _same_shapes(moments, dict.fromkeys(_MOMENTS, parameter))
+                own = self.optimiser.state.get(parameter, {})
+                if own:
+                    # Copies: in a damaged file several numbers may lie in one place of memory.
+                    wanted = {**dict.fromkeys(_MOMENTS, parameter), "step": torch.zeros(())}
+                    own.update(_same_shapes(own, wanted))
             self.epoch, self.best_dice = int(state["epoch"]), float(state["best_dice"])
             # Files of before early stopping have neither.
             self.stale, self.precision = int(state.get("stale", 0)), dict(state.get("precision", {}))
