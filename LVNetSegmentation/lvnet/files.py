@@ -36,6 +36,11 @@ def sha256_of(path: Union[str, os.PathLike[str]]) -> str:
     return digest.hexdigest()
 
 
+def is_pipe_or_device(path: Union[str, os.PathLike[str]]) -> bool:
+    """Whether a path is neither file nor folder; reading it may wait, or go on, for ever."""
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
+
+
 @contextmanager
 def whole_file(path: Union[str, os.PathLike[str]]) -> Iterator[BinaryIO]:
     """A file that appears under its name once it is complete, and leaves no trace otherwise.

@@ -17,6 +17,7 @@ from typing import Any, Dict, Mapping, Tuple, Union
 import numpy as np
 
 from .errors import CheckpointError
+from .files import is_pipe_or_device
 
 #: Largest header and file that are read at all: far above any LV-Net, far below what hurts.
 MAX_HEADER_BYTES = 4 * 2**20
@@ -42,8 +43,7 @@ def read_safetensors(path: Union[str, Path]) -> Tuple[Dict[str, np.ndarray], Dic
     Raises:
         CheckpointError: the file is missing, truncated or not of this format.
     """
-    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-        # It would be waited for, or read, for ever.
+    if is_pipe_or_device(path):
         raise CheckpointError(f"the weights file {path} is a pipe or a device, not a file")
     try:
         size = os.path.getsize(path)

@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 from corpus.dicom_files import series
+from corpus.headers import behind
 from hypothesis import given
 from hypothesis import strategies as st
 from lvnet.image_io.codestreams import check_rle, jpeg_2000_size, jpeg_size
@@ -30,13 +31,6 @@ def frame(folder, syntax):
 @pytest.fixture(scope="module")
 def jpeg_2000(tmp_path_factory):
     return frame(tmp_path_factory.mktemp("jpeg2000"), JPEG2000Lossless)
-
-
-def changed(data, marker, offset, form, *values):
-    """The codestream with other values at an offset behind a marker."""
-    result = bytearray(data)
-    struct.pack_into(form, result, data.index(marker) + 2 + offset, *values)
-    return bytes(result)
 
 
 @pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless])
@@ -69,12 +63,12 @@ def test_empty_parts_and_markers_without_a_length_are_passed_over(jpeg_2000):
     assert jpeg_2000_size(jpeg_2000[:end] + empty + b"\xff\xd9") == (ROWS, COLUMNS, 1, 16)
     assert jpeg_2000_size(jpeg_2000[:first] + b"\xff\x30" + jpeg_2000[first:]) == (ROWS, COLUMNS, 1, 16)
     # A part that goes to the end of the data.
-    assert jpeg_2000_size(changed(jpeg_2000, b"\xff\x90", 4, ">I", 0)) == (ROWS, COLUMNS, 1, 16)
+    assert jpeg_2000_size(behind(jpeg_2000, b"\xff\x90", 4, ">I", 0)) == (ROWS, COLUMNS, 1, 16)
 
 
 def test_the_offset_of_a_jpeg_2000_image_is_no_part_of_it(jpeg_2000):
-    moved = changed(jpeg_2000, SIZ, 4, ">4I", COLUMNS + 8, ROWS + 4, 8, 4)
-    assert jpeg_2000_size(changed(moved, SIZ, 20, ">2I", 64, 64)) == (ROWS, COLUMNS, 1, 16)
+    moved = behind(jpeg_2000, SIZ, 4, ">4I", COLUMNS + 8, ROWS + 4, 8, 4)
+    assert jpeg_2000_size(behind(moved, SIZ, 20, ">2I", 64, 64)) == (ROWS, COLUMNS, 1, 16)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +83,9 @@ def test_the_offset_of_a_jpeg_2000_image_is_no_part_of_it(jpeg_2000):
     ],
 )
 def test_a_jpeg_2000_image_without_sense_is_refused(jpeg_2000, offset, form, values):
-    data = changed(jpeg_2000, SIZ, offset, form, *values)
+    data = behind(jpeg_2000, SIZ, offset, form, *values)
     if offset == 20:
-        data = changed(data, SIZ, 4, ">2I", 2**14, 2**14)
+        data = behind(data, SIZ, 4, ">2I", 2**14, 2**14)
     with pytest.raises(ValueError, match="without"):
         jpeg_2000_size(data)
 
@@ -107,12 +101,12 @@ def test_a_jpeg_2000_image_without_sense_is_refused(jpeg_2000, offset, form, val
     ],
 )
 def test_precincts_and_layers_have_a_measure(jpeg_2000, side, precincts, layers, sound):
-    data = changed(jpeg_2000, SIZ, 4, ">8I", side, side, 0, 0, side, side, 0, 0)
-    data = changed(data, COD, 4, ">H", layers)
+    data = behind(jpeg_2000, SIZ, 4, ">8I", side, side, 0, 0, side, side, 0, 0)
+    data = behind(data, COD, 4, ">H", layers)
     if precincts is not None:
         place = data.index(COD) + 2
         levels = data[place + 7]
-        data = changed(data, COD, 0, ">HB", 12 + levels + 1, data[place + 2] | 1)
+        data = behind(data, COD, 0, ">HB", 12 + levels + 1, data[place + 2] | 1)
         end = place + 12
         data = data[:end] + bytes([precincts]) * (levels + 1) + data[end:]
     if sound:

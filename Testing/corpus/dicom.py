@@ -11,15 +11,11 @@ import numpy as np
 from lvnet.volume import Volume
 
 from .case import Handled, Kind, Made, Refused
-from .dicom_files import HU_OFFSET, enhanced, save, series, slice_dataset
+from .dicom_files import HU_OFFSET, enhanced, save, series, slice_dataset, stored
 from .scans import ORIGIN, scan, waves
 
 CASES = Kind("DICOM")
 _NO_SERIES = "holds no CT series that can be placed in space"
-
-
-def _stored(array: Optional[np.ndarray] = None) -> np.ndarray:
-    return ((waves() if array is None else array) + HU_OFFSET).astype(np.uint16)
 
 
 def _truth(array: Optional[np.ndarray] = None, **place: Any) -> Volume:
@@ -28,17 +24,17 @@ def _truth(array: Optional[np.ndarray] = None, **place: Any) -> Volume:
 
 @CASES.case("a series in order", Handled())
 def plain_series(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored()), _truth())
+    return Made(series(folder / "ct", stored()), _truth())
 
 
 @CASES.case("one slice of the series is given", Handled(), worker=None)
 def one_file_of_a_series(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored()) / "IM0003.dcm", _truth())
+    return Made(series(folder / "ct", stored()) / "IM0003.dcm", _truth())
 
 
 @CASES.case("slices without pixels at their end", Refused("a slice is damaged or its file ends too early"))
 def cut_slice(folder: Path) -> Made:
-    made = series(folder / "ct", _stored())
+    made = series(folder / "ct", stored())
     path = made / "IM0004.dcm"
     path.write_bytes(path.read_bytes()[:-30])
     return Made(made)
@@ -46,7 +42,7 @@ def cut_slice(folder: Path) -> Made:
 
 def _cut_header(name: str, title: str, index: int, notes: Tuple[str, ...], truth: Callable[[], Volume]) -> None:
     def make(folder: Path) -> Made:
-        made = series(folder / "ct", _stored())
+        made = series(folder / "ct", stored())
         path = made / f"IM{index:04d}.dcm"
         path.write_bytes(path.read_bytes()[:400])
         return Made(made, truth())
@@ -68,14 +64,14 @@ _cut_header("damaged_last_slice", "the last slice's header is damaged", 11, (), 
 
 @CASES.case("an empty file among the slices (a copy that failed)", Handled(("left out: 1 x empty files",)))
 def empty_slice(folder: Path) -> Made:
-    made = series(folder / "ct", _stored())
+    made = series(folder / "ct", stored())
     (made / "IM0011.dcm").write_bytes(b"")
     return Made(made, _truth(waves()[:-1]))
 
 
 @CASES.case("all headers damaged", Refused("damaged files"))
 def all_headers_damaged(folder: Path) -> Made:
-    made = series(folder / "ct", _stored())
+    made = series(folder / "ct", stored())
     for path in made.iterdir():
         path.write_bytes(path.read_bytes()[:400])
     return Made(made)
@@ -83,17 +79,17 @@ def all_headers_damaged(folder: Path) -> Made:
 
 @CASES.case("headers of 65535 x 65535 pixels with hardly any", Refused("does not have the size that its header tells"))
 def huge_slices(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), Rows=65535, Columns=65535))
+    return Made(series(folder / "ct", stored(), Rows=65535, Columns=65535))
 
 
 @CASES.case("16-bit pixels that the header calls 8-bit", Refused("does not have the size that its header tells"))
 def wrong_bits(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), BitsAllocated=8, BitsStored=8, HighBit=7))
+    return Made(series(folder / "ct", stored(), BitsAllocated=8, BitsStored=8, HighBit=7))
 
 
 @CASES.case("a named pipe among the slices", Handled())
 def pipe_among_the_slices(folder: Path) -> Made:
-    made = series(folder / "ct", _stored())
+    made = series(folder / "ct", stored())
     os.mkfifo(made / "AAAA")
     return Made(made, _truth())
 
@@ -110,13 +106,13 @@ def rescale(folder: Path) -> Made:
 @CASES.case("a rescale slope of its own in every slice", Handled())
 def rescale_per_slice(folder: Path) -> Made:
     slopes = 1 + np.arange(12) / 4
-    made = series(folder / "ct", _stored(), each=lambda index: {"RescaleSlope": f"{slopes[index]:g}"})
-    return Made(made, _truth((_stored() * slopes[:, None, None] - HU_OFFSET).astype(np.float32)))
+    made = series(folder / "ct", stored(), each=lambda index: {"RescaleSlope": f"{slopes[index]:g}"})
+    return Made(made, _truth((stored() * slopes[:, None, None] - HU_OFFSET).astype(np.float32)))
 
 
 @CASES.case("a rescale slope that is not a number", Refused("rescale slope or intercept of a slice is not a number"))
 def rescale_not_finite(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), RescaleSlope="1e400"))
+    return Made(series(folder / "ct", stored(), RescaleSlope="1e400"))
 
 
 @CASES.case("no rescale at all: stored values are taken as HU", Handled())
@@ -127,24 +123,24 @@ def no_rescale(folder: Path) -> Made:
 
 @CASES.case("12 of 16 bits stored", Handled())
 def twelve_bits(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), BitsStored=12, HighBit=11), _truth())
+    return Made(series(folder / "ct", stored(), BitsStored=12, HighBit=11), _truth())
 
 
 @CASES.case("MONOCHROME1: the picture is inverted, the HU are not", Handled(("MONOCHROME1",)))
 def monochrome1(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), PhotometricInterpretation="MONOCHROME1"), _truth())
+    return Made(series(folder / "ct", stored(), PhotometricInterpretation="MONOCHROME1"), _truth())
 
 
 @CASES.case("file names and instance numbers in reversed order", Handled())
 def reversed_order(folder: Path) -> Made:
     heights = [3.0 * (11 - index) for index in range(12)]
-    return Made(series(folder / "ct", _stored()[::-1], heights=heights), _truth())
+    return Made(series(folder / "ct", stored()[::-1], heights=heights), _truth())
 
 
 @CASES.case("patient lying on the other side (feet first, prone)", Handled())
 def feet_first_prone(folder: Path) -> Made:
     direction = (-1, 0, 0, 0, 1, 0, 0, 0, -1)
-    made = series(folder / "ct", _stored(), orientation=(-1, 0, 0, 0, 1, 0))
+    made = series(folder / "ct", stored(), orientation=(-1, 0, 0, 0, 1, 0))
     return Made(made, _truth(direction=direction))
 
 
@@ -154,13 +150,13 @@ def missing_slices(folder: Path) -> Made:
     keep = [index for index in range(12) if index not in (4, 8)]
     for index in (4, 8):
         array[index] = np.rint((array[index - 1].astype(float) + array[index + 1]) / 2)
-    made = series(folder / "ct", _stored()[keep], heights=[3.0 * index for index in keep])
+    made = series(folder / "ct", stored()[keep], heights=[3.0 * index for index in keep])
     return Made(made, _truth(array))
 
 
 @CASES.case("two slices twice", Handled(("2 slices at positions that others have too",)))
 def duplicate_slices(folder: Path) -> Made:
-    made = series(folder / "ct", _stored())
+    made = series(folder / "ct", stored())
     for index in (3, 7):
         shutil.copy(made / f"IM{index:04d}.dcm", made / f"copy{index}.dcm")
     return Made(made, _truth())
@@ -168,39 +164,39 @@ def duplicate_slices(folder: Path) -> Made:
 
 @CASES.case("all slices at one place", Handled(("the scan is a single slice", "11 slices at positions")))
 def all_at_one_place(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), heights=[0.0] * 12), _truth(waves()[:1]))
+    return Made(series(folder / "ct", stored(), heights=[0.0] * 12), _truth(waves()[:1]))
 
 
 @CASES.case("slices so uneven that no grid can hold them", Refused("which no regular grid can hold"))
 def uneven_slices(folder: Path) -> Made:
     heights = [0, 0.02, 0.04, 0.06, 0.08, *range(30, 37)]
-    return Made(series(folder / "ct", _stored(), heights=heights))
+    return Made(series(folder / "ct", stored(), heights=heights))
 
 
 @CASES.case("slices a light year apart", Refused("m large; correct the voxel spacing"))
 def slices_far_apart(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), heights=[1e14 * index for index in range(12)]))
+    return Made(series(folder / "ct", stored(), heights=[1e14 * index for index in range(12)]))
 
 
 @CASES.case("gantry tilt of 15 degrees", Handled(("gantry tilt of 15.0 degrees",)))
 def gantry_tilt(folder: Path) -> Made:
-    made = series(folder / "ct", _stored(), shift=(0.0, float(np.tan(np.radians(15)))))
+    made = series(folder / "ct", stored(), shift=(0.0, float(np.tan(np.radians(15)))))
     return Made(made, _truth())
 
 
 @CASES.case("several series in one folder: the largest is taken", Handled(("series 2 of 3 was taken, the largest",)))
 def mixed_series(folder: Path) -> Made:
-    series(folder / "ct", _stored()[:4], prefix="A", SeriesInstanceUID="1.2.3.4.1", SeriesNumber=1)
-    series(folder / "ct", _stored(), prefix="B", SeriesInstanceUID="1.2.3.4.2", SeriesNumber=2)
-    series(folder / "ct", _stored()[:7], prefix="C", SeriesInstanceUID="1.2.3.4.3", SeriesNumber=3)
+    series(folder / "ct", stored()[:4], prefix="A", SeriesInstanceUID="1.2.3.4.1", SeriesNumber=1)
+    series(folder / "ct", stored(), prefix="B", SeriesInstanceUID="1.2.3.4.2", SeriesNumber=2)
+    series(folder / "ct", stored()[:7], prefix="C", SeriesInstanceUID="1.2.3.4.3", SeriesNumber=3)
     return Made(folder / "ct", _truth())
 
 
 @CASES.case("CT, MR and a structure set in one folder", Handled(("left out: 13 x other modalities",)))
 def mixed_modalities(folder: Path) -> Made:
-    series(folder / "ct", _stored())
-    series(folder / "ct", _stored(), prefix="MR", SeriesInstanceUID="1.2.3.4.7", Modality="MR")
-    structures = slice_dataset(_stored()[0], (0, 0, 0), Modality="RTSTRUCT", Rows=None, Columns=None)
+    series(folder / "ct", stored())
+    series(folder / "ct", stored(), prefix="MR", SeriesInstanceUID="1.2.3.4.7", Modality="MR")
+    structures = slice_dataset(stored()[0], (0, 0, 0), Modality="RTSTRUCT", Rows=None, Columns=None)
     del structures.PixelData
     save(structures, folder / "ct" / "rs.dcm")
     return Made(folder / "ct", _truth())
@@ -208,64 +204,64 @@ def mixed_modalities(folder: Path) -> Made:
 
 @CASES.case("localizers among the slices", Handled(("left out: 3 x localizers",)))
 def localizers(folder: Path) -> Made:
-    series(folder / "ct", _stored())
+    series(folder / "ct", stored())
     kind = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
-    series(folder / "ct", _stored()[:3], prefix="LOC", SeriesInstanceUID="1.2.3.4.8", ImageType=kind)
+    series(folder / "ct", stored()[:3], prefix="LOC", SeriesInstanceUID="1.2.3.4.8", ImageType=kind)
     return Made(folder / "ct", _truth())
 
 
 @CASES.case("nothing but localizers", Refused("12 x localizers"))
 def localizers_only(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
+    return Made(series(folder / "ct", stored(), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
 
 
 @CASES.case("a DICOM folder of MR", Refused(f"{_NO_SERIES} (12 x other modalities)"))
 def mr_folder(folder: Path) -> Made:
-    return Made(series(folder / "mr", _stored(), Modality="MR"))
+    return Made(series(folder / "mr", stored(), Modality="MR"))
 
 
 @CASES.case("a DICOM folder of PET", Refused(f"{_NO_SERIES} (12 x other modalities)"))
 def pet_folder(folder: Path) -> Made:
-    return Made(series(folder / "pet", _stored(), Modality="PT"))
+    return Made(series(folder / "pet", stored(), Modality="PT"))
 
 
 @CASES.case("slices in colours of a palette", Refused("12 x colour images"))
 def palette(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), PhotometricInterpretation="PALETTE COLOR"))
+    return Made(series(folder / "ct", stored(), PhotometricInterpretation="PALETTE COLOR"))
 
 
 @CASES.case("slices without a position", Refused("12 x images without a position"))
 def no_positions(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), ImagePositionPatient=None))
+    return Made(series(folder / "ct", stored(), ImagePositionPatient=None))
 
 
 @CASES.case("orientations that are no axes", Refused("12 x images without a position"))
 def no_axes(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), ImageOrientationPatient=[1, 0, 0, 1, 0, 0]))
+    return Made(series(folder / "ct", stored(), ImageOrientationPatient=[1, 0, 0, 1, 0, 0]))
 
 
 @CASES.case("a pixel spacing of zero", Refused("is not positive; correct the file's header"))
 def pixel_spacing_zero(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), PixelSpacing=["0", "2"]))
+    return Made(series(folder / "ct", stored(), PixelSpacing=["0", "2"]))
 
 
 @CASES.case("enhanced CT: all frames in one file", Handled())
 def enhanced_ct(folder: Path) -> Made:
     order = [3, 1, 0, 2, 6, 5, 4, 11, 10, 9, 8, 7]
-    enhanced(folder / "ct" / "e.dcm", _stored()[order], [3.0 * index for index in order])
+    enhanced(folder / "ct" / "e.dcm", stored()[order], [3.0 * index for index in order])
     return Made(folder / "ct", _truth())
 
 
 @CASES.case("enhanced CT, a rescale of its own in every frame", Handled())
 def enhanced_ct_with_rescales(folder: Path) -> Made:
     slopes = 1 + np.arange(12)[:, None, None] / 4
-    enhanced(folder / "ct" / "e.dcm", _stored(), [3.0 * index for index in range(12)], rescale_each=True)
-    return Made(folder / "ct", _truth((_stored() * slopes - HU_OFFSET).astype(np.float32)))
+    enhanced(folder / "ct" / "e.dcm", stored(), [3.0 * index for index in range(12)], rescale_each=True)
+    return Made(folder / "ct", _truth((stored() * slopes - HU_OFFSET).astype(np.float32)))
 
 
 @CASES.case("many frames without their places", Refused("12 x multi-frame images without positions"))
 def frames_without_places(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), NumberOfFrames=7))
+    return Made(series(folder / "ct", stored(), NumberOfFrames=7))
 
 
 def fillers(folder: Path, names: Sequence[str]) -> None:
@@ -276,7 +272,7 @@ def fillers(folder: Path, names: Sequence[str]) -> None:
 
 @CASES.case("an exported disc: viewer, DICOMDIR and readme beside the slices", Handled())
 def exported_disc(folder: Path) -> Made:
-    made = series(folder / "disc" / "A" / "B", _stored())
+    made = series(folder / "disc" / "A" / "B", stored())
     fillers(folder / "disc", ("DICOMDIR", "viewer.exe", "README.TXT", ".hidden"))
     assert made.is_dir()
     return Made(folder / "disc", _truth())

@@ -22,7 +22,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from .scans import ORIGIN, SPACING
+from .scans import ORIGIN, SPACING, waves
 
 HU_OFFSET = 1024
 #: Stands in the files and may stand nowhere else.
@@ -31,6 +31,11 @@ _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 # pydicom writes none that it does not know; a known one of the same length is changed in the file.
 _WRITTEN = dict.fromkeys(("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.999"), UID("1.2.840.10008.1.2.4.201"))
 _BY_ITK = {"1.2.840.10008.1.2.4.70": "JPEG", "1.2.840.10008.1.2.4.90": "JPEG2000"}
+
+
+def stored(array: Optional[np.ndarray] = None) -> np.ndarray:
+    """The values that slices store for HU (those of `waves` if none are given)."""
+    return ((waves() if array is None else array) + HU_OFFSET).astype(np.uint16)
 
 
 def item(**fields: Any) -> Dataset:

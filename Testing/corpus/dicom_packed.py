@@ -11,7 +11,8 @@ import pydicom
 from pydicom.uid import RLELossless
 
 from .case import Handled, Kind, Made, Refused
-from .dicom_files import HU_OFFSET, enhanced, series
+from .dicom_files import enhanced, series, stored
+from .headers import behind
 from .scans import scan, waves
 
 CASES = Kind("DICOM")
@@ -21,13 +22,9 @@ _TOO_EARLY = "a slice is damaged or its file ends too early"
 _SIZE = "does not have the size that its header tells"
 
 
-def _stored() -> np.ndarray:
-    return (waves() + HU_OFFSET).astype(np.uint16)
-
-
 def _syntax(name: str, title: str, uid: str, **options: Any) -> None:
     CASES.case(f"transfer syntax {title}", Handled(), name=name)(
-        lambda folder: Made(series(folder / "ct", _stored(), syntax=uid, **options), scan(waves()))
+        lambda folder: Made(series(folder / "ct", stored(), syntax=uid, **options), scan(waves()))
     )
 
 
@@ -42,7 +39,7 @@ _syntax("jpeg_2000", "JPEG 2000", _JPEG_2000)
 
 def _undecodable(name: str, title: str, uid: str, words: str) -> None:
     CASES.case(f"transfer syntax {title}", Refused(words), name=name)(
-        lambda folder: Made(series(folder / "ct", _stored(), claimed_syntax=uid))
+        lambda folder: Made(series(folder / "ct", stored(), claimed_syntax=uid))
     )
 
 
@@ -54,18 +51,18 @@ _undecodable("unknown_syntax", "that nobody knows", f"{_BASE}.4.999", "stored as
 
 @CASES.case("compressed pixels that are damaged", Refused("a slice is damaged, or is stored as JPEG 2000"))
 def damaged_jpeg_2000(folder: Path) -> Made:
-    return Made(series(folder / "ct", _stored(), claimed_syntax=_JPEG_2000))
+    return Made(series(folder / "ct", stored(), claimed_syntax=_JPEG_2000))
 
 
 @CASES.case("graphics in the four bits above values of twelve", Handled())
 def bits_beside_the_value(folder: Path) -> Made:
     graphics = np.random.default_rng(0).integers(0, 16, waves().shape).astype(np.uint16) << 12
-    return Made(series(folder / "ct", _stored() | graphics, BitsStored=12, HighBit=11), scan(waves()))
+    return Made(series(folder / "ct", stored() | graphics, BitsStored=12, HighBit=11), scan(waves()))
 
 
 @CASES.case("enhanced CT, its frames compressed (RLE)", Handled())
 def enhanced_rle(folder: Path) -> Made:
-    path = enhanced(folder / "ct" / "e.dcm", _stored(), [3.0 * index for index in range(12)])
+    path = enhanced(folder / "ct" / "e.dcm", stored(), [3.0 * index for index in range(12)])
     dataset = pydicom.dcmread(path)
     dataset.compress(RLELossless, generate_instance_uid=False)
     dataset.save_as(path)
@@ -74,7 +71,7 @@ def enhanced_rle(folder: Path) -> Made:
 
 def _changed(name: str, title: str, answer: Any, syntax: str, change: Callable[[bytes], bytes]) -> None:
     def make(folder: Path) -> Made:
-        made = series(folder / "ct", _stored(), syntax=syntax)
+        made = series(folder / "ct", stored(), syntax=syntax)
         for path in made.iterdir():
             path.write_bytes(change(path.read_bytes()))
         return Made(made, scan(waves()) if isinstance(answer, Handled) else None)
@@ -84,14 +81,7 @@ def _changed(name: str, title: str, answer: Any, syntax: str, change: Callable[[
 
 def _codestream(marker: bytes, offset: int, form: str, *values: int) -> Callable[[bytes], bytes]:
     """A change of the fields that lie behind a marker of JPEG 2000."""
-
-    def change(data: bytes) -> bytes:
-        result = bytearray(data)
-        place = data.index(marker, data.index(b"\xff\x4f\xff\x51"))
-        struct.pack_into(form, result, place + 2 + offset, *values)
-        return bytes(result)
-
-    return change
+    return lambda data: behind(data, marker, offset, form, *values, start=b"\xff\x4f\xff\x51")
 
 
 _GARBAGE = bytes(4) + struct.pack("<I", 0xE0DDFFFE)

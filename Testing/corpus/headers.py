@@ -66,6 +66,14 @@ def changes(*each: Callable[[bytearray, str], Any]) -> Callable[[bytearray, str]
     return change
 
 
+def behind(data: bytes, marker: bytes, offset: int, form: str, *values: int, start: bytes = b"") -> bytes:
+    """The same with other numbers at an offset behind a marker, the first after `start`."""
+    result = bytearray(data)
+    place = data.index(marker, data.index(start)) + len(marker) + offset
+    struct.pack_into(form, result, place, *values)
+    return bytes(result)
+
+
 def nrrd(
     volume: Optional[Volume] = None,
     *,

@@ -6,6 +6,7 @@ import struct
 
 import fuzz_seeds
 import pytest
+from corpus.headers import behind
 from fuzz_engine import Child
 from fuzz_targets import KINDS
 
@@ -53,17 +54,15 @@ def test_fragments_that_do_not_follow_one_another_take_no_memory(child, scans, k
     ],
 )  # fmt: skip
 def test_a_jpeg_2000_header_takes_no_memory_for_what_is_not_there(child, scans, offset, form, values):
-    data = bytearray(scans["alone jpeg2000"])
-    struct.pack_into(form, data, data.index(SIZE) + 2 + offset, *values)
+    data = behind(scans["alone jpeg2000"], SIZE, offset, form, *values)
     # Tiles of a pixel are few in so small a slice, and those of the file are then cut off or misplaced.
-    assert answer(child, "alone jpeg2000", bytes(data)) in ({"outcome": "refused"}, {"outcome": "valid"})
+    assert answer(child, "alone jpeg2000", data) in ({"outcome": "refused"}, {"outcome": "valid"})
 
 
 @pytest.mark.parametrize("layers", [2, 65_535])
 def test_quality_layers_of_a_jpeg_2000_slice_take_no_memory(child, scans, layers):
-    data = bytearray(scans["alone jpeg2000"])
-    struct.pack_into(">H", data, data.index(b"\xff\x52") + 6, layers)
-    assert answer(child, "alone jpeg2000", bytes(data)) in ({"outcome": "refused"}, {"outcome": "valid"})
+    data = behind(scans["alone jpeg2000"], b"\xff\x52", 4, ">H", layers)
+    assert answer(child, "alone jpeg2000", data) in ({"outcome": "refused"}, {"outcome": "valid"})
 
 
 LONG = b"b3 " * 2000

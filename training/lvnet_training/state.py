@@ -10,7 +10,7 @@ from typing import Any, Dict
 import torch
 from lvnet.checkpoint import load_checkpoint
 from lvnet.errors import CheckpointError
-from lvnet.files import whole_file
+from lvnet.files import is_pipe_or_device, whole_file
 from torch import Tensor, nn
 
 from .config import Config
@@ -142,8 +142,8 @@ def _read(path: Path) -> Dict[str, Any]:
         CheckpointError: it is damaged, or holds anything else.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is no file")
+        if is_pipe_or_device(path):
+            raise ValueError("a pipe or a device")
         # PyTorch does not look at the checksums that it has written.
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

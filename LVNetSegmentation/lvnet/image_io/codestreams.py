@@ -15,6 +15,8 @@ _NO_FRAMES = (0xC4, 0xC8, 0xCC)
 # JPEG 2000 (ISO 15444-1, annex A).
 _START = b"\xff\x4f\xff\x51"
 _BOX = b"\x00\x00\x00\x0cjP  "
+#: The first bytes of every image of the JPEG family.
+BEGINS = (_JPEG_START, _START, _BOX)
 _SIZE, _CODING, _COMPONENT_CODING, _TILE_PART, _DATA, _END = 0xFF51, 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
 #: Markers without a length.
 _ALONE = range(0xFF30, 0xFF40)

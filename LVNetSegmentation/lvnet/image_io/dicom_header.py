@@ -9,7 +9,6 @@ looked at.
 from __future__ import annotations
 
 import os
-import stat
 import struct
 import zlib
 from io import BytesIO
@@ -80,17 +79,9 @@ class DicomHeader(NamedTuple):
     pixels: Tuple[Tuple[int, int], ...]
 
 
-def is_plain_file(path: Union[str, os.PathLike[str]]) -> bool:
-    """Whether opening a path gives the bytes of a file; opening a pipe or a device may wait for ever."""
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except (OSError, ValueError):
-        return False
-
-
 def looks_like_dicom(path: Union[str, os.PathLike[str]]) -> bool:
     """Whether the first bytes of a file are those of a DICOM file with an image or the like in it."""
-    if _is_index(path) or not is_plain_file(path):
+    if _is_index(path) or not os.path.isfile(path):
         return False
     try:
         with open(path, "rb") as file:
@@ -101,7 +92,7 @@ def looks_like_dicom(path: Union[str, os.PathLike[str]]) -> bool:
 
 def read_dicom_header(path: str) -> Optional[DicomHeader]:
     """The fields of a file, or None where it is no DICOM file or its header is damaged."""
-    if _is_index(path) or not is_plain_file(path):
+    if _is_index(path) or not os.path.isfile(path):
         return None
     try:
         with open(path, "rb") as file:
@@ -125,10 +116,9 @@ def read_pixels(header: DicomHeader) -> List[bytes]:
         ValueError, EOFError, zlib.error: it has changed.
     """
     with open(header.path, "rb") as file:
-        start = _begin(file)
-        if start is None:
-            raise ValueError("no DICOM file any more")
-        _, body = _body(file, start)
+        body: BinaryIO = file
+        if header.transfer_syntax == DEFLATED:
+            _, body = _body(file, _begin(file) or 0)
         pieces = []
         for begin, length in header.pixels:
             body.seek(begin)

@@ -20,7 +20,7 @@ import SimpleITK as sitk  # noqa: N813
 from ..errors import ImageError
 from ..files import passing_folder
 from . import itk
-from .codestreams import check_rle, jpeg_2000_size, jpeg_size
+from .codestreams import BEGINS, check_rle, jpeg_2000_size, jpeg_size
 from .dicom_header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, DicomHeader, read_pixels
 from .names import check_name, shown
 
@@ -28,7 +28,6 @@ _PLAIN = (IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN)
 _RLE = "1.2.840.10008.1.2.5"
 _JPEG = {f"1.2.840.10008.1.2.4.{end}" for end in (50, 51, 57, 70, 80, 81)}
 _JPEG_2000 = {f"1.2.840.10008.1.2.4.{end}" for end in (90, 91)}
-_BEGINS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
 #: Of a compressed slice; the largest that CT scanners make have a quarter of it.
 _MOST_PIXELS = 2**24
 #: Bytes that come out of one byte of RLE at most: two bytes stand for 128.
@@ -73,7 +72,7 @@ def check_pixels(name: str, header: DicomHeader) -> None:
         # Their number says nothing: a slice of one colour may have a few bytes.
         fits = rows * columns <= _MOST_PIXELS
     if not fits:
-        raise ImageError(f"{name}: a slice does not have the size that its header tells; export the series again")
+        raise _other_size(name)
 
 
 def stored_frames(name: str, header: DicomHeader) -> np.ndarray:
@@ -138,8 +137,12 @@ def _kind(name: str, header: DicomHeader) -> Tuple[np.dtype, int]:
     if allocated not in (8, 16, 32) or swapped:
         raise _unusual(name, header)
     order = ">" if header.transfer_syntax == BIG_ENDIAN else "<"
-    bits = min(header.numbers["bits"] or allocated, allocated)
-    return np.dtype(f"{order}{'i' if header.numbers['signed'] else 'u'}{allocated // 8}"), bits
+    return np.dtype(f"{order}{'i' if header.numbers['signed'] else 'u'}{allocated // 8}"), _bits(header)
+
+
+def _bits(header: DicomHeader) -> int:
+    allocated = header.numbers["allocated"]
+    return min(header.numbers["bits"] or allocated, allocated)
 
 
 def _plain(name: str, header: DicomHeader, data: bytes, dtype: np.dtype, bits: int) -> np.ndarray:
@@ -165,7 +168,7 @@ def _frames(name: str, header: DicomHeader, pieces: List[bytes]) -> List[bytes]:
         return pieces
     frames: List[bytes] = []
     for piece in pieces:
-        if piece.startswith(_BEGINS) or not frames:
+        if piece.startswith(BEGINS) or not frames:
             frames.append(piece)
         else:
             frames[-1] += piece
@@ -189,7 +192,7 @@ def _decoded(name: str, header: DicomHeader, data: bytes) -> np.ndarray:
             raise _unusual(name, header) from error
     values = values.reshape(values.shape[-2:])
     if values.shape != (rows, columns) or values.dtype.kind not in "iu":
-        raise ImageError(f"{name}: a slice does not have the size that its header tells; export the series again")
+        raise _other_size(name)
     return values
 
 
@@ -207,7 +210,7 @@ def _check_frame(name: str, header: DicomHeader, data: bytes) -> None:
     if not 2 <= size.bits <= min(16, allocated):
         raise _unusual(name, header)
     if size[:3] != (header.numbers["rows"], header.numbers["columns"], 1):
-        raise ImageError(f"{name}: a slice does not have the size that its header tells; export the series again")
+        raise _other_size(name)
 
 
 def _dicom_file(header: DicomHeader, data: bytes) -> bytes:
@@ -218,7 +221,7 @@ def _dicom_file(header: DicomHeader, data: bytes) -> bytes:
         _element(0x0002, 0x0002, b"UI", storage) + _element(0x0002, 0x0003, b"UI", "2.25.1")
         + _element(0x0002, 0x0010, b"UI", header.transfer_syntax)
     )  # fmt: skip
-    bits = min(numbers["bits"] or numbers["allocated"], numbers["allocated"])
+    bits = _bits(header)
     fields = (
         (0x0002, b"US", 1), (0x0004, b"CS", "MONOCHROME2"), (0x0010, b"US", numbers["rows"]),
         (0x0011, b"US", numbers["columns"]), (0x0100, b"US", numbers["allocated"]), (0x0101, b"US", bits),
@@ -267,6 +270,10 @@ def _memory_file() -> Optional[int]:
         return os.memfd_create("slice")
     except OSError:  # old kernels, and some that are locked up
         return None
+
+
+def _other_size(name: str) -> ImageError:
+    return ImageError(f"{name}: a slice does not have the size that its header tells; export the series again")
 
 
 def _unusual(name: str, header: DicomHeader) -> ImageError:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..progress import Progress
-from .dicom_header import DicomHeader, FrameFields, is_plain_file, looks_like_dicom, read_dicom_header
+from .dicom_header import DicomHeader, FrameFields, looks_like_dicom, read_dicom_header
 
 
 class Slice(NamedTuple):
@@ -127,7 +127,7 @@ def _why_unread(path: str) -> List[str]:
     """Why a file that may be a slice gave no header; empty for what is no DICOM."""
     try:
         os.stat(path)
-        if not is_plain_file(path):
+        if not os.path.isfile(path):
             return []
         with open(path, "rb") as file:
             if not file.read(1):

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import ImageError
 from ..progress import Progress
 from .grid import check_grid, check_memory, check_size
+from .itk import Grid
 from .source import UNKNOWN_SPACING, Source, squeezed_note
 from .streams import check_length, damaged, open_voxels, read_slices
 from .voxels import INT16_BYTES, VoxelStack
@@ -33,8 +34,6 @@ _MOST_DIMENSIONS = 10
 _SPACINGS, _ORIGINS, _MATRICES = (
     ("elementspacing", "elementsize"), ("origin", "offset", "position"), ("transformmatrix", "rotation", "orientation"),
 )  # fmt: skip
-
-Grid = Tuple[Tuple[float, ...], Tuple[float, ...], Tuple[float, ...]]
 
 
 def read_metaimage(name: str, path: Path, progress: Progress) -> Source:

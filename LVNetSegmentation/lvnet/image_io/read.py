@@ -10,10 +10,11 @@ from typing import Callable, Dict, Iterator, Optional, Tuple
 import numpy as np
 
 from ..errors import ImageError
+from ..files import is_pipe_or_device
 from ..progress import Progress, silent
 from ..volume import Volume
 from .dicom import read_dicom_file, read_dicom_folder
-from .dicom_header import is_plain_file, looks_like_dicom
+from .dicom_header import looks_like_dicom
 from .metaimage import read_metaimage
 from .names import READABLE_SUFFIXES, PathLike, output_name, shown, suffix_of
 from .nifti import read_nifti
@@ -107,7 +108,7 @@ def _load(name: str, path: PathLike, progress: Progress) -> Source:
         return read_dicom_folder(name, plain, progress)
     if not plain.exists():
         raise ImageError(f"{name} does not exist; check the path")
-    if not is_plain_file(plain):
+    if is_pipe_or_device(plain):
         raise ImageError(f"{name} is a pipe or a device, not a file; save the scan as a file")
     suffix = suffix_of(plain, READABLE_SUFFIXES)
     if suffix:
