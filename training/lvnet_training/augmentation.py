@@ -6,7 +6,7 @@ swapped: on which side an organ lies is what the network shall learn.
 
 from __future__ import annotations
 
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from .config import Augmentation
 from .dataset import Case
+from .pathology import Anatomy, Pathology, add_pathologies
 
 
 def _rotation(rng: np.random.Generator, largest: float) -> np.ndarray:
@@ -103,6 +104,7 @@ def draw_patch(
     spacing: Sequence[float],
     augmentation: Augmentation,
     liver_share: float,
+    pathology: Optional[Pathology] = None,
 ) -> Tuple[np.ndarray, np.ndarray]:
     """One random patch of a case.
 
@@ -110,6 +112,7 @@ def draw_patch(
         patch: (z, y, x) voxels.
         spacing: (z, y, x) mm.
         liver_share: how often the patch is centred on the organ.
+        pathology: what is made in the patch, and how often; of a case with one class beside background.
 
     Returns:
         The patch in HU, float32, and its labels, int64, both (z, y, x).
@@ -126,12 +129,18 @@ def draw_patch(
     smooth = 0.3 * max(0.0, spacing[1] / case.spacing[1] - 1) + (rng.uniform(0, a.blur) if rng.random() < 0.4 else 0)
     if smooth > 0.2:
         image = ndimage.gaussian_filter(image, (0, smooth, smooth), mode="nearest", truncate=2.5)
-    image = _recolour(rng, _interpolate(image, grid), a)
+    image = _interpolate(image, grid)
     source = case.label[region]
+    shares = [_interpolate(source == value, grid) for value in range(1, case.classes)]
+    if pathology is not None and pathology.any and len(shares) == 1:
+        steps = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
+        anatomy = Anatomy(image, shares[0], steps)
+        add_pathologies(rng, anatomy, pathology)
+        image, shares = anatomy.hu, [anatomy.organ]
     labels = np.zeros(tuple(patch), np.int64)
-    for value in range(1, case.classes):
-        labels[_interpolate(source == value, grid) > 0.5] = value
-    return image.astype(np.float32), labels
+    for value, share in enumerate(shares, start=1):
+        labels[share > 0.5] = value
+    return _recolour(rng, image, a).astype(np.float32), labels
 
 
 def to_tensors(image: np.ndarray, labels: np.ndarray) -> Tuple[Tensor, Tensor]:

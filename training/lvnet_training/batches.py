@@ -46,7 +46,8 @@ def draw_batch(config: Config, stage: Stage, cases: Sequence[Case], phantoms: Se
         if stage.spacing is None:
             image, label = draw_slab(rng, case, stage.patch, config.preprocessing)
         else:
-            image, label = draw_patch(rng, case, stage.patch, stage.spacing, config.augmentation, config.liver_share)
+            image, label = draw_patch(rng, case, stage.patch, stage.spacing, config.augmentation, config.liver_share,
+                                      config.pathology)  # fmt: skip
             image = normalise(image, config.preprocessing)
         images.append(image)
         labels.append(label)

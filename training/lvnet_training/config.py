@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, TypeVar, Union
 
@@ -14,13 +14,14 @@ from lvnet.fieldtypes import check_fields
 from lvnet.recipe import LIVER, Architecture, LabelClass, Preprocessing, Recipe
 
 from .networks import divisors, supervises
+from .pathology import Pathology
 from .yamlfiles import read_mapping
 
 T = TypeVar("T")
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 #: Settings that a run of the first version did not have; see :attr:`Config.digest`.
-_LATER = ("labels", "split", "network", "clip", "precision", "patience")
+_LATER = ("labels", "split", "network", "clip", "precision", "patience", "pathology")
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ _GROUPS: Dict[str, Any] = {
     "architecture": Architecture,
     "preprocessing": Preprocessing,
     "augmentation": Augmentation,
+    "pathology": Pathology,
 }
 
 
@@ -109,6 +111,7 @@ class Config:
         precision: 32-true, bf16-mixed or 16-mixed (a GPU's tensor cores; halves the memory).
         patience: validations without a better DICE after which the run ends; 0 goes to the last epoch.
         split: cases of training, validation and test, such as 90/10/31; empty trains on all.
+        pathology: what is made in how many of the patches; see :mod:`.pathology`.  For one class beside background.
     """
 
     stages: Tuple[Stage, ...]
@@ -134,12 +137,15 @@ class Config:
     clip: float = 5.0
     precision: str = "32-true"
     patience: int = 0
+    pathology: Pathology = field(default_factory=Pathology)
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise ConfigurationError("a training run needs at least one stage")
         if self.precision not in PRECISIONS:
             raise ConfigurationError(f"there is no precision {self.precision!r}; choose {', '.join(PRECISIONS)}")
+        if self.pathology.any and len(self.classes) > 1:
+            raise ConfigurationError("pathologies are made for one class beside background; leave out `pathology`")
         if self.patience < 0:
             raise ConfigurationError(f"patience cannot be negative: {self.patience}")
         shares = (self.liver_share, self.phantom_share, self.average)
@@ -194,7 +200,7 @@ class Config:
         # Settings that came later count only where they are used: runs of before keep their digest.
         for later in (f for f in fields(self) if f.name in _LATER):
             default = later.default_factory() if callable(later.default_factory) else later.default
-            if settings[later.name] == default:
+            if settings[later.name] == (asdict(default) if is_dataclass(default) else default):
                 del settings[later.name]
         for stage in settings["stages"]:
             if not stage["fixed_norm"]:
