@@ -1,4 +1,4 @@
-"""`lvnet-train`: prepare, fit, evaluate, crossvalidate, export, tables."""
+"""`lvnet-train`: prepare, fit, evaluate, stress, crossvalidate, export, tables."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lvnet-train", description="Trains LV-Net on CTs with labels.")
-    commands = parser.add_subparsers(required=True, metavar="prepare|fit|evaluate|crossvalidate|export|tables")
+    commands = parser.add_subparsers(required=True, metavar="prepare|fit|evaluate|stress|crossvalidate|export|tables")
 
     command = commands.add_parser("prepare", help="check a data set, fill the cache, write a report and a split")
     command.add_argument("data", type=Path, help=_DATA)
@@ -117,6 +117,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--cache", type=Path, help="default: OUTPUT/cache")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     command.set_defaults(run=_crossvalidate)
+
+    command = commands.add_parser(
+        "stress", help="make masses, effusions and the like into scans, and score weights on them"
+    )
+    command.add_argument("data", type=Path, help=f"{_DATA}; such as the validation scans")
+    command.add_argument("--output", type=Path, required=True, help="folder of the set; what is there already is kept")
+    command.add_argument("--seed", type=int, default=1, help="of what is made; default: %(default)s")
+    command.add_argument("--per-kind", type=int, default=5, metavar="N", help="scans a kind; default: %(default)s")
+    command.add_argument("--config", type=Path, help="YAML of the run, for a .pt")
+    command.add_argument("--weights", type=Path, help=".safetensors, or .pt of a run; default: the bundled weights")
+    command.add_argument("--device", default="auto")
+    command.add_argument("--json", type=Path, help="also write the scores here")
+    command.set_defaults(run=_stress)
 
     command = commands.add_parser("export", help="make a checkpoint in the bundled format from a run")
     command.add_argument("run_file", type=Path, help="best.pt or last.pt of a run")
@@ -246,33 +259,63 @@ def _is_first_process() -> bool:
     return next((rank for rank in ranks if rank), "0") == "0"
 
 
-def _evaluate(options: argparse.Namespace) -> int:
+def _model(options: argparse.Namespace) -> Any:
+    """What --weights, --config and --device name, ready to run."""
     import torch
     from lvnet.devices import select_device
     from lvnet.errors import ConfigurationError
-    from lvnet.files import write_whole
     from lvnet.inference import load_model
+
+    from .config import load_config
+    from .state import Run
+    from .validation import model_of
+
+    if not options.weights or options.weights.suffix != ".pt":
+        return load_model(options.weights, options.device)
+    if not options.config:
+        raise ConfigurationError("the weights of a run need the --config that the run was made with")
+    config = load_config(options.config)
+    run = Run.start(config, torch.device("cpu"))
+    run.restore(options.weights)
+    return model_of(run.averaged_network().to(select_device(options.device)[0]), config.recipe())
+
+
+def _stress(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from lvnet.files import write_whole
+
+    from .stress import make_stress_set, score_stress_set, stress_table
+
+    with Bar() as bar:
+        left_out = make_stress_set(options.data, options.output, options.seed, options.per_kind, bar.progress)
+    for sentence in left_out:
+        print(sentence)
+    model = _model(options)
+    with Bar() as bar:
+        results = score_stress_set(model, options.output, progress=bar.progress)
+    for line in stress_table(results):
+        print(line)
+    if options.json:
+        write_whole(options.json, json.dumps([asdict(result) for result in results], indent=2).encode("utf-8"))
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from lvnet.files import write_whole
 
     from .config import load_config
     from .materials import part_of
     from .sources import find_cases
     from .splits import read_split
-    from .state import Run
-    from .validation import dice_of, load_pairs, model_of, score, score_table
+    from .validation import dice_of, load_pairs, score, score_table
 
     config = load_config(options.config) if options.config else None
     labels = config.labels if config else None
     sources = find_cases(options.data)
     if options.split:
         sources = part_of(sources, getattr(read_split(options.split), options.part))
-    if options.weights and options.weights.suffix == ".pt":
-        if config is None:
-            raise ConfigurationError("the weights of a run need the --config that the run was made with")
-        run = Run.start(config, torch.device("cpu"))
-        run.restore(options.weights)
-        model = model_of(run.averaged_network().to(select_device(options.device)[0]), config.recipe())
-    else:
-        model = load_model(options.weights, options.device)
+    model = _model(options)
     pairs = load_pairs(sources, model.recipe.classes, labels)
     with Bar() as bar:
         scores = score(model, pairs, options.overlap, bar.progress, strays=options.strays)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Tuple
+
 import numpy as np
 from scipy import ndimage
 
 from .anatomy import Anatomy, coordinates
 
 
-def add_low_dose(rng: np.random.Generator, anatomy: Anatomy, strongest: float = 45.0) -> bool:
-    """Noise of up to `strongest` HU, partly drawn out sideways as photon starvation does, in slices that may be thick.
+def add_low_dose(rng: np.random.Generator, anatomy: Anatomy, level: Tuple[float, float] = (10.0, 45.0)) -> bool:
+    """Noise, partly drawn out sideways as photon starvation does, in slices that may be thick.
+
+    Args:
+        level: smallest and largest standard deviation in HU.
 
     Returns:
         True.
@@ -18,14 +23,14 @@ def add_low_dose(rng: np.random.Generator, anatomy: Anatomy, strongest: float = 
     if rng.random() < 0.4:
         slices = rng.uniform(6.0, 12.0) / anatomy.spacing[0]
         anatomy.hu = ndimage.gaussian_filter1d(anatomy.hu, 0.3 * slices, axis=0, mode="nearest")
-    level = rng.uniform(10.0, strongest)
+    chosen = rng.uniform(*level)
     fine = rng.standard_normal(shape, dtype=np.float32)
     grain = rng.uniform(0.0, 0.9)
     fine = ndimage.gaussian_filter(fine, (0, grain, grain))
     streaks = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), (0, 0.5, rng.uniform(4.0, 15.0)))
     mix = rng.uniform(0.0, 0.7)
     noise = (1 - mix) * fine / max(1e-6, float(fine.std())) + mix * streaks / max(1e-6, float(streaks.std()))
-    anatomy.hu += np.float32(level) * noise
+    anatomy.hu += np.float32(chosen) * noise
     return True
 
 
@@ -48,7 +53,9 @@ def add_metal(rng: np.random.Generator, anatomy: Anatomy) -> bool:
     decay = 1.0 / (1.0 + radius / rng.uniform(20.0, 60.0))
     along = np.exp(-0.5 * (z / rng.uniform(4.0, 15.0)) ** 2)
     anatomy.hu += np.float32(rng.uniform(40.0, 150.0)) * (rays / 3 * decay * along).astype(np.float32)
-    metal = (radius < rng.uniform(2.0, 6.0)) & (np.abs(z) < rng.uniform(3.0, 10.0)) & (anatomy.organ < 0.5)
+    metal = (
+        (radius < rng.uniform(2.0, 6.0)) & (np.abs(z) < rng.uniform(3.0, 10.0)) & (anatomy.organ < 0.5) & anatomy.body
+    )
     anatomy.hu[metal] = 2000.0
     return True
 

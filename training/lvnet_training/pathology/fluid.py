@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Tuple
+
 import numpy as np
 from scipy import ndimage
 
 from .anatomy import DENSE_ABOVE, FAT_BELOW, Anatomy, coordinates, smooth_field
 
 
-def add_ascites(rng: np.random.Generator, anatomy: Anatomy, thickest_mm: float = 30.0) -> bool:
+def add_ascites(rng: np.random.Generator, anatomy: Anatomy, thickness_mm: Tuple[float, float] = (4.0, 30.0)) -> bool:
     """Lays fluid of -5 to 30 HU around the organ, thicker towards the back, and into the fat near it.
 
     The fluid takes its room from the fat outside and from the organ's outer layer, which becomes background.
 
     Args:
-        thickest_mm: largest thickness of the layer.
+        thickness_mm: smallest and largest mean thickness of the layer.
 
     Returns:
         Whether there is an organ.
     """
     if not anatomy.has_organ:
         return False
-    thickness = rng.uniform(4.0, thickest_mm)
+    thickness = rng.uniform(*thickness_mm)
     shape = anatomy.hu.shape
     height = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :, None]
     uneven = smooth_field(rng, shape, anatomy.spacing, rng.uniform(50.0, 120.0))
@@ -43,7 +45,7 @@ def add_ascites(rng: np.random.Generator, anatomy: Anatomy, thickest_mm: float =
     return bool((share > 0.5).any())
 
 
-def add_effusion(rng: np.random.Generator, anatomy: Anatomy, share: tuple[float, float] = (0.2, 1.0)) -> bool:
+def add_effusion(rng: np.random.Generator, anatomy: Anatomy, share: Tuple[float, float] = (0.2, 1.0)) -> bool:
     """Fills enclosed air from the back to a level, as fluid layers in a patient who lies on the back.
 
     Within the fluid a band of collapsed lung may lie, brighter than the fluid.
