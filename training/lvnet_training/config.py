@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, TypeVar, Union
 
@@ -200,7 +200,7 @@ class Config:
         # Settings that came later count only where they are used: runs of before keep their digest.
         for later in (f for f in fields(self) if f.name in _LATER):
             default = later.default_factory() if callable(later.default_factory) else later.default
-            if settings[later.name] == (asdict(default) if is_dataclass(default) else default):
+            if settings[later.name] == (asdict(default) if isinstance(default, Pathology) else default):
                 del settings[later.name]
         for stage in settings["stages"]:
             if not stage["fixed_norm"]:

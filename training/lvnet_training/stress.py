@@ -159,9 +159,9 @@ def _halved(scan: Volume, label: Volume) -> Tuple[Volume, Volume]:
 
     # The new voxels' centres lie half an old voxel farther along both axes of the plane.
     shift = np.asarray(scan.direction).reshape(3, 3) @ np.array([0.5 * scan.spacing[2], 0.5 * scan.spacing[1], 0.0])
-    origin = tuple(float(a + b) for a, b in zip(scan.origin, shift))
+    x, y, z = (float(a + b) for a, b in zip(scan.origin, shift))
     spacing = (scan.spacing[0], 2 * scan.spacing[1], 2 * scan.spacing[2])
-    image = Volume(means(scan.array), spacing, origin, scan.direction, name=scan.name)
+    image = Volume(means(scan.array), spacing, (x, y, z), scan.direction, name=scan.name)
     return image, image.with_array((means(label.array > 0) >= 0.5).astype(np.uint8))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..metrics.bits import Box, bounding_box, union
 from ..orientation import orientation_of
+from ..quality import Expected, Quality
 from ..recipe import LIVER, LabelClass, Recipe
 from ..volume import Volume
 from .check import LOOK, OK, WRONG, Check, Limits
@@ -48,6 +49,7 @@ def self_check(
     *,
     before_postprocessing: Optional[np.ndarray] = None,
     low_confidence: Optional[Mapping[int, float]] = None,
+    expected: Optional[Mapping[int, Expected]] = None,
 ) -> List[Check]:
     """Checks a segmentation without a reference.
 
@@ -59,6 +61,7 @@ def self_check(
         before_postprocessing: (z, y, x) uint8 label map with all pieces and holes; None takes `labels`.
         low_confidence: shares of doubtful voxels by label value where they are known already, from
             :func:`~lvnet.selfcheck.low_confidence`; else they come from `probabilities`.
+        expected: by label value, the DICE that the recipe's :class:`~lvnet.quality.Quality` expects.
 
     Returns:
         Checks of every class in the recipe's order.  Of a class that was not found, one; of the
@@ -82,6 +85,8 @@ def self_check(
         share = low_confidence.get(entry.value) if low_confidence is not None else None
         if low_confidence is None and soft is not None:
             share = low_confidence_share(soft, labels.array, labels.spacing, entry.value)
+        if expected and entry.value in expected and recipe.quality is not None:
+            checks.append(_expected(entry, expected[entry.value], recipe.quality))
         edge = _edge(entry, labels)
         checks += [_volume(entry, labels, box, cut_off=edge.verdict != OK), edge]
         pieces = pieces_of(raw, entry.value, _box_of(raw, entry.value, alone=alone))
@@ -112,6 +117,15 @@ def _box_of(labels: np.ndarray, value: int, *, alone: bool) -> Optional[Box]:
 def _nothing(entry: LabelClass) -> Check:
     sentence = f"no {entry.name} was found: the scan may not show it, or not be a CT in HU"
     return Check(f"{entry.name} presence", WRONG if _is_liver(entry) else LOOK, sentence, 0.0, None, "ml")
+
+
+def _expected(entry: LabelClass, expected: Expected, quality: Quality) -> Check:
+    limits = Limits((quality.look_below, None), (quality.wrong_below, None))
+    verdict = limits.verdict(expected.dice)
+    sentence = f"expected DICE of the {entry.name} {expected.dice:.2f} ({expected.low:.2f} to {expected.high:.2f})"
+    if verdict != OK:
+        sentence += ": compare the outline with the scan before you use it"
+    return Check(f"{entry.name} expected dice", verdict, sentence, expected.dice, limits)
 
 
 def _volume(entry: LabelClass, labels: Volume, box: Box, *, cut_off: bool) -> Check:
