@@ -188,3 +188,23 @@ def test_the_same_stream_makes_the_same_patch_and_settings_are_checked(anatomy):
         Config(stages=(stage,), classes=two, architecture=Architecture(classes=3), pathology=everything)
     plain = Config(stages=(stage,))
     assert plain.digest != Config(stages=(stage,), pathology=everything).digest
+
+
+def test_each_kind_has_a_picture_in_the_docs_and_the_command_draws_it(tmp_path, capsys):
+    from pathlib import Path
+
+    from lvnet_training.pathology import gallery
+
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "pathologies.md").read_text(encoding="utf-8")
+    for kind in KINDS:
+        picture = f"pathologies/{kind.replace('_', '-')}.png"
+        assert picture in text
+        assert (docs / picture).read_bytes().startswith(b"\x89PNG")
+    gallery.draw_kind("mass", tmp_path / "mass.png")
+    assert (tmp_path / "mass.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ConfigurationError, match="no pathology 'measles'"):
+        gallery.draw_kind("measles", tmp_path / "none.png")
+    (tmp_path / "file").write_text("")
+    assert gallery.main([str(tmp_path / "file")]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1

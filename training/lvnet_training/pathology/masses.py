@@ -25,8 +25,9 @@ def add_mass(rng: np.random.Generator, anatomy: Anatomy, diameter_mm: Tuple[floa
         Whether there was room for it.
     """
     size = float(rng.uniform(*diameter_mm))
-    depth, wall = anatomy.depth, rng.uniform(8.0, 20.0)
-    free = (depth > wall + min(25.0, 0.4 * size)) & (anatomy.hu > anatomy.air_below) & (anatomy.hu < DENSE_ABOVE)
+    depth, wall = anatomy.depth, rng.uniform(10.0, 25.0)
+    # Well within the body's wall, whose thickness goes with the body.
+    free = (depth > max(wall + 10.0, 0.35 * float(depth.max()))) & (_room(anatomy) > 0)
     distance = anatomy.distance
     if anatomy.has_organ and rng.random() < 0.7:
         # The centre lies so far away that the mass just reaches the organ.
