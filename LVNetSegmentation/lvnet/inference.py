@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
@@ -75,6 +75,29 @@ class Segmentation:
     checks: Tuple[Check, ...] = ()
     measured: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     expected: Mapping[int, Expected] = field(default_factory=dict)
+
+    @property
+    def expected_dice(self) -> Dict[str, Dict[str, float]]:
+        """`dice`, `low` and `high` by class name, as JSON has them; see :class:`lvnet.quality.Expected`."""
+        names = {entry.value: entry.name for entry in self.recipe.classes}
+        return {
+            names[value]: {key: round(number, 4) for key, number in asdict(likely).items()}
+            for value, likely in self.expected.items()
+        }
+
+    @property
+    def uncertainty(self) -> Optional[Volume]:
+        """float32, 0 where the network is sure to 1 where both answers are as likely, on the scan's own grid.
+
+        The entropy in bits of "any class but background"; None where no probabilities were asked for.
+        """
+        if self.probabilities is None:
+            return None
+        entropy = np.empty(self.probabilities.shape, np.float32)
+        for plane, p in zip(entropy, self.probabilities.array):
+            likely = np.clip(p, 1e-6, 1 - 1e-6)
+            plane[...] = -likely * np.log2(likely) - (1 - likely) * np.log2(1 - likely)
+        return self.probabilities.with_array(entropy)
 
 
 def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") -> Model:

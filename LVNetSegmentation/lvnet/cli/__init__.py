@@ -84,6 +84,9 @@ def _add_segment(commands: Any) -> None:
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default auto)")
     command.add_argument("--overlap", type=float, metavar="F", help="of neighbouring slabs, 0 to 0.9 (default 0.5)")
     command.add_argument("--probabilities", metavar="FILE", help="also write the probability map (one scan only)")
+    command.add_argument(
+        "--uncertainty", metavar="FILE", help="also write where the network is unsure, 0 to 1 (one scan only)"
+    )
     command.add_argument("--no-postprocessing", action="store_true", help="keep every component and hole")
     command.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     command.add_argument("--json", action="store_true", help="print the result as JSON")

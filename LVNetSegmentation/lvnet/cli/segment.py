@@ -31,6 +31,8 @@ from .terminal import ProgressBar, json_text, one_line
 Job = Tuple[Path, Path]
 #: What the output may be: a label map, or a DICOM SEG where the input is DICOM.
 OUTPUT_SUFFIXES = (*LABEL_SUFFIXES, SEG_SUFFIX)
+#: Options that write a map beside the labels, each an attribute of the result.
+_MAPS = ("probabilities", "uncertainty")
 
 
 def run_segment(options: argparse.Namespace) -> int:
@@ -41,11 +43,13 @@ def run_segment(options: argparse.Namespace) -> int:
         load_highdicom()
         if not batch:
             open_seg_source(jobs[0][0])
-    if options.probabilities is not None:
+    maps = {name: Path(path) for name in _MAPS for path in [getattr(options, name)] if path is not None}
+    for name, path in maps.items():
         if batch:
-            raise ConfigurationError("--probabilities goes with one scan; segment them one by one")
-        check_output_path(Path(options.probabilities), IMAGE_SUFFIXES)
-        refuse_overwriting([jobs[0][0]], [jobs[0][1], Path(options.probabilities)])
+            raise ConfigurationError(f"--{name} goes with one scan; segment them one by one")
+        check_output_path(path, IMAGE_SUFFIXES)
+    if maps:
+        refuse_overwriting([jobs[0][0]], [jobs[0][1], *maps.values()])
     overlap = DEFAULT_OVERLAP if options.overlap is None else options.overlap
     slab_starts(1, 1, overlap)
     keep_pages()
@@ -136,7 +140,7 @@ def _segment_one(
             model=model,
             overlap=overlap,
             postprocess=not options.no_postprocessing,
-            probabilities=options.probabilities is not None,
+            probabilities=any(getattr(options, name) is not None for name in _MAPS),
             progress=bar,
         )
         bar(0.98, "writing")
@@ -145,8 +149,10 @@ def _segment_one(
         else:
             checksum = model.checkpoint.checksum if model.checkpoint else ""
             write_dicom_seg(result.labels, target, seg_source, model.recipe, checksum)
-        if result.probabilities is not None:
-            write_image(result.probabilities, Path(options.probabilities))
+        for name in _MAPS:
+            soft = None if getattr(options, name) is None else getattr(result, name)
+            if soft is not None:
+                write_image(soft, Path(getattr(options, name)))
     seconds = time.monotonic() - began
     if not options.quiet:
         said = [finding.sentence for finding in findings if finding.severity == NOTE]
@@ -156,10 +162,12 @@ def _segment_one(
         "input": str(source),
         "output": str(target),
         "probabilities": options.probabilities,
+        "uncertainty": options.uncertainty,
         "volumes_ml": {name: round(value, 3) for name, value in result.volumes_ml.items()},
         "notes": list(result.notes),
         "input_checks": [finding._asdict() for finding in findings],
         "checks": [check.to_dict() for check in result.checks],
+        "expected_dice": result.expected_dice,
         "device": str(model.device),
         "device_reason": model.device_reason,
         "weights": model.recipe.name,

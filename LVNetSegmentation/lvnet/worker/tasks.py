@@ -237,6 +237,7 @@ def _facts(result: Any, model: Any) -> Dict[str, Any]:
         "volumes_ml": dict(result.volumes_ml),
         "notes": list(result.notes),
         "checks": [check.to_dict() for check in result.checks],
+        "expected_dice": result.expected_dice,
         "device": model.device_reason,
         "weights": model.recipe.name,
         "weights_sha256": checkpoint.checksum if checkpoint else None,

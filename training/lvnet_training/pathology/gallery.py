@@ -41,8 +41,11 @@ def draw_kind(kind: str, path: Path, seed: int = _SEED, stream: Optional[int] = 
     if not KINDS[kind](rng, changed):
         raise ConfigurationError(f"there is no room for {kind} in the phantom of seed {seed}")
     # Where most has changed within the levels of the organ.
-    levels, rows = organ.any(axis=(1, 2)), organ.any(axis=(0, 2))
-    difference = np.abs(changed.hu - plain.hu) * levels[:, None, None] * rows[None, :, None]
+    levels = np.flatnonzero(organ.any(axis=(1, 2)))
+    rows = np.flatnonzero(organ.any(axis=(0, 2)))
+    difference = np.zeros_like(organ)
+    near = (slice(levels[0], levels[-1] + 1), slice(rows[0], rows[-1] + 1))
+    difference[near] = np.abs(changed.hu - plain.hu)[near]
     z, y = int(difference.sum(axis=(1, 2)).argmax()), int(difference.sum(axis=(0, 2)).argmax())
     figure = figure_of(12, 4.4, "black")
     views = (
