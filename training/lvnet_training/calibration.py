@@ -10,7 +10,7 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from lvnet.errors import ConfigurationError, ImageError
@@ -137,12 +137,14 @@ def fit_quality(
     dice = np.array([row.dice for row in rows])
     # As many flags as the good results can bear: the more is flagged, the fewer bad ones slip through.
     look = float(np.quantile(expected[dice >= GOOD], _FALSE_ALARMS))
+    # Nine of ten results that are expected to be so bad are below BAD.
+    wrong = 1 - 10 ** min(0.0, np.log10(1 - BAD) - min(0.0, float(low)))
     return Quality(
         **{
             **model.__dict__,
             "interval": (min(0.0, float(low)), max(0.0, float(high))),
             "look_below": round(look, 4),
-            "wrong_below": round(min(look, 0.8), 4),
+            "wrong_below": round(min(look, float(wrong)), 4),
         }
     )
 
@@ -150,19 +152,20 @@ def fit_quality(
 def held_out(rows: Sequence[Judged], features: Sequence[str] = FEATURES) -> List[Tuple[float, float, float]]:
     """Expected DICE with its interval for every result, by a fit that has not seen its patient.
 
-    The interval is that of the other patients' residuals.
+    The interval is that of the other patients' differences, each from a fit without that patient too.
     """
-    groups = sorted({row.group for row in rows})
-    answers: Dict[str, Tuple[float, float, float]] = {}
-    for group in groups:
-        others = [row for row in rows if row.group != group]
-        model = _fit(others, features, 1, "")
-        rest = np.array([_log_error(np.array(row.dice)) - np.log10(1 - _expect(model, row)) for row in others])
-        low, high = np.quantile(rest, (0.1, 0.9))
-        for row in (row for row in rows if row.group == group):
-            middle = np.log10(1 - _expect(model, row))
-            answers[row.case] = (1 - 10**middle, 1 - 10 ** min(0.0, middle + high), 1 - 10 ** (middle + low))
-    return [answers[row.case] for row in rows]
+    groups = np.array([row.group for row in rows])
+    expected = np.zeros(len(rows))
+    for group in np.unique(groups):
+        mine = np.flatnonzero(groups == group)
+        model = _fit([row for row in rows if row.group != group], features, 1, "")
+        expected[mine] = [np.log10(1 - _expect(model, rows[int(number)])) for number in mine]
+    differences = _log_error(np.array([row.dice for row in rows])) - expected
+    answers: List[Tuple[float, float, float]] = []
+    for number, middle in enumerate(expected.tolist()):
+        low, high = np.quantile(differences[groups != groups[number]], (0.1, 0.9))
+        answers.append((1 - 10**middle, 1 - 10 ** min(0.0, middle + high), 1 - 10 ** (middle + low)))
+    return answers
 
 
 def report(rows: Sequence[Judged], quality: Quality) -> List[str]:
