@@ -182,7 +182,7 @@ def segment(
         quality = model.recipe.quality
         likely = quality.expect(measured.get(quality.value, {})) if quality is not None else None
         expected = {quality.value: likely} if quality is not None and likely is not None else {}
-        checks = _checked(scan, labels, found, prepared, scores, model.recipe, expected)
+        checks = _checked(scan, labels, found, prepared, scores, model.recipe, expected, measured)
         volumes = {
             c.name: float(np.count_nonzero(labels == c.value)) * scan.voxel_volume_ml for c in model.recipe.classes
         }
@@ -342,10 +342,20 @@ def _checked(
     scores: np.ndarray,
     recipe: Recipe,
     expected: Mapping[int, Expected],
+    measured: Mapping[int, Mapping[str, float]],
 ) -> Tuple[Check, ...]:
     """The checks of a result; `found` is what the network found before it was cleaned up."""
     doubt = low_confidence(scores, _steps(scan, prepared), recipe)
     result = scan.with_array(labels)
     return tuple(
-        self_check(scan, result, None, recipe, before_postprocessing=found, low_confidence=doubt, expected=expected)
+        self_check(
+            scan,
+            result,
+            None,
+            recipe,
+            before_postprocessing=found,
+            low_confidence=doubt,
+            expected=expected,
+            measured=measured,
+        )
     )

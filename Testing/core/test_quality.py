@@ -110,6 +110,27 @@ def test_the_self_check_prints_the_expected_dice_with_its_verdict(doubtful, verd
     assert ("compare the outline" in check.sentence) == (verdict != "ok")
 
 
+def test_where_a_dice_is_expected_the_share_of_doubtful_voxels_is_told_and_not_judged_twice():
+    labels = np.zeros((6, 8, 8), np.uint8)
+    labels[2:4, 2:6, 2:6] = 1
+    scan = Volume(np.full(labels.shape, 60, np.int16), SPACING)
+    calibrated = dataclasses.replace(Recipe(), quality=MODEL)
+    likely = {1: MODEL.expect({"doubtful": 0.06, "dark_tail": 0.0})}
+    for recipe, expected, verdict in ((Recipe(), None, "look"), (calibrated, likely, None)):
+        checks = self_check(scan, scan.with_array(labels), None, recipe, low_confidence={1: 0.2}, expected=expected)
+        assert next(check for check in checks if check.name == "liver confidence").verdict == verdict
+
+
+def test_noise_is_no_fault_of_the_organ():
+    """A low dose spreads the scan's own voxels widely, and the network's, which are means, hardly."""
+    labels = np.zeros((6, 20, 20), np.uint8)
+    labels[1:5, 4:16, 4:16] = 1
+    noisy = Volume(np.random.default_rng(0).normal(60, 90, labels.shape).astype(np.int16), SPACING)
+    for measured, verdict in (({}, "look"), ({1: {"spread": 20.0}}, "ok"), ({1: {"spread": 60.0}}, "look")):
+        checks = self_check(noisy, noisy.with_array(labels), None, Recipe(), measured=measured)
+        assert next(check for check in checks if check.name == "liver spread").verdict == verdict
+
+
 def test_the_model_travels_in_the_recipe_and_impossible_ones_are_refused():
     recipe = dataclasses.replace(Recipe(), quality=MODEL)
     assert Recipe.from_dict(recipe.to_dict()).quality == MODEL
