@@ -15,8 +15,8 @@ from lvnet.preprocessing import prepare
 from lvnet.recipe import Architecture, Preprocessing
 from lvnet.volume import Volume
 from lvnet_training.batches import draw_batch
+from lvnet_training.case import Case, make_case
 from lvnet_training.config import Config, Stage, load_config
-from lvnet_training.dataset import Case, make_case
 from lvnet_training.loop import fit
 from lvnet_training.networks import NAMES, build_network
 from lvnet_training.slabs import draw_slab

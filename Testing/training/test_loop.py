@@ -21,9 +21,9 @@ from lvnet.phantom import make_phantom
 from lvnet.recipe import LIVER, Architecture
 from lvnet.volume import Volume
 from lvnet_training.batches import draw_batch, share
+from lvnet_training.case import make_case
 from lvnet_training.cli import main
 from lvnet_training.config import Config, Stage, load_config
-from lvnet_training.dataset import make_case
 from lvnet_training.loop import Hardware, fit
 from lvnet_training.state import Run
 

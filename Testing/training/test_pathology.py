@@ -7,8 +7,8 @@ import pytest
 from lvnet.errors import ConfigurationError
 from lvnet.recipe import Architecture, LabelClass
 from lvnet_training.augmentation import draw_patch
+from lvnet_training.case import make_case
 from lvnet_training.config import Augmentation, Config, Stage
-from lvnet_training.dataset import make_case
 from lvnet_training.pathology import KINDS, Anatomy, Pathology, add_pathologies
 from lvnet_training.pathology.artefacts import add_arms, add_low_dose, add_metal
 from lvnet_training.pathology.brightness import shift_brightness

@@ -17,9 +17,10 @@ from lvnet.recipe import LIVER, Architecture, LabelClass
 from lvnet.volume import Volume
 from lvnet_training.augmentation import draw_patch
 from lvnet_training.batches import draw_batch
+from lvnet_training.case import make_case
 from lvnet_training.cli import main
 from lvnet_training.config import Augmentation, Config, Stage, load_config
-from lvnet_training.dataset import cached_case, load_cases, make_case
+from lvnet_training.dataset import cached_case, load_cases
 from lvnet_training.loop import fit
 from lvnet_training.loss import deep_supervision_loss, soft_dice_loss
 from lvnet_training.sources import find_cases

@@ -14,8 +14,8 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from .case import Case
 from .config import Augmentation
-from .dataset import Case
 from .pathology import Anatomy, Pathology, add_pathologies
 
 
@@ -130,8 +130,7 @@ def draw_patch(
     if smooth > 0.2:
         image = ndimage.gaussian_filter(image, (0, smooth, smooth), mode="nearest", truncate=2.5)
     image = _interpolate(image, grid)
-    source = case.label[region]
-    shares = [_interpolate(source == value, grid) for value in range(1, case.classes)]
+    shares = [_interpolate(case.share(value, region), grid) for value in range(1, case.classes)]
     if pathology is not None and pathology.any and len(shares) == 1:
         steps = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
         anatomy = Anatomy(image, shares[0], steps)

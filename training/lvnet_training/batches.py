@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .augmentation import draw_patch, to_tensors
+from .case import Case
 from .config import Config, Stage
-from .dataset import Case
 from .slabs import draw_slab
 from .state import Run
 

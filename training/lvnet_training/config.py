@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 #: Settings that a run of the first version did not have; see :attr:`Config.digest`.
-_LATER = ("labels", "split", "network", "clip", "precision", "patience", "pathology")
+_LATER = ("labels", "split", "network", "clip", "precision", "patience", "pathology", "grid")
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,8 @@ class Config:
         precision: 32-true, bf16-mixed or 16-mixed (a GPU's tensor cores; halves the memory).
         patience: validations without a better DICE after which the run ends; 0 goes to the last epoch.
         split: cases of training, validation and test, such as 90/10/31; empty trains on all.
+        grid: (z, y, x) mm; scans are brought to voxels no finer than these once, so that drawing a patch costs little;
+            None draws from the scans' own voxels.
         pathology: what is made in how many of the patches; see :mod:`.pathology`.  For one class beside background.
     """
 
@@ -138,12 +140,17 @@ class Config:
     precision: str = "32-true"
     patience: int = 0
     pathology: Pathology = field(default_factory=Pathology)
+    grid: Optional[Tuple[float, float, float]] = None
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise ConfigurationError("a training run needs at least one stage")
         if self.precision not in PRECISIONS:
             raise ConfigurationError(f"there is no precision {self.precision!r}; choose {', '.join(PRECISIONS)}")
+        if self.grid is not None and (min(self.grid) <= 0 or any(stage.spacing is None for stage in self.stages)):
+            raise ConfigurationError(
+                "the voxels of a grid are positive, and a stage without spacing has no use for it: leave out `grid`"
+            )
         if self.pathology.any and len(self.classes) > 1:
             raise ConfigurationError("pathologies are made for one class beside background; leave out `pathology`")
         if self.patience < 0:

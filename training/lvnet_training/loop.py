@@ -28,8 +28,8 @@ from lvnet.progress import Progress, silent
 from torch import Tensor, nn
 
 from .batches import Batches, steps_of
+from .case import Case
 from .config import Config
-from .dataset import Case
 from .logs import log_row
 from .loss import deep_supervision_loss
 from .state import Run

@@ -9,8 +9,10 @@ from typing import List, Optional, Sequence, Tuple
 from lvnet.errors import ConfigurationError
 from lvnet.files import remove_stale
 
+from .case import Case, Grid, make_case
 from .config import Config
-from .dataset import Case, cached, load_cases, make_case
+from .dataset import cached, load_cases
+from .gridding import gridded
 from .sources import Source, find_cases
 from .splits import make_split, read_split, write_split
 from .validation import Pair, load_pairs
@@ -68,7 +70,7 @@ def gather(
         judging: List[Source] = []
         if split is not None or config.split:
             training, judging = _parts(config, output, sources, split, cache, remarks)
-        cases, refused = load_cases(training, cache, config.classes, config.labels)
+        cases, refused = load_cases(training, cache, config.classes, config.labels, config.grid)
         remarks += refused
         if judging and validation is None and judged:
             pairs = load_pairs(judging, config.classes, config.labels)
@@ -76,7 +78,7 @@ def gather(
         raise ConfigurationError("--split says which cases of a data set are for what; give --data as well")
     if validation is not None and judged:
         pairs = load_pairs(find_cases(validation), config.classes, config.labels)
-    phantoms = [_phantom(config.seed * 1000 + number, cache) for number in range(config.phantoms)]
+    phantoms = [_phantom(config.seed * 1000 + number, cache, config.grid) for number in range(config.phantoms)]
     if not cases and not phantoms:
         raise ConfigurationError("nothing to train on: give --data or ask for phantoms in the configuration")
     return Material(cases, phantoms, pairs, tuple(dict.fromkeys(remarks)))
@@ -115,8 +117,9 @@ def _parts(
     return part_of(sources, parts.train), part_of(sources, parts.validation) if parts.validation else []
 
 
-def _phantom(seed: int, cache: Path) -> Case:
+def _phantom(seed: int, cache: Path, grid: Optional[Grid]) -> Case:
     from lvnet import phantom
 
     name = f"phantom{seed}"
-    return cached(name, cache / f"phantom-{seed}", lambda: make_case(name, *phantom.make_phantom(seed)))
+    place = f"phantom-{seed}" + ("" if grid is None else "-" + "x".join(f"{step:g}" for step in grid))
+    return cached(name, cache / place, lambda: gridded(make_case(name, *phantom.make_phantom(seed)), grid))
