@@ -221,9 +221,9 @@ def test_left_and_right_are_never_swapped(cases):
 def test_trust_decides_how_often_a_case_is_drawn(cases, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "lvnet_training.batches.draw_patch",
+        "lvnet_training.batches.draw_placed_patch",
         lambda rng, case, *_: (
-            drawn.append(case.name) or (np.zeros(STAGE.patch, np.float32), np.zeros(STAGE.patch, int))
+            drawn.append(case.name) or (np.zeros(STAGE.patch, np.float32), np.zeros(STAGE.patch, int), 0)
         ),
     )
     for step in range(40):
@@ -234,9 +234,9 @@ def test_trust_decides_how_often_a_case_is_drawn(cases, monkeypatch):
 def test_phantoms_take_their_share(cases, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "lvnet_training.batches.draw_patch",
+        "lvnet_training.batches.draw_placed_patch",
         lambda rng, case, *_: (
-            drawn.append(case.name) or (np.zeros(STAGE.patch, np.float32), np.zeros(STAGE.patch, int))
+            drawn.append(case.name) or (np.zeros(STAGE.patch, np.float32), np.zeros(STAGE.patch, int), 0)
         ),
     )
     for step in range(100):

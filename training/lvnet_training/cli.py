@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("data", type=Path, help=_DATA)
     command.add_argument("--cache", type=Path, required=True)
     command.add_argument("--config", type=Path, help="YAML whose classes and labels to go by; default: liver")
+    command.add_argument("--pack", type=Path, metavar="FILE", help="write all cases on the configuration's grid to one"
+                         " small file, to train elsewhere: `fit --data FILE`")  # fmt: skip
+    command.add_argument("--validation", type=Path, help="with --pack: the data set that chooses the best epoch")
     command.add_argument("--report", type=Path, help="folder of the report; default: CACHE/report")
     command.add_argument("--no-pictures", action="store_true", help="a report without pictures")
     command.add_argument("--split", type=Path, metavar="FILE", help="write a split of the usable cases, .yaml or .json")
@@ -75,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("fit", help="train; the same command resumes where it stopped")
     command.add_argument("--config", type=Path, required=True, help="YAML, see training/configs")
-    command.add_argument("--data", type=Path, help=f"{_DATA}; none: only made phantoms")
+    command.add_argument("--data", type=Path, help=f"{_DATA}; or a pack; none: only made phantoms")
     command.add_argument("--validation", type=Path, help="data set that chooses the best epoch")
     command.add_argument("--split", type=Path, help="split of --data: trains and validates on its parts")
     command.add_argument("--output", type=Path, required=True, help="folder for last.pt, best.pt and log.csv")
@@ -165,11 +168,17 @@ def _prepare(options: argparse.Namespace) -> int:
     from lvnet.recipe import LIVER
 
     from .config import load_config
+    from .dataset import load_cases
+    from .pack import write_pack
     from .preparing import Row, prepare
     from .sources import find_cases
     from .splits import make_split, read_patients, write_split
 
     config = load_config(options.config) if options.config else None
+    if options.pack and (config is None or config.grid is None):
+        raise ConfigurationError("--pack needs a --config with a `grid`")
+    if options.validation and not options.pack:
+        raise ConfigurationError("--validation goes with --pack")
     classes, labels = (config.classes, config.labels) if config else ((LIVER,), None)
     patients = read_patients(options.patients) if options.patients else {}
 
@@ -198,6 +207,14 @@ def _prepare(options: argparse.Namespace) -> int:
         write_split(split, options.split)
         sizes = "/".join(str(len(getattr(split, part))) for part in PARTS)
         print(f"split {sizes} (seed {options.seed}) in {options.split}")
+    if options.pack:
+        assert config is not None
+        training, _ = load_cases(sources, options.cache, classes, labels, config.grid)
+        judging = find_cases(options.validation) if options.validation else []
+        validation, _ = load_cases(judging, options.cache, classes, labels, config.grid)
+        size = write_pack(options.pack, training, validation, config)
+        print(f"{len(training)} cases to train on and {len(validation)} for validation in {options.pack},"
+              f" {size / 2**20:.1f} MiB")  # fmt: skip
     return 0
 
 

@@ -19,9 +19,10 @@ from .yamlfiles import read_mapping
 
 T = TypeVar("T")
 
+SCHEDULES = ("exponential", "cosine", "polynomial")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 #: Settings that a run of the first version did not have; see :attr:`Config.digest`.
-_LATER = ("labels", "split", "network", "clip", "precision", "patience", "pathology", "grid")
+_LATER = ("labels", "split", "network", "clip", "precision", "patience", "pathology", "grid", "hardness", "schedule")
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,10 @@ class Config:
         split: cases of training, validation and test, such as 90/10/31; empty trains on all.
         grid: (z, y, x) mm; scans are brought to voxels no finer than these once, so that drawing a patch costs little;
             None draws from the scans' own voxels.
+        hardness: how much more often scans and places of a high recent loss are drawn: the exponent of their loss over
+            the mean one; 0 draws all by `trust` alone.
+        schedule: of the learning rate within a stage, epoch by epoch: exponential (`decay`, the paper), cosine (to
+            zero) or polynomial (to zero, power 0.9).
         pathology: what is made in how many of the patches; see :mod:`.pathology`.  For one class beside background.
     """
 
@@ -141,6 +146,8 @@ class Config:
     patience: int = 0
     pathology: Pathology = field(default_factory=Pathology)
     grid: Optional[Tuple[float, float, float]] = None
+    hardness: float = 0.0
+    schedule: str = "exponential"
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -153,6 +160,10 @@ class Config:
             )
         if self.pathology.any and len(self.classes) > 1:
             raise ConfigurationError("pathologies are made for one class beside background; leave out `pathology`")
+        if self.schedule not in SCHEDULES:
+            raise ConfigurationError(f"there is no schedule {self.schedule!r}; choose {', '.join(SCHEDULES)}")
+        if not 0 <= self.hardness <= 4:
+            raise ConfigurationError(f"hardness lies between 0 and 4, not {self.hardness:g}")
         if self.patience < 0:
             raise ConfigurationError(f"patience cannot be negative: {self.patience}")
         shares = (self.liver_share, self.phantom_share, self.average)
@@ -195,6 +206,16 @@ class Config:
                 return stage, epoch
             epoch -= stage.epochs
         raise ValueError(f"epoch lies {epoch + 1} beyond the last stage")
+
+    def learning_rate(self, epoch: int) -> float:
+        """Of epoch number `epoch`, from 0."""
+        stage, within = self.stage_of(epoch)
+        done = within / stage.epochs
+        if self.schedule == "cosine":
+            return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        if self.schedule == "polynomial":
+            return float(stage.learning_rate * (1 - done) ** 0.9)
+        return float(stage.learning_rate * self.decay**within)
 
     def recipe(self, provenance: Optional[Mapping[str, Any]] = None) -> Recipe:
         """The recipe that the exported weights carry."""

@@ -13,6 +13,7 @@ from .case import Case, Grid, make_case
 from .config import Config
 from .dataset import cached, load_cases
 from .gridding import gridded
+from .pack import read_pack
 from .sources import Source, find_cases
 from .splits import make_split, read_split, write_split
 from .validation import Pair, load_pairs
@@ -48,7 +49,7 @@ def gather(
 
     Args:
         output: folder of the run; a split that the configuration asks for is made once and kept there.
-        data: data set to train on; None takes phantoms only.
+        data: data set to train on, or a pack of one (see :mod:`.pack`); None takes phantoms only.
         validation: data set that chooses the best epoch; None takes the split's part, or none.
         split: file that says which cases of `data` are for what; None follows the configuration.
         cache: default is a folder within `output`.
@@ -64,7 +65,14 @@ def gather(
     cases: List[Case] = []
     remarks: List[str] = []
     pairs: Sequence[Pair] = ()
-    if data is not None:
+    if data is not None and data.is_file():
+        if split is not None or config.split:
+            raise ConfigurationError("a pack says itself which cases are for what; leave out the split")
+        pack = read_pack(data, config)
+        cases, pairs = pack.cases, pack.pairs if judged and validation is None else ()
+        if pairs:
+            remarks.append(f"validation scores {len(pairs)} scans on the pack's own grid, not on the scanners'")
+    elif data is not None:
         sources = find_cases(data)
         training: List[Source] = sources
         judging: List[Source] = []
