@@ -83,6 +83,10 @@ def _add_segment(commands: Any) -> None:
     command.add_argument("--weights", metavar="FILE", help="a checkpoint; default: the bundled liver weights")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default auto)")
     command.add_argument("--overlap", type=float, metavar="F", help="of neighbouring slabs, 0 to 0.9 (default 0.5)")
+    command.add_argument(
+        "--series", metavar="UID|NUMBER|DESCRIPTION",
+        help="which series of a DICOM folder (default: the most suitable; `lvnet info FOLDER` lists them)",
+    )  # fmt: skip
     command.add_argument("--probabilities", metavar="FILE", help="also write the probability map (one scan only)")
     command.add_argument("--no-postprocessing", action="store_true", help="keep every component and hole")
     command.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
@@ -122,7 +126,10 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _add_info(commands: Any) -> None:
-    command = commands.add_parser("info", help="version, devices and the loaded weights")
+    command = commands.add_parser("info", help="version, devices and the loaded weights; or the scans in a folder")
+    command.add_argument(
+        "folder", nargs="?", metavar="FOLDER", help="list the CT series in this folder of DICOM instead"
+    )
     command.add_argument("--weights", metavar="FILE", help="a checkpoint; default: the bundled liver weights")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=_run("info", "run_info"))

@@ -40,7 +40,7 @@ def run_segment(options: argparse.Namespace) -> int:
     if _is_seg(jobs[0][1]):
         load_highdicom()
         if not batch:
-            open_seg_source(jobs[0][0])
+            open_seg_source(jobs[0][0], options.series)
     if options.probabilities is not None:
         if batch:
             raise ConfigurationError("--probabilities goes with one scan; segment them one by one")
@@ -121,10 +121,10 @@ def _segment_one(
     options: argparse.Namespace, model: Model, source: Path, target: Path, overlap: float, title: str
 ) -> Dict[str, Any]:
     began = time.monotonic()
-    seg_source = open_seg_source(source) if _is_seg(target) else None
+    seg_source = open_seg_source(source, options.series) if _is_seg(target) else None
     with ProgressBar(title, None if not options.quiet else False) as bar:
         bar(0.0, "reading the scan")
-        scan = read_image(source)
+        scan = read_image(source, series=options.series)
         refuse_impossible(scan)
         findings = check_input(scan, model.recipe)
         for finding in findings:

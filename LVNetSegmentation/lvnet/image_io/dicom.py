@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -17,26 +17,36 @@ from .grid import check_grid, check_memory
 from .names import walk_files
 from .source import Source
 from .voxels import INT16_BYTES, VoxelStack
+from .weaving import Weaving
 
 
-def read_dicom_folder(name: str, folder: Path, progress: Progress) -> Source:
-    """Reads the largest CT series in a folder and its subfolders.
+def read_dicom_folder(
+    name: str,
+    folder: Path,
+    progress: Progress,
+    series: Optional[str] = None,
+    files: Optional[Sequence[str]] = None,
+) -> Source:
+    """Reads the most suitable CT series in a folder and its subfolders.
 
     Args:
         name: the folder's name for messages.
         folder: the folder.
         progress: told the share that is done.
+        series: which one instead: its UID, number or description.
+        files: the files of the folder that count, such as those of one study; None takes all.
 
     Raises:
         ImageError: there is no CT series, or its slices cannot be decoded.
     """
     closed: List[str] = []
-    paths = list(walk_files(folder, closed=closed))
-    return _read(name, choose_series(name, paths, _part(progress, 0.0, 0.3), closed=len(closed)), progress)
+    paths = list(walk_files(folder, closed=closed)) if files is None else list(files)
+    found = choose_series(name, paths, _part(progress, 0.0, 0.3), closed=len(closed), series=series)
+    return _read(name, found, progress)
 
 
 def read_dicom_file(name: str, path: Path, progress: Progress) -> Source:
-    """Reads the series that a slice belongs to from the slice's folder, or an enhanced file alone.
+    """Reads the scan that a slice belongs to from the slice's folder, or an enhanced file alone.
 
     Args:
         name: the file's name for messages.
@@ -77,10 +87,12 @@ def _fill(voxels: VoxelStack, name: str, stack: Stack, progress: Progress) -> No
     last = [layer.second for layer in stack.layers]
     load = _loader(name, stack)
     held: Dict[int, np.ndarray] = {}
+    weaving = Weaving()
     for index, layer in enumerate(stack.layers):
         for needed in (layer.first, layer.second):
             if needed not in held:
                 held[needed] = load(needed)
+                weaving.look(held[needed])
         values = held[layer.first]
         if layer.first != layer.second:
             between = values.astype(np.float64) * (1 - layer.weight) + held[layer.second] * layer.weight
@@ -89,6 +101,11 @@ def _fill(voxels: VoxelStack, name: str, stack: Stack, progress: Progress) -> No
         voxels.put(index, values)
         held = {key: kept for key, kept in held.items() if key >= layer.first and index + 1 < len(last)}
         progress((index + 1) / len(stack.layers), "reading the scan")
+    if weaving.period:
+        raise ImageError(
+            f"{name}: the slices take turns between {weaving.period} different images, as passes do that were put into"
+            " one series; nothing in their headers tells them apart: export each into a folder of its own"
+        )
 
 
 def _loader(name: str, stack: Stack) -> Callable[[int], np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Dict, Iterator, Optional, Tuple
+from typing import Callable, Dict, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -33,14 +33,23 @@ _READERS: Dict[str, Callable[[str, Path, Progress], Source]] = {
 }
 
 
-def read_image(path: PathLike, *, progress: Progress = silent) -> Volume:
+def read_image(
+    path: PathLike,
+    *,
+    progress: Progress = silent,
+    series: Optional[str] = None,
+    files: Optional[Sequence[str]] = None,
+) -> Volume:
     """Reads a CT scan.
 
     Args:
-        path: a NIfTI, NRRD or MetaImage file, a folder of DICOM (the largest CT series in it and
-            its subfolders is taken), or one DICOM file (the series it belongs to is taken from
+        path: a NIfTI, NRRD or MetaImage file, a folder of DICOM (the most suitable CT series in it
+            and its subfolders is taken), or one DICOM file (the scan it belongs to is taken from
             its folder).
         progress: told the share of slices read.
+        series: of a folder of DICOM, the series to take instead: its UID, number or description, as
+            :func:`list_scans` gives them.
+        files: of a folder of DICOM, the files that count; None takes all.
 
     Returns:
         HU as (z, y, x) int16 where every value fits exactly, else float32, with the file's rescale
@@ -54,7 +63,7 @@ def read_image(path: PathLike, *, progress: Progress = silent) -> Volume:
     """
     name = shown(path)
     with _readable(name):
-        source = _load(name, path, progress)
+        source = _load(name, path, progress, series, files)
     stack = source.stack
     if stack.all_replaced:
         raise ImageError(f"{name} holds no voxel with a finite value; export the scan again")
@@ -102,10 +111,18 @@ def read_labels(path: PathLike, label: Optional[int] = None) -> Volume:
     return _volume(source, array, output_name(path), notes)
 
 
-def _load(name: str, path: PathLike, progress: Progress) -> Source:
+def _load(
+    name: str,
+    path: PathLike,
+    progress: Progress,
+    series: Optional[str] = None,
+    files: Optional[Sequence[str]] = None,
+) -> Source:
     plain = Path(path)
     if os.path.isdir(plain):
-        return read_dicom_folder(name, plain, progress)
+        return read_dicom_folder(name, plain, progress, series, files)
+    if series:
+        raise ImageError(f"{name} is no folder of DICOM, in which a series could be chosen; leave the series out")
     if not plain.exists():
         raise ImageError(f"{name} does not exist; check the path")
     if is_pipe_or_device(plain):
