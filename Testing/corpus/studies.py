@@ -27,9 +27,7 @@ def element(keyword: str, value: Any) -> bytes:
     """One element in explicit little endian."""
     tag = tag_for_keyword(keyword)
     assert tag is not None, keyword
-    form = dictionary_VR(tag)
-    if form == "US or SS":
-        form = "US"
+    form = {"US or SS": "US", "OB or OW": "OW"}.get(dictionary_VR(tag), dictionary_VR(tag))
     if isinstance(value, bytes):
         data = value
     elif form in ("US", "UL"):
@@ -53,11 +51,12 @@ def write_slice(path: Path, fields: Dict[str, Any], pixels: np.ndarray) -> None:
         "RescaleSlope": 1, "RescaleIntercept": 0, **fields,
     }  # fmt: skip
     known = {tag_for_keyword(key): (key, value) for key, value in everything.items() if value is not None}
+    pixels = pixels.astype("<i2")
     body = b"".join(element(key, value) for _, (key, value) in sorted(known.items()))
     meta = element("MediaStorageSOPClassUID", _CT) + element("TransferSyntaxUID", _SYNTAX)
     head = element("FileMetaInformationGroupLength", len(meta)) + meta
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(bytes(128) + b"DICM" + head + body + element("PixelData", pixels.astype("<i2").tobytes()))
+    path.write_bytes(bytes(128) + b"DICM" + head + body + element("PixelData", pixels.tobytes()))
 
 
 @dataclass(frozen=True)

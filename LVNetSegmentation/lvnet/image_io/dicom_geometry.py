@@ -5,7 +5,7 @@ Decisions, in the order they are taken:
 - Slices of one pass (see `dicom_passes`) are sorted along the normal of their plane; of several with the same
   pixels at one position one is kept.  Different ones at one position, and distances that go up and down, are two
   passes that nothing tells apart: that is refused.
-- A stack with a gap of more than 5 slices and 30 mm is two scans; the longer one is kept.
+- A stack with a gap of more than 5 slices and 10 mm is two scans; the longer one is kept.
 - Positions that follow a regular grid to a tenth of the spacing are that grid.
 - Otherwise the scan is brought to a regular grid by linear interpolation between neighbouring
   slices; slices that already lie on the grid are kept as they are.  Missing slices are the usual
@@ -27,7 +27,7 @@ from ..errors import ImageError
 from .dicom_header import read_pixels
 from .dicom_passes import SAME_PLACE_MM, Slice
 
-_GAP_SLICES, _GAP_MM = 5, 30.0
+_GAP_SLICES, _GAP_MM = 5, 10.0
 _JITTER = 0.1
 _TILT_DEGREES = 0.3
 # From so many made-up slices for each that is there on, a regular grid is no answer.

@@ -29,6 +29,9 @@ SAME_PLACE_MM = 0.01
 JITTER = 0.1
 # Share of places on its grid that a stack of slices may lack and still be regular.
 _MISSING = 0.25
+_FEWEST_OF_COMB = 5
+# Numbers and steps from one slice of a chain to the next: a number may lack its slice, or a slice its number.
+_STEPS = ((1, 1), (1, 2), (2, 2), (3, 3), (1, 3))
 # Exposure and times split a series into so many parts at most.
 _MOST_PARTS = 8
 
@@ -260,26 +263,23 @@ def _by_numbers(part: Part, numbers: Sequence[int], heights: np.ndarray) -> List
     """By instance numbers: each pass is a chain in which number and height rise, or fall, together."""
     order = np.array([numbers[index] for index in part])
     high = heights[part]
-    by_height = order[np.argsort(high, kind="stable")]
-    change = np.diff(by_height)
-    if len(set(order.tolist())) == 1 or (change > 0).all() or (change < 0).all() or _extent(high) <= SAME_PLACE_MM:
+    if len(set(order.tolist())) == 1 or _extent(high) <= SAME_PLACE_MM:
         return [part]
-    chains = [part[chain] for chain in _chains(order, high)]
+    # Numbers that were given by place, ties in either order, tell nothing.
+    if any((np.diff(order[np.lexsort((way * order, high))]) * way > 0).all() for way in (1, -1)):
+        return [part]
+    try:
+        chains = [part[chain] for chain in _chains(order, high)]
+    except _AmbiguousError:
+        return [part]
     stacks = [chain for chain in chains if len(chain) >= 3]
     rest = [chain for chain in chains if len(chain) < 3]
     left = sum(len(chain) for chain in rest)
     if not stacks or left > max(2, 0.1 * len(part)):
         return [part]
-    for chain in rest:
-        for index in chain:
-            # A slice whose number is wrong, but whose place is the one that lacks a slice.
-            home = next((i for i, stack in enumerate(stacks) if _completes(heights[index], heights[stack])), None)
-            if home is None:
-                stacks.append(np.array([index]))
-            else:
-                stacks[home] = np.append(stacks[home], index)
-    if len(stacks) == 1:
-        return [part]
+    if len(stacks) == 1 and all(_completes(heights[index], heights[stacks[0]]) for chain in rest for index in chain):
+        return [part]  # a few numbers are wrong, and their places are those that lack a slice
+    stacks += [np.array([index]) for chain in rest for index in chain]
     return stacks if _overlap(stacks, heights) else _stitched(stacks, heights)
 
 
@@ -288,8 +288,12 @@ def _completes(height: float, stack: np.ndarray) -> bool:
         return False
     step = float(np.median(np.diff(np.sort(stack))))
     place = (height - stack.min()) / step
-    free = np.abs(stack - height).min() > 0.5 * step
-    return bool(step > SAME_PLACE_MM and free and abs(place - round(place)) <= JITTER)
+    near = float(np.abs(stack - height).min())
+    return bool(step > SAME_PLACE_MM and 0.5 * step < near < 2.5 * step and abs(place - round(place)) <= JITTER)
+
+
+class _AmbiguousError(Exception):
+    """Two slices would go on in one chain equally well."""
 
 
 def _chains(order: np.ndarray, heights: np.ndarray) -> List[List[int]]:
@@ -297,17 +301,26 @@ def _chains(order: np.ndarray, heights: np.ndarray) -> List[List[int]]:
     by_number: Dict[int, List[int]] = defaultdict(list)
     for index, number in enumerate(order.tolist()):
         by_number[number].append(index)
+    gaps = np.diff(np.sort(heights))
+    apart = gaps[gaps > SAME_PLACE_MM]
+    near = SAME_PLACE_MM + (JITTER * float(np.percentile(apart, 25)) if apart.size else 0.0)
+    if any((np.diff(np.sort(heights[same])) <= near).any() for same in by_number.values()):
+        raise _AmbiguousError
     chains = []
     while by_number:
         first = min(by_number)
-        best: List[int] = [by_number[first][0]]
-        nexts = [(skip, j) for skip in (1, 2) for j in by_number.get(first + skip, ())]
+        best, clear, bend = [by_number[first][0]], True, np.inf
+        nexts = [(steps, j) for skip, steps in _STEPS[:3] for j in by_number.get(first + skip, ())]
         for start in by_number[first][:_MOST_PARTS]:
-            for skip, follower in nexts[: 2 * _MOST_PARTS]:
-                slope = float(heights[follower] - heights[start]) / skip
+            for steps, follower in nexts[: 3 * _MOST_PARTS]:
+                slope = float(heights[follower] - heights[start]) / steps
                 if abs(slope) > SAME_PLACE_MM:
-                    chain = _followed(start, first, slope, by_number, heights)
-                    best = chain if len(chain) > len(best) else best
+                    chain, only = _followed(start, first, slope, by_number, heights)
+                    own = _bend(order[chain], heights[chain])
+                    if (len(chain), -own) > (len(best), -bend):
+                        best, clear, bend = chain, only, own
+        if not clear:
+            raise _AmbiguousError
         for index in best:
             number = int(order[index])
             by_number[number].remove(index)
@@ -317,17 +330,29 @@ def _chains(order: np.ndarray, heights: np.ndarray) -> List[List[int]]:
     return chains
 
 
-def _followed(start: int, number: int, slope: float, by_number: Dict[int, List[int]], heights: np.ndarray) -> List[int]:
-    chain, here, height = [start], number, float(heights[start])
+def _bend(numbers: np.ndarray, heights: np.ndarray) -> float:
+    """mm by which a chain leaves the straight line from its first slice to its last."""
+    share = (numbers - numbers[0]) / (numbers[-1] - numbers[0]) if len(numbers) > 1 else np.zeros(1)
+    return float(np.abs(heights - heights[0] - share * (heights[-1] - heights[0])).max())
+
+
+def _followed(
+    start: int, number: int, slope: float, by_number: Dict[int, List[int]], heights: np.ndarray
+) -> Tuple[List[int], bool]:
+    """The chain that goes on from a slice, and whether it could only go on this way."""
+    chain, here, height, clear = [start], number, float(heights[start]), True
+    tolerance = JITTER * abs(slope) + SAME_PLACE_MM
     while True:
-        for skip in (1, 2, 3):
-            near = [(abs(float(heights[j]) - height - skip * slope), j) for j in by_number.get(here + skip, ())]
-            if near and min(near)[0] <= JITTER * abs(slope) + SAME_PLACE_MM:
-                chain.append(min(near)[1])
+        for skip, steps in _STEPS:
+            place = height + steps * slope
+            near = [j for j in by_number.get(here + skip, ()) if abs(heights[j] - place) <= tolerance]
+            if near:
+                clear = clear and len(near) == 1
+                chain.append(near[0])
                 here, height = here + skip, float(heights[chain[-1]])
                 break
         else:
-            return chain
+            return chain, clear
 
 
 def _by_runs(part: Part, times: Sequence[Hashable], heights: np.ndarray) -> List[Part]:
@@ -360,7 +385,7 @@ def _by_position(part: Part, heights: np.ndarray) -> List[Part]:
     high = np.sort(heights[part])
     if len(part) < 4 or is_stack(high):
         return [part]
-    for count in (1, 2, 3, 4):
+    for count in range(1, min(5, len(part))):
         step = _step(high, count)
         if step <= SAME_PLACE_MM * 10:
             continue
@@ -371,7 +396,9 @@ def _by_position(part: Part, heights: np.ndarray) -> List[Part]:
             continue
         if len(stacks) == 1 and not _within(part, stacks[0], heights):
             continue
-        if len(stacks) > 1 and (covered < len(part) - 2 or not _overlap(stacks, heights)):
+        # A few slices lie on many combs by chance.
+        enough = min(len(stack) for stack in stacks) >= _FEWEST_OF_COMB and covered >= len(part) - 2
+        if len(stacks) > 1 and not (enough and _overlap(stacks, heights)):
             continue
         return groups
     return [part]

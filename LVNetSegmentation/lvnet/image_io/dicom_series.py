@@ -205,9 +205,9 @@ def _candidates(groups: Sequence[List[Slice]]) -> List[Candidate]:
     seen: Dict[str, int] = Counter()
     result = []
     for (part, copies), verdict in ranked:
-        number, own = str(part[0].header.numbers["series_number"]), _series_key(part[0].header)
-        seen[number] += 1
-        name = number if by_number[number] == 1 else f"{number}:{seen[number]}"
+        label, own = str(part[0].header.numbers["series_number"]), _series_key(part[0].header)
+        seen[label] += 1
+        name = label if by_number[label] == 1 else f"{label}:{seen[label]}"
         result.append(Candidate(name, part, verdict, copies, by_series[own]))
     return result
 

@@ -10,11 +10,10 @@ import numpy as np
 # Slices that are this many apart are compared with those that are fewer apart.
 _PERIODS = (2, 3, 4)
 # Slices of one pass are the less alike the farther apart they are: in real scans the nearer ones differ by 0.58 to
-# 0.84 of what those two apart do, in no place by more than 1.1 (22 CTs); with noise alone it is 1.
-_RATIO = 1.08
-# Share of the places that must say so, and by so many HU at least.
-_SHARE, _LEAST_HU = 0.85, 1.0
-_FEWEST = 5
+# 0.84 of what those two apart do, and in no place by more than 1.1 times (22 CTs); with noise alone it is 1.  So many
+# places in a row must say otherwise, by such a ratio; a single damaged slice is one place.
+_EVIDENCE = ((5, 1.12), (3, 1.5))
+_LEAST_HU = 1.0
 # Pixels of a slice that are looked at.
 _SAMPLE = 4096
 
@@ -39,11 +38,12 @@ class Weaving:
         """How many passes take turns; 0 where slices are most like their neighbours, as they should be."""
         for period in _PERIODS:
             far = np.array(self._differences[period])
-            if len(far) < _FEWEST:
-                return 0
             # Differences that end at one slice, to the slices less than a period before it.
-            near = np.array([self._differences[back][-len(far) :] for back in range(1, period)]).min(axis=0)
-            says = (near > _RATIO * far) & (near > far + _LEAST_HU)
-            if says.mean() >= _SHARE:
-                return period
+            near = [np.array(self._differences[back][-len(far) :]) for back in range(1, period)]
+            for places, ratio in _EVIDENCE:
+                if len(far) >= places:
+                    nearest = np.min(near, axis=0)
+                    says = (nearest > ratio * far) & (nearest > far + _LEAST_HU)
+                    if np.convolve(says, np.ones(places), "valid").max() >= places:
+                        return period
         return 0
