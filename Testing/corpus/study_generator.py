@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
-from corpus.studies import Pass, evenly, passes_in, shuffled_names, write_study
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from lvnet.errors import ImageError
 from lvnet.image_io import read_image
+
+from corpus.studies import Pass, evenly, passes_in, shuffled_names, write_study
 
 #: How two passes of one series may differ in their headers; each gives fields for the pass of a number.
 DIFFERENCES = {

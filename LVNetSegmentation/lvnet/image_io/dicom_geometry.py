@@ -33,7 +33,7 @@ _TILT_DEGREES = 0.3
 # From so many made-up slices for each that is there on, a regular grid is no answer.
 _MOST_MADE_UP = 10
 # Two distances that differ by so much of the larger are a turn; where there are so many, passes are woven.
-_TURN, _MOST_TURNS = 0.4, 0.25
+_TURN, _MOST_TURNS, _SHORT = 0.4, 0.25, 0.6
 
 
 class Layer(NamedTuple):
@@ -158,11 +158,16 @@ def _refuse_woven(name: str, heights: np.ndarray) -> None:
     step = _usual_gap(gaps)
     places = round(float(heights[-1] - heights[0]) / step)
     even = _deviation(heights, float(heights[-1] - heights[0]) / places) <= _JITTER
-    if even and places + 1 <= 2 * len(heights):
+    if even and places + 1 <= 1.35 * len(heights) + 2:
         return
     larger = np.maximum(gaps[1:], gaps[:-1])
+    # Where the distance of the slices changes, one that is shorter than both is of a slice of another pass.
+    short = [
+        gap < _SHORT * min(float(np.median(gaps[max(0, i - 3) : i])), float(np.median(gaps[i + 1 : i + 4])))
+        for i, gap in enumerate(gaps[1:-1], 1)
+    ]
     turns = int((np.abs(np.diff(gaps)) > _TURN * larger).sum())
-    if turns > max(4, _MOST_TURNS * len(gaps)):
+    if any(short) or turns > max(4, _MOST_TURNS * len(gaps)):
         raise ImageError(
             f"{name}: its slices lie {gaps.min():.3g} to {gaps.max():.3g} mm apart without any order, as those of two"
             " passes do that nothing in their headers tells apart; export each into a folder of its own"

@@ -336,12 +336,21 @@ def _bend(numbers: np.ndarray, heights: np.ndarray) -> float:
     return float(np.abs(heights - heights[0] - share * (heights[-1] - heights[0])).max())
 
 
+def _goes_evenly(heights: np.ndarray) -> bool:
+    """Whether the last two steps of a chain are alike."""
+    if len(heights) < 3:
+        return False
+    last, before = heights[-1] - heights[-2], heights[-2] - heights[-3]
+    return bool(abs(last - before) <= JITTER * abs(last) + SAME_PLACE_MM)
+
+
 def _followed(
     start: int, number: int, slope: float, by_number: Dict[int, List[int]], heights: np.ndarray
 ) -> Tuple[List[int], bool]:
     """The chain that goes on from a slice, and whether it could only go on this way."""
-    chain, here, height, clear = [start], number, float(heights[start]), True
-    tolerance = JITTER * abs(slope) + SAME_PLACE_MM
+    chain, here, height, clear, sure = [start], number, float(heights[start]), True, 1
+    tolerance = 0.5 * JITTER * abs(slope) + SAME_PLACE_MM
+    gone = 0
     while True:
         for skip, steps in _STEPS:
             place = height + steps * slope
@@ -349,10 +358,14 @@ def _followed(
             if near:
                 clear = clear and len(near) == 1
                 chain.append(near[0])
-                here, height = here + skip, float(heights[chain[-1]])
+                here, height, gone = here + skip, float(heights[chain[-1]]), gone + steps
+                # Positions are rounded; the whole way tells the step best.
+                slope = (height - float(heights[start])) / gone
+                # What is met beyond a gap may be of another pass, unless the chain goes on from there.
+                sure = len(chain) if steps == 1 and (sure == len(chain) - 1 or _goes_evenly(heights[chain])) else sure
                 break
         else:
-            return chain, clear
+            return chain[:sure], clear
 
 
 def _by_runs(part: Part, times: Sequence[Hashable], heights: np.ndarray) -> List[Part]:

@@ -89,7 +89,9 @@ def open_nrrd(name: str, path: Path) -> Tuple[sitk.ImageFileReader, Tuple[str, .
         if key in fields and len(known) < min(3, len(sizes)):
             raise ImageError(f"{name}: its header lacks the voxel spacing of an axis; export the scan again")
     _check_voxels(name, path, fields)
-    notes = () if "space directions" in fields or "spacings" in fields else (UNKNOWN_SPACING,)
+    notes: Tuple[str, ...] = () if "space directions" in fields or "spacings" in fields else (UNKNOWN_SPACING,)
+    if "old min" in fields or "old max" in fields or "oldmin" in fields or "oldmax" in fields:
+        notes += ("its header says that the values were quantised (old min, old max): they are taken as stored",)
     return itk.read_header(name, path, "NrrdImageIO"), notes
 
 

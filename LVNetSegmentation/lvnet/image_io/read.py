@@ -19,6 +19,7 @@ from .metaimage import read_metaimage
 from .names import READABLE_SUFFIXES, PathLike, output_name, shown, suffix_of
 from .nifti import read_nifti
 from .nrrd import read_nrrd
+from .padding import outside, padding_note
 from .seg_nrrd import read_layers
 from .source import Source
 from .voxels import AIR
@@ -72,6 +73,10 @@ def read_image(
         count = "1 voxel" if stack.replaced == 1 else f"{stack.replaced} voxels"
         notes += (f"{count} without a finite value (NaN or infinite) set to {AIR} HU (air)",)
     array = stack.array()
+    mask = outside(array)
+    if mask is not None:
+        array[mask] = AIR
+        notes += (padding_note(int(np.count_nonzero(mask))),)
     if array.shape[0] == 1:
         notes += ("the scan is a single slice",)
     return _volume(source, array, output_name(path), notes)
