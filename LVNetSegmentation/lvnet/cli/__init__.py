@@ -107,7 +107,9 @@ def _add_evaluate(commands: Any) -> None:
         "--preset", default="lits", help="definition of the surface metrics: lits, chaos, medpy, surfel (default lits)"
     )
     command.add_argument("--label", type=int, metavar="N", help="only this label value")
-    command.add_argument("--resample", action="store_true", help="bring the reference to the prediction's grid first")
+    command.add_argument(
+        "--resample", action="store_true", help="bring the reference to the prediction's grid, made larger to hold both"
+    )
     command.add_argument("--hd95", action="store_true", help="also the 95th percentile of the surface distances")
     command.add_argument("--surface-dice", type=float, metavar="MM", help="also the surface DICE at this tolerance")
     command.add_argument(

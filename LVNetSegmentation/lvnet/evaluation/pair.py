@@ -65,8 +65,8 @@ def evaluate(
         reference: the same.
         preset: whose definitions of the metrics to take, a name from `lvnet.metrics.PRESETS`.
         label: the one label value to score; None scores every value but 0 that occurs in either.
-        resample: bring the reference to the prediction's grid (nearest neighbour) where the two
-            differ; otherwise that is an error.
+        resample: bring the reference to the prediction's grid (nearest neighbour), made larger to hold
+            both, where the two differ by more than whole voxels; otherwise that is an error.
         hd95: also the 95th percentile of the surface distances, `hd95_mm`.
         surface_dice_tolerance_mm: also the share of both surfaces within this distance of each
             other, `surface_dice`; the distance stands beside it under this name.
