@@ -103,7 +103,10 @@ def test_the_image_border_is_where_the_image_ends_not_where_the_labels_end():
         ({"spacing": (2.5, 0.7, 0.9)}, "spacing 0.8 x 0.7 x 2.5 and 0.9 x 0.7 x 2.5 mm"),
         ({"origin": (3.0, -4.0, 6.0)}, "origin 3 x -4 x 5 and 3 x -4 x 6 mm"),
         ({"direction": (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)}, "direction of the axes"),
-        ({"array": np.ones((14, 16, 19), np.uint8), "spacing": (2.5, 0.7, 0.9)}, "size 18 x 16 x 14 and 19 x 16 x 14 v"),
+        (
+            {"array": np.ones((14, 16, 19), np.uint8), "spacing": (2.5, 0.7, 0.9)},
+            "size 18 x 16 x 14 and 19 x 16 x 14 v",
+        ),
     ],
 )
 def test_different_grids_are_refused_and_the_difference_named(change, words):

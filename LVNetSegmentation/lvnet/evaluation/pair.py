@@ -180,8 +180,9 @@ def _plain(metrics: Metrics, settings: Settings) -> Dict[str, Any]:
 def _label_map(source: Union[PathLike, Volume], role: str) -> Volume:
     if not isinstance(source, Volume):
         from ..image_io import read_labels
+        from ..image_io.given import given_volume
 
-        source = read_labels(source)
+        source = given_volume(source, f"the {role}", read_labels)
     array = source.array
     if array.ndim != 3:
         raise GeometryError(f"the {role} has {array.ndim} dimensions; a 3D label map is needed")

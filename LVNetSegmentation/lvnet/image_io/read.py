@@ -24,6 +24,9 @@ from .seg_nrrd import read_layers
 from .source import Source
 from .voxels import AIR
 
+#: Share of one that a mask saved with the slope of a CT's header may be off, and the largest label that is one.
+_NEARLY_WHOLE, _MOST_LABEL = 1e-3, 32767
+
 _READERS: Dict[str, Callable[[str, Path, Progress], Source]] = {
     ".nii.gz": read_nifti,
     ".nii": read_nifti,
@@ -104,9 +107,14 @@ def read_labels(path: PathLike, label: Optional[int] = None) -> Volume:
         if source is None:
             source = _load(name, path, silent)
     array = source.stack.array()
+    notes = source.notes
+    if not source.stack.replaced and array.dtype == np.float32:
+        whole = np.rint(array)
+        if np.abs(array - whole).max() <= _NEARLY_WHOLE and np.abs(whole).max() <= _MOST_LABEL:
+            array = whole.astype(np.int16)
+            notes += (f"its values lie within {_NEARLY_WHOLE:g} of whole numbers and were rounded",)
     if source.stack.replaced or array.dtype != np.int16:
         raise ImageError(f"{name} is no label map: it holds values that are not whole numbers, or too large")
-    notes = source.notes
     if label is not None:
         array = (array == label).astype(np.uint8)
         if not array.any():
