@@ -99,9 +99,14 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
     chosen, reason = select_device(device)
     with readable_memory_errors():
         # Whatever the default of a notebook is: the kernels and the weights are float32.
-        network = checkpoint.build().to(chosen, torch.float32)
-        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        return Model(network, checkpoint.recipe, chosen, reason, checkpoint, fast_network(network))
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            network = checkpoint.build().to(chosen)
+            network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            return Model(network, checkpoint.recipe, chosen, reason, checkpoint, fast_network(network))
+        finally:
+            torch.set_default_dtype(default)
 
 
 def segment(

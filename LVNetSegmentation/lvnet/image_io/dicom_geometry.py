@@ -30,6 +30,8 @@ from .dicom_passes import SAME_PLACE_MM, Slice
 _GAP_SLICES, _GAP_MM = 5, 10.0
 _JITTER = 0.1
 _TILT_DEGREES = 0.3
+# Share of the distance of slices that the header may be off; and that a slice's thickness has at least.
+_OTHER, _THIN = 0.02, 0.5
 # From so many made-up slices for each that is there on, a regular grid is no answer.
 _MOST_MADE_UP = 10
 # Two distances that differ by so much of the larger are a turn; where there are so many, passes are woven.
@@ -91,6 +93,8 @@ def arrange(name: str, slices: Sequence[Slice]) -> Stack:
     layers, step = _layers(heights, notes)
     if len(ordered) == 1:
         step = _thickness(ordered[0], notes)
+    else:
+        _note_distance(ordered, step, notes)
     pixel_rows, pixel_columns = ordered[0].fields.pixel_spacing
     positions = np.array([s.fields.position for s in ordered])
     _note_shift(positions, heights, normal, min(pixel_rows, pixel_columns), notes)
@@ -247,6 +251,23 @@ def _thickness(only: Slice, notes: List[str]) -> float:
         notes.append("the only slice has no thickness: 1 mm is assumed")
         return 1.0
     return value
+
+
+def _note_distance(slices: Sequence[Slice], step: float, notes: List[str]) -> None:
+    """The positions count; what else the headers say of the distance is said where it is another."""
+    told = sorted({round(abs(s.fields.distance[0]), 4) for s in slices if s.fields.distance})
+    told = [distance for distance in told if distance > 0 and abs(distance - step) > _OTHER * step]
+    if told:
+        said = " or ".join(f"{distance:g}" for distance in told[:3])
+        notes.append(
+            f"the headers say that slices lie {said} mm apart, their positions {step:.4g} mm: these were taken"
+        )
+    try:
+        thickness = float(slices[0].header.fields["thickness"])
+    except ValueError:
+        return
+    if 0 < thickness < _THIN * step:
+        notes.append(f"the slices are {thickness:g} mm thick and lie {step:.4g} mm apart: what is between is not seen")
 
 
 def _note_shift(positions: np.ndarray, heights: np.ndarray, normal: np.ndarray, pixel: float, notes: List[str]) -> None:

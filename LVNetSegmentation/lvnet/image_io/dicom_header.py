@@ -93,14 +93,17 @@ class Unspoken(str):
 
 
 class FrameFields(NamedTuple):
-    """Where one slice lies, as numbers, empty where the file does not say; intercept and slope of its HU; and
-    what tells the frames of one file apart: `group` holds stack, kind and kernel, `acquisition` and `temporal`
-    the numbers of its pass and of its time."""
+    """Where one slice lies, as numbers, empty where the file does not say; intercept and slope of its HU.
+
+    `distance` to the next slice is what the header says of it.  What tells the frames of one file apart: `group` holds
+    stack, kind and kernel, `acquisition` and `temporal` the numbers of its pass and of its time.
+    """
 
     position: Tuple[float, ...] = ()
     orientation: Tuple[float, ...] = ()
     pixel_spacing: Tuple[float, ...] = ()
     rescale: Tuple[float, float] = (0.0, 1.0)
+    distance: Tuple[float, ...] = ()
     group: Tuple[str, ...] = ()
     acquisition: str = ""
     temporal: str = ""
@@ -303,6 +306,7 @@ def _frame(own: Dataset, shared: Dataset, top: Dataset, whole: Dataset, order: s
         position=_floats(value((0x0020, 0x9113), (0x0020, 0x0032))),
         orientation=_floats(value((0x0020, 0x9116), (0x0020, 0x0037))),
         pixel_spacing=_floats(value(_MEASURES, (0x0028, 0x0030))),
+        distance=_floats(value(_MEASURES, (0x0018, 0x0088))),
         # A slope of 0 is an empty field of some programs; it would make a scan of one value.
         rescale=(rescale((0x0028, 0x1052), 0.0), rescale((0x0028, 0x1053), 1.0) or 1.0),
         **_apart(value, order) if own else {},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Dict, Iterator, Optional, Sequence, Tuple
 
@@ -164,4 +165,5 @@ def _readable(name: str) -> Iterator[None]:
 def _volume(source: Source, array: np.ndarray, name: str, notes: Tuple[str, ...]) -> Volume:
     x, y, z = (float(step) for step in source.spacing)
     ox, oy, oz = (float(part) for part in source.origin)
-    return Volume(array, (z, y, x), (ox, oy, oz), tuple(float(part) for part in source.direction), name, notes)
+    volume = Volume(array, (z, y, x), (ox, oy, oz), tuple(float(part) for part in source.direction), name, notes)
+    return replace(volume, placement=(volume.grid, source.placement)) if source.placement else volume
