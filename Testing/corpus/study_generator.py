@@ -79,7 +79,7 @@ def studies(draw: Any) -> Study:
         slices = draw(st.integers(7, 20))
         start = draw(st.sampled_from((0.0, 0.0, 0.5 * step, 0.3 * step, 4 * step, 7.3 * step, 40 * step)))
         heights = evenly(slices, own, start * bool(index))
-        noise = draw(st.sampled_from((0.0, 0.0, 0.004, 0.02 * step)))
+        noise = draw(st.sampled_from((0.0, 0.0, 0.004, 0.02 * own)))
         wobble = np.random.default_rng(draw(st.integers(0, 99))).uniform(-noise, noise, slices)
         heights = tuple(round(float(h + w), 4) for h, w in zip(heights, wobble))
         missing = draw(st.lists(st.integers(1, slices - 2), max_size=1))
