@@ -131,9 +131,7 @@ def _placement(header: _Header, grid: itk.Grid) -> bytes:
     if sform is not None and is_skewed(sform):
         return b""
     codes, numbers = header.placing
-    # Where the sform is the only code, pixdim follows it; else it is part of the qform, and stays as it is.
-    steps = grid[0] if not codes[0] else header.pixdim[1:4]
-    return struct.pack("<4f2h18f", header.pixdim[0], *steps, *codes, *numbers)
+    return struct.pack("<4f2h18f", header.pixdim[0], *grid[0], *codes, *numbers)
 
 
 def _read_header(name: str, path: Path) -> _Header:
