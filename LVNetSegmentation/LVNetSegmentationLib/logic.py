@@ -144,6 +144,7 @@ class LVNetSegmentationLogic(WorkerLogic):
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
         onScan: Optional[Callable[[dict], None]] = None,
+        series: Optional[str] = None,
     ):
         """Segments every scan of a folder (images, or folders of DICOM) into another folder.
 
@@ -153,14 +154,16 @@ class LVNetSegmentationLogic(WorkerLogic):
             suffix: .seg.nrrd, .nii.gz, .nrrd or .mha.
             onDone: called with a list of dict, one a scan: `input`, `output` (None if it failed),
                 `error` (None or one sentence), `volumes_ml`, `checks`, `input_checks`, `scan_notes`, `seconds`.
-            onScan: called with each of these as it is done.
+            onScan: called with each of these as it is done; then with one for each entry of the folder that is
+                no scan: `input` and `left_out`, the reason.
+            series: of each folder of DICOM, the series' UID, number or description; None takes the most suitable.
 
         Returns:
             A job, see :meth:`segmentAsync`.
         """
         from .folders import FolderJob
 
-        settings = _settings(device, weights, overlap, postprocess, threads)
+        settings = {**_settings(device, weights, overlap, postprocess, threads), "series": series or None}
         callbacks = (onProgress, onDone, onError, onCancelled, onScan)
         return self._watched(FolderJob(self.service, inputFolder, outputFolder, suffix, settings, *callbacks))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
@@ -99,6 +99,17 @@ class Segmentation:
             plane[...] = -likely * np.log2(likely) - (1 - likely) * np.log2(1 - likely)
         return self.probabilities.with_array(entropy)
 
+    def save(self, path: Union[str, Path]) -> None:
+        """Writes the label map; the name's end says how: .nii.gz, .nii, .nrrd, .mha or .seg.nrrd.
+
+        Raises:
+            ImageError: it cannot be written there.
+        """
+        from .files import home
+        from .image_io import write_labels
+
+        write_labels(self.labels, home(path), self.recipe.classes)
+
 
 def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") -> Model:
     """Loads a checkpoint (the bundled one by default) onto a device.
@@ -115,14 +126,21 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
     checkpoint = load_checkpoint(path)
     chosen, reason = select_device(device)
     with readable_memory_errors():
-        network = checkpoint.build().to(chosen)
-        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        return Model(network, checkpoint.recipe, chosen, reason, checkpoint, fast_network(network))
+        # Whatever the default of a notebook is: the kernels and the weights are float32.
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            network = checkpoint.build().to(chosen)
+            network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            return Model(network, checkpoint.recipe, chosen, reason, checkpoint, fast_network(network))
+        finally:
+            torch.set_default_dtype(default)
 
 
 def segment(
-    scan: Union[str, Path, Volume],
+    scan: Any,
     *,
+    series: Optional[str] = None,
     model: Optional[Model] = None,
     weights: Optional[Union[str, Path]] = None,
     device: str = "auto",
@@ -135,7 +153,10 @@ def segment(
     """Segments one scan.
 
     Args:
-        scan: a path (file or DICOM folder) or a volume in HU, any orientation and spacing.
+        scan: a path (file or DICOM folder) or a volume in HU, any orientation and spacing; or an image of
+            SimpleITK, or a pair of a (z, y, x) array and its (z, y, x) spacing in mm, whose axes then run to
+            the patient's head, back and left.
+        series: of a DICOM folder, its UID, number or description; None takes the most suitable.
         model: from :func:`load_model`, to load once and segment often; else `weights` and `device`.
         weights: a checkpoint file; None takes the bundled one.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -155,9 +176,10 @@ def segment(
     with readable_memory_errors():
         if not isinstance(scan, Volume):
             from .image_io import read_image
+            from .image_io.given import given_volume
 
             progress(0.0, "reading the scan")
-            scan = read_image(scan)
+            scan = given_volume(scan, "the scan", lambda path: read_image(path, series=series))
         if model is None:
             progress(0.02, "loading the network")
             model = load_model(weights, device)

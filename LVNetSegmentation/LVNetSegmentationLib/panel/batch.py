@@ -200,6 +200,11 @@ class BatchSection:
         )
 
     def _onFolderScan(self, scan: dict) -> None:
+        if "left_out" in scan:
+            words = _("left out: {reason}").format(reason=scan["left_out"])
+            self._append(os.path.basename(str(scan["input"]).rstrip("/\\")), words)
+            self._fit()
+            return
         checks = [(check["verdict"], check["sentence"]) for check in scan.get("checks") or []]
         words = scan["error"] or findingsInWords(scan["volumes_ml"], checks, aboutInput(scan))
         name = os.path.basename(str(scan["input"]).rstrip("/\\"))

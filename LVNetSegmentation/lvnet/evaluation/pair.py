@@ -65,8 +65,8 @@ def evaluate(
         reference: the same.
         preset: whose definitions of the metrics to take, a name from `lvnet.metrics.PRESETS`.
         label: the one label value to score; None scores every value but 0 that occurs in either.
-        resample: bring the reference to the prediction's grid (nearest neighbour) where the two
-            differ; otherwise that is an error.
+        resample: bring the reference to the prediction's grid (nearest neighbour), made larger to hold
+            both, where the two differ by more than whole voxels; otherwise that is an error.
         hd95: also the 95th percentile of the surface distances, `hd95_mm`.
         surface_dice_tolerance_mm: also the share of both surfaces within this distance of each
             other, `surface_dice`; the distance stands beside it under this name.
@@ -180,8 +180,9 @@ def _plain(metrics: Metrics, settings: Settings) -> Dict[str, Any]:
 def _label_map(source: Union[PathLike, Volume], role: str) -> Volume:
     if not isinstance(source, Volume):
         from ..image_io import read_labels
+        from ..image_io.given import given_volume
 
-        source = read_labels(source)
+        source = given_volume(source, f"the {role}", read_labels)
     array = source.array
     if array.ndim != 3:
         raise GeometryError(f"the {role} has {array.ndim} dimensions; a 3D label map is needed")

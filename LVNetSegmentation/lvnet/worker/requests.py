@@ -89,7 +89,7 @@ _NETWORK: Dict[str, Callable[[Any], bool]] = {
 }
 _FIELDS: Dict[str, Dict[str, Callable[[Any], bool]]] = {
     "segment": {"folder": _path, "spacing": _numbers(3), "origin": _numbers(3), "direction": _numbers(9), **_NETWORK},
-    "folder": {"input": _path, "output": _path, "suffix": _text, **_NETWORK},
+    "folder": {"input": _path, "output": _path, "suffix": _text, "series": _text_or_none, **_NETWORK},
     "devices": {},
     "torch": {},
 }

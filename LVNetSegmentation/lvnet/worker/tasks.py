@@ -98,13 +98,15 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
 
     Returns:
         `scans`: for each `input`, `output`, `error`, and where it succeeded `volumes_ml`, `notes`,
-        `checks`, `input_checks` (severity and sentence), `scan_notes` (those of the reading alone), `seconds`.
+        `checks`, `input_checks` (severity and sentence), `scan_notes` (those of the reading alone), `seconds`;
+        `left_out`: what of the folder is not segmented (`input`, `reason`); `summary`: all that in one line.
     """
     from ..batch import plan_folder
     from ..image_io import read_image, write_labels
     from ..inputcheck import check_input
 
-    jobs = plan_folder(request["input"], request["output"], request["suffix"])
+    planned = plan_folder(request["input"], request["output"], request["suffix"])
+    jobs, series = planned.jobs, request.get("series") or None
     model = _model(request, progress, cancelled)
     scans: List[Dict[str, Any]] = []
 
@@ -113,7 +115,8 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
         if isinstance(progress, TellsScans):
             progress.scan(scan)
 
-    for number, (source, target) in enumerate(jobs):
+    for number, (given, target) in enumerate(jobs):
+        source = given.path
         raise_if_cancelled(cancelled)
         began = time.monotonic()
 
@@ -123,7 +126,7 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
 
         try:
             tell(0.0, "reading the scan")
-            scan = read_image(source)
+            scan = read_image(source, series=series if source.is_dir() else None, files=given.files)
             findings = check_input(scan, model.recipe)
             result = _segment(scan, request, model, tell, cancelled)
             raise_if_cancelled(cancelled)
@@ -135,7 +138,9 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
         seen = {"input_checks": [finding._asdict() for finding in findings], "scan_notes": list(scan.notes)}
         done = {"input": str(source), "output": str(target), "error": None, "seconds": seconds}
         add({**done, **seen, **_facts(result, model)})
-    return {"scans": scans}
+    failed = sum(entry["error"] is not None for entry in scans)
+    left_out = [{"input": str(one.path), "reason": one.reason} for one in planned.left_out]
+    return {"scans": scans, "left_out": left_out, "summary": planned.summary(failed)}
 
 
 def devices_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
