@@ -41,15 +41,19 @@ def evaluateNodes(
     preset_named(preset)
     one = maskOf(segmentation, segment, resample=resample)
     other = maskOf(reference, referenceSegment, like=one.name, resample=resample)
-    wide = _covering(one, other)
-    result = evaluate(wide, other.volume, preset=preset, resample=resample)
-    notes = [*one.notes, *other.notes, *result.pop("notes", [])]
+    return resultOf(one, other, evaluate(covering(one, other), other.volume, preset=preset, resample=resample))
+
+
+def resultOf(one: Mask, other: Mask, metrics: Dict[str, Any]) -> Dict[str, Any]:
+    """What :func:`evaluateNodes` gives, of what `lvnet.evaluate` gave."""
+    metrics = dict(metrics)
+    notes = [*one.notes, *other.notes, *metrics.pop("notes", [])]
     if notes:
-        result["notes"] = notes
-    return {"segment": one.name, "reference_segment": other.name, **result}
+        metrics["notes"] = notes
+    return {"segment": one.name, "reference_segment": other.name, **metrics}
 
 
-def _covering(one: Mask, other: Mask) -> Volume:
+def covering(one: Mask, other: Mask) -> Volume:
     """The first mask on its own grid, made wider where the second one would stick out of it.
 
     What lies outside the grid of a segmentation would otherwise not count as missed.

@@ -7,14 +7,16 @@ from typing import Any, Iterable, Optional, Tuple
 import qt
 from slicer.i18n import tr as _
 
+from .wording import sentence
+
 Finding = Tuple[Optional[str], str]
 
 
 class FindingsList:
-    """A list widget that is only there while it has something to say."""
+    """A list widget that is only there while it has something to say.
 
-    #: Beyond this height there is a scroll bar.
-    MOST_PIXELS = 240
+    How it wraps its lines and takes the height that they need stands in the .ui file.
+    """
 
     def __init__(self, widget: Any) -> None:
         """Args:
@@ -22,13 +24,6 @@ class FindingsList:
         """
         self.widget = widget
         self.findings: list = []
-        self.widget.wordWrap = True
-        self.widget.iconSize = qt.QSize(16, 16)
-        self.widget.focusPolicy = qt.Qt.NoFocus
-        self.widget.horizontalScrollBarPolicy = qt.Qt.ScrollBarAlwaysOff
-        self._timer = qt.QTimer()
-        self._timer.singleShot = True
-        self._timer.connect("timeout()", self._fit)
         self.show([])
 
     def show(self, findings: Iterable[Finding]) -> None:
@@ -46,23 +41,9 @@ class FindingsList:
             "wrong": (qt.QStyle.SP_MessageBoxCritical, _("Probably wrong")),
         }
         note = (qt.QStyle.SP_MessageBoxInformation, _("Note"))
-        for verdict, sentence in self.findings:
+        for verdict, words in self.findings:
             kind, meaning = icons.get(verdict, note)
-            words = sentence[:1].upper() + sentence[1:]
-            item = qt.QListWidgetItem(self.widget.style().standardIcon(kind), words)
+            item = qt.QListWidgetItem(self.widget.style().standardIcon(kind), sentence(words))
             item.setToolTip(meaning)
             self.widget.addItem(item)
         self.widget.visible = bool(self.findings)
-        # Long sentences wrap: their height is known once the list has its width.
-        self._timer.start()
-
-    def cleanup(self) -> None:
-        """The widget is about to go."""
-        self._timer.stop()
-
-    def _fit(self) -> None:
-        if not self.findings:
-            return
-        self.widget.doItemsLayout()
-        last = self.widget.visualItemRect(self.widget.item(len(self.findings) - 1))
-        self.widget.setFixedHeight(min(last.bottom() + 1, self.MOST_PIXELS) + 2 * self.widget.frameWidth)

@@ -8,6 +8,9 @@ import slicer
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
+from ..nodes import preferSmoothSurfaces
+from ..views import resetThreeDViews
+
 
 class SurfaceButton:
     """Makes the surfaces of a segmentation and shows or hides them; off where there is nothing to show."""
@@ -34,14 +37,21 @@ class SurfaceButton:
 
     def _onClicked(self, shown: bool) -> None:
         node = self._node
-        if node is None:
+        if node is None or node.GetScene() is None:
             return
         node.CreateDefaultDisplayNodes()
-        with slicer.util.WaitCursor():
-            if shown:
-                node.CreateClosedSurfaceRepresentation()
-            node.GetDisplayNode().SetVisibility3D(shown)
+        if shown:
+            if not node.GetSegmentation().ContainsRepresentation(surfaceName()):
+                preferSmoothSurfaces(node)
+            node.CreateClosedSurfaceRepresentation()
+        node.GetDisplayNode().SetVisibility3D(shown)
+        if shown:
+            resetThreeDViews()
         self.watch(node)
+
+    def isShown(self) -> bool:
+        """Whether there are surfaces and the display shows them."""
+        return self._node is not None and isShown(self._node)
 
 
 def isEmpty(segmentationNode: Any) -> bool:
@@ -69,7 +79,10 @@ def _holdsSomething(data: Any) -> bool:
 def isShown(segmentationNode: Any) -> bool:
     """Whether there are surfaces and the display shows them."""
     display = segmentationNode.GetDisplayNode()
-    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-    return bool(
-        display and display.GetVisibility3D() and segmentationNode.GetSegmentation().ContainsRepresentation(surface)
-    )
+    shown = segmentationNode.GetSegmentation().ContainsRepresentation(surfaceName())
+    return bool(display and display.GetVisibility3D() and shown)
+
+
+def surfaceName() -> str:
+    """How Slicer calls surfaces among the representations of a segmentation."""
+    return str(slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName())
