@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import html
 import importlib
 import itertools
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -127,6 +129,11 @@ class Bench:
     def idle(self, seconds: float = 120.0) -> None:
         """Lets the window live until nothing is segmented any more."""
         self.until(lambda: not self.panel.busy, seconds)
+
+    def findings(self, which: str = "result") -> list:
+        """The sentences that stand in the panel about the input or the result."""
+        label = getattr(self.ui, f"{which}FindingsLabel")
+        return [html.unescape(row) for row in re.findall(r"</td><td>(.*?)</td>", label.text())]
 
     def log(self) -> str:
         return self.ui.logTextEdit.toPlainText()

@@ -14,8 +14,7 @@ def run(bench) -> None:
 
 def said(bench) -> str:
     """Everything that the panel tells about a result."""
-    items = bench.ui.resultFindingsList
-    return bench.ui.statusLabel.text() + " ".join(items.item(row).text() for row in range(items.count()))
+    return bench.ui.statusLabel.text() + " ".join(bench.findings())
 
 
 def voxels(bench, node) -> np.ndarray:
@@ -100,7 +99,7 @@ def test_a_segmentation_of_another_volume_is_filled_only_after_a_question(two):
     two.events()
     assert not two.ui.applyButton.isEnabled()
     assert two.ui.anywayCheckBox.isVisible()
-    assert "belongs to ct" in two.ui.inputFindingsList.item(0).text()
+    assert "belongs to ct" in two.findings("input")[0]
     two.ui.anywayCheckBox.click()
     assert two.ui.applyButton.isEnabled()
 
@@ -113,7 +112,7 @@ def test_a_segment_that_was_edited_is_replaced_only_after_a_question(ready):
     # The panel did not see the edit; the click does.
     ready.ui.applyButton.click()
     assert not ready.panel.busy
-    assert "Liver of ct segmentation was edited" in ready.ui.inputFindingsList.item(0).text()
+    assert "Liver of ct segmentation was edited" in ready.findings("input")[0]
     assert np.array_equal(voxels(ready, node), edited)
     ready.ui.anywayCheckBox.click()
     run(ready)

@@ -56,7 +56,7 @@ def test_the_product_sees_properties_and_the_tests_see_methods(slicer, product):
         ("button.connect('clicked(int)', print)", "has no signal clicked(int)"),
         ("button.connect('clicked(bool)', 3)", "cannot be called"),
         ("button.connect('clicked(bool)', lambda one, two: None)", "needs 2"),
-        ("qt.QListWidgetItem('a').text = 'b'", "can not be overwritten"),
+        ("qt.QTableWidgetItem('a').text = 'b'", "can not be overwritten"),
     ],
 )
 def test_what_pythonqt_refuses_is_refused(slicer, product, monkeypatch, line, words):

@@ -12,7 +12,7 @@ from .. import nodes, pace
 from ..edits import editedSegments
 from ..views import resetThreeDViews, showResult
 from .devices import DeviceChooser
-from .findings import FindingsList
+from .findings import FindingsLabel
 from .startbutton import StartButton
 from .surfaces import SurfaceButton
 from .weights import WeightsChooser
@@ -42,8 +42,8 @@ class RunSection:
         self._sceneIsGone = False
         self.devices = DeviceChooser(ui.deviceComboBox, self._set("device"))
         self.weights = WeightsChooser(ui.weightsPathLineEdit, ui.weightsInfoLabel, logic.weightsInfo)
-        self.inputFindings = FindingsList(ui.inputFindingsList)
-        self.resultFindings = FindingsList(ui.resultFindingsList)
+        self.inputFindings = FindingsLabel(ui.inputFindingsLabel)
+        self.resultFindings = FindingsLabel(ui.resultFindingsLabel)
         self.surfaces = SurfaceButton(ui.show3DButton)
         ui.editButton.connect("clicked(bool)", self._onEdit)
         self._button = StartButton(

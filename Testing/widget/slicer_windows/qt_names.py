@@ -15,7 +15,6 @@ WIDGETS = (
     "QComboBox",
     "QDoubleSpinBox",
     "QLabel",
-    "QListWidget",
     "QPlainTextEdit",
     "QProgressBar",
     "QPushButton",
@@ -56,7 +55,5 @@ def module() -> types.ModuleType:
     made.QFileDialog = QFileDialog
     made.QDesktopServices = QDesktopServices
     made.QUrl = QtCore.QUrl
-    made.QStyle = QtWidgets.QStyle
-    made.QListWidgetItem = dressed_value(QtWidgets.QListWidgetItem)
     made.QTableWidgetItem = dressed_value(QtWidgets.QTableWidgetItem)
     return made
