@@ -203,3 +203,28 @@ def ready(bench, phantom, tiny_weights) -> Any:
         bench.ui.anywayCheckBox.click()
     assert bench.ui.applyButton.isEnabled(), bench.ui.applyButton.toolTip()
     return bench
+
+
+@pytest.fixture(scope="session")
+def warm_service(slicer) -> Any:
+    """A worker that stays for the tests that are not about starting and ending it."""
+    from LVNetSegmentationLib.service import Service
+
+    service = Service()
+    yield service
+    service.shutdown()
+
+
+@pytest.fixture
+def warm(ready, warm_service) -> Any:
+    """`ready` with a worker that has loaded everything already."""
+    ready.widget.logic.shutdown()
+    ready.widget.logic._service = warm_service
+    yield ready
+    for job in list(warm_service._jobs):
+        job.forget()
+        job.cancel()
+    while warm_service.isBusy():
+        warm_service.poll()
+        time.sleep(0.01)
+    ready.widget.logic._service = None

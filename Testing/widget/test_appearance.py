@@ -79,33 +79,33 @@ def test_a_pytorch_that_only_slicer_sees_is_not_offered_for_installation_again(m
     assert "click Apply to install it" in str(errorOf(message))
 
 
-def test_sentences_in_the_panel_begin_with_a_capital(ready, monkeypatch):
+def test_sentences_in_the_panel_begin_with_a_capital(warm, monkeypatch):
     seen = []
-    told = ready.panel.run._tell
-    monkeypatch.setattr(ready.panel.run, "_tell", lambda line: (told(line), seen.append(line)))
-    run(ready)
+    told = warm.panel.run._tell
+    monkeypatch.setattr(warm.panel.run, "_tell", lambda line: (told(line), seen.append(line)))
+    run(warm)
     lines = [line for line in seen if line and not line.startswith("ct: ")]
     assert len(lines) > 3
     assert [line for line in lines if not line[0].isupper()] == []
 
 
-def test_the_log_says_each_step_once(ready):
-    run(ready)
-    steps = [re.sub(r"^\S+ +", "", line).lower() for line in ready.log().splitlines()]
+def test_the_log_says_each_step_once(warm):
+    run(warm)
+    steps = [re.sub(r"^\S+ +", "", line).lower() for line in warm.log().splitlines()]
     assert len(steps) > 3
     assert [step for step in steps if steps.count(step) > 1] == []
 
 
-def test_a_broken_file_of_a_batch_is_named_once(ready, tmp_path):
+def test_a_broken_file_of_a_batch_is_named_once(warm, tmp_path):
     source = tmp_path / "scans"
     source.mkdir()
     (source / "broken.nii.gz").write_bytes(b"no image")
-    ready.parameters.batchOfFolder = True
-    ready.parameters.batchInputFolder = str(source)
-    ready.parameters.batchOutputFolder = str(tmp_path / "out")
-    ready.ui.batchButton.click()
-    ready.idle()
-    table = ready.ui.batchTableWidget
+    warm.parameters.batchOfFolder = True
+    warm.parameters.batchInputFolder = str(source)
+    warm.parameters.batchOutputFolder = str(tmp_path / "out")
+    warm.ui.batchButton.click()
+    warm.idle()
+    table = warm.ui.batchTableWidget
     assert table.item(0, 0).text() == "broken.nii.gz"
     words = table.item(0, 1).text()
     assert str(source) not in words
@@ -132,25 +132,25 @@ def test_show_3d_does_not_hold_the_window(bench, phantom):
     assert watch.longest < 0.2, watch.gaps
 
 
-def test_the_scan_is_handed_over_in_time_while_the_event_loop_holds_the_interpreter(ready, phantom):
+def test_the_scan_is_handed_over_in_time_while_the_event_loop_holds_the_interpreter(warm, phantom):
     """Other threads of Python get a turn every 20 ms only, as in a busy Slicer."""
     import threading
     import time
 
     large = np.ascontiguousarray(np.repeat(np.repeat(phantom[0].array, 5, axis=1), 5, axis=2)[:, :400, :400])
-    node = ready.slicer.util.addVolumeFromArray(np.repeat(large, 3, axis=0), name="large")
-    ready.parameters.inputVolume = node
-    ready.events(0.2)
-    ready.ui.anywayCheckBox.setChecked(True)
-    ready.panel.refresh()
+    node = warm.slicer.util.addVolumeFromArray(np.repeat(large, 3, axis=0), name="large")
+    warm.parameters.inputVolume = node
+    warm.events(0.2)
+    warm.ui.anywayCheckBox.setChecked(True)
+    warm.panel.refresh()
     before = {thread.name for thread in threading.enumerate()}
     began = time.monotonic()
-    ready.ui.applyButton.click()
-    job = ready.panel.run._job
-    ready.until(lambda: job._request is not None)
+    warm.ui.applyButton.click()
+    job = warm.panel.run._job
+    warm.until(lambda: job._request is not None)
     took = time.monotonic() - began
     names = {thread.name for thread in threading.enumerate()} - before
     assert not [name for name in names if "hand" in name], names
     assert took < 0.6, took
-    ready.panel.run.cancel()
-    ready.idle()
+    warm.panel.run.cancel()
+    warm.idle()

@@ -24,12 +24,12 @@ def voxels(bench, node) -> np.ndarray:
 
 
 @pytest.fixture
-def two(ready, phantom):
+def two(warm, phantom):
     """Two volumes of two patients; the first is chosen."""
     scan = phantom[0]
-    ready.other = ready.add_volume(scan.with_array(np.ascontiguousarray(scan.array[:, :, ::-1])), "other")
-    ready.events()
-    return ready
+    warm.other = warm.add_volume(scan.with_array(np.ascontiguousarray(scan.array[:, :, ::-1])), "other")
+    warm.events()
+    return warm
 
 
 def choose(bench, volume) -> None:
@@ -104,32 +104,32 @@ def test_a_segmentation_of_another_volume_is_filled_only_after_a_question(two):
     assert two.ui.applyButton.isEnabled()
 
 
-def test_a_segment_that_was_edited_is_replaced_only_after_a_question(ready):
-    run(ready)
-    node = ready.parameters.outputSegmentation
-    edit(ready, node)
-    edited = voxels(ready, node).copy()
+def test_a_segment_that_was_edited_is_replaced_only_after_a_question(warm):
+    run(warm)
+    node = warm.parameters.outputSegmentation
+    edit(warm, node)
+    edited = voxels(warm, node).copy()
     # The panel did not see the edit; the click does.
-    ready.ui.applyButton.click()
-    assert not ready.panel.busy
-    assert "Liver of ct segmentation was edited" in ready.findings("input")[0]
-    assert np.array_equal(voxels(ready, node), edited)
-    ready.ui.anywayCheckBox.click()
-    run(ready)
-    assert ready.parameters.outputSegmentation is node
-    assert not np.array_equal(voxels(ready, node), edited)
+    warm.ui.applyButton.click()
+    assert not warm.panel.busy
+    assert "Liver of ct segmentation was edited" in warm.findings("input")[0]
+    assert np.array_equal(voxels(warm, node), edited)
+    warm.ui.anywayCheckBox.click()
+    run(warm)
+    assert warm.parameters.outputSegmentation is node
+    assert not np.array_equal(voxels(warm, node), edited)
 
 
-def test_a_segment_that_is_edited_during_a_run_stays_and_the_result_goes_beside_it(ready):
-    run(ready)
-    node = ready.parameters.outputSegmentation
-    ready.ui.applyButton.click()
-    edit(ready, node)
-    edited = voxels(ready, node).copy()
-    ready.idle()
-    assert ready.parameters.outputSegmentation is not node
-    assert np.array_equal(voxels(ready, node), edited)
-    assert "was edited during the run" in ready.log()
+def test_a_segment_that_is_edited_during_a_run_stays_and_the_result_goes_beside_it(warm):
+    run(warm)
+    node = warm.parameters.outputSegmentation
+    warm.ui.applyButton.click()
+    edit(warm, node)
+    edited = voxels(warm, node).copy()
+    warm.idle()
+    assert warm.parameters.outputSegmentation is not node
+    assert np.array_equal(voxels(warm, node), edited)
+    assert "was edited during the run" in warm.log()
 
 
 def test_a_scene_with_two_volumes_comes_back_with_the_chosen_one(two, slicer, tmp_path):
@@ -161,12 +161,12 @@ def test_a_scene_that_is_loaded_during_a_run_keeps_its_own_choice(two, slicer, t
     assert two.parameters.outputSegmentation is None
 
 
-def test_a_scene_that_is_closed_during_a_run_leaves_nothing_said(ready, slicer):
-    ready.ui.applyButton.click()
-    ready.events(0.2)
+def test_a_scene_that_is_closed_during_a_run_leaves_nothing_said(warm, slicer):
+    warm.ui.applyButton.click()
+    warm.events(0.2)
     slicer.mrmlScene.Clear(0)
-    ready.idle()
-    assert said(ready) == ""
+    warm.idle()
+    assert said(warm) == ""
 
 
 def test_the_volume_that_is_shown_is_the_one_that_is_chosen(bench, slicer, phantom):
@@ -185,34 +185,34 @@ def test_the_volume_that_is_shown_is_the_one_that_is_chosen(bench, slicer, phant
     assert bench.parameters.inputVolume is first
 
 
-def test_a_result_comes_into_sight(ready, slicer):
+def test_a_result_comes_into_sight(warm, slicer):
     composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     slices = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode")
-    ready.volume.CreateDefaultDisplayNodes()
-    run(ready)
-    assert composite.GetBackgroundVolumeID() == ready.volume.GetID()
+    warm.volume.CreateDefaultDisplayNodes()
+    run(warm)
+    assert composite.GetBackgroundVolumeID() == warm.volume.GetID()
     bounds = [0.0] * 6
-    ready.parameters.outputSegmentation.GetRASBounds(bounds)
+    warm.parameters.outputSegmentation.GetRASBounds(bounds)
     centre = [slices.GetSliceToRAS().GetElement(row, 3) for row in range(3)]
     assert centre == pytest.approx([(bounds[i] + bounds[i + 1]) / 2 for i in (0, 2, 4)], abs=3.0)
-    display = ready.volume.GetDisplayNode()
+    display = warm.volume.GetDisplayNode()
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-160, 240)
     display.SetWindowLevelMinMax(-1000, 400)
-    run(ready)
+    run(warm)
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-1000, 400)
 
 
-def test_the_result_goes_to_segment_editor_with_its_volume(ready, slicer):
-    assert not ready.ui.editButton.isEnabled()
-    run(ready)
-    ready.ui.editButton.click()
+def test_the_result_goes_to_segment_editor_with_its_volume(warm, slicer):
+    assert not warm.ui.editButton.isEnabled()
+    run(warm)
+    warm.ui.editButton.click()
     given = slicer.modules.SegmentEditorWidget.editor.given
-    assert given == {"segmentation": ready.parameters.outputSegmentation, "volume": ready.volume}
+    assert given == {"segmentation": warm.parameters.outputSegmentation, "volume": warm.volume}
     assert {"module": "SegmentEditor"} in slicer.messages
 
 
-def test_the_time_of_a_run_is_foretold_after_the_first(ready):
-    assert not ready.ui.estimateLabel.isVisible()
-    run(ready)
-    assert ready.ui.estimateLabel.isVisible()
-    assert ready.ui.estimateLabel.text().startswith("A run will take about ")
+def test_the_time_of_a_run_is_foretold_after_the_first(warm):
+    assert not warm.ui.estimateLabel.isVisible()
+    run(warm)
+    assert warm.ui.estimateLabel.isVisible()
+    assert warm.ui.estimateLabel.text().startswith("A run will take about ")
