@@ -16,6 +16,7 @@ from lvnet.recipe import LabelClass
 from lvnet.volume import Volume
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
+from .closedsurfaces import makeSurfaces, preferSmoothSurfaces, surfaceName
 from .edits import arrayFromMatrix, checksumOf, fingerprint, rememberResult
 
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -137,15 +138,6 @@ def addSegmentationNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vt
     return node
 
 
-def preferSmoothSurfaces(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
-    """Has surfaces made by surface nets and smoothed as they are made, which takes a tenth of the usual time."""
-    rule = slicer.vtkBinaryLabelmapToClosedSurfaceConversionRule
-    segmentation = segmentationNode.GetSegmentation()
-    segmentation.SetConversionParameter(rule.GetConversionMethodParameterName(), "1")
-    segmentation.SetConversionParameter(rule.GetSurfaceNetInternalSmoothingParameterName(), "1")
-    segmentation.SetConversionParameter(rule.GetSmoothingFactorParameterName(), "0.5")
-
-
 def removeSegmentationNode(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
     """Takes back what :func:`addSegmentationNode` added."""
     scene = segmentationNode.GetScene()
@@ -222,9 +214,7 @@ def writeSegments(
     made = [_segmentOf(piece, geometry) for piece in pieces]
     segmentation = segmentationNode.GetSegmentation()
     own = _ownSegments(segmentation)
-    shownIn3d = segmentation.ContainsRepresentation(
-        slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-    )
+    shownIn3d = segmentation.ContainsRepresentation(surfaceName())
     for identifier in own.values():
         segmentation.RemoveSegment(identifier)
     if segmentation.GetNumberOfSegments() == 0:
@@ -239,35 +229,7 @@ def writeSegments(
         rememberResult(segment, _fingerprintOf(piece, geometry))
     if shownIn3d:
         # The surfaces of the earlier run went with its segments.
-        segmentationNode.CreateClosedSurfaceRepresentation()
-
-
-def referenceVolumeOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Optional[slicer.vtkMRMLScalarVolumeNode]:
-    """The volume that a segmentation was made on; None where the scene does not say or it is gone."""
-    return segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())
-
-
-def belongsTo(segmentationNode: slicer.vtkMRMLSegmentationNode, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bool:
-    """Whether a segmentation was made on this volume, or on none that is known while its grid is the volume's."""
-    reference = referenceVolumeOf(segmentationNode)
-    if reference is not None:
-        return bool(reference.GetID() == volumeNode.GetID())
-    segmentation = segmentationNode.GetSegmentation()
-    geometry = segmentation.GetConversionParameter(
-        slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
-    )
-    if not geometry or volumeNode.GetImageData() is None:
-        return segmentation.GetNumberOfSegments() == 0
-    known, own = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
-    if not slicer.vtkSegmentationConverter.DeserializeImageGeometry(geometry, known, False):
-        return segmentation.GetNumberOfSegments() == 0
-    matrix = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(matrix)
-    own.SetExtent(volumeNode.GetImageData().GetExtent())
-    own.SetGeometryFromImageToWorldMatrix(matrix)
-    return bool(slicer.vtkOrientedImageDataResample.DoGeometriesMatch(known, own)) and tuple(
-        known.GetExtent()
-    ) == tuple(own.GetExtent())
+        makeSurfaces(segmentationNode)
 
 
 def ownSegmentIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> List[str]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from typing import Any, Dict, Optional
+import statistics
+from typing import Any, Dict, List, Optional
 
 from .logs import logFolder
 
 _FILE = "pace.json"
 #: Seconds of a run that do not depend on the size of the scan, with a worker that is warm.
 _FIXED_SECONDS = 1.0
+#: Runs that are remembered for each device: the first of a session is slower, since the network is loaded.
+_RUNS = 5
 
 
 def remember(device: str, litres: float, seconds: float) -> None:
@@ -23,7 +26,8 @@ def remember(device: str, litres: float, seconds: float) -> None:
         seconds: from the click to the result.
     """
     paces = _read()
-    paces[device] = max(0.0, seconds - _FIXED_SECONDS) / max(litres, 0.1)
+    pace = max(0.0, seconds - _FIXED_SECONDS) / max(litres, 0.1)
+    paces[device] = [*paces.get(device, []), pace][-_RUNS:]
     # Where nothing can be written, nothing is foretold.
     with contextlib.suppress(OSError):
         (logFolder() / _FILE).write_text(json.dumps(paces), encoding="utf-8")
@@ -31,8 +35,8 @@ def remember(device: str, litres: float, seconds: float) -> None:
 
 def expected(device: str, litres: float) -> Optional[float]:
     """Seconds that a run will take; None as long as there was none with this device on this computer."""
-    pace = _read().get(device)
-    return None if pace is None else _FIXED_SECONDS + pace * litres
+    paces = _read().get(device)
+    return _FIXED_SECONDS + statistics.median(paces) * litres if paces else None
 
 
 def litresOf(volumeNode: Any) -> float:
@@ -43,9 +47,9 @@ def litresOf(volumeNode: Any) -> float:
     return math.prod(image.GetDimensions()) * math.prod(volumeNode.GetSpacing()) / 1e6
 
 
-def _read() -> Dict[str, float]:
+def _read() -> Dict[str, List[float]]:
     try:
         found = json.loads((logFolder() / _FILE).read_text(encoding="utf-8"))
-        return {str(name): float(pace) for name, pace in found.items() if 0 <= float(pace) < 1e4}
+        return {device: [float(pace) for pace in paces if 0 <= float(pace) < 1e4] for device, paces in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

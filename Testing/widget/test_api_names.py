@@ -73,6 +73,7 @@ def python_names() -> Set[str]:
             "vtkObject",
             "vtkPointData",
             "vtkPolyData",
+            "vtkPolyDataNormals",
             "vtkStringArray",
             "vtkTable",
             "vtkTransform",

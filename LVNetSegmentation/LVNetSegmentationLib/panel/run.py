@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, Optional
 
 import slicer
 from slicer.i18n import tr as _
 
-from .. import nodes, pace
-from ..edits import editedSegments
+from .. import pace
+from ..belonging import belongsTo, referenceVolumeOf
 from ..views import resetThreeDViews, showResult
 from .devices import DeviceChooser
+from .doubts import aboutOutput, identifiersOf, stateOfOutput, stateOfVolume
 from .findings import FindingsLabel
 from .startbutton import StartButton
 from .surfaces import SurfaceButton
@@ -116,18 +117,18 @@ class RunSection:
         if not self.running:
             self.forget()
         output = parameters.outputSegmentation
-        if volumeNode is not None and output is not None and not nodes.belongsTo(output, volumeNode):
+        if volumeNode is not None and output is not None and not belongsTo(output, volumeNode):
             parameters.outputSegmentation = None
 
     def _check(self, volumeNode: Any, output: Any) -> None:
         """Looks at another volume or output than before, or at voxels that have changed."""
         if self.running:
             return
-        state = (_stateOfVolume(volumeNode), _stateOfOutput(output))
+        state = (stateOfVolume(volumeNode), stateOfOutput(output))
         if state == self._checked:
             return
         before, self._checked = self._checked, state
-        if before is None or _identifiers(before) != _identifiers(state):
+        if before is None or identifiersOf(before) != identifiersOf(state):
             self._ui.anywayCheckBox.checked = False
         self._findings = []
         if volumeNode is not None:
@@ -139,7 +140,9 @@ class RunSection:
     def _foretell(self, parameters: Any) -> None:
         """Says how long a run will take, as soon as there was one on this computer."""
         seconds = None
-        if parameters is not None and parameters.inputVolume is not None and not self.running:
+        # What a run has said is more to the point than how long it would take again.
+        idle = not self.running and not self._ui.statusLabel.text
+        if parameters is not None and parameters.inputVolume is not None and idle:
             seconds = pace.expected(parameters.device, pace.litresOf(parameters.inputVolume))
         self._ui.estimateLabel.visible = seconds is not None
         if seconds is not None:
@@ -191,7 +194,7 @@ class RunSection:
     def _onProgress(self, share: float, stage: str, remaining: Optional[float]) -> None:
         if stage != self._lastStage:
             self._lastStage = stage
-            self._panel.log.say(stage)
+            self._panel.log.say(sentence(stage))
         self._ui.progressBar.value = round(100 * share)
         if not self.cancelling:
             self._tell(progressLine(stage, time.monotonic() - self._began, remaining))
@@ -266,46 +269,8 @@ class RunSection:
         output, volumeNode = parameters.outputSegmentation, parameters.inputVolume
         if output is None:
             return
-        volumeNode = nodes.referenceVolumeOf(output) or volumeNode
+        volumeNode = referenceVolumeOf(output) or volumeNode
         slicer.util.selectModule("SegmentEditor")
         editor = slicer.modules.SegmentEditorWidget.editor
         editor.setSegmentationNode(output)
         editor.setSourceVolumeNode(volumeNode)
-
-
-def aboutOutput(output: Any, volumeNode: Any) -> List[Tuple[str, str]]:
-    """What the user has to know before a result goes into a segmentation: (severity, sentence) pairs."""
-    if output is None:
-        return []
-    name = output.GetName()
-    if not nodes.belongsTo(output, volumeNode):
-        other = nodes.referenceVolumeOf(output)
-        of = _("another volume") if other is None else other.GetName()
-        words = _("the output {output} belongs to {other}; choose 'Create new on Apply', unless you want it in there")
-        return [("warning", words.format(output=name, other=of))]
-    edited = editedSegments(output, nodes.ownSegmentIds(output))
-    if edited:
-        words = _("{segments} of {output} was edited since the last run, and a run replaces it")
-        return [("warning", words.format(segments=", ".join(edited), output=name))]
-    return []
-
-
-def _stateOfVolume(volumeNode: Any) -> tuple:
-    image = None if volumeNode is None else volumeNode.GetImageData()
-    identifier = "" if volumeNode is None else volumeNode.GetID()
-    return identifier, 0 if image is None else image.GetMTime()
-
-
-def _stateOfOutput(output: Any) -> tuple:
-    """Changes whenever the voxels of a segmentation may have."""
-    if output is None:
-        return ("",)
-    segmentation = output.GetSegmentation()
-    kind = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    count = segmentation.GetNumberOfSegments()
-    images = [segmentation.GetNthSegment(index).GetRepresentation(kind) for index in range(count)]
-    return output.GetID(), *(0 if image is None else image.GetMTime() for image in images)
-
-
-def _identifiers(state: tuple) -> tuple:
-    return tuple(part[0] for part in state)

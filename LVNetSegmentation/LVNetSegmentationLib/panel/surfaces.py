@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-import slicer
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from ..nodes import preferSmoothSurfaces
+from ..closedsurfaces import makeSurfaces, surfaceName
 from ..views import resetThreeDViews
 
 
@@ -41,9 +40,7 @@ class SurfaceButton:
             return
         node.CreateDefaultDisplayNodes()
         if shown:
-            if not node.GetSegmentation().ContainsRepresentation(surfaceName()):
-                preferSmoothSurfaces(node)
-            node.CreateClosedSurfaceRepresentation()
+            makeSurfaces(node)
         node.GetDisplayNode().SetVisibility3D(shown)
         if shown:
             resetThreeDViews()
@@ -81,8 +78,3 @@ def isShown(segmentationNode: Any) -> bool:
     display = segmentationNode.GetDisplayNode()
     shown = segmentationNode.GetSegmentation().ContainsRepresentation(surfaceName())
     return bool(display and display.GetVisibility3D() and shown)
-
-
-def surfaceName() -> str:
-    """How Slicer calls surfaces among the representations of a segmentation."""
-    return str(slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName())
