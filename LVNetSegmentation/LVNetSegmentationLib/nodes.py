@@ -114,7 +114,7 @@ def gridOf(ijkToRas: np.ndarray, name: str) -> Tuple[Tuple[float, ...], Tuple[fl
 
 
 def addVolumeNode(volume: Volume, name: str) -> slicer.vtkMRMLScalarVolumeNode:
-    """Adds a volume of the core to the scene, for example a made abdomen."""
+    """Adds a volume of the core to the scene, for example a synthetic abdomen."""
     return slicer.util.addVolumeFromArray(volume.array, ijkToRAS=_ijkToRas(volume), name=name)
 
 

@@ -38,7 +38,7 @@ class RunSection:
         self.cancelling = False
         self._checked: Optional[tuple] = None
         self._findings: list = []
-        self._inputID = ""
+        self._input = ""
         self._settings: dict = {}
         self._sceneIsGone = False
         self.devices = DeviceChooser(ui.deviceComboBox, self._set("device"))
@@ -110,10 +110,11 @@ class RunSection:
     def _followInput(self, parameters: Any) -> None:
         """A result belongs to the volume that it was made of: on another one it goes, and so does its segmentation."""
         volumeNode = parameters.inputVolume
-        identifier = "" if volumeNode is None else volumeNode.GetID()
-        if identifier == self._inputID:
+        # By its address too: another scene may give the same identifier to another patient.
+        identity = "" if volumeNode is None else volumeNode.GetID() + volumeNode.GetAddressAsString("")
+        if identity == self._input:
             return
-        self._inputID = identifier
+        self._input = identity
         if not self.running:
             self.forget()
         output = parameters.outputSegmentation
@@ -255,7 +256,7 @@ class RunSection:
     def sceneCloses(self) -> None:
         """Stops what is computed for a scene that goes, and forgets what was."""
         self.cancel()
-        self._sceneIsGone = True
+        self._sceneIsGone, self._input = True, ""
         self.forget()
 
     def forget(self) -> None:
