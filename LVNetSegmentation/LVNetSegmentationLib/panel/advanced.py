@@ -60,10 +60,10 @@ class AdvancedSection:
         self._job = self._logic.checkTorchAsync(onDone=self._onChecked, onError=self._onChecked)
         self._panel.refresh()
 
-    def _onChecked(self, sentence: str) -> None:
+    def _onChecked(self, reason: str) -> None:
         self._job = None
-        self._tell(sentence)
-        self._panel.log.say(_("PyTorch: {sentence}").format(sentence=sentence))
+        self._tell(reason)
+        self._panel.log.say(sentence(reason))
         self._panel.refresh()
         self._panel.findDevices()
 

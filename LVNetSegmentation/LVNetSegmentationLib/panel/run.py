@@ -204,7 +204,7 @@ class RunSection:
         self._stopped()
         took = duration(outcome.seconds)
         for line in outcome.lines:
-            self._panel.log.say(line)
+            self._panel.log.say(sentence(line))
         self._panel.log.say(_("Done in {duration} on {device}").format(duration=took, device=outcome.device))
         volumeNode = slicer.mrmlScene.GetNodeByID(outcome.volumeNodeID)
         pace.remember(self._settings["device"], pace.litresOf(volumeNode), outcome.seconds)
