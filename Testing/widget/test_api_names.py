@@ -135,7 +135,7 @@ def test_every_property_of_slicers_own_widgets_is_in_the_list(entries):
         if widget.get("class").startswith(("ctk", "qMRML")):
             for entry in widget.findall("property"):
                 name = entry.get("name")
-                if name not in ("toolTip", "SlicerParameterName"):
+                if name not in ("toolTip", "sizePolicy", "SlicerParameterName"):
                     assert (widget.get("class"), name) in listed, (widget.get("name"), name)
 
 
