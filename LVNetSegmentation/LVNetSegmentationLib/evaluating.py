@@ -6,7 +6,7 @@ from typing import Any, Dict, Optional, Union
 
 from lvnet.metrics.presets import preset_named
 
-from .masks import maskOf
+from .masks import Mask, maskOf
 
 
 def evaluateNodes(
@@ -34,8 +34,13 @@ def evaluateNodes(
     preset_named(preset)
     one = maskOf(segmentation, segment, resample=resample)
     other = maskOf(reference, referenceSegment, like=one.name, resample=resample)
-    result = evaluate(one.volume, other.volume, preset=preset, resample=resample)
-    notes = [*one.notes, *other.notes, *result.pop("notes", [])]
+    return resultOf(one, other, evaluate(one.volume, other.volume, preset=preset, resample=resample))
+
+
+def resultOf(one: Mask, other: Mask, metrics: Dict[str, Any]) -> Dict[str, Any]:
+    """What :func:`evaluateNodes` gives, of what `lvnet.evaluate` gave."""
+    metrics = dict(metrics)
+    notes = [*one.notes, *other.notes, *metrics.pop("notes", [])]
     if notes:
-        result["notes"] = notes
-    return {"segment": one.name, "reference_segment": other.name, **result}
+        metrics["notes"] = notes
+    return {"segment": one.name, "reference_segment": other.name, **metrics}

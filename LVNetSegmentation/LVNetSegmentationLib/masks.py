@@ -50,18 +50,32 @@ def maskOf(node: Any, which: Optional[Union[str, int]], like: Optional[str] = No
     if node is None:
         raise ImageError("nothing was chosen to compare; choose a segmentation and a reference")
     if node.IsA("vtkMRMLSegmentationNode"):
-        image, name = _segmentImage(node, which, like)
+        placed, name = _segmentImage(node, which, like)
     elif node.IsA("vtkMRMLScalarVolumeNode"):
-        image, name = _labelImage(node, which)
+        placed, name = _labelImage(node, which)
     else:
         raise ImageError(f"{node.GetName()} is neither a segmentation nor a label map; choose another reference")
-    volume, notes = _inWorld(image, node, name, resample)
+    volume, notes = _inWorld(placed, node, name, resample)
     return Mask(volume, name, notes)
+
+
+class _Placed(NamedTuple):
+    """Zeros and ones in a node's own space.
+
+    Attributes:
+        array: (z, y, x) uint8.
+        ijkToRas: (4, 4), from indices that count from the extent.
+        extent: six numbers, as VTK has them.
+    """
+
+    array: np.ndarray
+    ijkToRas: np.ndarray
+    extent: List[int]
 
 
 def _segmentImage(
     node: slicer.vtkMRMLSegmentationNode, which: Optional[Union[str, int]], like: Optional[str]
-) -> Tuple[slicer.vtkOrientedImageData, str]:
+) -> Tuple[_Placed, str]:
     """Zeros and ones of a segment in the node's own space, on the whole grid that the node knows."""
     segmentation = node.GetSegmentation()
     identifier = _segmentId(node, which, like)
@@ -86,9 +100,7 @@ def _segmentImage(
     return _placed(stored, segment.GetLabelValue(), whole if known else None), name
 
 
-def _placed(
-    stored: slicer.vtkOrientedImageData, value: int, whole: Optional[slicer.vtkOrientedImageData]
-) -> slicer.vtkOrientedImageData:
+def _placed(stored: slicer.vtkOrientedImageData, value: int, whole: Optional[slicer.vtkOrientedImageData]) -> _Placed:
     """Zeros and ones, on the grid `whole` where the stored voxels are a part of it."""
     matrix = vtk.vtkMatrix4x4()
     stored.GetImageToWorldMatrix(matrix)
@@ -113,12 +125,10 @@ def _placed(
         voxels = vtk_to_numpy(stored.GetPointData().GetScalars()).reshape(inner)
         first = [extent[2 * axis] - target[2 * axis] for axis in (2, 1, 0)]
         array[tuple(slice(f, f + n) for f, n in zip(first, inner))] = voxels == value
-    return imageOf(array, nodes.arrayFromMatrix(matrix), target)
+    return _Placed(array, nodes.arrayFromMatrix(matrix), target)
 
 
-def _labelImage(
-    node: slicer.vtkMRMLScalarVolumeNode, which: Optional[Union[str, int]]
-) -> Tuple[slicer.vtkOrientedImageData, str]:
+def _labelImage(node: slicer.vtkMRMLScalarVolumeNode, which: Optional[Union[str, int]]) -> Tuple[_Placed, str]:
     volume = nodes.viewOfNode(node)
     if volume.array.dtype.kind not in "biu":
         raise ImageError(f"{node.GetName()} is no label map, its voxels are no whole numbers; choose another reference")
@@ -136,7 +146,7 @@ def _labelImage(
     size = node.GetImageData().GetDimensions()
     extent = [0, size[0] - 1, 0, size[1] - 1, 0, size[2] - 1]
     array = (volume.array == value).astype(np.uint8)
-    return imageOf(array, nodes.arrayFromMatrix(matrix), extent), f"{node.GetName()} (label {value})"
+    return _Placed(array, nodes.arrayFromMatrix(matrix), extent), f"{node.GetName()} (label {value})"
 
 
 def imageOf(array: np.ndarray, ijkToRas: np.ndarray, extent: List[int]) -> slicer.vtkOrientedImageData:
@@ -155,17 +165,13 @@ def imageOf(array: np.ndarray, ijkToRas: np.ndarray, extent: List[int]) -> slice
     return image
 
 
-def _inWorld(
-    image: slicer.vtkOrientedImageData, node: Any, name: str, resample: bool
-) -> Tuple[Volume, Tuple[str, ...]]:
+def _inWorld(placed: _Placed, node: Any, name: str, resample: bool) -> Tuple[Volume, Tuple[str, ...]]:
     transform = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, transform)
     linear = vtk.vtkTransform()
     if slicer.vtkOrientedImageDataResample.IsTransformLinear(transform, linear):
-        matrix = vtk.vtkMatrix4x4()
-        image.GetImageToWorldMatrix(matrix)
-        moved = nodes.arrayFromMatrix(linear.GetMatrix()) @ nodes.arrayFromMatrix(matrix)
-        volume = _volumeOf(image, moved, name)
+        moved = nodes.arrayFromMatrix(linear.GetMatrix()) @ placed.ijkToRas
+        volume = _volumeOf(placed.array, placed.extent, moved, name)
         axes = volume.direction_matrix
         if np.abs(axes.T @ axes - np.eye(3)).max() < _PERPENDICULAR:
             return volume, ()
@@ -174,10 +180,13 @@ def _inWorld(
             f"{name} lies under a transform that bends or shears it, so it has to be resampled; harden the transform"
         )
     note = f"{name} lies under a transform that bends or shears it: it was resampled, which adds up to half a voxel"
-    resampled = _resampledInWorld(image, transform)
+    resampled = _resampledInWorld(imageOf(placed.array, placed.ijkToRas, placed.extent), transform)
     matrix = vtk.vtkMatrix4x4()
     resampled.GetImageToWorldMatrix(matrix)
-    return _volumeOf(resampled, nodes.arrayFromMatrix(matrix), name), (note,)
+    extent = list(resampled.GetExtent())
+    shape = tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
+    voxels = vtk_to_numpy(resampled.GetPointData().GetScalars()).reshape(shape)
+    return _volumeOf(voxels, extent, nodes.arrayFromMatrix(matrix), name), (note,)
 
 
 def _resampledInWorld(image: slicer.vtkOrientedImageData, transform: Any) -> slicer.vtkOrientedImageData:
@@ -200,10 +209,7 @@ def _resampledInWorld(image: slicer.vtkOrientedImageData, transform: Any) -> sli
     return moved
 
 
-def _volumeOf(image: slicer.vtkOrientedImageData, ijkToRas: np.ndarray, name: str) -> Volume:
-    extent = image.GetExtent()
-    shape = tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
-    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape)
+def _volumeOf(voxels: np.ndarray, extent: List[int], ijkToRas: np.ndarray, name: str) -> Volume:
     # The image counts from its extent, an array from zero.
     first = np.array([extent[0], extent[2], extent[4], 1.0])
     shifted = ijkToRas.copy()
