@@ -102,7 +102,22 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument(
         "--preset", default="lits", help="definition of the surface metrics: lits, chaos, medpy, surfel (default lits)"
     )
-    command.add_argument("--label", type=int, metavar="N", help="only this label value")
+    command.add_argument("--label", type=int, metavar="N", help="only this label value, the same on both sides")
+    command.add_argument(
+        "--labels", metavar="P=R[,...]",
+        help="what to compare with what: label values or names, several joined by +, as in 1=5 or liver=liver+tumour",
+    )  # fmt: skip
+    command.add_argument(
+        "--reference-set", metavar="NAME",
+        help="whose numbers the reference has: lits, msd, btcv, totalsegmentator, totalsegmentator-v1, amos, flare, "
+        "word, chaos or ircadb",
+    )  # fmt: skip
+    command.add_argument(
+        "--weights", metavar="FILE", help="the checkpoint that made the predictions; it names their labels (liver)"
+    )  # fmt: skip
+    command.add_argument(
+        "--threshold", type=float, metavar="P", help="of probability maps: the organ is where they reach it (0.5)"
+    )
     command.add_argument("--resample", action="store_true", help="bring the reference to the prediction's grid first")
     command.add_argument("--hd95", action="store_true", help="also the 95th percentile of the surface distances")
     command.add_argument("--surface-dice", type=float, metavar="MM", help="also the surface DICE at this tolerance")
