@@ -96,7 +96,7 @@ def test_the_liver_with_its_tumours_is_offered_and_chosen_first(pair):
     pair.panel.refresh()
     box = pair.ui.referenceSegmentComboBox
     assert [box.itemText(index) for index in range(box.count())] == ["liver with its tumours", "liver", "liver tumor"]
-    assert box.currentText == "liver with its tumours"
+    assert box.currentText() == "liver with its tumours"
     pair.ui.compareButton.click()
     assert float(shown(pair)["DICE"]) == pytest.approx(pair.expected, abs=5e-5)
 

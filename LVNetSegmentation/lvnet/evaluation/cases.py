@@ -10,6 +10,8 @@ from .pair import PathLike
 
 #: Of several label maps in one case's folder, the one that holds the organ.
 ORGAN_STEM = "liver"
+#: The folder of a case in which TotalSegmentator keeps a mask for each organ.
+ORGANS_FOLDER = "segmentations"
 #: Of several images in one case's folder, the one that is the scan.
 SCAN_STEM = "ct"
 
@@ -18,7 +20,7 @@ def cases_in(folder: PathLike, failed: Dict[str, str], stem: str = ORGAN_STEM) -
     """Files by case name.
 
     A case is a file (`case.nii.gz`; the suffix does not matter) or a folder (`case/`) that holds
-    one, or one that is named `stem`.
+    one, or one that is named `stem`, also in a folder `segmentations` of its own.
 
     Args:
         folder: where to look.
@@ -38,7 +40,11 @@ def cases_in(folder: PathLike, failed: Dict[str, str], stem: str = ORGAN_STEM) -
         for place in sorted(entry for entry in Path(folder).iterdir() if entry.is_dir()):
             files = _images_in(place)
             named = [file for file in files if output_name(file) == stem]
-            for file in named or files:
+            if not named and (place / ORGANS_FOLDER).is_dir() and stem != SCAN_STEM:
+                named = [file for file in _images_in(place / ORGANS_FOLDER) if output_name(file) == stem]
+            # Beside label maps, a scan is none of them.
+            maps = [file for file in files if output_name(file) != SCAN_STEM] if stem != SCAN_STEM else files
+            for file in named or maps:
                 found.setdefault(place.name, []).append(file)
     except OSError as error:
         raise ImageError(f"{shown(folder)} cannot be listed as a folder: {error.strerror}") from error

@@ -8,7 +8,8 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tupl
 
 from ..errors import ImageError
 from ..progress import CancelCheck, Progress, never_cancelled, silent
-from .cases import SCAN_STEM, cases_in
+from .case_names import paired
+from .cases import cases_in
 from .matching import UnclearLabelsError, all_by_value, sorted_keys
 from .pair import PathLike, Scores, score, written
 from .settings import Settings, recipe_names
@@ -18,8 +19,6 @@ from .workers import check_jobs, run_all
 #: The metrics that a folder's summary covers, and those that it covers where they were asked for.
 SUMMARISED = ("dice", "voe", "rvd", "absolute_rvd", "assd_mm", "mssd_mm")
 EXTRAS = ("hd95_mm", "surface_dice")
-
-_SCAN_ENDING = f"_{SCAN_STEM}"
 
 _Scored = Dict[str, Tuple[Scores, List[str]]]
 _Values = Tuple[FrozenSet[int], FrozenSet[int]]
@@ -46,8 +45,8 @@ def evaluate_folders(
     """Scores every prediction in a folder against the reference of the same name.
 
     A case is a label map's file (`case.nii.gz`; the suffix does not matter) or a folder (`case/`)
-    that holds one, or one that is named `liver`; a prediction `case_ct`, as `lvnet segment` calls that
-    of `case/ct.nii.gz`, belongs to `case`.  A case that fails does not stop the others.
+    that holds one, or one that is named `liver`.  Names may differ by what data sets add to them, see
+    :mod:`lvnet.evaluation.case_names`.  A case that fails does not stop the others.
 
     Args:
         prediction_dir: folder of predictions.
@@ -71,8 +70,8 @@ def evaluate_folders(
         Valid JSON: `preset`; `cases`, by name what :func:`~lvnet.evaluation.evaluate` answers (all
         of them flat or, where the cases together hold several labels, all with `labels`, but for
         cases with none); `failed`, messages by name; `unmatched_predictions` and
-        `unmatched_references`, lists of names; `summary`, for each metric `mean`, `sd` (of the
-        sample) and `median`, the 95 % bootstrap intervals `mean_ci95` and `median_ci95`, `count`
+        `unmatched_references`, lists of names; `notes`, where unequal names were paired; `summary`,
+        for each metric `mean`, `sd` (of the sample) and `median`, the 95 % bootstrap intervals `mean_ci95` and `median_ci95`, `count`
         of the values in them and `undefined`, the number of values that are not; under `labels`
         where there are several; `bootstrap`, how the intervals were made.
 
@@ -127,6 +126,7 @@ def evaluate_folders(
         "preset": preset,
         "cases": cases(scored[0]),
         **methods[0].listed(),
+        **({"notes": methods[0].notes} if methods[0].notes else {}),
         "summary": _summary(scored[0], keys, covered),
         "bootstrap": dict(BOOTSTRAP),
     }
@@ -158,19 +158,21 @@ class _Method:
         self.failed: Dict[str, str] = {}
         self._predictions = cases_in(prediction_dir, self.failed)
         self._references = cases_in(reference_dir, self.failed)
-        self._match_scans()
+        self.notes: List[str] = []
+        self._match_names()
         self.matched = sorted(set(self._predictions) & set(self._references) - set(self.failed))
         if not self.matched and not self.failed:
+            names = f"{_some(self._predictions)}; {_some(self._references)}"
             raise ImageError(
-                "no prediction has a reference of the same name; name them alike, as in predictions/case1.nii.gz and "
-                "references/case1.nii.gz"
+                f"no prediction has a reference of the same name ({names}); name them alike, as in predictions/case1.nii.gz and references/case1.nii.gz; nnU-Net's _0000, LiTS's"
+                " volume- and segmentation-, and words such as label, mask, pred or ct may differ"
             )
 
-    def _match_scans(self) -> None:
-        # `lvnet segment */ct.nii.gz` calls the result of case1/ct.nii.gz case1_ct.
-        for name in list(self._predictions):
-            case = name[: -len(_SCAN_ENDING)] if name.endswith(_SCAN_ENDING) else name
-            if name not in self._references and case in self._references and case not in self._predictions:
+    def _match_names(self) -> None:
+        """Calls every prediction by the name of its reference."""
+        pairs, self.notes = paired(self._predictions, self._references)
+        for name, case in pairs.items():
+            if name != case:
                 self._predictions[case] = self._predictions.pop(name)
                 if name in self.failed:
                     self.failed[case] = self.failed.pop(name)
@@ -185,6 +187,10 @@ class _Method:
             "unmatched_predictions": sorted(alone - missing - set(self.failed)),
             "unmatched_references": sorted(missing - alone - set(self.failed)),
         }
+
+
+def _some(names: Mapping[str, Path]) -> str:
+    return ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "") or "none"
 
 
 def _score_task(task: Tuple[Path, Path, Settings]) -> Union[Tuple[Scores, List[str], _Values], UnclearLabelsError]:

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import ImageError
 from ..files import is_pipe_or_device
 from ..progress import Progress, silent
-from ..volume import Segment, Volume
+from ..volume import Volume
 from .dicom import read_dicom_file, read_dicom_folder
 from .dicom_header import looks_like_dicom
 from .metaimage import read_metaimage
@@ -53,8 +53,8 @@ def read_image(path: PathLike, *, progress: Progress = silent) -> Volume:
         ImageError: nothing there that can be read as a CT volume.
     """
     name = shown(path)
-    with readable(name):
-        source = load(name, path, progress)
+    with _readable(name):
+        source = _load(name, path, progress)
     stack = source.stack
     if stack.all_replaced:
         raise ImageError(f"{name} holds no voxel with a finite value; export the scan again")
@@ -65,7 +65,7 @@ def read_image(path: PathLike, *, progress: Progress = silent) -> Volume:
     array = stack.array()
     if array.shape[0] == 1:
         notes += ("the scan is a single slice",)
-    return volume_of(source, array, output_name(path), notes)
+    return _volume(source, array, output_name(path), notes)
 
 
 def read_labels(path: PathLike, label: Optional[int] = None) -> Volume:
@@ -85,10 +85,10 @@ def read_labels(path: PathLike, label: Optional[int] = None) -> Volume:
     name = shown(path)
     if os.path.isdir(path):
         raise ImageError(f"{name} is a folder; give the file of the label map")
-    with readable(name):
+    with _readable(name):
         source = read_layers(name, Path(path)) if suffix_of(path, (".nrrd", ".nhdr")) and os.path.isfile(path) else None
         if source is None:
-            source = load(name, path, silent)
+            source = _load(name, path, silent)
     array = source.stack.array()
     if source.stack.replaced or array.dtype != np.int16:
         raise ImageError(f"{name} is no label map: it holds values that are not whole numbers, or too large")
@@ -99,15 +99,10 @@ def read_labels(path: PathLike, label: Optional[int] = None) -> Volume:
             notes += (f"label {label} does not occur",)
     elif array.min() >= 0 and array.max() <= 255:
         array = array.astype(np.uint8)
-    return volume_of(source, array, output_name(path), notes)
+    return _volume(source, array, output_name(path), notes)
 
 
-def load(name: str, path: PathLike, progress: Progress) -> Source:
-    """Opens whatever a path leads to, by its suffix or its content.
-
-    Raises:
-        ImageError: it is no image that can be read.
-    """
+def _load(name: str, path: PathLike, progress: Progress) -> Source:
     plain = Path(path)
     if os.path.isdir(plain):
         return read_dicom_folder(name, plain, progress)
@@ -126,7 +121,7 @@ def load(name: str, path: PathLike, progress: Progress) -> Source:
 
 
 @contextmanager
-def readable(name: str) -> Iterator[None]:
+def _readable(name: str) -> Iterator[None]:
     """Turns a refusal of the file system, or of memory, into one line."""
     try:
         yield
@@ -136,11 +131,7 @@ def readable(name: str) -> Iterator[None]:
         raise ImageError(f"{name} needs more memory than there is; close other programs") from error
 
 
-def volume_of(
-    source: Source, array: np.ndarray, name: str, notes: Tuple[str, ...], segments: Tuple[Segment, ...] = ()
-) -> Volume:
-    """A volume on the grid that a reader found."""
+def _volume(source: Source, array: np.ndarray, name: str, notes: Tuple[str, ...]) -> Volume:
     x, y, z = (float(step) for step in source.spacing)
     ox, oy, oz = (float(part) for part in source.origin)
-    direction = tuple(float(part) for part in source.direction)
-    return Volume(array, (z, y, x), (ox, oy, oz), direction, name, notes, segments)
+    return Volume(array, (z, y, x), (ox, oy, oz), tuple(float(part) for part in source.direction), name, notes)

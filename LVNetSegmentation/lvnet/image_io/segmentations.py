@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional, Tuple
 
@@ -12,7 +13,7 @@ from ..errors import ImageError
 from ..progress import silent
 from ..volume import Segment, Volume
 from .names import PathLike, output_name, shown, suffix_of
-from .read import load, readable, volume_of
+from .read import _load, _readable, _volume
 from .seg_nrrd_segments import read_named_layers
 from .source import Source
 
@@ -43,7 +44,7 @@ def read_segments(path: PathLike, *, threshold: Optional[float] = None) -> Volum
     name = shown(path)
     if os.path.isdir(path):
         raise ImageError(f"{name} is a folder; give the file of the label map")
-    with readable(name):
+    with _readable(name):
         source, segments = _open(name, path)
     array = source.stack.array()
     notes = source.notes
@@ -54,7 +55,7 @@ def read_segments(path: PathLike, *, threshold: Optional[float] = None) -> Volum
         notes += (note,)
     if array.min() >= 0 and array.max() <= 255:
         array = array.astype(np.uint8)
-    return volume_of(source, array, output_name(path), notes, segments)
+    return replace(_volume(source, array, output_name(path), notes), segments=segments)
 
 
 def _open(name: str, path: PathLike) -> Tuple[Source, Tuple[Segment, ...]]:
@@ -62,7 +63,7 @@ def _open(name: str, path: PathLike) -> Tuple[Source, Tuple[Segment, ...]]:
         named = read_named_layers(name, Path(path))
         if named is not None:
             return named
-    return load(name, path, silent), ()
+    return _load(name, path, silent), ()
 
 
 def as_labels(name: str, array: np.ndarray, threshold: Optional[float]) -> Tuple[np.ndarray, str]:
