@@ -71,9 +71,10 @@ def evaluate_folders(
         of them flat or, where the cases together hold several labels, all with `labels`, but for
         cases with none); `failed`, messages by name; `unmatched_predictions` and
         `unmatched_references`, lists of names; `notes`, where unequal names were paired; `summary`,
-        for each metric `mean`, `sd` (of the sample) and `median`, the 95 % bootstrap intervals `mean_ci95` and `median_ci95`, `count`
-        of the values in them and `undefined`, the number of values that are not; under `labels`
-        where there are several; `bootstrap`, how the intervals were made.
+        for each metric `mean`, `sd` (of the sample) and `median`, the 95 % bootstrap intervals
+        `mean_ci95` and `median_ci95`, `count` of the values in them and `undefined`, the number of
+        values that are not; under `labels` where there are several; `bootstrap`, how the intervals
+        were made.
 
         With `compare_dir` also `comparison`: `method` and `other_method`, the folders' names;
         `other_cases`, `other_failed`, `other_unmatched_predictions` and
@@ -164,8 +165,9 @@ class _Method:
         if not self.matched and not self.failed:
             names = f"{_some(self._predictions)}; {_some(self._references)}"
             raise ImageError(
-                f"no prediction has a reference of the same name ({names}); name them alike, as in predictions/case1.nii.gz and references/case1.nii.gz; nnU-Net's _0000, LiTS's"
-                " volume- and segmentation-, and words such as label, mask, pred or ct may differ"
+                f"no prediction has a reference of the same name ({names}); name them alike, as in"
+                " predictions/case1.nii.gz and references/case1.nii.gz; nnU-Net's _0000, LiTS's volume- and"
+                " segmentation-, and words such as label, mask, pred or ct may differ"
             )
 
     def _match_names(self) -> None:
