@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 from ..errors import ImageError
 from .pair import PathLike
 
 #: Of several label maps in one case's folder, the one that holds the organ.
 ORGAN_STEM = "liver"
+# More files than this in a case's folder are the slices of its scan.
+_MOST_OBJECTS = 20
 #: The folder of a case in which TotalSegmentator keeps a mask for each organ.
 ORGANS_FOLDER = "segmentations"
 #: Of several images in one case's folder, the one that is the scan.
@@ -35,10 +37,10 @@ def cases_in(folder: PathLike, failed: Dict[str, str], stem: str = ORGAN_STEM) -
 
     found: Dict[str, List[Path]] = {}
     try:
-        for file in _images_in(Path(folder)):
+        for file in _images_in(Path(folder)) if stem == SCAN_STEM else _maps_in(Path(folder)):
             found.setdefault(output_name(file), []).append(file)
         for place in sorted(entry for entry in Path(folder).iterdir() if entry.is_dir()):
-            files = _images_in(place)
+            files = _images_in(place) if stem == SCAN_STEM else _maps_in(place, _MOST_OBJECTS)
             named = [file for file in files if output_name(file) == stem]
             if not named and (place / ORGANS_FOLDER).is_dir() and stem != SCAN_STEM:
                 named = [file for file in _images_in(place / ORGANS_FOLDER) if output_name(file) == stem]
@@ -84,3 +86,13 @@ def _images_in(place: Path) -> List[Path]:
         for entry in place.iterdir()
         if entry.is_file() and not entry.name.startswith(".") and suffix_of(entry, READABLE_SUFFIXES)
     )
+
+
+def _maps_in(place: Path, most: Optional[int] = None) -> List[Path]:
+    """The image files of a folder, and the DICOM objects that hold segmentations unless there are more than `most`."""
+    from ..image_io.segmentations import is_dicom_segmentation
+
+    files = [entry for entry in place.iterdir() if entry.is_file() and entry.suffix.lower() in ("", ".dcm")]
+    if most is not None and len(files) > most:
+        files = []
+    return sorted([*_images_in(place), *(f for f in files if f.name[0] != "." and is_dicom_segmentation(f))])

@@ -131,8 +131,14 @@ def load_pair(prediction: Union[PathLike, Volume], reference: Union[PathLike, Vo
         ImageError: a file cannot be read or is no label map.
         GeometryError: the grids differ and `settings.resample` is False.
     """
-    predicted = _label_map(prediction, "prediction", settings)
-    referred = _label_map(reference, "reference", settings)
+    from ..image_io.segmentations import needs_grid
+
+    if needs_grid(prediction):
+        referred = _label_map(reference, "reference", settings)
+        predicted = _label_map(prediction, "prediction", settings, referred)
+    else:
+        predicted = _label_map(prediction, "prediction", settings)
+        referred = _label_map(reference, "reference", settings, predicted)
     notes = [*predicted.notes, *(note for note in referred.notes if note not in predicted.notes)]
     segments = predicted.segments, referred.segments
     predicted, referred, note = on_one_grid(predicted, referred, settings.resample)
@@ -198,11 +204,11 @@ def _plain(metrics: Metrics, settings: Settings) -> Dict[str, Any]:
     return result
 
 
-def _label_map(source: Union[PathLike, Volume], role: str, settings: Settings) -> Volume:
+def _label_map(source: Union[PathLike, Volume], role: str, settings: Settings, like: Optional[Volume] = None) -> Volume:
     if not isinstance(source, Volume):
         from ..image_io import read_segments
 
-        source = read_segments(source, threshold=settings.threshold)
+        source = read_segments(source, threshold=settings.threshold, like=like)
     array = source.array
     if array.ndim != 3:
         raise GeometryError(f"the {role} has {array.ndim} dimensions; a 3D label map is needed")

@@ -10,10 +10,14 @@ from typing import Optional, Tuple
 import numpy as np
 
 from ..errors import ImageError
+from ..files import is_pipe_or_device
 from ..progress import silent
 from ..volume import Segment, Volume
-from .names import PathLike, output_name, shown, suffix_of
+from .dicom_header import looks_like_dicom, read_dicom_header
+from .dicom_seg_read import read_dicom_seg
+from .names import READABLE_SUFFIXES, PathLike, output_name, shown, suffix_of
 from .read import _load, _readable, _volume
+from .rtstruct import read_rtstruct
 from .seg_nrrd_segments import read_named_layers
 from .source import Source
 
@@ -26,13 +30,15 @@ _MOST_SURE, _SURE = 0.5, 0.05
 _INT16 = np.iinfo(np.int16)
 
 
-def read_segments(path: PathLike, *, threshold: Optional[float] = None) -> Volume:
+def read_segments(path: PathLike, *, threshold: Optional[float] = None, like: Optional[Volume] = None) -> Volume:
     """Reads a label map, a mask or a probability map, and what the file calls its values.
 
     Args:
-        path: a NIfTI, NRRD or MetaImage file, or Slicer's .seg.nrrd, layers and all.
+        path: a NIfTI, NRRD or MetaImage file, Slicer's .seg.nrrd, layers and all, a DICOM SEG or an
+            RTSTRUCT.
         threshold: probability from which on a voxel belongs to the organ; None takes 0.5 where the
             file looks like a probability map, and refuses other fractions.
+        like: a volume on the grid of the scan, which only an RTSTRUCT needs.
 
     Returns:
         (z, y, x) uint8, or int16 if a value lies outside 0 to 255, on the file's own grid, with its
@@ -40,12 +46,13 @@ def read_segments(path: PathLike, *, threshold: Optional[float] = None) -> Volum
 
     Raises:
         ImageError: the file cannot be read, or is no segmentation.
+        DependencyError: a package is missing that a DICOM object needs.
     """
     name = shown(path)
     if os.path.isdir(path):
         raise ImageError(f"{name} is a folder; give the file of the label map")
     with _readable(name):
-        source, segments = _open(name, path)
+        source, segments = _open(name, path, threshold, like)
     array = source.stack.array()
     notes = source.notes
     if source.stack.replaced:
@@ -58,12 +65,41 @@ def read_segments(path: PathLike, *, threshold: Optional[float] = None) -> Volum
     return replace(_volume(source, array, output_name(path), notes), segments=segments)
 
 
-def _open(name: str, path: PathLike) -> Tuple[Source, Tuple[Segment, ...]]:
+def needs_grid(path: object) -> bool:
+    """Whether a file is an RTSTRUCT, whose contours lie on no grid of their own."""
+    return isinstance(path, (str, os.PathLike)) and _modality(path) == "RTSTRUCT"
+
+
+def is_dicom_segmentation(path: PathLike) -> bool:
+    """Whether a file is a DICOM SEG or an RTSTRUCT."""
+    return _modality(path) in ("SEG", "RTSTRUCT")
+
+
+def _open(
+    name: str, path: PathLike, threshold: Optional[float], like: Optional[Volume]
+) -> Tuple[Source, Tuple[Segment, ...]]:
     if suffix_of(path, (".nrrd", ".nhdr")) and os.path.isfile(path):
         named = read_named_layers(name, Path(path))
         if named is not None:
             return named
+    modality = _modality(path)
+    if modality == "SEG":
+        return read_dicom_seg(name, str(path), DEFAULT_THRESHOLD if threshold is None else threshold)
+    if modality == "RTSTRUCT":
+        if like is None:
+            raise ImageError(f"{name} is an RTSTRUCT, which has no grid of its own; compare it with a label map")
+        return read_rtstruct(name, str(path), like)
+    if modality:
+        raise ImageError(f"{name} is a DICOM image, no segmentation; give a DICOM SEG, an RTSTRUCT or a label map")
     return _load(name, path, silent), ()
+
+
+def _modality(path: PathLike) -> str:
+    """Of a DICOM file; empty for everything else."""
+    if suffix_of(path, READABLE_SUFFIXES) or is_pipe_or_device(Path(path)) or not looks_like_dicom(path):
+        return ""
+    header = read_dicom_header(os.fspath(path))
+    return header.fields["modality"].upper() if header is not None else ""
 
 
 def as_labels(name: str, array: np.ndarray, threshold: Optional[float]) -> Tuple[np.ndarray, str]:
