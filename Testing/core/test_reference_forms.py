@@ -61,7 +61,7 @@ def test_overlapping_segments_in_layers_are_each_a_whole_mask(tmp_path):
         "Segment1_Name": "liver", "Segment1_LabelValue": 1, "Segment1_Layer": 1,
         "Segment2_Name": "liver tumor", "Segment2_LabelValue": 2, "Segment2_Layer": 0,
     }  # fmt: skip
-    path = seg_nrrd(tmp_path / "a.seg.nrrd", [ball(radius=14) + TUMOUR_MASK, LIVER_MASK], fields)
+    path = seg_nrrd(tmp_path / "a.seg.nrrd", [ball(radius=14).astype(np.uint8) + TUMOUR_MASK, LIVER_MASK], fields)
     volume = read_segments(path)
     masks = {s.name: np.isin(volume.array, s.voxels) for s in volume.segments}
     assert np.array_equal(masks["liver"], LIVER_MASK)
