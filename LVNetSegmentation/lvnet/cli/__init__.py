@@ -60,9 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
         description="Liver segmentation on CT with LV-Net, on this computer only: no scan is sent anywhere.",
     )
     parser.add_argument("--version", action="version", version=f"lvnet {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="segment|evaluate|info|phantom", dest="command")
+    commands = parser.add_subparsers(required=True, metavar="segment|evaluate|surface|info|phantom", dest="command")
     _add_segment(commands)
     _add_evaluate(commands)
+    _add_surface(commands)
     _add_info(commands)
     _add_phantom(commands)
     return parser
@@ -134,6 +135,20 @@ def _add_evaluate(commands: Any) -> None:
         "(default: a file named ct beside the label maps)",
     )  # fmt: skip
     command.set_defaults(run=_run("evaluate", "run_evaluate"))
+
+
+def _add_surface(commands: Any) -> None:
+    command = commands.add_parser("surface", help="write the surface of a segmentation as STL, PLY or OBJ")
+    command.add_argument("labels", metavar="LABELS", help="a label map, mask, .seg.nrrd or DICOM SEG")
+    command.add_argument("-o", "--output", required=True, metavar="OUT", help="the file (.stl .ply .obj), in mm")
+    command.add_argument("--label", metavar="L", help="a label value or name, several joined by + (default: all)")
+    command.add_argument("--smooth", type=float, metavar="MM", help="width of the Gaussian (default 1.5; 0: none)")
+    command.add_argument(
+        "--coordinates", choices=("lps", "ras"), default="lps", help="of the file; Slicer and DICOM have lps (default)"
+    )
+    command.add_argument("--threshold", type=float, metavar="P", help="of a probability map (default 0.5)")
+    command.add_argument("--quiet", action="store_true", help="print errors only")
+    command.set_defaults(run=_run("surface", "run_surface"))
 
 
 def _add_info(commands: Any) -> None:

@@ -152,6 +152,16 @@ def load_pair(prediction: Union[PathLike, Volume], reference: Union[PathLike, Vo
     return Pair(predicted, referred, box, comparisons, [*notes, *extra], (left.values, right.values))
 
 
+def side_in(path: PathLike, volume: Volume) -> Side:
+    """What one label map holds, by the names in its file or beside it.
+
+    Args:
+        path: the file.
+        volume: what was read from it.
+    """
+    return _side("reference", path, volume.segments, volume.array, {}, [])
+
+
 def _side(
     role: str,
     source: Union[PathLike, Volume],
