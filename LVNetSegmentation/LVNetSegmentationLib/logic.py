@@ -184,8 +184,9 @@ class LVNetSegmentationLogic(WorkerLogic):
         Args:
             segmentation: a segmentation node or a label map volume node.
             reference: the same.
-            segment: name or identifier of the segment (for a label map: the label value); None takes
-                the only one, or the one that this module made.
+            segment: name or identifier of the segment (for a label map: the label value), or several
+                joined by `+` (`liver+tumour`, `1+2`); None takes the only one, or the one that this
+                module made, the liver with the tumours in it.
             referenceSegment: the same for the reference; None takes the segment of the same name, or
                 the only one.
             preset: definitions of the metrics: lits, chaos, medpy or surfel.

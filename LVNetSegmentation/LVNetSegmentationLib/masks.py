@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import slicer
@@ -12,6 +12,7 @@ from lvnet.volume import Volume
 from vtk.util.numpy_support import vtk_to_numpy
 
 from . import nodes
+from .choosing import chosenLabels, chosenSegments
 
 #: A mask that is resampled because of its transform has at most so many voxels.
 _MOST_VOXELS = 1_000_000_000
@@ -38,8 +39,9 @@ def maskOf(node: Any, which: Optional[Union[str, int]], like: Optional[str] = No
 
     Args:
         node: vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode.
-        which: name or identifier of a segment, or a label value; None takes the only one, the one
-            named `like`, or the one that this module made.
+        which: name or identifier of a segment, or a label value, or several joined by `+` that are
+            one mask together; None takes the only one, the one named `like`, or the one that this
+            module made, a liver with the tumours in it.
         like: see `which`.
         resample: whether a mask under a transform that bends or shears may be resampled.
 
@@ -47,16 +49,19 @@ def maskOf(node: Any, which: Optional[Union[str, int]], like: Optional[str] = No
         ImageError: there is no such mask.
         GeometryError: it would have to be resampled.
     """
+    said: Tuple[str, ...] = ()
     if node is None:
         raise ImageError("nothing was chosen to compare; choose a segmentation and a reference")
     if node.IsA("vtkMRMLSegmentationNode"):
-        placed, name = _segmentImage(node, which, like)
+        chosen = chosenSegments(node, which, like)
+        placed, name = _united([_segmentImage(node, part) for part in chosen.identifiers], chosen.name), chosen.name
+        said = chosen.notes
     elif node.IsA("vtkMRMLScalarVolumeNode"):
         placed, name = _labelImage(node, which)
     else:
         raise ImageError(f"{node.GetName()} is neither a segmentation nor a label map; choose another reference")
     volume, notes = _inWorld(placed, node, name, resample)
-    return Mask(volume, name, notes)
+    return Mask(volume, name, said + notes)
 
 
 class _Placed(NamedTuple):
@@ -73,12 +78,34 @@ class _Placed(NamedTuple):
     extent: List[int]
 
 
-def _segmentImage(
-    node: slicer.vtkMRMLSegmentationNode, which: Optional[Union[str, int]], like: Optional[str]
-) -> Tuple[_Placed, str]:
+def _united(parts: List[_Placed], name: str) -> _Placed:
+    """One mask of several that lie on one lattice.
+
+    Raises:
+        ImageError: they do not.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    grid = parts[0].ijkToRas
+    if not all(np.allclose(part.ijkToRas, grid, rtol=0, atol=1e-4) for part in parts[1:]):
+        raise ImageError(f"{name} lie on different grids and are not one mask; choose one of them")
+    extents = [part.extent for part in parts]
+    target = [(min if side % 2 == 0 else max)(extent[side] for extent in extents) for side in range(6)]
+    array = np.zeros(_shapeOf(target), np.uint8)
+    for part in parts:
+        first = [part.extent[2 * axis] - target[2 * axis] for axis in (2, 1, 0)]
+        window = array[tuple(slice(f, f + n) for f, n in zip(first, part.array.shape))]
+        np.maximum(window, part.array, out=window)
+    return _Placed(array, grid, target)
+
+
+def _shapeOf(extent: Sequence[int]) -> Tuple[int, ...]:
+    return tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
+
+
+def _segmentImage(node: slicer.vtkMRMLSegmentationNode, identifier: str) -> _Placed:
     """Zeros and ones of a segment in the node's own space, on the whole grid that the node knows."""
     segmentation = node.GetSegmentation()
-    identifier = _segmentId(node, which, like)
     name = segmentation.GetSegment(identifier).GetName()
     kind = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     if segmentation.GetSegment(identifier).GetRepresentation(kind) is None:
@@ -97,7 +124,7 @@ def _segmentImage(
     )
     whole = slicer.vtkOrientedImageData()
     known = bool(geometry) and slicer.vtkSegmentationConverter.DeserializeImageGeometry(geometry, whole, False)
-    return _placed(stored, segment.GetLabelValue(), whole if known else None), name
+    return _placed(stored, segment.GetLabelValue(), whole if known else None)
 
 
 def _placed(stored: slicer.vtkOrientedImageData, value: int, whole: Optional[slicer.vtkOrientedImageData]) -> _Placed:
@@ -118,10 +145,9 @@ def _placed(stored: slicer.vtkOrientedImageData, value: int, whole: Optional[sli
             ]
     if any(target[2 * axis] > target[2 * axis + 1] for axis in range(3)):
         target = [0, 0, 0, 0, 0, 0]
-    shape = tuple(target[2 * axis + 1] - target[2 * axis] + 1 for axis in (2, 1, 0))
-    array = np.zeros(shape, np.uint8)
+    array = np.zeros(_shapeOf(target), np.uint8)
     if not empty and stored.GetPointData().GetScalars() is not None:
-        inner = tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
+        inner = _shapeOf(extent)
         voxels = vtk_to_numpy(stored.GetPointData().GetScalars()).reshape(inner)
         first = [extent[2 * axis] - target[2 * axis] for axis in (2, 1, 0)]
         array[tuple(slice(f, f + n) for f, n in zip(first, inner))] = voxels == value
@@ -133,20 +159,14 @@ def _labelImage(node: slicer.vtkMRMLScalarVolumeNode, which: Optional[Union[str,
     if volume.array.dtype.kind not in "biu":
         raise ImageError(f"{node.GetName()} is no label map, its voxels are no whole numbers; choose another reference")
     values = [int(value) for value in _valuesOf(volume.array, node.GetName()) if value]
-    if which is not None:
-        value = _wholeNumber(which)
-        if value not in values:
-            raise ImageError(f"{node.GetName()} has no label {which}; it has {_listed(values) or 'none'}")
-    elif len(values) > 1:
-        raise ImageError(f"{node.GetName()} has the labels {_listed(values)}; say which one to compare")
-    else:
-        value = values[0] if values else 1
+    chosen = chosenLabels(values, which, node.GetName())
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     size = node.GetImageData().GetDimensions()
     extent = [0, size[0] - 1, 0, size[1] - 1, 0, size[2] - 1]
-    array = (volume.array == value).astype(np.uint8)
-    return _Placed(array, nodes.arrayFromMatrix(matrix), extent), f"{node.GetName()} (label {value})"
+    array = np.isin(volume.array, chosen).astype(np.uint8)
+    name = f"{'labels' if len(chosen) > 1 else 'label'} {' + '.join(str(value) for value in chosen)}"
+    return _Placed(array, nodes.arrayFromMatrix(matrix), extent), f"{node.GetName()} ({name})"
 
 
 def imageOf(array: np.ndarray, ijkToRas: np.ndarray, extent: List[int]) -> slicer.vtkOrientedImageData:
@@ -218,27 +238,6 @@ def _volumeOf(voxels: np.ndarray, extent: List[int], ijkToRas: np.ndarray, name:
     return Volume(voxels, spacing, origin, direction, name)
 
 
-def _segmentId(node: slicer.vtkMRMLSegmentationNode, which: Optional[Union[str, int]], like: Optional[str]) -> str:
-    segmentation = node.GetSegmentation()
-    count = segmentation.GetNumberOfSegments()
-    names = {segmentation.GetNthSegmentID(i): segmentation.GetNthSegment(i).GetName() for i in range(count)}
-    if not names:
-        raise ImageError(f"{node.GetName()} has no segments; choose another segmentation")
-    if which is not None:
-        for identifier, name in names.items():
-            if str(which) in (identifier, name):
-                return identifier
-        raise ImageError(f"{node.GetName()} has no segment {which!r}; it has {_listed(list(names.values()))}")
-    if count == 1:
-        return next(iter(names))
-    alike = [identifier for identifier, name in names.items() if like and name.lower() == like.lower()]
-    own = nodes.ownSegmentIds(node)
-    for choice in (alike, own):
-        if len(choice) == 1:
-            return choice[0]
-    raise ImageError(f"{node.GetName()} has the segments {_listed(list(names.values()))}; say which one to compare")
-
-
 def _valuesOf(array: np.ndarray, name: str) -> List[int]:
     found: set = set()
     for plane in array:
@@ -246,14 +245,3 @@ def _valuesOf(array: np.ndarray, name: str) -> List[int]:
         if len(found) > 256:
             raise ImageError(f"{name} is an image, no label map; choose another reference")
     return sorted(found)
-
-
-def _wholeNumber(which: Union[str, int]) -> int:
-    try:
-        return int(which)
-    except ValueError:
-        raise ImageError(f"a label of a label map is a whole number, not {which!r}") from None
-
-
-def _listed(values: List[Any]) -> str:
-    return ", ".join(str(value) for value in values[:12]) + (" ..." if len(values) > 12 else "")

@@ -19,7 +19,7 @@ from .progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled
 from .quality import Expected
 from .recipe import Recipe
 from .selfcheck import Check, low_confidence, measure, self_check
-from .volume import Volume
+from .volume import Segment, Volume
 
 if TYPE_CHECKING:
     import torch
@@ -214,10 +214,9 @@ def segment(
             notes.append(f"nothing was found ({names}): the scan may not show it, or not be a CT in HU")
         progress(1.0, "done")
         soft_volume = None if soft is None else scan.with_array(soft, notes=())
-        return Segmentation(
-            scan.with_array(labels, notes=()), soft_volume, model.recipe, tuple(notes), volumes, checks, measured,
-            expected,
-        )  # fmt: skip
+        named = tuple(Segment(c.value, c.name, c.meaning, (c.value,)) for c in model.recipe.classes)
+        result = scan.with_array(labels, notes=(), segments=named)
+        return Segmentation(result, soft_volume, model.recipe, tuple(notes), volumes, checks, measured, expected)
 
 
 def slab_starts(length: int, depth: int, overlap: float) -> List[int]:

@@ -10,6 +10,24 @@ import numpy as np
 IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
+@dataclass(frozen=True)
+class Segment:
+    """One organ of a label map, where the file says more than a number.
+
+    Attributes:
+        value: its label value, or its number in a DICOM file.
+        name: as the file has it; empty where it has none.
+        meaning: of its terminology code, such as `Liver`; empty where it has none.
+        voxels: the values of the volume's array that belong to it.  Where segments overlap, a
+            value stands for a combination of them and belongs to several.
+    """
+
+    value: int
+    name: str = ""
+    meaning: str = ""
+    voxels: Tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Volume:
     """A scan or a label map with its place in the patient.
@@ -24,6 +42,7 @@ class Volume:
         notes: sentences about what was noticed or repaired on reading, for the user to see.
         placement: of a scan from NIfTI, the grid it was read with and the bytes of the header that say so: a result
             on the same grid gets them as they are.
+        segments: what the values of a label map stand for, where its file says so.
     """
 
     array: np.ndarray
@@ -33,6 +52,7 @@ class Volume:
     name: str = ""
     notes: Tuple[str, ...] = field(default=())
     placement: Tuple[Tuple[Any, ...], bytes] = field(default=((), b""), repr=False)
+    segments: Tuple[Segment, ...] = ()
 
     def with_array(self, array: np.ndarray, **changes: Any) -> Volume:
         """The same place in the patient with other voxels on the same grid.

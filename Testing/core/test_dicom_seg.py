@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from dciodvfy import TOOL, errors_of
 from lvnet import __version__
 from lvnet.cli import main
 from lvnet.errors import DependencyError, ImageError
@@ -90,6 +91,7 @@ def write(folder, recipe=TWO, name="seg.dcm", labels=None, **options):
     labels = labels_for(folder, recipe) if labels is None else labels
     target = Path(folder).parent / name
     write_dicom_seg(labels, target, open_seg_source(folder), recipe, **options)
+    assert errors_of(target) == []
     return labels, highdicom.seg.segread(target)
 
 
@@ -129,6 +131,17 @@ def test_voxels_and_positions_come_back(series, orientation):
     assert_frames_match(seg, labels, voxel_positions(labels))
     volume = seg.get_volume(combine_segments=True)
     assert volume.spacing == pytest.approx(labels.spacing)
+
+
+@pytest.mark.skipif(TOOL is None, reason="dciodvfy is not installed (Debian: dicom3tools), so nothing is validated")
+def test_objects_are_valid_by_dciodvfy_which_sees_what_is_wrong(series):
+    _, seg = write(series(), Recipe(), checksum="ab" * 32)
+    data = pydicom.dcmread(seg.filename)
+    assert data.file_meta.MediaStorageSOPClassUID == "1.2.840.10008.5.1.4.1.1.66.4"
+    assert errors_of(seg.filename) == []
+    del data.ContentLabel, data.SegmentSequence[0].SegmentAlgorithmType
+    data.save_as(seg.filename)
+    assert len(errors_of(seg.filename)) == 2
 
 
 def test_highdicom_reads_each_slice_of_the_series_back(series):
@@ -401,6 +414,7 @@ def test_the_command_line_writes_dicom_seg_and_says_what_to_look_at(series, tmp_
     said = capsys.readouterr()
     result = json.loads(said.out)
     seg = highdicom.seg.segread(target)
+    assert errors_of(target) == []
     assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.4.5"
     assert pydicom.dcmread(target).pixel_array.all()
     checks = {check["name"]: check for check in result["checks"]}
@@ -415,3 +429,4 @@ def test_a_batch_of_series_becomes_a_folder_of_objects(series, tmp_path, everyth
     code = main(["segment", str(one), str(two), "-o", str(tmp_path / "out"), "--format", ".dcm", "--quiet"])
     assert code == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["one.dcm", "two.dcm"]
+    assert [errors_of(file) for file in (tmp_path / "out").iterdir()] == [[], []]

@@ -153,7 +153,7 @@ def test_folders_without_a_common_name_or_at_all_are_refused(folders, tmp_path):
     predictions, references = folders
     save(predictions / "a.nii.gz", (1, 4))
     save(references / "b.nii.gz", (1, 4))
-    with pytest.raises(ImageError, match="no prediction has a reference of the same name"):
+    with pytest.raises(ImageError, match=r"no prediction has a reference of the same name \(a; b\).*_0000"):
         evaluate_folders(*folders)
     with pytest.raises(ImageError, match="cannot be listed"):
         evaluate_folders(tmp_path / "absent", references)
@@ -179,3 +179,62 @@ def test_the_table_has_a_row_for_each_case_and_reasons_for_gaps(folders, tmp_pat
     assert "different grids" in rows["bad"]["error"]
     assert rows["alone"]["error"] == "no reference"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["predictions", "references", "table.csv"]
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "words"),
+    [
+        ("liver_0_0000", "liver_0", "channel number"),
+        ("FLARE22_Tr_0001_0000", "FLARE22_Tr_0001", "channel number"),
+        ("volume-0", "segmentation-0", "LiTS"),
+        ("segmentation-0", "volume-0", "LiTS"),
+        ("volume-10", "labels-10", "LiTS"),
+        ("img0001", "label0001", "LiTS"),
+        ("case_7_pred", "case_7", "kind of file"),
+        ("Case7", "case7_gt", "kind of file"),
+        ("case1_ct", "case1", "_ct"),
+    ],
+)
+def test_names_as_data_sets_have_them_are_paired_and_the_rule_is_said(folders, prediction, reference, words):
+    predictions, references = folders
+    save(predictions / f"{prediction}.nii.gz", (1, 4))
+    save(references / f"{reference}.nii.gz", (1, 4))
+    result = evaluate_folders(*folders)
+    assert {name: case["dice"] for name, case in result["cases"].items()} == {reference: 1}
+    assert words in result["notes"][0] and f"{prediction} with {reference}" in result["notes"][0]
+
+
+def test_many_cases_of_lits_are_paired_by_their_numbers(folders):
+    predictions, references = folders
+    for number in (1, 10, 11, 100):
+        save(predictions / f"volume-{number}.nii.gz", (1, 3 + (number == 11)))
+        save(references / f"segmentation-{number}.nii.gz", (1, 3))
+    result = evaluate_folders(*folders)
+    scores = {name: case["dice"] for name, case in result["cases"].items()}
+    assert len(scores) == 4 and scores["segmentation-11"] < scores["segmentation-1"] == 1
+    assert result["unmatched_predictions"] == result["unmatched_references"] == []
+
+
+def test_names_that_several_cases_could_mean_are_not_paired(folders):
+    predictions, references = folders
+    for name in ("both", "volume-0", "pred-0"):
+        save(predictions / f"{name}.nii.gz", (1, 4))
+    for name in ("both", "segmentation-0"):
+        save(references / f"{name}.nii.gz", (1, 4))
+    result = evaluate_folders(*folders)
+    assert list(result["cases"]) == ["both"]
+    assert result["unmatched_predictions"] == ["pred-0", "volume-0"]
+
+
+def test_a_folder_a_case_as_totalsegmentator_and_others_have_it(folders):
+    predictions, references = folders
+    save(predictions / "s0001.nii.gz", (1, 4))
+    save(references / "s0001" / "ct.nii.gz", (7, 5))
+    save(references / "s0001" / "segmentations" / "liver.nii.gz", (1, 4))
+    save(references / "s0001" / "segmentations" / "spleen.nii.gz", (1, 2))
+    save(predictions / "s0002_ct.nii.gz", (1, 4))
+    save(references / "s0002" / "ct.nii.gz", (7, 5))
+    save(references / "s0002" / "organs.nii.gz", (1, 4))
+    result = evaluate_folders(*folders)
+    assert {name: case["dice"] for name, case in result["cases"].items()} == {"s0001": 1, "s0002": 1}
+    assert result["failed"] == {}

@@ -20,8 +20,9 @@ SOURCES = {"lvnet": MODULE, "LVNetSegmentationLib": MODULE, "lvnet_training": RO
 CORE_MAY_IMPORT = {"numpy", "scipy", "SimpleITK", "torch"}
 #: Optional fast paths, only where this prefix allows it.
 ACCELERATION_MAY_IMPORT = CORE_MAY_IMPORT | {"numba", "llvmlite", "triton"}  # llvmlite is part of Numba
-#: Writing DICOM SEG, an extra: only in its own file, and only once something is written.
-DICOM_SEG_MAY_IMPORT = CORE_MAY_IMPORT | {"highdicom", "pydicom"}
+#: DICOM SEG and RTSTRUCT, an extra: only in their own files, and only once something is read or written.
+DICOM_SEG_MAY_IMPORT = CORE_MAY_IMPORT | {"highdicom", "pydicom", "skimage"}
+DICOM_SEG_FILES = ("dicom_seg", "dicom_objects", "rtstruct")
 NEVER_IMPORTED = {
     "pickle": "no pickle anywhere",
     "cPickle": "no pickle anywhere",
@@ -111,11 +112,11 @@ def offences(package_or_module: Dict[str, Path], allowed: Set[str]) -> List[str]
 def test_the_core_imports_only_what_slicer_has_and_torch():
     core = {name: path for name, path in modules_of("lvnet").items() if not name.startswith("lvnet.acceleration")}
     assert "lvnet.inference" in core
-    seg = {"lvnet.image_io.dicom_seg": core.pop("lvnet.image_io.dicom_seg")}
+    seg = {name: core.pop(name) for name in [f"lvnet.image_io.{file}" for file in DICOM_SEG_FILES]}
     assert offences(core, CORE_MAY_IMPORT | {"lvnet"}) == []
     assert offences(seg, DICOM_SEG_MAY_IMPORT | {"lvnet"}) == []
-    assert not [i.name for i in imports_of(*next(iter(seg.items())), set()) if i.at_import_time and "dicom" in i.name
-                and not i.name.startswith("lvnet.")]  # fmt: skip
+    eager = [i.name for entry in seg.items() for i in imports_of(*entry, set()) if i.at_import_time]
+    assert not [name for name in eager if name.partition(".")[0] in ("highdicom", "pydicom", "skimage")]
 
 
 def test_only_the_acceleration_of_the_core_may_use_numba_or_triton():

@@ -276,6 +276,40 @@ def test_labels_of_a_label_map_are_numbers(make, logic):
             logic.evaluate(one, reference, referenceSegment=which)
 
 
+TUMOUR = LabelClass(value=2, name="liver tumour")
+
+
+def with_tumour(make):
+    """A segmentation whose liver has a hole, which is a segment of its own."""
+    from LVNetSegmentationLib import nodes
+
+    volume = make.volume()
+    node = make.segmentation(OTHER, volume)
+    labels = OTHER.astype(np.uint8) + (ball((12, 21, 23), 6)).astype(np.uint8)
+    nodes.writeSegments(nodes.piecesOf(labels, [LIVER, TUMOUR]), volume, node)
+    return node
+
+
+def test_tumours_in_the_liver_count_as_liver_unless_somebody_asks_for_one_of_both(make, logic):
+    one, reference = make.segmentation(ONE), with_tumour(make)
+    result = logic.evaluate(one, reference)[0]
+    same(result, expected_of())
+    assert result["reference_segment"] == "liver + liver tumour"
+    assert "tumours in the liver count as liver" in result["notes"]
+    same(logic.evaluate(one, reference, referenceSegment="liver+liver tumour")[0], expected_of())
+    assert logic.evaluate(one, reference, referenceSegment="liver")[0]["dice"] < expected_of()["dice"] - 0.01
+    with pytest.raises(ImageError, match="no segment 'vessel'"):
+        logic.evaluate(one, reference, referenceSegment="liver+vessel")
+
+
+def test_labels_of_a_label_map_are_put_together(make, logic):
+    labels = OTHER.astype(np.uint8) + (ball((12, 21, 23), 6)).astype(np.uint8)
+    reference, one = make.labelmap(labels), make.segmentation(ONE)
+    result = logic.evaluate(one, reference, referenceSegment="1+2")[0]
+    same(result, expected_of())
+    assert result["reference_segment"] == "labels (labels 1 + 2)"
+
+
 def test_what_cannot_be_compared_is_told(make, logic, scene, slicer_core):
     one = make.segmentation(ONE)
     with pytest.raises(ImageError, match="nothing was chosen"):

@@ -69,6 +69,44 @@ def test_a_reference_can_be_a_label_map_and_the_label_is_chosen(pair, slicer, ph
     assert float(shown(pair)["DICE"]) == pytest.approx(pair.expected, abs=5e-5)
 
 
+def add_label_map(pair, slicer, label, array):
+    node = pair.add_volume(label.with_array(array.astype(np.uint8)), "labels")
+    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "label map")
+    labels.SetAndObserveImageData(node.GetImageData())
+    labels.CopyOrientation(node)
+    pair.parameters.referenceNode = labels
+    box = pair.ui.referenceSegmentComboBox
+    return [box.itemText(index) for index in range(box.count())]
+
+
+def test_the_numbers_of_public_data_sets_are_named_beside_the_labels(pair, slicer, phantom):
+    label = phantom[1]
+    lits = label.array.copy()
+    where = np.argwhere(label.array)
+    lits[tuple(where[len(where) // 2])] = 2
+    assert add_label_map(pair, slicer, label, lits) == [
+        "labels 1 + 2 (liver with tumours in lits)",
+        "label 1 (liver in flare, word)",
+        "label 2",
+    ]
+    pair.ui.compareButton.click()
+    assert float(shown(pair)["DICE"]) == pytest.approx(pair.expected, abs=5e-5)
+    total = label.array * 5
+    total[0, 0, 0] = 1
+    assert "label 5 (liver in totalsegmentator, totalsegmentator-v1)" in add_label_map(pair, slicer, label, total)
+
+
+def test_the_liver_with_its_tumours_is_offered_and_chosen_first(pair):
+    segmentation = pair.parameters.referenceNode.GetSegmentation()
+    segmentation.AddEmptySegment("lesion", "liver tumor")
+    pair.panel.refresh()
+    box = pair.ui.referenceSegmentComboBox
+    assert [box.itemText(index) for index in range(box.count())] == ["liver with its tumours", "liver", "liver tumor"]
+    assert box.currentText() == "liver with its tumours"
+    pair.ui.compareButton.click()
+    assert float(shown(pair)["DICE"]) == pytest.approx(pair.expected, abs=5e-5)
+
+
 def test_the_segment_of_the_same_kind_is_chosen_among_several(pair):
     segmentation = pair.parameters.referenceNode.GetSegmentation()
     segmentation.AddEmptySegment("spleen", "spleen")

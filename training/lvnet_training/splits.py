@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
-import yaml
 from lvnet.errors import ConfigurationError
 from lvnet.files import write_whole
 
@@ -139,7 +138,12 @@ def write_split(split: Split, path: Path) -> None:
         **{part: list(getattr(split, part)) for part in PARTS},
         "patients": dict(split.patients),
     }
-    text = json.dumps(data, indent=2) if path.suffix == ".json" else yaml.safe_dump(data, sort_keys=False)
+    if path.suffix == ".json":
+        text = json.dumps(data, indent=2)
+    else:
+        import yaml
+
+        text = yaml.safe_dump(data, sort_keys=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text.encode("utf-8"))
 

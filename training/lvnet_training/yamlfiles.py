@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict
 
-import yaml
 from lvnet.errors import ConfigurationError
 
 #: Far above any settings or split, and far below what a parser takes minutes for.
@@ -22,7 +21,11 @@ def read_mapping(path: Path, what: str, entries: str = "entries by name") -> Dic
 
     Raises:
         ConfigurationError: it cannot be read, is too large, or holds something else.
+        ModuleNotFoundError: PyYAML is missing, which the extra [train] brings.
     """
+    # Here and not above: the command line must be there to name the extra.
+    import yaml
+
     try:
         if path.exists() and not path.is_file():
             # A device or a pipe would be read for ever.

@@ -8,6 +8,8 @@ import numpy as np
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
+from ..choosing import AND, liverWithTumours, namesOf, proposedLivers
+
 #: Identifier of a segment or value of a label, and its name.
 Entry = Tuple[Union[str, int], str]
 _PIECE = 1 << 20
@@ -41,7 +43,9 @@ class SegmentChooser:
         self._box.enabled = len(names) > 1
         if names:
             lower = [name.lower() for name in names]
-            self._box.currentIndex = lower.index(wanted.lower()) if wanted.lower() in lower else 0
+            together = wanted.lower() == "liver" and AND in str(entries[0][0])
+            known = wanted.lower() in lower and not together
+            self._box.currentIndex = lower.index(wanted.lower()) if known else 0
 
     def count(self) -> int:
         return len(self._identifiers)
@@ -64,10 +68,27 @@ def segmentsOf(node: Any) -> List[Entry]:
     if node is None:
         return []
     if not node.IsA("vtkMRMLSegmentationNode"):
-        return [(value, _("label {value}").format(value=value)) for value in labelsOf(node)]
-    segmentation = node.GetSegmentation()
-    identifiers = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
-    return [(identifier, segmentation.GetSegment(identifier).GetName()) for identifier in identifiers]
+        return _labelEntries(labelsOf(node))
+    names = namesOf(node)
+    whole = liverWithTumours(names)
+    # First, and so chosen: tumours in the liver count as liver, unless somebody asks for one of them.
+    together: List[Entry] = [(AND.join(whole), _("liver with its tumours"))] if whole else []
+    return together + list(names.items())
+
+
+def _labelEntries(values: List[int]) -> List[Entry]:
+    """A label map says only numbers: what public data sets call them stands beside."""
+    livers = proposedLivers(values)
+    entries: List[Entry] = []
+    for joined, sets in livers.items():
+        if AND in joined:
+            words = _("labels {values} (liver with tumours in {sets})")
+            entries.append((joined, words.format(values=joined.replace(AND, f" {AND} "), sets=", ".join(sets))))
+    for value in values:
+        sets = livers.get(str(value), [])
+        words = _("label {value} (liver in {sets})") if sets and len(values) > 1 else _("label {value}")
+        entries.append((value, words.format(value=value, sets=", ".join(sets))))
+    return entries
 
 
 def labelsOf(labelMapNode: Any) -> List[int]:

@@ -80,9 +80,10 @@ def build_parser() -> argparse.ArgumentParser:
         description="Liver segmentation on CT with LV-Net, on this computer only: no scan is sent anywhere.",
     )
     parser.add_argument("--version", action="version", version=f"lvnet {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="segment|evaluate|info|phantom", dest="command")
+    commands = parser.add_subparsers(required=True, metavar="segment|evaluate|surface|info|phantom", dest="command")
     _add_segment(commands)
     _add_evaluate(commands)
+    _add_surface(commands)
     _add_info(commands)
     _add_phantom(commands)
     return parser
@@ -129,7 +130,22 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument(
         "--preset", default="lits", help="definition of the surface metrics: lits, chaos, medpy, surfel (default lits)"
     )
-    command.add_argument("--label", type=int, metavar="N", help="only this label value")
+    command.add_argument("--label", type=int, metavar="N", help="only this label value, the same on both sides")
+    command.add_argument(
+        "--labels", metavar="P=R[,...]",
+        help="what to compare with what: label values or names, several joined by +, as in 1=5 or liver=liver+tumour",
+    )  # fmt: skip
+    command.add_argument(
+        "--reference-set", metavar="NAME",
+        help="whose numbers the reference has: lits, msd, btcv, totalsegmentator, totalsegmentator-v1, amos, flare, "
+        "word, chaos or ircadb",
+    )  # fmt: skip
+    command.add_argument(
+        "--weights", metavar="FILE", help="the checkpoint that made the predictions; it names their labels (liver)"
+    )  # fmt: skip
+    command.add_argument(
+        "--threshold", type=float, metavar="P", help="of probability maps: the organ is where they reach it (0.5)"
+    )
     command.add_argument(
         "--resample", action="store_true", help="bring the reference to the prediction's grid, made larger to hold both"
     )
@@ -148,6 +164,20 @@ def _add_evaluate(commands: Any) -> None:
         "(default: a file named ct beside the label maps)",
     )  # fmt: skip
     command.set_defaults(run=_run("evaluate", "run_evaluate"))
+
+
+def _add_surface(commands: Any) -> None:
+    command = commands.add_parser("surface", help="write the surface of a segmentation as STL, PLY or OBJ")
+    command.add_argument("labels", metavar="LABELS", help="a label map, mask, .seg.nrrd or DICOM SEG")
+    command.add_argument("-o", "--output", required=True, metavar="OUT", help="the file (.stl .ply .obj), in mm")
+    command.add_argument("--label", metavar="L", help="a label value or name, several joined by + (default: all)")
+    command.add_argument("--smooth", type=float, metavar="MM", help="width of the Gaussian (default 1.5; 0: none)")
+    command.add_argument(
+        "--coordinates", choices=("lps", "ras"), default="lps", help="of the file; Slicer and DICOM have lps (default)"
+    )
+    command.add_argument("--threshold", type=float, metavar="P", help="of a probability map (default 0.5)")
+    command.add_argument("--quiet", action="store_true", help="print errors only")
+    command.set_defaults(run=_run("surface", "run_surface"))
 
 
 def _add_info(commands: Any) -> None:

@@ -12,6 +12,7 @@ from ..batch import refuse_overwriting
 from ..errors import ConfigurationError
 from ..evaluation import evaluate, evaluate_folders, write_csv
 from ..evaluation.cases import cases_in, scans_in
+from ..evaluation.matching import titled
 from ..evaluation.workers import check_jobs
 from ..image_io.names import check_output_folder, check_output_path
 from ..image_io.write import atomic_file
@@ -26,9 +27,16 @@ def run_evaluate(options: argparse.Namespace) -> int:
     """Prints the metrics as a table, or as JSON alone with `--json -`; exit code 2 where a case failed."""
     prediction, reference = Path(options.prediction), Path(options.reference)
     folders = _check(options, prediction, reference)
-    common = {
-        "preset": options.preset,
+    labels = {
         "label": options.label,
+        "labels": options.labels,
+        "reference_set": options.reference_set,
+        "weights": options.weights,
+        "threshold": options.threshold,
+    }
+    common = {
+        **labels,
+        "preset": options.preset,
         "resample": options.resample,
         "hd95": options.hd95,
         "surface_dice_tolerance_mm": options.surface_dice,
@@ -54,11 +62,11 @@ def run_evaluate(options: argparse.Namespace) -> int:
                 prediction,
                 reference,
                 Path(options.report),
-                label=options.label,
                 resample=options.resample,
                 images=options.images,
                 jobs=options.jobs,
                 progress=bar,
+                **labels,
             )
     if options.json == "-":
         print(json_text(result))
@@ -98,7 +106,7 @@ def _rows(result: Mapping[str, Any], name: str = "") -> Iterator[Tuple[str, Mapp
     for case, values in result.get("cases", {}).items():
         yield from _rows(values, case)
     for label, values in result.get("labels", {}).items():
-        yield f"{name} label {label}".strip(), values
+        yield f"{name} {titled(label)}".strip(), values
     if "dice" in result:
         yield name or "all", result
 
@@ -166,7 +174,7 @@ def _print_comparison(entries: Mapping[str, Any], label: str, method: str, other
 
 def _by_label(entries: Mapping[str, Any]) -> List[Tuple[str, Dict[str, Any]]]:
     if "labels" in entries:
-        return [(f"label {label}\n", values) for label, values in entries["labels"].items()]
+        return [(f"{titled(label)}\n", values) for label, values in entries["labels"].items()]
     return [("", dict(entries))] if entries else []
 
 

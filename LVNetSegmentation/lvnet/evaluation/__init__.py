@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .folders import evaluate_folders, matched_files
 from .pair import evaluate
+from .reference_sets import REFERENCE_SETS
 from .table import write_csv
 
-__all__ = ["evaluate", "evaluate_folders", "matched_files", "write_csv"]
+__all__ = ["REFERENCE_SETS", "evaluate", "evaluate_folders", "matched_files", "write_csv"]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 from ..errors import ImageError
 from .pair import PathLike
 
 #: Of several label maps in one case's folder, the one that holds the organ.
 ORGAN_STEM = "liver"
+# More files than this in a case's folder are the slices of its scan.
+_MOST_OBJECTS = 20
+#: The folder of a case in which TotalSegmentator keeps a mask for each organ.
+ORGANS_FOLDER = "segmentations"
 #: Of several images in one case's folder, the one that is the scan.
 SCAN_STEM = "ct"
 
@@ -18,7 +22,7 @@ def cases_in(folder: PathLike, failed: Dict[str, str], stem: str = ORGAN_STEM) -
     """Files by case name.
 
     A case is a file (`case.nii.gz`; the suffix does not matter) or a folder (`case/`) that holds
-    one, or one that is named `stem`.
+    one, or one that is named `stem`, also in a folder `segmentations` of its own.
 
     Args:
         folder: where to look.
@@ -33,12 +37,16 @@ def cases_in(folder: PathLike, failed: Dict[str, str], stem: str = ORGAN_STEM) -
 
     found: Dict[str, List[Path]] = {}
     try:
-        for file in _images_in(Path(folder)):
+        for file in _images_in(Path(folder)) if stem == SCAN_STEM else _maps_in(Path(folder)):
             found.setdefault(output_name(file), []).append(file)
         for place in sorted(entry for entry in Path(folder).iterdir() if entry.is_dir()):
-            files = _images_in(place)
+            files = _images_in(place) if stem == SCAN_STEM else _maps_in(place, _MOST_OBJECTS)
             named = [file for file in files if output_name(file) == stem]
-            for file in named or files:
+            if not named and (place / ORGANS_FOLDER).is_dir() and stem != SCAN_STEM:
+                named = [file for file in _images_in(place / ORGANS_FOLDER) if output_name(file) == stem]
+            # Beside label maps, a scan is none of them.
+            maps = [file for file in files if output_name(file) != SCAN_STEM] if stem != SCAN_STEM else files
+            for file in named or maps:
                 found.setdefault(place.name, []).append(file)
     except OSError as error:
         raise ImageError(f"{shown(folder)} cannot be listed as a folder: {error.strerror}") from error
@@ -78,3 +86,13 @@ def _images_in(place: Path) -> List[Path]:
         for entry in place.iterdir()
         if entry.is_file() and not entry.name.startswith(".") and suffix_of(entry, READABLE_SUFFIXES)
     )
+
+
+def _maps_in(place: Path, most: Optional[int] = None) -> List[Path]:
+    """The image files of a folder, and the DICOM objects that hold segmentations unless there are more than `most`."""
+    from ..image_io.segmentations import is_dicom_segmentation
+
+    files = [entry for entry in place.iterdir() if entry.is_file() and entry.suffix.lower() in ("", ".dcm")]
+    if most is not None and len(files) > most:
+        files = []
+    return sorted([*_images_in(place), *(f for f in files if f.name[0] != "." and is_dicom_segmentation(f))])

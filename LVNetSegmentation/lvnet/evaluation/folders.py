@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ..errors import ImageError
 from ..progress import CancelCheck, Progress, never_cancelled, silent
-from .cases import SCAN_STEM, cases_in
-from .pair import PathLike, Scores, Settings, score, written
+from .case_names import paired
+from .cases import cases_in
+from .matching import UnclearLabelsError, all_by_value, sorted_keys
+from .pair import PathLike, Scores, score, written
+from .settings import Settings, recipe_names
 from .statistics import BOOTSTRAP, compared, summarised
 from .workers import check_jobs, run_all
 
@@ -16,9 +20,8 @@ from .workers import check_jobs, run_all
 SUMMARISED = ("dice", "voe", "rvd", "absolute_rvd", "assd_mm", "mssd_mm")
 EXTRAS = ("hd95_mm", "surface_dice")
 
-_SCAN_ENDING = f"_{SCAN_STEM}"
-
 _Scored = Dict[str, Tuple[Scores, List[str]]]
+_Values = Tuple[FrozenSet[int], FrozenSet[int]]
 
 
 def evaluate_folders(
@@ -27,6 +30,10 @@ def evaluate_folders(
     *,
     preset: str = "lits",
     label: Optional[int] = None,
+    labels: Optional[str] = None,
+    reference_set: Optional[str] = None,
+    weights: Optional[PathLike] = None,
+    threshold: Optional[float] = None,
     resample: bool = False,
     hd95: bool = False,
     surface_dice_tolerance_mm: Optional[float] = None,
@@ -38,14 +45,18 @@ def evaluate_folders(
     """Scores every prediction in a folder against the reference of the same name.
 
     A case is a label map's file (`case.nii.gz`; the suffix does not matter) or a folder (`case/`)
-    that holds one, or one that is named `liver`; a prediction `case_ct`, as `lvnet segment` calls that
-    of `case/ct.nii.gz`, belongs to `case`.  A case that fails does not stop the others.
+    that holds one, or one that is named `liver`.  Names may differ by what data sets add to them, see
+    :mod:`lvnet.evaluation.case_names`.  A case that fails does not stop the others.
 
     Args:
         prediction_dir: folder of predictions.
         reference_dir: folder of references.
         preset: as for :func:`~lvnet.evaluation.evaluate`.
         label: as for :func:`~lvnet.evaluation.evaluate`.
+        labels: as for :func:`~lvnet.evaluation.evaluate`.
+        reference_set: as for :func:`~lvnet.evaluation.evaluate`.
+        weights: as for :func:`~lvnet.evaluation.evaluate`.
+        threshold: as for :func:`~lvnet.evaluation.evaluate`.
         resample: as for :func:`~lvnet.evaluation.evaluate`.
         hd95: as for :func:`~lvnet.evaluation.evaluate`.
         surface_dice_tolerance_mm: as for :func:`~lvnet.evaluation.evaluate`.
@@ -59,10 +70,11 @@ def evaluate_folders(
         Valid JSON: `preset`; `cases`, by name what :func:`~lvnet.evaluation.evaluate` answers (all
         of them flat or, where the cases together hold several labels, all with `labels`, but for
         cases with none); `failed`, messages by name; `unmatched_predictions` and
-        `unmatched_references`, lists of names; `summary`, for each metric `mean`, `sd` (of the
-        sample) and `median`, the 95 % bootstrap intervals `mean_ci95` and `median_ci95`, `count`
-        of the values in them and `undefined`, the number of values that are not; under `labels`
-        where there are several; `bootstrap`, how the intervals were made.
+        `unmatched_references`, lists of names; `notes`, where unequal names were paired; `summary`,
+        for each metric `mean`, `sd` (of the sample) and `median`, the 95 % bootstrap intervals
+        `mean_ci95` and `median_ci95`, `count` of the values in them and `undefined`, the number of
+        values that are not; under `labels` where there are several; `bootstrap`, how the intervals
+        were made.
 
         With `compare_dir` also `comparison`: `method` and `other_method`, the folders' names;
         `other_cases`, `other_failed`, `other_unmatched_predictions` and
@@ -76,7 +88,10 @@ def evaluate_folders(
         ConfigurationError: no such preset, label 0, or no job.
         Cancelled: `cancelled` answered True.
     """
-    settings = Settings(preset, label, resample, hd95, surface_dice_tolerance_mm)
+    settings = Settings(
+        preset, label, resample, hd95, surface_dice_tolerance_mm, labels, reference_set, threshold,
+        recipe_names(weights),
+    )  # fmt: skip
     settings.check()
     check_jobs(jobs)
     methods = [_Method(prediction_dir, reference_dir)]
@@ -85,14 +100,22 @@ def evaluate_folders(
     pairs = {(i, name): (*m.files(name), settings) for i, m in enumerate(methods) for name in m.matched}
     names = {key: f"evaluating {key[1]}" for key in pairs}
     found, failures = run_all(_score_task, pairs, names, jobs, progress, cancelled)
+    unclear = {key: outcome for key, outcome in found.items() if isinstance(outcome, UnclearLabelsError)}
+    if unclear and all(_same_numbers(found, method) for method in range(len(methods))):
+        # What one case leaves open, all of them together settle: both folders have the same numbers.
+        again = {key: (*pairs[key][:2], replace(settings, by_value=True)) for key in unclear}
+        more, failed = run_all(_score_task, again, names, jobs, progress, cancelled)
+        found, failures, unclear = {**found, **more}, {**failures, **failed}, {}
+    failures.update({key: str(outcome) for key, outcome in unclear.items()})
     progress(1.0, "evaluated")
     for (i, name), message in failures.items():
         methods[i].failed[name] = message
     scored: List[_Scored] = [
-        {name: found[i, name] for name in method.matched if (i, name) in found} for i, method in enumerate(methods)
+        {name: found[i, name][:2] for name in method.matched if (i, name) in found and (i, name) not in failures}
+        for i, method in enumerate(methods)
     ]
-    labels = sorted({value for part in scored for scores, _ in part.values() for value in scores if value is not None})
-    several = len(labels) > 1
+    keys = sorted_keys(key for part in scored for scores, _ in part.values() for key in scores)
+    several = len(keys) > 1
     covered = SUMMARISED + tuple(
         name for name, wanted in zip(EXTRAS, (hd95, surface_dice_tolerance_mm is not None)) if wanted
     )
@@ -104,7 +127,8 @@ def evaluate_folders(
         "preset": preset,
         "cases": cases(scored[0]),
         **methods[0].listed(),
-        "summary": _summary(scored[0], labels, covered),
+        **({"notes": methods[0].notes} if methods[0].notes else {}),
+        "summary": _summary(scored[0], keys, covered),
         "bootstrap": dict(BOOTSTRAP),
     }
     if compare_dir is not None:
@@ -112,8 +136,8 @@ def evaluate_folders(
             **_method_names(prediction_dir, compare_dir),
             "other_cases": cases(scored[1]),
             **{f"other_{key}": value for key, value in methods[1].listed().items()},
-            "other_summary": _summary(scored[1], labels, covered),
-            "metrics": _comparison(scored[0], scored[1], labels, covered),
+            "other_summary": _summary(scored[1], keys, covered),
+            "metrics": _comparison(scored[0], scored[1], keys, covered),
         }
     return result
 
@@ -135,19 +159,22 @@ class _Method:
         self.failed: Dict[str, str] = {}
         self._predictions = cases_in(prediction_dir, self.failed)
         self._references = cases_in(reference_dir, self.failed)
-        self._match_scans()
+        self.notes: List[str] = []
+        self._match_names()
         self.matched = sorted(set(self._predictions) & set(self._references) - set(self.failed))
         if not self.matched and not self.failed:
+            names = f"{_some(self._predictions)}; {_some(self._references)}"
             raise ImageError(
-                "no prediction has a reference of the same name; name them alike, as in predictions/case1.nii.gz and "
-                "references/case1.nii.gz"
+                f"no prediction has a reference of the same name ({names}); name them alike, as in"
+                " predictions/case1.nii.gz and references/case1.nii.gz; nnU-Net's _0000, LiTS's volume- and"
+                " segmentation-, and words such as label, mask, pred or ct may differ"
             )
 
-    def _match_scans(self) -> None:
-        # `lvnet segment */ct.nii.gz` calls the result of case1/ct.nii.gz case1_ct.
-        for name in list(self._predictions):
-            case = name[: -len(_SCAN_ENDING)] if name.endswith(_SCAN_ENDING) else name
-            if name not in self._references and case in self._references and case not in self._predictions:
+    def _match_names(self) -> None:
+        """Calls every prediction by the name of its reference."""
+        pairs, self.notes = paired(self._predictions, self._references)
+        for name, case in pairs.items():
+            if name != case:
                 self._predictions[case] = self._predictions.pop(name)
                 if name in self.failed:
                     self.failed[case] = self.failed.pop(name)
@@ -164,21 +191,39 @@ class _Method:
         }
 
 
-def _score_task(task: Tuple[Path, Path, Settings]) -> Tuple[Scores, List[str]]:
-    return score(*task)
+def _some(names: Mapping[str, Path]) -> str:
+    return ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "") or "none"
 
 
-def _summary(scored: _Scored, labels: Sequence[int], covered: Sequence[str]) -> Dict[str, Any]:
+def _score_task(task: Tuple[Path, Path, Settings]) -> Union[Tuple[Scores, List[str], _Values], UnclearLabelsError]:
+    try:
+        return score(*task)
+    except UnclearLabelsError as question:
+        return question
+
+
+def _same_numbers(found: Mapping[Any, Any], method: int) -> bool:
+    """Whether the values that occur in all cases of a method are those of the references."""
+    values = [
+        outcome.values if isinstance(outcome, UnclearLabelsError) else outcome[2]
+        for (number, _), outcome in found.items()
+        if number == method
+    ]
+    prediction, reference = (frozenset().union(*side) for side in zip(*values)) if values else (frozenset(),) * 2
+    return all_by_value(prediction, reference) and min(len(prediction), len(reference)) > 1
+
+
+def _summary(scored: _Scored, labels: Sequence[str], covered: Sequence[str]) -> Dict[str, Any]:
     def over(rows: Sequence[Any]) -> Dict[str, Any]:
         return {name: summarised([getattr(metrics, name) for metrics in rows]) for name in covered}
 
     every = [scores for scores, _ in scored.values()]
     if len(labels) < 2:
         return over([metrics for scores in every for metrics in scores.values()])
-    return {"labels": {str(value): over([s[value] for s in every if value in s]) for value in labels}}
+    return {"labels": {value: over([s[value] for s in every if value in s]) for value in labels}}
 
 
-def _comparison(one: _Scored, other: _Scored, labels: Sequence[int], covered: Sequence[str]) -> Dict[str, Any]:
+def _comparison(one: _Scored, other: _Scored, labels: Sequence[str], covered: Sequence[str]) -> Dict[str, Any]:
     both = [(one[name][0], other[name][0]) for name in one if name in other]
 
     def over(rows: Sequence[Tuple[Any, Any]]) -> Dict[str, Any]:
@@ -191,7 +236,7 @@ def _comparison(one: _Scored, other: _Scored, labels: Sequence[int], covered: Se
         return over([(next(iter(a.values())), next(iter(b.values()))) for a, b in both])
     # A label that only one of both methods found is in the other's scores as well wherever the
     # reference has it; where neither reference nor other has it, there is nothing to pair.
-    return {"labels": {str(v): over([(a[v], b[v]) for a, b in both if v in a and v in b]) for v in labels}}
+    return {"labels": {v: over([(a[v], b[v]) for a, b in both if v in a and v in b]) for v in labels}}
 
 
 def _method_names(one: PathLike, other: PathLike) -> Dict[str, str]:

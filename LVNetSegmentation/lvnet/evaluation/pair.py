@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import os
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
-from ..errors import ConfigurationError, GeometryError, ImageError
+from ..errors import GeometryError, ImageError
 from ..metrics import Metrics, compare
 from ..metrics.bits import Box, bounding_box, union
-from ..metrics.presets import preset_named
-from ..volume import Volume
+from ..recipe import LIVER
+from ..volume import Segment, Volume
 from .grids import on_one_grid
+from .matching import Comparison, as_said, by_value, match
+from .reference_sets import reference_set
+from .settings import Settings, recipe_names
+from .sides import PathLike, Side, names_beside, side_of
 
-PathLike = Union[str, "os.PathLike[str]"]
-#: Metrics by label value; the key None stands for "no label occurs in either".
-Scores = Dict[Optional[int], Metrics]
+#: Metrics by what is compared (see :class:`Comparison`); None where each side is one mask without a name.
+Scores = Dict[Optional[str], Metrics]
 
 #: A label map with more values than this is taken for an image given by mistake.
-MOST_LABELS = 100
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is asked of every pair; the fields are those of :func:`evaluate`."""
-
-    preset: str = "lits"
-    label: Optional[int] = None
-    resample: bool = False
-    hd95: bool = False
-    surface_dice_tolerance_mm: Optional[float] = None
-
-    def check(self) -> None:
-        """Refuses settings that make no sense before anything is read.
-
-        Raises:
-            ConfigurationError: no such preset, label 0, or no tolerance.
-        """
-        preset_named(self.preset)
-        if self.label == 0:
-            raise ConfigurationError("label 0 is the background; give the value of an organ")
-        tolerance = self.surface_dice_tolerance_mm
-        if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
-            raise ConfigurationError(f"a tolerance of {tolerance} mm makes no sense; give 0 or more")
+MOST_LABELS = 255
 
 
 def evaluate(
@@ -54,17 +31,31 @@ def evaluate(
     *,
     preset: str = "lits",
     label: Optional[int] = None,
+    labels: Optional[str] = None,
+    reference_set: Optional[str] = None,
+    weights: Optional[PathLike] = None,
+    threshold: Optional[float] = None,
     resample: bool = False,
     hd95: bool = False,
     surface_dice_tolerance_mm: Optional[float] = None,
 ) -> Dict[str, Any]:
     """Scores one prediction.
 
+    Which labels are compared is decided by :mod:`lvnet.evaluation.matching`: as `label` or `labels`
+    say, else by name, else by value, and refused where there is no telling.
+
     Args:
         prediction: a label map's file, or a volume.
         reference: the same.
         preset: whose definitions of the metrics to take, a name from `lvnet.metrics.PRESETS`.
-        label: the one label value to score; None scores every value but 0 that occurs in either.
+        label: the one label value to score, the same on both sides.
+        labels: what to compare with what, `PREDICTION=REFERENCE[,...]`, each a label value or a
+            name, or several joined by `+`, for example `1=5` or `liver=liver+tumour`.
+        reference_set: the data set whose numbers the reference has, a name from
+            `lvnet.evaluation.REFERENCE_SETS`.
+        weights: the checkpoint that made the prediction; its recipe names the prediction's labels.
+        threshold: probability from which on a voxel belongs to the organ, where a file holds
+            probabilities; None takes 0.5.
         resample: bring the reference to the prediction's grid (nearest neighbour), made larger to hold
             both, where the two differ by more than whole voxels; otherwise that is an error.
         hd95: also the 95th percentile of the surface distances, `hd95_mm`.
@@ -72,32 +63,36 @@ def evaluate(
             other, `surface_dice`; the distance stands beside it under this name.
 
     Returns:
-        Valid JSON: with one label the numbers of :meth:`lvnet.metrics.Metrics.to_dict` (`dice`,
+        Valid JSON: with one comparison the numbers of :meth:`lvnet.metrics.Metrics.to_dict` (`dice`,
         `voe`, `rvd`, `absolute_rvd`, `assd_mm`, `mssd_mm`, `prediction_ml`, `reference_ml`,
-        `preset`); with several, one such object a label under `labels`, keyed by the value as a
-        string, and `preset`.  `notes`, where there is something to say, is a list of sentences.
+        `preset`); with several, one such object each under `labels`, keyed by the label value as a
+        string or by the organ's name, and `preset`.  `notes`, where there is something to say, is
+        a list of sentences.
 
     Raises:
         ImageError: a file cannot be read or is no label map.
         GeometryError: the grids differ and `resample` is False.
-        ConfigurationError: no such preset, label 0, or a negative tolerance.
+        ConfigurationError: no such preset or reference set, label 0, a negative tolerance, or no
+            telling which labels belong together.
     """
-    settings = Settings(preset, label, resample, hd95, surface_dice_tolerance_mm)
+    settings = Settings(
+        preset, label, resample, hd95, surface_dice_tolerance_mm, labels, reference_set, threshold,
+        recipe_names(weights),
+    )  # fmt: skip
     settings.check()
-    scores, notes = score(prediction, reference, settings)
+    scores, notes, _ = score(prediction, reference, settings)
     return written(scores, notes, settings)
 
 
 def score(
     prediction: Union[PathLike, Volume], reference: Union[PathLike, Volume], settings: Settings
-) -> Tuple[Scores, List[str]]:
-    """What :func:`evaluate` computes: metrics by label value, and notes."""
+) -> Tuple[Scores, List[str], Tuple[FrozenSet[int], FrozenSet[int]]]:
+    """What :func:`evaluate` computes: metrics by what is compared, notes, and the label values of both sides."""
     pair = load_pair(prediction, reference, settings)
     scores: Scores = {}
-    values: Sequence[Optional[int]] = pair.values or (None,)
-    for value in values:
-        one, other = pair.masks(value)
-        scores[value] = compare(
+    for comparison in pair.comparisons:
+        one, other = comparison.masks(pair.prediction.array[pair.box], pair.reference.array[pair.box])
+        scores[comparison.key] = compare(
             one,
             other,
             pair.prediction.spacing,
@@ -105,7 +100,7 @@ def score(
             hd95=settings.hd95,
             surface_dice_tolerance_mm=settings.surface_dice_tolerance_mm,
         )
-    return scores, pair.notes
+    return scores, pair.notes, pair.values
 
 
 @dataclass(frozen=True)
@@ -116,20 +111,17 @@ class Pair:
         prediction: label map.
         reference: label map on the same grid.
         box: part of the grid that holds every label, and one voxel around it.
-        values: the label values to score; empty where neither holds any.
+        comparisons: what to score, at least one.
         notes: what there is to say.
+        values: the label values that occur in the prediction, and in the reference.
     """
 
     prediction: Volume
     reference: Volume
     box: Box
-    values: List[int]
+    comparisons: List[Comparison]
     notes: List[str]
-
-    def masks(self, value: Optional[int]) -> Tuple[np.ndarray, np.ndarray]:
-        """(z, y, x) bool within the box: where the prediction and the reference have the value."""
-        one, other = self.prediction.array[self.box], self.reference.array[self.box]
-        return (one != 0, other != 0) if value is None else (one == value, other == value)
+    values: Tuple[FrozenSet[int], FrozenSet[int]]
 
 
 def load_pair(prediction: Union[PathLike, Volume], reference: Union[PathLike, Volume], settings: Settings) -> Pair:
@@ -139,28 +131,73 @@ def load_pair(prediction: Union[PathLike, Volume], reference: Union[PathLike, Vo
         ImageError: a file cannot be read or is no label map.
         GeometryError: the grids differ and `settings.resample` is False.
     """
-    predicted, referred = _label_map(prediction, "prediction"), _label_map(reference, "reference")
+    from ..image_io.segmentations import needs_grid
+
+    if needs_grid(prediction):
+        referred = _label_map(reference, "reference", settings)
+        predicted = _label_map(prediction, "prediction", settings, referred)
+    else:
+        predicted = _label_map(prediction, "prediction", settings)
+        referred = _label_map(reference, "reference", settings, predicted)
     notes = [*predicted.notes, *(note for note in referred.notes if note not in predicted.notes)]
+    segments = predicted.segments, referred.segments
     predicted, referred, note = on_one_grid(predicted, referred, settings.resample)
     notes.extend(note)
 
     box = _with_rim(union(bounding_box(predicted.array), bounding_box(referred.array)), predicted.shape)
-    one, other = predicted.array[box], referred.array[box]
+    left = _side("prediction", prediction, segments[0], predicted.array[box], dict(settings.recipe), notes)
+    names = reference_set(settings.reference_set) if settings.reference_set is not None else {}
+    right = _side("reference", reference, segments[1], referred.array[box], names, notes)
+    comparisons, extra = _comparisons(left, right, settings)
+    return Pair(predicted, referred, box, comparisons, [*notes, *extra], (left.values, right.values))
+
+
+def side_in(path: PathLike, volume: Volume) -> Side:
+    """What one label map holds, by the names in its file or beside it.
+
+    Args:
+        path: the file.
+        volume: what was read from it.
+    """
+    return _side("reference", path, volume.segments, volume.array, {}, [])
+
+
+def _side(
+    role: str,
+    source: Union[PathLike, Volume],
+    segments: Tuple[Segment, ...],
+    array: np.ndarray,
+    names: Mapping[int, str],
+    notes: List[str],
+) -> Side:
+    """What one side holds, by the names that were asked for, or those in its file or beside it."""
+    regions: Mapping[str, Tuple[int, ...]] = {}
+    if not segments and not names and not isinstance(source, Volume):
+        # A folder of predictions may lie in that of a data set whose numbers the network does not have.
+        names, regions, said = names_beside(source, above=role == "reference")
+        notes.extend(said)
+    return side_of(role, segments, _values(array, role, MOST_LABELS if not segments else None), names, regions)
+
+
+def _comparisons(prediction: Side, reference: Side, settings: Settings) -> Tuple[List[Comparison], List[str]]:
+    recipe = dict(settings.recipe) or {LIVER.value: LIVER.name}
+    if settings.labels is not None:
+        return as_said(settings.labels, prediction, reference, recipe)
     if settings.label is not None:
-        values, extra = [settings.label], []
-        if not (one == settings.label).any() and not (other == settings.label).any():
-            extra = [f"label {settings.label} occurs in neither"]
-    else:
-        in_one, in_other = _values(one, "prediction"), _values(other, "reference")
-        values, extra = sorted(in_one | in_other), _about_values(in_one, in_other)
-    return Pair(predicted, referred, box, values, [*notes, *extra])
+        label = settings.label
+        neither = label not in prediction.values | reference.values
+        return by_value([label], prediction, reference), [f"label {label} occurs in neither"] if neither else []
+    values = prediction.values | reference.values
+    if settings.by_value and values:
+        return by_value(sorted(values), prediction, reference), []
+    return match(prediction, reference, recipe)
 
 
 def written(scores: Scores, notes: Sequence[str], settings: Settings, several: Optional[bool] = None) -> Dict[str, Any]:
     """The JSON object of one pair; `several` says whether to use `labels` (None: by their number)."""
     result: Dict[str, Any]
     if None not in scores and (several or (several is None and len(scores) > 1)):
-        labels = {str(value): _plain(metrics, settings) for value, metrics in scores.items() if value is not None}
+        labels = {key: _plain(metrics, settings) for key, metrics in scores.items() if key is not None}
         result = {"preset": settings.preset, "labels": labels}
     else:
         (metrics,) = scores.values()
@@ -177,12 +214,15 @@ def _plain(metrics: Metrics, settings: Settings) -> Dict[str, Any]:
     return result
 
 
-def _label_map(source: Union[PathLike, Volume], role: str) -> Volume:
+def _label_map(source: Union[PathLike, Volume], role: str, settings: Settings, like: Optional[Volume] = None) -> Volume:
     if not isinstance(source, Volume):
-        from ..image_io import read_labels
+        from ..image_io import read_segments
         from ..image_io.given import given_volume
 
-        source = given_volume(source, f"the {role}", read_labels)
+        def read(path: PathLike) -> Volume:
+            return read_segments(path, threshold=settings.threshold, like=like)
+
+        source = given_volume(source, f"the {role}", read)
     array = source.array
     if array.ndim != 3:
         raise GeometryError(f"the {role} has {array.ndim} dimensions; a 3D label map is needed")
@@ -193,30 +233,17 @@ def _label_map(source: Union[PathLike, Volume], role: str) -> Volume:
     return source
 
 
-def _values(array: np.ndarray, role: str) -> set[int]:
-    """The label values but 0, plane by plane, so that an image is noticed soon."""
-    found: set[int] = set()
+def _values(array: np.ndarray, role: str, most: Optional[int]) -> FrozenSet[int]:
+    """The values but 0, plane by plane, so that an image is noticed soon."""
+    found: Set[int] = set()
     for plane in array:
         found.update(int(value) for value in np.unique(plane[plane != 0]))
-        if len(found) > MOST_LABELS:
+        if most is not None and len(found) > most:
             raise ImageError(
-                f"the {role} is no label map: it holds more than {MOST_LABELS} different values; "
+                f"the {role} is no label map: it holds more than {most} different values; "
                 "give the segmentation rather than the scan"
             )
-    return found
-
-
-def _about_values(prediction: set[int], reference: set[int]) -> List[str]:
-    if prediction and reference and not prediction & reference:
-        return [
-            f"the prediction holds label {_listed(prediction)} and the reference label {_listed(reference)}: "
-            "they have no value in common, so nothing can overlap"
-        ]
-    return []
-
-
-def _listed(values: set[int]) -> str:
-    return ", ".join(str(value) for value in sorted(values))
+    return frozenset(found)
 
 
 def _with_rim(box: Optional[Box], shape: Tuple[int, int, int]) -> Box:

@@ -18,6 +18,7 @@ from .names import (
     output_name,
 )
 from .read import read_image, read_labels
+from .segmentations import read_segments
 from .write import write_image, write_labels
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "output_name",
     "read_image",
     "read_labels",
+    "read_segments",
     "write_image",
     "write_labels",
 ]

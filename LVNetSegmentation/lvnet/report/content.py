@@ -44,7 +44,7 @@ class Content:
         return str(self.result["preset"])
 
     @property
-    def anchors(self) -> Dict[Tuple[str, Optional[int]], str]:
+    def anchors(self) -> Dict[Tuple[str, Optional[str]], str]:
         """Places in the page by case and label; numbers, because a case's name may hold anything."""
         return {
             (row.case, row.label): f"case{number}"

@@ -8,7 +8,7 @@ from typing import List, Optional, Sequence
 from .charts import bland_altman, box_plot
 from .content import Content
 from .palette import METHODS
-from .rows import Row, by_label
+from .rows import Row, by_label, titled
 from .tables import cases_table, comparison_table, summary_table
 
 
@@ -82,16 +82,16 @@ def summary(content: Content) -> str:
     ]
     for label, group in by_label(list(content.rows)).items():
         entries = content.result["summary"]
-        entries = entries["labels"][str(label)] if "labels" in entries else entries
+        entries = entries["labels"][label] if "labels" in entries else entries
         if label is not None:
-            parts.append(f"<h3>Label {label}</h3>")
+            parts.append(f"<h3>{escape(_heading(label))}</h3>")
         parts.append(f'<div class="wide">{summary_table(entries, content.metrics)}</div>')
         if len(group) > 1:
             parts.append(_charts(content, label, group))
     return "".join(parts)
 
 
-def _charts(content: Content, label: Optional[int], group: Sequence[Row]) -> str:
+def _charts(content: Content, label: Optional[str], group: Sequence[Row]) -> str:
     comparison = content.result.get("comparison")
     names = (comparison["method"], comparison["other_method"]) if comparison else ("",)
     groups: List[Sequence[Row]] = [group]
@@ -134,9 +134,14 @@ def comparison(content: Content) -> str:
     tables = entries["metrics"].get("labels", {None: entries["metrics"]})
     for label, values in tables.items():
         if label is not None:
-            parts.append(f"<h3>Label {escape(str(label))}</h3>")
+            parts.append(f"<h3>{escape(_heading(label))}</h3>")
         parts.append(f'<div class="wide">{comparison_table(values, content.metrics, names)}</div>')
     if content.other_rows:
         parts.append(f"<h4>Cases of {escape(names[1])}, worst first</h4>")
         parts.append(f'<div class="wide">{cases_table(content.other_rows, content.metrics, {})}</div>')
     return "".join(parts)
+
+
+def _heading(label: str) -> str:
+    words = titled(label)
+    return words[:1].upper() + words[1:]

@@ -9,7 +9,8 @@ from typing import Dict, List, Optional, Tuple
 import numpy as np
 
 from ..errors import LVNetError
-from ..evaluation.pair import Settings, load_pair
+from ..evaluation.pair import load_pair
+from ..evaluation.settings import Settings
 from ..orientation import to_canonical
 from ..volume import Volume
 from .distance_map import DistanceMap, distance_map
@@ -26,16 +27,16 @@ class PictureTask:
         reference: the same.
         scan: file or folder of DICOM, or None.
         settings: those of the evaluation.
-        labels: the values to draw; None stands for the only one.
-        mapped: the values of which a surface-distance map is wanted too.
+        labels: the keys of the comparisons to draw; None stands for the only one.
+        mapped: the keys of those of which a surface-distance map is wanted too.
     """
 
     prediction: Path
     reference: Path
     scan: Optional[Path]
     settings: Settings
-    labels: Tuple[Optional[int], ...]
-    mapped: Tuple[Optional[int], ...] = ()
+    labels: Tuple[Optional[str], ...]
+    mapped: Tuple[Optional[str], ...] = ()
 
 
 @dataclass
@@ -43,14 +44,14 @@ class Pictures:
     """What was drawn of one case.
 
     Attributes:
-        slices: (SVG, caption as HTML) by label value.
-        maps: surface-distance maps by label value.
+        slices: (SVG, caption as HTML) by label.
+        maps: surface-distance maps by label.
         on_scan: whether the slices show the scan.
         notes: what there is to say about it, by no means as HTML.
     """
 
-    slices: Dict[Optional[int], List[Tuple[str, str]]] = field(default_factory=dict)
-    maps: Dict[Optional[int], DistanceMap] = field(default_factory=dict)
+    slices: Dict[Optional[str], List[Tuple[str, str]]] = field(default_factory=dict)
+    maps: Dict[Optional[str], DistanceMap] = field(default_factory=dict)
     on_scan: bool = False
     notes: List[str] = field(default_factory=list)
 
@@ -66,9 +67,11 @@ def draw(task: PictureTask) -> Pictures:
     maps = grid.array, orientation.apply(pair.reference.array)
     pictures = Pictures()
     backdrop = _backdrop(task.scan, grid, pictures)
+    by_key = {comparison.key: comparison for comparison in pair.comparisons}
     for label in task.labels:
-        value = pair.values[0] if label is None and pair.values else label
-        one, other = ((array != 0) if value is None else (array == value) for array in maps)
+        # A case alone in its folder's summary goes by no key.
+        comparison = by_key.get(label, pair.comparisons[0])
+        one, other = comparison.masks(*maps)
         pictures.slices[label] = slice_figures(one, other, grid, backdrop)
         if label in task.mapped:
             _draw_map(pictures, label, one, other, grid, task.settings.preset)
@@ -96,7 +99,7 @@ def _backdrop(scan: Optional[Path], grid: Volume, pictures: Pictures) -> Optiona
 
 
 def _draw_map(
-    pictures: Pictures, label: Optional[int], one: np.ndarray, other: np.ndarray, grid: Volume, preset: str
+    pictures: Pictures, label: Optional[str], one: np.ndarray, other: np.ndarray, grid: Volume, preset: str
 ) -> None:
     try:
         pictures.maps[label] = distance_map(one, other, grid, preset)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from ..evaluation import matched_files
-from ..evaluation.pair import Settings
+from ..evaluation.matching import titled
+from ..evaluation.settings import Settings, recipe_names
 from ..evaluation.workers import run_all
 from ..progress import CancelCheck, Progress, never_cancelled, silent
 from .content import Content
@@ -27,6 +29,10 @@ def write_report(
     path: PathLike,
     *,
     label: Optional[int] = None,
+    labels: Optional[str] = None,
+    reference_set: Optional[str] = None,
+    weights: Optional[PathLike] = None,
+    threshold: Optional[float] = None,
     resample: bool = False,
     images: Optional[PathLike] = None,
     title: str = "Evaluation of segmentations",
@@ -46,6 +52,10 @@ def write_report(
         reference: the same.
         path: the HTML file to write, whole or not at all; an existing one is replaced.
         label: as it was given for the result.
+        labels: as they were given for the result.
+        reference_set: as it was given for the result.
+        weights: as they were given for the result.
+        threshold: as it was given for the result.
         resample: as it was given for the result.
         images: the scans behind the outlines: a folder with a scan for each case, by the same name;
             for a single pair also the scan itself.  None takes a file named `ct` (`ct.nii.gz` and
@@ -70,7 +80,10 @@ def write_report(
     files = matched_files(prediction, reference) if folders else {single: (prediction, reference)}
     files = {name: pair for name, pair in files.items() if any(row.case == name for row in rows)}
     scans, notes = find_images(None if images is None else Path(images), files, folders)
-    settings = Settings(result["preset"], label, resample)
+    settings = Settings(
+        result["preset"], label, resample, labels=labels, reference_set=reference_set, threshold=threshold,
+        recipe=recipe_names(weights),
+    )  # fmt: skip
     tasks = _tasks(rows, files, scans, settings)
     pictures: Dict[str, Pictures]
     pictures, undrawn = run_all(draw, tasks, {name: f"drawing {name}" for name in tasks}, jobs, progress, cancelled)
@@ -102,13 +115,16 @@ def _tasks(
     for name, pair in files.items():
         labels = tuple(row.label for row in rows if row.case == name)
         surfaces = tuple(label for case, label in mapped if case == name)
-        tasks[name] = PictureTask(*pair, scans.get(name), settings, labels, surfaces)
+        # Several label values as keys: the cases together may have settled what this one leaves open.
+        numbered = len(labels) > 1 and all(label is not None and titled(label) != label for label in labels)
+        asked = replace(settings, by_value=numbered)
+        tasks[name] = PictureTask(*pair, scans.get(name), asked, labels, surfaces)
     return tasks
 
 
-def _mapped(rows: List[Row]) -> List[Tuple[str, Optional[int]]]:
+def _mapped(rows: List[Row]) -> List[Tuple[str, Optional[str]]]:
     """The worst case of each label whose surfaces have a distance, unless they are the same."""
-    found: Dict[Optional[int], str] = {}
+    found: Dict[Optional[str], str] = {}
     for row in rows:
         if row.number("mssd_mm"):
             found.setdefault(row.label, row.case)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
+from ..evaluation.matching import sorted_keys, titled
 from .charts import signed
 
 
@@ -15,20 +16,20 @@ class Row:
 
     Attributes:
         case: its name.
-        label: the value, or None where there is only one.
+        label: a label value as text or an organ's name, or None where there is only one.
         values: as :meth:`lvnet.metrics.Metrics.to_dict` gives them.
         notes: sentences about the case.
     """
 
     case: str
-    label: Optional[int]
+    label: Optional[str]
     values: Mapping[str, Any]
     notes: Tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """The case and, where there are several, the label."""
-        return self.case if self.label is None else f"{self.case}, label {self.label}"
+        return self.case if self.label is None else f"{self.case}, {titled(self.label)}"
 
     def number(self, name: str) -> Optional[float]:
         """A metric, or None where it is undefined or was not asked for."""
@@ -112,12 +113,12 @@ def rows_of(result: Mapping[str, Any], single: str) -> List[Row]:
     return sorted(rows, key=_badness)
 
 
-def by_label(rows: List[Row]) -> Dict[Optional[int], List[Row]]:
-    """Rows by label value, in order of the values; rows without a label are a group of their own.
+def by_label(rows: List[Row]) -> Dict[Optional[str], List[Row]]:
+    """Rows by label, in order of the values; rows without a label are a group of their own.
 
     A case in which no label occurs belongs to no label where others have several.
     """
-    labels = sorted({row.label for row in rows if row.label is not None})
+    labels = sorted_keys(row.label for row in rows)
     if not labels:
         return {None: rows}
     return {label: [row for row in rows if row.label == label] for label in labels}
@@ -127,11 +128,11 @@ def _of_case(case: str, values: Mapping[str, Any]) -> Iterator[Row]:
     notes = tuple(values.get("notes", ()))
     if "labels" in values:
         for label, metrics in values["labels"].items():
-            yield Row(case, int(label), metrics, notes)
+            yield Row(case, label, metrics, notes)
     else:
         yield Row(case, None, values, notes)
 
 
-def _badness(row: Row) -> Tuple[float, float, str, int]:
+def _badness(row: Row) -> Tuple[float, float, str, str]:
     far = row.number("mssd_mm")
-    return float(row.values["dice"]), -(math.inf if far is None else far), row.case, row.label or 0
+    return float(row.values["dice"]), -(math.inf if far is None else far), row.case, row.label or ""

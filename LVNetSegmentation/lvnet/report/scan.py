@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 import numpy as np
 
 from ..errors import ImageError
+from ..evaluation.case_names import paired
 from ..evaluation.cases import SCAN_STEM, scans_in
 from ..volume import Volume
 
@@ -50,7 +51,7 @@ def find_images(
     by_name = scans_in(images)
     if not folders and len(by_name) == 1:
         by_name = {name: next(iter(by_name.values())) for name in files}
-    found = {name: by_name[name] for name in files if name in by_name}
+    found = {case: by_name[name] for name, case in paired(by_name, files)[0].items()}
     if not found:
         raise ImageError(f"{shown(images)} holds no scan of any case; name scans and label maps alike")
     missing = [name for name in files if name not in found]

@@ -12,7 +12,7 @@ from .rows import Metric, Row, by_label
 _ENOUGH = 5
 
 
-def cases_table(rows: Sequence[Row], metrics: Sequence[Metric], links: Mapping[Tuple[str, Optional[int]], str]) -> str:
+def cases_table(rows: Sequence[Row], metrics: Sequence[Metric], links: Mapping[Tuple[str, Optional[str]], str]) -> str:
     """Every case, in the order given.
 
     Args:
@@ -33,7 +33,7 @@ def cases_table(rows: Sequence[Row], metrics: Sequence[Metric], links: Mapping[T
         linked = f'<a href="#{link}">{name}</a>' if link else name
         cells = [f'<th scope="row">{linked}</th>']
         if labelled:
-            cells.append(f"<td>{'–' if row.label is None else row.label}</td>")
+            cells.append(f"<td>{'–' if row.label is None else escape(row.label)}</td>")
         cells += [_cell(row, metric, limits) for metric in metrics]
         reference, prediction = row.values["reference_ml"], row.values["prediction_ml"]
         cells += [f"<td>{ml.shown(reference)}</td>", f"<td>{ml.shown(prediction)}</td>"]
@@ -112,7 +112,7 @@ def _table(kind: str, heads: Sequence[str], body: Sequence[str]) -> str:
     return f'<table class="{kind}"><thead><tr>{row}</tr></thead><tbody>{"".join(body)}</tbody></table>'
 
 
-def _cell(row: Row, metric: Metric, limits: Mapping[Tuple[Optional[int], str], Tuple[float, float]]) -> str:
+def _cell(row: Row, metric: Metric, limits: Mapping[Tuple[Optional[str], str], Tuple[float, float]]) -> str:
     value = row.number(metric.key)
     low, high = limits.get((row.label, metric.key), (float("-inf"), float("inf")))
     bad_low, bad_high = metric.low_is_bad in (True, None), metric.low_is_bad in (False, None)
@@ -120,7 +120,7 @@ def _cell(row: Row, metric: Metric, limits: Mapping[Tuple[Optional[int], str], T
     return f"<td{' class=out' if stands_out else ''}>{metric.shown(value)}</td>"
 
 
-def _limits(rows: Sequence[Row], metrics: Sequence[Metric]) -> Dict[Tuple[Optional[int], str], Tuple[float, float]]:
+def _limits(rows: Sequence[Row], metrics: Sequence[Metric]) -> Dict[Tuple[Optional[str], str], Tuple[float, float]]:
     found = {}
     for label, group in by_label(list(rows)).items():
         for metric in metrics:

@@ -1,0 +1,62 @@
+"""DICOM objects that hold segmentations, opened by pydicom without a word about whose they are."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from typing import Any, Iterator
+
+from ..errors import DependencyError, ImageError
+
+_EXTRA = "pip install 'lvnet-segmentation[dicom]'"
+
+
+def open_object(name: str, path: str) -> Any:
+    """The data set of a DICOM file.
+
+    Args:
+        name: the file's name for messages.
+        path: the file.
+
+    Raises:
+        DependencyError: pydicom is missing.
+        ImageError: the file is damaged.
+    """
+    try:
+        import pydicom
+    except ImportError as error:
+        raise DependencyError(f"reading {name} needs the package pydicom: {_EXTRA}") from error
+    with understood(name):
+        return pydicom.dcmread(path, force=True)
+
+
+@contextmanager
+def understood(name: str) -> Iterator[None]:
+    """Turns whatever a foreign data set causes into one line, and keeps its values off the screen.
+
+    Raises:
+        ImageError: something the object should have is missing or makes no sense.
+    """
+    loggers = [logging.getLogger(module) for module in ("pydicom", "highdicom")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError, ArithmeticError, EOFError,
+                NotImplementedError, RuntimeError) as error:  # fmt: skip
+            # The reason may name the patient.
+            raise ImageError(
+                f"{name} is no DICOM segmentation that can be understood ({type(error).__name__}); export it again"
+            ) from error
+        finally:
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)
+
+
+def needs(package: str, name: str) -> DependencyError:
+    """What to say where a package is missing that this file needs."""
+    return DependencyError(f"reading {name} needs the package {package}: {_EXTRA}")
