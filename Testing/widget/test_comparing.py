@@ -89,7 +89,7 @@ def test_the_numbers_of_public_data_sets_are_named_beside_the_labels(pair, slice
         "label 1 (liver in flare, word)",
         "label 2",
     ]
-    pair.ui.compareButton.click()
+    compare(pair)
     assert float(shown(pair)["DICE"]) == pytest.approx(pair.expected, abs=5e-5)
     total = label.array * 5
     total[0, 0, 0] = 1
@@ -103,7 +103,7 @@ def test_the_liver_with_its_tumours_is_offered_and_chosen_first(pair):
     box = pair.ui.referenceSegmentComboBox
     assert [box.itemText(index) for index in range(box.count())] == ["liver with its tumours", "liver", "liver tumor"]
     assert box.currentText() == "liver with its tumours"
-    pair.ui.compareButton.click()
+    compare(pair)
     assert float(shown(pair)["DICE"]) == pytest.approx(pair.expected, abs=5e-5)
 
 
