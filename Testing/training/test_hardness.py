@@ -138,9 +138,25 @@ def test_the_learning_rate_falls_by_the_schedule_within_every_stage(schedule, ra
     assert found == pytest.approx([*rates, *(0.1 * rate for rate in rates)], abs=1e-4)
 
 
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, 5), (2, 3), (5, 1), (9, 1)])
+def test_gradients_of_several_batches_make_one_step_and_one_move_of_the_average(
+    cases, tmp_path, monkeypatch, accumulate, steps
+):
+    moves = []
+    monkeypatch.setattr(Run, "update_average", lambda self, done: moves.append(done))
+    stage = dataclasses.replace(STAGE, epochs=1)
+    settings = Config(stages=(stage,), architecture=SMALL, samples_per_epoch=10, average=0.9, accumulate=accumulate)
+    run = Run.start(settings, CPU)
+    fit(run, cases, [], tmp_path, report=lambda _: None)
+    assert {int(state["step"]) for state in run.optimiser.state.values()} == {steps}
+    assert moves == list(range(steps))
+
+
 def test_impossible_settings_are_refused_and_the_defaults_keep_their_digest():
     with pytest.raises(ConfigurationError, match="there is no schedule"):
         Config(stages=(STAGE,), schedule="warm")
+    with pytest.raises(ConfigurationError, match="one batch or more"):
+        Config(stages=(STAGE,), accumulate=0)
     with pytest.raises(ConfigurationError, match="hardness lies"):
         Config(stages=(STAGE,), hardness=-1.0)
     assert config().digest == config(hardness=0.0, schedule="exponential").digest != config(hardness=1.0).digest

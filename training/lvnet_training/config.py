@@ -22,7 +22,19 @@ T = TypeVar("T")
 SCHEDULES = ("exponential", "cosine", "polynomial")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 #: Settings that a run of the first version did not have; see :attr:`Config.digest`.
-_LATER = ("labels", "split", "network", "clip", "precision", "patience", "pathology", "grid", "hardness", "schedule")
+_LATER = (
+    "labels",
+    "split",
+    "network",
+    "clip",
+    "precision",
+    "patience",
+    "pathology",
+    "grid",
+    "hardness",
+    "schedule",
+    "accumulate",
+)
 
 
 @dataclass(frozen=True)
@@ -118,6 +130,7 @@ class Config:
             the mean one; 0 draws all by `trust` alone.
         schedule: of the learning rate within a stage, epoch by epoch: exponential (`decay`, the paper), cosine (to
             zero) or polynomial (to zero, power 0.9).
+        accumulate: batches whose gradients make one step of Adam, where memory holds no larger batch.
         pathology: what is made in how many of the patches; see :mod:`.pathology`.  For one class beside background.
     """
 
@@ -148,6 +161,7 @@ class Config:
     grid: Optional[Tuple[float, float, float]] = None
     hardness: float = 0.0
     schedule: str = "exponential"
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -160,6 +174,8 @@ class Config:
             )
         if self.pathology.any and len(self.classes) > 1:
             raise ConfigurationError("pathologies are made for one class beside background; leave out `pathology`")
+        if self.accumulate < 1:
+            raise ConfigurationError(f"a step of Adam takes one batch or more, not {self.accumulate}")
         if self.schedule not in SCHEDULES:
             raise ConfigurationError(f"there is no schedule {self.schedule!r}; choose {', '.join(SCHEDULES)}")
         if not 0 <= self.hardness <= 4:

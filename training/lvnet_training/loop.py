@@ -120,7 +120,10 @@ class Training(lightning.LightningModule):
         """Moves the average and tells how far the run is."""
         run = self.run
         steps = steps_of(run.config, run.epoch)
-        run.update_average(run.epoch * steps + step)
+        every = run.config.accumulate
+        if (step + 1) % every == 0 or step + 1 == steps:
+            # Once for every step of Adam, the last of an epoch too, which may be of fewer batches.
+            run.update_average(run.epoch * -(-steps // every) + step // every)
         text = f"epoch {run.epoch + 1}/{run.config.epochs}, loss {self.total / (step + 1):.4f}"
         self.progress((run.epoch + (step + 1) / steps) / run.config.epochs, text)
 
@@ -240,6 +243,7 @@ def fit(
             **_placement(hardware, run.config),
             max_epochs=left if epochs is None else min(left, epochs),
             gradient_clip_val=run.config.clip or None,
+            accumulate_grad_batches=run.config.accumulate,
             deterministic=_deterministic(hardware),
             logger=TensorBoardLogger(folder, name="tensorboard", version=""),
             callbacks=[keeper],
