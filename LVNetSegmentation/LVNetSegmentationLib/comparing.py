@@ -19,7 +19,8 @@ from .steps import Steps, Work
 class CompareJob(RemoteJob):
     """Scores a segmentation by a reference; `onDone` gets what `evaluateNodes` gives.
 
-    Both are read when the job starts; what happens to the nodes afterwards changes nothing.
+    One is read when the job starts, the other in the next turn of the event loop; what happens to the nodes
+    afterwards changes nothing.
     """
 
     def __init__(
@@ -44,14 +45,18 @@ class CompareJob(RemoteJob):
 
     def _begin(self) -> None:
         preset_named(self._preset)
-        segmentation, segment, reference, referenceSegment = self._wanted
-        one = maskOf(segmentation, segment, resample=self._resample)
-        self._masks = [one, maskOf(reference, referenceSegment, like=one.name, resample=self._resample)]
+        segmentation, segment, _reference, _referenceSegment = self._wanted
+        self._masks = [maskOf(segmentation, segment, resample=self._resample)]
         self._exchange = self._service.makeExchange()
         self._handOver = Steps(self._handBothOver(self._exchange))
 
     def _handBothOver(self, exchange: Exchange) -> Work:
-        one, other = self._masks
+        (one,) = self._masks
+        _segmentation, _segment, reference, referenceSegment = self._wanted
+        # In a turn of its own: each of the two takes a while.
+        other = maskOf(reference, referenceSegment, like=one.name, resample=self._resample)
+        self._masks.append(other)
+        yield
         yield from handOver(one.volume, exchange, PREDICTION_FILE)
         yield from handOver(other.volume, exchange, REFERENCE_FILE)
         return {**place_of(one.volume), **place_of(other.volume, "reference_")}

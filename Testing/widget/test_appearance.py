@@ -79,6 +79,20 @@ def test_a_pytorch_that_only_slicer_sees_is_not_offered_for_installation_again(m
     assert "click Apply to install it" in str(errorOf(message))
 
 
+def test_no_question_is_asked_under_an_hourglass(ready, monkeypatch):
+    """PyTorch's extension asks before it downloads anything."""
+    from PySide6 import QtWidgets
+
+    cursors = []
+    monkeypatch.setattr(ready.widget.logic, "torchIsMissing", lambda: not cursors)
+    monkeypatch.setattr(
+        ready.widget.logic, "installTorch", lambda: cursors.append(QtWidgets.QApplication.overrideCursor())
+    )
+    ready.panel.refresh()
+    ready.ui.torchButton.click()
+    assert cursors == [None]
+
+
 def test_sentences_in_the_panel_begin_with_a_capital(warm, monkeypatch):
     seen = []
     told = warm.panel.run._tell

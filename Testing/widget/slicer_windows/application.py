@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterator, List
 
-from PySide6 import QtGui, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 
 MODULE_FOLDER = Path(__file__).parents[3] / "LVNetSegmentation"
 
@@ -39,9 +39,15 @@ class Application:
 @contextlib.contextmanager
 def _wait_cursor(show: bool = True) -> Iterator[None]:
     """As Slicer's: it runs the events on entering, in which anything may happen."""
-    if show:
-        QtWidgets.QApplication.processEvents()
-    yield
+    if not show:
+        yield
+        return
+    QtWidgets.QApplication.setOverrideCursor(QtGui.QCursor(QtCore.Qt.CursorShape.WaitCursor))
+    QtWidgets.QApplication.processEvents()
+    try:
+        yield
+    finally:
+        QtWidgets.QApplication.restoreOverrideCursor()
 
 
 class LayoutManager:
