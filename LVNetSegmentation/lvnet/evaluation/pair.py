@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
@@ -172,7 +173,7 @@ def _side(
 ) -> Side:
     """What one side holds, by the names that were asked for, or those in its file or beside it."""
     regions: Mapping[str, Tuple[int, ...]] = {}
-    if not segments and not names and not isinstance(source, Volume):
+    if not segments and not names and isinstance(source, (str, os.PathLike)):
         # A folder of predictions may lie in that of a data set whose numbers the network does not have.
         names, regions, said = names_beside(source, above=role == "reference")
         notes.extend(said)
