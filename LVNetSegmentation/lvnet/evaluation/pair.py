@@ -153,14 +153,16 @@ def load_pair(prediction: Union[PathLike, Volume], reference: Union[PathLike, Vo
     return Pair(predicted, referred, box, comparisons, [*notes, *extra], (left.values, right.values))
 
 
-def side_in(path: PathLike, volume: Volume) -> Side:
+def side_in(path: PathLike, volume: Volume, set_name: Optional[str] = None) -> Side:
     """What one label map holds, by the names in its file or beside it.
 
     Args:
         path: the file.
         volume: what was read from it.
+        set_name: the data set whose numbers it has, if it has no names.
     """
-    return _side("reference", path, volume.segments, volume.array, {}, [])
+    names = reference_set(set_name) if set_name is not None else {}
+    return _side("reference", path, volume.segments, volume.array, names, [])
 
 
 def _side(
