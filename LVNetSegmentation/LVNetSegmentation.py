@@ -1,5 +1,6 @@
 """The 3D Slicer module: panel, logic and self-test, thin layers over LVNetSegmentationLib and lvnet."""
 
+import contextlib
 import os
 import sys
 from typing import Optional
@@ -44,25 +45,31 @@ class LVNetSegmentation(ScriptedLoadableModule):
 
 
 def registerSampleData() -> None:
-    """Offers two scans in the module Sample Data: a made abdomen, and Slicer's own CT of a liver."""
+    """Offers two scans in the module Sample Data: a synthetic abdomen, and Slicer's own CT of a liver."""
     try:
         import SampleData
     except ImportError:  # a Slicer built without it
         return
-    from LVNetSegmentationLib.sampledata import CATEGORY, addPhantom
+    from LVNetSegmentationLib.sampledata import CATEGORY, CT_LIVER_SHA256, PhantomLoader
 
     icons = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Resources", "Icons")
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category=CATEGORY,
-        sampleName=_("Made abdomen with reference"),
+        sampleName=_("Synthetic abdomen (phantom) with reference"),
+        # Nothing is downloaded, but Slicer asks how many files there are.
+        uris="",
+        fileNames="",
         thumbnailFileName=os.path.join(icons, "SamplePhantom.png"),
-        customDownloader=addPhantom,
+        customDownloader=PhantomLoader(LVNetSegmentationLogic),
     )
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=_("CT of a liver"),
+        uris=f"{slicer.util.TESTING_DATA_URL}SHA256/{CT_LIVER_SHA256}",
+        fileNames="CTLiver.nrrd",
+        nodeNames="CTLiver",
+        checksums=f"SHA256:{CT_LIVER_SHA256}",
         thumbnailFileName=os.path.join(icons, "LVNetSegmentation.png"),
-        customDownloader=lambda source: SampleData.SampleDataLogic().downloadSample("CTLiver"),
     )
 
 
@@ -90,6 +97,7 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.panel = Panel(self.ui, self.logic)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         for event in (slicer.mrmlScene.NodeAddedEvent, slicer.mrmlScene.NodeRemovedEvent):
             self.addObserver(slicer.mrmlScene, event, self.onParametersModified)
@@ -97,10 +105,12 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def cleanup(self) -> None:
         """The panel is about to go: Slicer exits, or the module is reloaded."""
-        self.setParameterNode(None)
         self.removeObservers()
         if self.panel:
             self.panel.cleanup()
+        # When Slicer exits, the widgets may be gone already, which their wrappers say by an exception.
+        with contextlib.suppress(ValueError, AttributeError, RuntimeError):
+            self._release()
 
     def enter(self) -> None:
         """The user opens the panel."""
@@ -126,24 +136,30 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def onSceneStartImport(self, caller, event) -> None:
+        # While a scene comes in, each selector picks the first node that fits; none of that may reach the
+        # parameters that the scene brings.
+        self.setParameterNode(None)
+
     def onSceneEndImport(self, caller, event) -> None:
-        # A scene that was loaded brings its own parameters.
         if self.parent.isEntered:
             self.initializeParameterNode()
 
     def initializeParameterNode(self) -> None:
-        """Takes the scene's parameter node, and the first volume where none was chosen."""
-        self.setParameterNode(self.logic.getParameterNode())
-        if not self._parameterNode.inputVolume:
-            volumeNode = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+        """Takes the scene's parameter node, and the volume that is shown where none was chosen."""
+        from LVNetSegmentationLib.views import shownVolume
+
+        parameterNode = self.logic.getParameterNode()
+        # Before the selectors are bound: an empty one would choose the first volume by itself.
+        if not parameterNode.inputVolume:
+            volumeNode = shownVolume() or slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
             if volumeNode:
-                self._parameterNode.inputVolume = volumeNode
+                parameterNode.inputVolume = volumeNode
+        self.setParameterNode(parameterNode)
 
     def setParameterNode(self, parameterNode: Optional[LVNetSegmentationParameterNode]) -> None:
         """Binds the panel to a parameter node, or to none."""
-        if self._parameterNode:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+        self._release()
         self._parameterNode = parameterNode
         if self._parameterNode:
             # Not connectGui: that of Slicer 5.8 gives no tag, so that what it binds is never released.
@@ -151,6 +167,14 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         if self.panel:
             self.panel.bind(self._parameterNode)
+
+    def _release(self) -> None:
+        """Lets go of the parameter node."""
+        if self._parameterNode:
+            if self.hasObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified):
+                self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+            released, self._parameterNode = self._parameterNode, None
+            released.disconnectGui(self._parameterNodeGuiTag)
 
     def _boundWidgets(self) -> dict:
         """The widgets that the .ui file binds to a parameter, by the name of the parameter."""
@@ -183,8 +207,8 @@ class LVNetSegmentationTest(ScriptedLoadableModuleTest):
                 self.tearDown()
         self.delayDisplay("Test passed")
 
-    def addMadeAbdomen(self) -> tuple:
-        """A made abdomen under a transform, and the exact liver as a segmentation under the same one."""
+    def addSyntheticAbdomen(self) -> tuple:
+        """A synthetic abdomen under a transform, and the exact liver as a segmentation under the same one."""
         from LVNetSegmentationLib.sampledata import addPhantom
 
         volumeNode, referenceNode = addPhantom()
@@ -200,7 +224,7 @@ class LVNetSegmentationTest(ScriptedLoadableModuleTest):
         if self.logic.torchIsMissing():
             self.delayDisplay("Not run: PyTorch is not installed")
             return
-        volumeNode = self.addMadeAbdomen()[0]
+        volumeNode = self.addSyntheticAbdomen()[0]
         count = slicer.mrmlScene.GetNumberOfNodes()
         ended = []
         job = self.logic.segmentAsync(volumeNode, device="cpu", onCancelled=lambda: ended.append("cancelled"))
@@ -210,11 +234,11 @@ class LVNetSegmentationTest(ScriptedLoadableModuleTest):
         assert ended == ["cancelled"]
         assert slicer.mrmlScene.GetNumberOfNodes() == count
 
-    def test_segmentsAMadeAbdomenUnderATransformAndScoresIt(self) -> None:
+    def test_segmentsASyntheticAbdomenUnderATransformAndScoresIt(self) -> None:
         if self.logic.torchIsMissing():
             self.delayDisplay("Not run: PyTorch is not installed")
             return
-        volumeNode, referenceNode = self.addMadeAbdomen()
+        volumeNode, referenceNode = self.addSyntheticAbdomen()
         assert self.logic.checkInput(volumeNode) == []
         segmentationNode = self.logic.segment(volumeNode, device="cpu")
         assert segmentationNode.GetParentTransformNode() is volumeNode.GetParentTransformNode()

@@ -45,10 +45,11 @@ def weightsInfo(path: Optional[str] = None) -> Dict[str, Any]:
     organs = [entry.name for entry in recipe.classes]
     scores = {key: value for key, value in provenance.items() if "dice" in key.lower() and _isNumber(value)}
     licence = str(provenance.get("licence") or provenance.get("license") or "")
-    summary = f"{recipe.name}: {', '.join(organs)}"
+    summary = f"{recipe.name}, for {', '.join(organs)}"
     if scores:
-        where = f" on {provenance['validation']}" if isinstance(provenance.get("validation"), str) else ""
-        summary += f"; DICE {next(iter(scores.values())):.3f}{where}"
+        # Of scans that chose the epoch: the second decimal is the last that means anything on another scan.
+        summary += f". On scans like those that it was checked on, expect a DICE of about {_first(scores):.2f}"
+        summary += "; less on unusual ones, such as low dose, no contrast or large tumours"
     return {
         "name": recipe.name,
         "organs": organs,
@@ -57,6 +58,10 @@ def weightsInfo(path: Optional[str] = None) -> Dict[str, Any]:
         "summary": summary,
         "path": str(checkpoint.path),
     }
+
+
+def _first(scores: Dict[str, float]) -> float:
+    return float(next(iter(scores.values())))
 
 
 def _isNumber(value: Any) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import re
 from typing import Tuple
 
@@ -50,6 +51,16 @@ def missingTorch() -> DependencyError:
     return DependencyError(
         "PyTorch is not installed; click Apply to install it with the extension 'PyTorch', or outside 3D Slicer"
         " install the package torch"
+    )
+
+
+def hiddenTorch() -> DependencyError:
+    """The error where PyTorch is found by this Python and not by the process that computes."""
+    found = importlib.util.find_spec("torch")
+    place = "" if found is None or not found.origin else f" (in {os.path.dirname(os.path.dirname(found.origin))})"
+    return DependencyError(
+        f"3D Slicer finds PyTorch{place} but PythonSlicer does not, so it was not installed by the extension"
+        " 'PyTorch'; install it in the module 'PyTorch Utils' and restart 3D Slicer"
     )
 
 

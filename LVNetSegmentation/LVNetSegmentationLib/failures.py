@@ -9,7 +9,7 @@ import lvnet.errors
 from lvnet.errors import ComputationError, DependencyError, DeviceError, LVNetError, ResourceError
 from lvnet.worker import failures
 
-from .dependencies import brokenTorch, missingTorch, oldTorch
+from .dependencies import brokenTorch, hiddenTorch, missingTorch, oldTorch, torchIsMissing
 
 
 def errorOf(message: Mapping[str, Any], logPath: str = "") -> LVNetError:
@@ -30,7 +30,7 @@ def errorOf(message: Mapping[str, Any], logPath: str = "") -> LVNetError:
     if kind == failures.DEVICE:
         return DeviceError(f"the GPU failed ({text}); choose the CPU as the device, or restart the computer")
     torch = {
-        failures.TORCH_MISSING: lambda: missingTorch(),
+        failures.TORCH_MISSING: lambda: missingTorch() if torchIsMissing() else hiddenTorch(),
         failures.TORCH_BROKEN: lambda: brokenTorch(text),
         failures.TORCH_OLD: lambda: oldTorch(text),
     }.get(str(kind))

@@ -51,6 +51,9 @@ class FolderJob(RemoteJob):
             self._onScan(part)
 
     def _results(self, answer: Dict[str, Any]) -> tuple:
+        if self._onScan is not None:
+            for one in answer.get("left_out", ()):
+                self._onScan({"input": one["input"], "left_out": one["reason"]})
         return (answer["scans"],)
 
     def _clean(self) -> None:

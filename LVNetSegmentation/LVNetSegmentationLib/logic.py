@@ -144,6 +144,7 @@ class LVNetSegmentationLogic(WorkerLogic):
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
         onScan: Optional[Callable[[dict], None]] = None,
+        series: Optional[str] = None,
     ):
         """Segments every scan of a folder (images, or folders of DICOM) into another folder.
 
@@ -153,14 +154,16 @@ class LVNetSegmentationLogic(WorkerLogic):
             suffix: .seg.nrrd, .nii.gz, .nrrd or .mha.
             onDone: called with a list of dict, one a scan: `input`, `output` (None if it failed),
                 `error` (None or one sentence), `volumes_ml`, `checks`, `input_checks`, `scan_notes`, `seconds`.
-            onScan: called with each of these as it is done.
+            onScan: called with each of these as it is done; then with one for each entry of the folder that is
+                no scan: `input` and `left_out`, the reason.
+            series: of each folder of DICOM, the series' UID, number or description; None takes the most suitable.
 
         Returns:
             A job, see :meth:`segmentAsync`.
         """
         from .folders import FolderJob
 
-        settings = _settings(device, weights, overlap, postprocess, threads)
+        settings = {**_settings(device, weights, overlap, postprocess, threads), "series": series or None}
         callbacks = (onProgress, onDone, onError, onCancelled, onScan)
         return self._watched(FolderJob(self.service, inputFolder, outputFolder, suffix, settings, *callbacks))
 
@@ -203,6 +206,54 @@ class LVNetSegmentationLogic(WorkerLogic):
 
         result = evaluateNodes(segmentation, reference, segment, referenceSegment, preset, resample)
         return result, tableOfResult(result, segmentation, tableNode)
+
+    def evaluateAsync(
+        self,
+        segmentation,
+        reference,
+        segment: Optional[str] = None,
+        referenceSegment=None,
+        preset: str = "lits",
+        resample: bool = True,
+        tableNode=None,
+        onDone: Optional[Callable] = None,
+        onError: Optional[Callable[[str], None]] = None,
+        onCancelled: Optional[Callable[[], None]] = None,
+    ):
+        """The same in the worker process, without waiting; it needs no PyTorch.
+
+        Args:
+            segmentation, reference, segment, referenceSegment, preset, resample, tableNode: see :meth:`evaluate`.
+            onDone: called with the result and the table node.
+
+        Returns:
+            A job, see :meth:`segmentAsync`.
+        """
+        from .comparing import CompareJob
+        from .tables import tableOfResult
+
+        def done(result) -> None:
+            inScene = tableNode is not None and tableNode.GetScene() is not None
+            table = tableOfResult(result, segmentation, tableNode if inScene else None)
+            if onDone is not None:
+                onDone(result, table)
+
+        callbacks = {"onDone": done, "onError": onError, "onCancelled": onCancelled}
+        which = (segmentation, reference, segment, referenceSegment, preset, resample)
+        return self._watched(CompareJob(self.service, *which, **callbacks))
+
+    def addPhantomAsync(self, onDone: Optional[Callable] = None, onError: Optional[Callable[[str], None]] = None):
+        """Adds a synthetic abdomen and its reference to the scene, computed in the worker process.
+
+        Args:
+            onDone: called with the volume node and the segmentation node.
+
+        Returns:
+            A job, see :meth:`segmentAsync`.
+        """
+        from .sampledata import PhantomJob
+
+        return self._watched(PhantomJob(self.service, onDone=onDone, onError=onError))
 
     def exportTableToCsv(self, tableNode, path: str) -> None:
         """Writes a table node as CSV, whole or not at all.

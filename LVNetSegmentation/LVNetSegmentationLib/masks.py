@@ -54,45 +54,56 @@ def maskOf(node: Any, which: Optional[Union[str, int]], like: Optional[str] = No
         raise ImageError("nothing was chosen to compare; choose a segmentation and a reference")
     if node.IsA("vtkMRMLSegmentationNode"):
         chosen = chosenSegments(node, which, like)
-        image, name = _united([_segmentImage(node, part) for part in chosen.identifiers], chosen.name), chosen.name
+        placed, name = _united([_segmentImage(node, part) for part in chosen.identifiers], chosen.name), chosen.name
         said = chosen.notes
     elif node.IsA("vtkMRMLScalarVolumeNode"):
-        image, name = _labelImage(node, which)
+        placed, name = _labelImage(node, which)
     else:
         raise ImageError(f"{node.GetName()} is neither a segmentation nor a label map; choose another reference")
-    volume, notes = _inWorld(image, node, name, resample)
+    volume, notes = _inWorld(placed, node, name, resample)
     return Mask(volume, name, said + notes)
 
 
-def _united(images: List[slicer.vtkOrientedImageData], name: str) -> slicer.vtkOrientedImageData:
+class _Placed(NamedTuple):
+    """Zeros and ones in a node's own space.
+
+    Attributes:
+        array: (z, y, x) uint8.
+        ijkToRas: (4, 4), from indices that count from the extent.
+        extent: six numbers, as VTK has them.
+    """
+
+    array: np.ndarray
+    ijkToRas: np.ndarray
+    extent: List[int]
+
+
+def _united(parts: List[_Placed], name: str) -> _Placed:
     """One mask of several that lie on one lattice.
 
     Raises:
         ImageError: they do not.
     """
-    if len(images) == 1:
-        return images[0]
-    for image in images[1:]:
-        if not slicer.vtkOrientedImageDataResample.DoGeometriesMatch(images[0], image):
-            raise ImageError(f"{name} lie on different grids and are not one mask; choose one of them")
-    extents = [image.GetExtent() for image in images]
+    if len(parts) == 1:
+        return parts[0]
+    grid = parts[0].ijkToRas
+    if not all(np.allclose(part.ijkToRas, grid, rtol=0, atol=1e-4) for part in parts[1:]):
+        raise ImageError(f"{name} lie on different grids and are not one mask; choose one of them")
+    extents = [part.extent for part in parts]
     target = [(min if side % 2 == 0 else max)(extent[side] for extent in extents) for side in range(6)]
     array = np.zeros(_shapeOf(target), np.uint8)
-    for image, extent in zip(images, extents):
-        first = [extent[2 * axis] - target[2 * axis] for axis in (2, 1, 0)]
-        inner = _shapeOf(extent)
-        part = array[tuple(slice(f, f + n) for f, n in zip(first, inner))]
-        np.maximum(part, vtk_to_numpy(image.GetPointData().GetScalars()).reshape(inner), out=part)
-    matrix = vtk.vtkMatrix4x4()
-    images[0].GetImageToWorldMatrix(matrix)
-    return imageOf(array, nodes.arrayFromMatrix(matrix), target)
+    for part in parts:
+        first = [part.extent[2 * axis] - target[2 * axis] for axis in (2, 1, 0)]
+        window = array[tuple(slice(f, f + n) for f, n in zip(first, part.array.shape))]
+        np.maximum(window, part.array, out=window)
+    return _Placed(array, grid, target)
 
 
 def _shapeOf(extent: Sequence[int]) -> Tuple[int, ...]:
     return tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
 
 
-def _segmentImage(node: slicer.vtkMRMLSegmentationNode, identifier: str) -> slicer.vtkOrientedImageData:
+def _segmentImage(node: slicer.vtkMRMLSegmentationNode, identifier: str) -> _Placed:
     """Zeros and ones of a segment in the node's own space, on the whole grid that the node knows."""
     segmentation = node.GetSegmentation()
     name = segmentation.GetSegment(identifier).GetName()
@@ -116,9 +127,7 @@ def _segmentImage(node: slicer.vtkMRMLSegmentationNode, identifier: str) -> slic
     return _placed(stored, segment.GetLabelValue(), whole if known else None)
 
 
-def _placed(
-    stored: slicer.vtkOrientedImageData, value: int, whole: Optional[slicer.vtkOrientedImageData]
-) -> slicer.vtkOrientedImageData:
+def _placed(stored: slicer.vtkOrientedImageData, value: int, whole: Optional[slicer.vtkOrientedImageData]) -> _Placed:
     """Zeros and ones, on the grid `whole` where the stored voxels are a part of it."""
     matrix = vtk.vtkMatrix4x4()
     stored.GetImageToWorldMatrix(matrix)
@@ -142,12 +151,10 @@ def _placed(
         voxels = vtk_to_numpy(stored.GetPointData().GetScalars()).reshape(inner)
         first = [extent[2 * axis] - target[2 * axis] for axis in (2, 1, 0)]
         array[tuple(slice(f, f + n) for f, n in zip(first, inner))] = voxels == value
-    return imageOf(array, nodes.arrayFromMatrix(matrix), target)
+    return _Placed(array, nodes.arrayFromMatrix(matrix), target)
 
 
-def _labelImage(
-    node: slicer.vtkMRMLScalarVolumeNode, which: Optional[Union[str, int]]
-) -> Tuple[slicer.vtkOrientedImageData, str]:
+def _labelImage(node: slicer.vtkMRMLScalarVolumeNode, which: Optional[Union[str, int]]) -> Tuple[_Placed, str]:
     volume = nodes.viewOfNode(node)
     if volume.array.dtype.kind not in "biu":
         raise ImageError(f"{node.GetName()} is no label map, its voxels are no whole numbers; choose another reference")
@@ -159,7 +166,7 @@ def _labelImage(
     extent = [0, size[0] - 1, 0, size[1] - 1, 0, size[2] - 1]
     array = np.isin(volume.array, chosen).astype(np.uint8)
     name = f"{'labels' if len(chosen) > 1 else 'label'} {' + '.join(str(value) for value in chosen)}"
-    return imageOf(array, nodes.arrayFromMatrix(matrix), extent), f"{node.GetName()} ({name})"
+    return _Placed(array, nodes.arrayFromMatrix(matrix), extent), f"{node.GetName()} ({name})"
 
 
 def imageOf(array: np.ndarray, ijkToRas: np.ndarray, extent: List[int]) -> slicer.vtkOrientedImageData:
@@ -178,17 +185,13 @@ def imageOf(array: np.ndarray, ijkToRas: np.ndarray, extent: List[int]) -> slice
     return image
 
 
-def _inWorld(
-    image: slicer.vtkOrientedImageData, node: Any, name: str, resample: bool
-) -> Tuple[Volume, Tuple[str, ...]]:
+def _inWorld(placed: _Placed, node: Any, name: str, resample: bool) -> Tuple[Volume, Tuple[str, ...]]:
     transform = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, transform)
     linear = vtk.vtkTransform()
     if slicer.vtkOrientedImageDataResample.IsTransformLinear(transform, linear):
-        matrix = vtk.vtkMatrix4x4()
-        image.GetImageToWorldMatrix(matrix)
-        moved = nodes.arrayFromMatrix(linear.GetMatrix()) @ nodes.arrayFromMatrix(matrix)
-        volume = _volumeOf(image, moved, name)
+        moved = nodes.arrayFromMatrix(linear.GetMatrix()) @ placed.ijkToRas
+        volume = _volumeOf(placed.array, placed.extent, moved, name)
         axes = volume.direction_matrix
         if np.abs(axes.T @ axes - np.eye(3)).max() < _PERPENDICULAR:
             return volume, ()
@@ -197,10 +200,13 @@ def _inWorld(
             f"{name} lies under a transform that bends or shears it, so it has to be resampled; harden the transform"
         )
     note = f"{name} lies under a transform that bends or shears it: it was resampled, which adds up to half a voxel"
-    resampled = _resampledInWorld(image, transform)
+    resampled = _resampledInWorld(imageOf(placed.array, placed.ijkToRas, placed.extent), transform)
     matrix = vtk.vtkMatrix4x4()
     resampled.GetImageToWorldMatrix(matrix)
-    return _volumeOf(resampled, nodes.arrayFromMatrix(matrix), name), (note,)
+    extent = list(resampled.GetExtent())
+    shape = tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
+    voxels = vtk_to_numpy(resampled.GetPointData().GetScalars()).reshape(shape)
+    return _volumeOf(voxels, extent, nodes.arrayFromMatrix(matrix), name), (note,)
 
 
 def _resampledInWorld(image: slicer.vtkOrientedImageData, transform: Any) -> slicer.vtkOrientedImageData:
@@ -223,9 +229,7 @@ def _resampledInWorld(image: slicer.vtkOrientedImageData, transform: Any) -> sli
     return moved
 
 
-def _volumeOf(image: slicer.vtkOrientedImageData, ijkToRas: np.ndarray, name: str) -> Volume:
-    extent = image.GetExtent()
-    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(_shapeOf(extent))
+def _volumeOf(voxels: np.ndarray, extent: List[int], ijkToRas: np.ndarray, name: str) -> Volume:
     # The image counts from its extent, an array from zero.
     first = np.array([extent[0], extent[2], extent[4], 1.0])
     shifted = ijkToRas.copy()

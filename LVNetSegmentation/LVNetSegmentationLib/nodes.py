@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import Generator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import slicer
@@ -15,6 +15,9 @@ from lvnet.progress import CancelCheck, never_cancelled, raise_if_cancelled
 from lvnet.recipe import LabelClass
 from lvnet.volume import Volume
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from .closedsurfaces import makeSurfaces, preferSmoothSurfaces, surfaceName
+from .edits import arrayFromMatrix, checksumOf, fingerprint, rememberResult
 
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TERMINOLOGY = "Segmentation category and type - 3D Slicer General Anatomy list"
@@ -66,12 +69,24 @@ def usualVoxels(volume: Volume, cancelled: CancelCheck = never_cancelled) -> Vol
         ImageError: no voxel has a finite value.
         Cancelled: `cancelled` answered True.
     """
+    steps = usualVoxelSteps(volume)
+    while True:
+        raise_if_cancelled(cancelled)
+        try:
+            next(steps)
+        except StopIteration as stop:
+            usual: Volume = stop.value
+            return usual
+
+
+def usualVoxelSteps(volume: Volume) -> Generator[None, None, Volume]:
+    """:func:`usualVoxels` slice by slice, for a caller that has other things to do; it returns the volume."""
     if volume.array.dtype == np.int16:
         return volume
     stack = VoxelStack(volume.shape)
     for index, plane in enumerate(volume.array):
-        raise_if_cancelled(cancelled)
         stack.put(index, plane)
+        yield
     if stack.all_replaced:
         raise ImageError(f"{volume.name} holds no voxel with a finite value; load it again")
     notes = []
@@ -99,7 +114,7 @@ def gridOf(ijkToRas: np.ndarray, name: str) -> Tuple[Tuple[float, ...], Tuple[fl
 
 
 def addVolumeNode(volume: Volume, name: str) -> slicer.vtkMRMLScalarVolumeNode:
-    """Adds a volume of the core to the scene, for example a made abdomen."""
+    """Adds a volume of the core to the scene, for example a synthetic abdomen."""
     return slicer.util.addVolumeFromArray(volume.array, ijkToRAS=_ijkToRas(volume), name=name)
 
 
@@ -108,6 +123,7 @@ def addSegmentationNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vt
     scene = volumeNode.GetScene()
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{volumeNode.GetName()} segmentation")
     node.CreateDefaultDisplayNodes()
+    preferSmoothSurfaces(node)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     none = slicer.vtkMRMLSubjectHierarchyNode.GetInvalidItemID()
     volumeItem = none if hierarchy is None else hierarchy.GetItemByDataNode(volumeNode)
@@ -155,11 +171,13 @@ class Piece(NamedTuple):
         entry: its name, colour and terminology code.
         box: the part of the grid that holds all of it, three slices; None where nothing was found.
         voxels: (z, y, x) uint8 zeros and ones in that box, or None.
+        checksum: of these voxels, see :func:`~LVNetSegmentationLib.edits.checksumOf`; None computes it.
     """
 
     entry: LabelClass
     box: Optional[Tuple[slice, slice, slice]]
     voxels: Optional[np.ndarray]
+    checksum: Optional[int] = None
 
 
 def piecesOf(labels: np.ndarray, classes: Sequence[LabelClass]) -> List[Piece]:
@@ -196,9 +214,7 @@ def writeSegments(
     made = [_segmentOf(piece, geometry) for piece in pieces]
     segmentation = segmentationNode.GetSegmentation()
     own = _ownSegments(segmentation)
-    shownIn3d = segmentation.ContainsRepresentation(
-        slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-    )
+    shownIn3d = segmentation.ContainsRepresentation(surfaceName())
     for identifier in own.values():
         segmentation.RemoveSegment(identifier)
     if segmentation.GetNumberOfSegments() == 0:
@@ -210,19 +226,15 @@ def writeSegments(
     segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     for piece, segment in zip(pieces, made):
         segmentation.AddSegment(segment, own.get(piece.entry.value, ""))
+        rememberResult(segment, _fingerprintOf(piece, geometry))
     if shownIn3d:
         # The surfaces of the earlier run went with its segments.
-        segmentationNode.CreateClosedSurfaceRepresentation()
+        makeSurfaces(segmentationNode)
 
 
 def ownSegmentIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> List[str]:
     """Identifiers of the segments that this module made, by ascending label value."""
     return [identifier for _, identifier in sorted(_ownSegments(segmentationNode.GetSegmentation()).items())]
-
-
-def arrayFromMatrix(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
-    """(4, 4) float64."""
-    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
 def terminologyEntry(entry: LabelClass) -> str:
@@ -253,6 +265,14 @@ def _segmentOf(piece: Piece, ijkToRas: vtk.vtkMatrix4x4) -> slicer.vtkSegment:
         segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), terminologyEntry(entry))
     segment.AddRepresentation(_labelmapName(), _labelmap(piece, ijkToRas))
     return segment
+
+
+def _fingerprintOf(piece: Piece, ijkToRas: vtk.vtkMatrix4x4) -> str:
+    if piece.box is None or piece.voxels is None:
+        return "empty"
+    first = [*(float(part.start) for part in reversed(piece.box)), 1.0]
+    checksum = checksumOf(piece.voxels) if piece.checksum is None else piece.checksum
+    return fingerprint(checksum, (arrayFromMatrix(ijkToRas) @ np.array(first))[:3])
 
 
 def _labelmap(piece: Piece, ijkToRas: vtk.vtkMatrix4x4) -> slicer.vtkOrientedImageData:

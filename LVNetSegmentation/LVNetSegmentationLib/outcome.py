@@ -15,6 +15,7 @@ class Outcome(NamedTuple):
             is nothing to judge by.
         volumes: millilitres by class name.
         seconds: from the start of the job to its result.
+        volumeNodeID: of the volume that was segmented.
         device: where it was computed, and why there, in one line.
         weights: name of the weights.
         logPath: the file that holds the log of the run; empty where none could be written.
@@ -25,6 +26,7 @@ class Outcome(NamedTuple):
     checks: List[Tuple[str, str]]
     volumes: Dict[str, float]
     seconds: float
+    volumeNodeID: str
     device: str
     weights: str
     logPath: str

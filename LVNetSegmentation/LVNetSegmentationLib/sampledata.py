@@ -1,39 +1,111 @@
-"""A made abdomen with its exact reference, for a first try without any scan and without a download."""
+"""A synthetic abdomen with its exact reference, for a first try without any scan and without a download."""
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+import logging
+from typing import Any, Callable, Dict, Optional, Tuple
 
+import numpy as np
 import slicer
 from lvnet.phantom import make_phantom
 from lvnet.recipe import LIVER
+from lvnet.volume import Volume
+from lvnet.worker.exchange import LABEL_FILE, SCAN_FILE, Exchange
+from lvnet.worker.handing import handed_over
 
 from . import nodes
+from .remote import RemoteJob
+from .service import Service
 
 #: Under what name the module Sample Data lists the scans of this module.
 CATEGORY = "LV-Net Segmentation"
+NAME = "Synthetic abdomen"
 SEED = 7
+#: Slicer's own sample: its address under slicer.util.TESTING_DATA_URL and its checksum.
+CT_LIVER_SHA256 = "e16eae0ae6fefa858c5c11e58f0f1bb81834d81b7102e021571056324ef6f37e"
 
 
-def addPhantom(source: Any = None) -> Tuple[Any, Any]:
-    """Adds a made abdomen and its reference to the scene and shows the scan.
-
-    Args:
-        source: what the module Sample Data passes; not needed.
+def addPhantom() -> Tuple[Any, Any]:
+    """Adds a synthetic abdomen and its reference to the scene and shows the scan; waits some seconds.
 
     Returns:
         The volume node, and the segmentation node with one segment "liver".
     """
-    with slicer.util.WaitCursor():
-        scan, label = make_phantom(SEED)
-        volumeNode = nodes.addVolumeNode(scan, "Made abdomen")
-        volumeNode.CreateDefaultDisplayNodes()
-        referenceNode = nodes.addSegmentationNode(volumeNode)
-        referenceNode.SetName("Made abdomen reference")
-        referenceNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-        # Not written as a result of this module: no later run may take it for its own and replace it.
-        segmentation = referenceNode.GetSegmentation()
-        segmentId = segmentation.AddEmptySegment("", LIVER.name, [0.3, 0.7, 1.0])
-        slicer.util.updateSegmentBinaryLabelmapFromArray(label.array, referenceNode, segmentId, volumeNode)
-        slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
+    return _addToScene(*make_phantom(SEED))
+
+
+class PhantomLoader:
+    """What the module Sample Data calls: adds the same without waiting; a second click meanwhile does nothing."""
+
+    def __init__(self, makeLogic: Callable[[], Any]) -> None:
+        """Args:
+        makeLogic: makes a logic of the module.
+        """
+        self._makeLogic = makeLogic
+        # Somebody has to hold the logic until its job is done.
+        self._logic: Optional[Any] = None
+
+    @property
+    def loading(self) -> bool:
+        return self._logic is not None
+
+    def __call__(self, source: Any = None) -> None:
+        """Args:
+        source: what Sample Data passes; not needed.
+        """
+        if self.loading:
+            return
+        self._logic = self._makeLogic()
+        # The process is needed for this one thing only.
+        self._logic.keepWarm = False
+        self._logic.addPhantomAsync(onDone=self._onDone, onError=self._onError)
+
+    def _onDone(self, *_nodes: Any) -> None:
+        self._logic = None
+
+    def _onError(self, sentence: str) -> None:
+        self._logic = None
+        logging.error("LV-Net Segmentation: %s", sentence)
+
+
+class PhantomJob(RemoteJob):
+    """Has the worker compute the phantom; `onDone` gets the volume node and the segmentation node."""
+
+    def __init__(
+        self,
+        service: Service,
+        onDone: Optional[Callable[..., None]] = None,
+        onError: Optional[Callable[[str], None]] = None,
+    ) -> None:
+        self._exchange: Optional[Exchange] = None
+        super().__init__(service, False, onDone=onDone, onError=onError)
+
+    def _message(self) -> Optional[Dict[str, Any]]:
+        self._exchange = self._exchange or self._service.makeExchange()
+        return {"do": "phantom", "folder": str(self._exchange.path), "seed": SEED}
+
+    def _results(self, answer: Dict[str, Any]) -> tuple:
+        assert self._exchange is not None
+        place = {**answer, "folder": str(self._exchange.path)}
+        scan, label = (handed_over(place, file, "the phantom") for file in (SCAN_FILE, LABEL_FILE))
+        # Out of the mapped file, which is about to be removed.
+        return _addToScene(*(volume.with_array(np.array(volume.array)) for volume in (scan, label)))
+
+    def _clean(self) -> None:
+        if self._exchange is not None:
+            self._service.removeExchange(self._exchange)
+        super()._clean()
+
+
+def _addToScene(scan: Volume, label: Volume) -> Tuple[Any, Any]:
+    volumeNode = nodes.addVolumeNode(scan, NAME)
+    volumeNode.CreateDefaultDisplayNodes()
+    referenceNode = nodes.addSegmentationNode(volumeNode)
+    referenceNode.SetName(f"{NAME} reference")
+    referenceNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    # Not written as a result of this module: no later run may take it for its own and replace it.
+    segmentation = referenceNode.GetSegmentation()
+    segmentId = segmentation.AddEmptySegment("", LIVER.name, [0.3, 0.7, 1.0])
+    slicer.util.updateSegmentBinaryLabelmapFromArray(label.array, referenceNode, segmentId, volumeNode)
+    slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
     return volumeNode, referenceNode

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from typing import Any, Callable, Dict, List, Optional
 
@@ -11,16 +10,19 @@ import numpy as np
 import slicer
 from lvnet.errors import Cancelled, ImageError
 from lvnet.recipe import LabelClass
-from lvnet.volume import Volume
-from lvnet.worker.exchange import SCAN_FILE, Exchange, check_space, map_array, write_array
+from lvnet.worker.exchange import SCAN_FILE, Exchange, map_array
+from lvnet.worker.handing import place_of
 
 from . import nodes
 from .checking import refuseOtherNodes
 from .dependencies import ensureTorch
+from .edits import checksumOf, fingerprintsOf
+from .handover import handOver
 from .jobs import ProgressCallback
 from .outcome import Outcome
 from .remote import RemoteJob
 from .service import Service
+from .steps import Steps, Work
 
 
 class SegmentJob(RemoteJob):
@@ -48,41 +50,36 @@ class SegmentJob(RemoteJob):
         self._volumeNode = volumeNode
         self._segmentationNode = segmentationNode
         self._settings = settings
-        self._handOver: Optional[_HandOver] = None
-        self._collecting: Optional[_Collecting] = None
+        self._exchange: Optional[Exchange] = None
+        self._handOver: Optional[Steps] = None
+        self._collecting: Optional[Steps] = None
+        self._answer: Dict[str, Any] = {}
+        self._before: Dict[str, str] = {}
         super().__init__(service, True, onProgress, onDone, onError, onCancelled)
-
-    def cancel(self) -> None:
-        if self._handOver is not None:
-            self._handOver.cancelled.set()
-        super().cancel()
 
     def _begin(self) -> None:
         refuseOtherNodes(self._volumeNode)
         if self._segmentationNode is not None:
             nodes.checkOutput(self._segmentationNode, self._volumeNode)
+            self._before = self._fingerprints(self._segmentationNode)
         volume = nodes.viewOfNode(self._volumeNode)
         ensureTorch()
-        self._handOver = _HandOver(self._service, volume)
+        self._exchange = self._service.makeExchange()
+        # What comes back is at most a byte a voxel.
+        self._handOver = Steps(handOver(volume, self._exchange, SCAN_FILE, answerBytes=1))
 
     def _message(self) -> Optional[Dict[str, Any]]:
-        assert self._handOver is not None
-        if self._handOver.is_alive():
+        assert self._handOver is not None and self._exchange is not None
+        if not self._handOver.advance():
             self._report(0.0, "handing over the scan")
             return None
-        volume, exchange = self._handOver.result()
-        return {
-            "do": "segment",
-            "folder": str(exchange.path),
-            "spacing": list(volume.spacing),
-            "origin": list(volume.origin),
-            "direction": list(volume.direction),
-            **self._settings,
-        }
+        place = place_of(self._handOver.result)
+        return {"do": "segment", "folder": str(self._exchange.path), **place, **self._settings}
 
     def _results(self, answer: Dict[str, Any]) -> Optional[tuple]:
-        assert self._handOver is not None
-        self._collecting = _Collecting(answer, *self._handOver.result())
+        assert self._exchange is not None
+        self._answer = answer
+        self._collecting = Steps(_collect(answer, self._exchange))
         return None
 
     def _step(self) -> Optional[tuple]:
@@ -90,10 +87,21 @@ class SegmentJob(RemoteJob):
             return super()._step()
         if self._cancelledAt is not None:
             raise Cancelled
-        return None if self._collecting.is_alive() else self._apply(self._collecting)
+        if not self._collecting.advance():
+            return None
+        scene = self._volumeNode.GetScene()
+        if scene is not None and scene.IsBatchProcessing():
+            # A scene is being loaded or closed: the result waits until that is done.
+            return None
+        return self._apply()
 
-    def _apply(self, collected: _Collecting) -> tuple:
-        answer, scan, pieces = collected.answer, collected.scan, collected.result()
+    @staticmethod
+    def _fingerprints(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Dict[str, str]:
+        return fingerprintsOf(segmentationNode, nodes.ownSegmentIds(segmentationNode))
+
+    def _apply(self) -> tuple:
+        assert self._handOver is not None and self._collecting is not None
+        answer, scan, pieces = self._answer, self._handOver.result, self._collecting.result
         volumeNode = self._volumeNode
         if volumeNode.GetScene() is None:
             raise ImageError("the volume was removed from the scene while it was segmented; load it again")
@@ -103,6 +111,10 @@ class SegmentJob(RemoteJob):
         given = self._segmentationNode
         if given is not None and given.GetScene() is None:
             raise ImageError("the output segmentation was removed from the scene meanwhile; choose another")
+        lines: List[str] = []
+        if given is not None and self._fingerprints(given) != self._before:
+            lines.append(f"{given.GetName()} was edited during the run and is as it was; this is a new segmentation")
+            given = None
         output = nodes.addSegmentationNode(volumeNode) if given is None else given
         try:
             nodes.writeSegments(pieces, volumeNode, output)
@@ -110,7 +122,7 @@ class SegmentJob(RemoteJob):
             if given is None:
                 nodes.removeSegmentationNode(output)
             raise
-        lines = [f"{name}: {volume:.0f} ml" for name, volume in answer["volumes_ml"].items()]
+        lines += [f"{name}: {volume:.0f} ml" for name, volume in answer["volumes_ml"].items()]
         notes = [note for note in (*scan.notes, *answer["notes"]) if note not in lines]
         return output, Outcome(
             output,
@@ -118,95 +130,45 @@ class SegmentJob(RemoteJob):
             [(check["verdict"], check["sentence"]) for check in answer["checks"]],
             dict(answer["volumes_ml"]),
             time.monotonic() - self._began,
+            str(volumeNode.GetID()),
             str(answer["device"]),
             str(answer["weights"]),
             self._service.logPath,
         )
 
     def _clean(self) -> None:
-        if self._collecting is not None:
-            self._collecting.join()
-        if self._handOver is not None:
-            self._handOver.remove()
+        for steps in (self._handOver, self._collecting):
+            if steps is not None:
+                steps.close()
+        if self._exchange is not None:
+            self._service.removeExchange(self._exchange)
         super()._clean()
 
 
-class _HandOver(threading.Thread):
-    """Writes the voxels to where the worker reads them, while Slicer goes on; touches no node."""
-
-    def __init__(self, service: Service, volume: Volume) -> None:
-        super().__init__(name="lvnet hand over", daemon=True)
-        self.cancelled = threading.Event()
-        self._service = service
-        self._volume = volume
-        self._exchange: Optional[Exchange] = None
-        self._error: Optional[Exception] = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self._volume = volume = nodes.usualVoxels(self._volume, self.cancelled.is_set)
-            self._exchange = self._service.makeExchange()
-            # The scan itself, and what comes back: at most a byte a voxel.
-            check_space(self._exchange.path, volume.array.nbytes + volume.array.size)
-            write_array(
-                self._exchange.path / SCAN_FILE, volume.array, volume.shape, volume.array.dtype, self.cancelled.is_set
-            )
-            # Only the place is needed from here on; the voxels may go.
-            self._volume = volume.with_array(np.broadcast_to(volume.array.dtype.type(0), volume.shape))
-        except Exception as error:  # raised where the job waits for it
-            self._error = error
-
-    def result(self) -> tuple[Volume, Exchange]:
-        """The scan and the folder that holds it, once the thread has ended; or the error."""
-        if self._error is not None:
-            raise self._error
-        assert self._exchange is not None
-        return self._volume, self._exchange
-
-    def remove(self) -> None:
-        """Stops the writing and removes what was written."""
-        self.cancelled.set()
-        self.join()
-        if self._exchange is not None:
-            self._service.removeExchange(self._exchange)
+def _collect(answer: Dict[str, Any], exchange: Exchange) -> Work:
+    """Reads what the worker found and removes the files; touches no node.  It returns the pieces."""
+    pieces = []
+    for entry in answer["classes"]:
+        piece = yield from _pieceOf(entry, exchange)
+        pieces.append(piece)
+    for file in exchange.path.glob("*.npy"):
+        # Where another process still reads it, it goes with the folder.
+        with contextlib.suppress(OSError):
+            file.unlink()
+    return pieces
 
 
-class _Collecting(threading.Thread):
-    """Reads what the worker found while Slicer goes on, and removes the files; touches no node."""
-
-    def __init__(self, answer: Dict[str, Any], scan: Volume, exchange: Exchange) -> None:
-        super().__init__(name="lvnet collecting", daemon=True)
-        self.answer = answer
-        self.scan = scan
-        self._exchange = exchange
-        self._pieces: List[nodes.Piece] = []
-        self._error: Optional[Exception] = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self._pieces = [_pieceOf(entry, self._exchange) for entry in self.answer["classes"]]
-        except Exception as error:  # raised where the job waits for it
-            self._error = error
-        for file in self._exchange.path.glob("*.npy"):
-            # Where another process still reads it, it goes with the folder.
-            with contextlib.suppress(OSError):
-                file.unlink()
-
-    def result(self) -> List[nodes.Piece]:
-        """The classes that were found, once the thread has ended; or the error."""
-        if self._error is not None:
-            raise self._error
-        return self._pieces
-
-
-def _pieceOf(answer: Dict[str, Any], exchange: Exchange) -> nodes.Piece:
+def _pieceOf(answer: Dict[str, Any], exchange: Exchange) -> Work:
     fields = {key: value for key, value in answer.items() if key not in ("box", "file")}
     entry = LabelClass(**{**fields, "colour": tuple(fields["colour"])})
     if answer["box"] is None:
         return nodes.Piece(entry, None, None)
     sides: List[slice] = [slice(start, stop) for start, stop in answer["box"]]
-    # NumPy copies without holding the interpreter, which Slicer's window would wait for; it reads files holding it.
-    voxels = np.array(map_array(exchange.path / str(answer["file"])))
-    return nodes.Piece(entry, (sides[0], sides[1], sides[2]), voxels)
+    stored = map_array(exchange.path / str(answer["file"]))
+    voxels = np.empty(stored.shape, stored.dtype)
+    checksum = None
+    for index, plane in enumerate(stored):
+        voxels[index] = plane
+        checksum = checksumOf(voxels[index], checksum)
+        yield
+    return nodes.Piece(entry, (sides[0], sides[1], sides[2]), voxels, checksum)

@@ -87,8 +87,7 @@ class Service:
             service = reference()
             if service is not None:
                 # Nobody is left to be told.
-                for job in service._jobs:
-                    job.forget()
+                service.forgetJobs()
                 service.shutdown()
 
         atexit.register(atEnd)
@@ -183,6 +182,11 @@ class Service:
         """Removes a folder, later where another process still reads it."""
         if not exchange.remove():
             self._leftFolders[exchange.path] = time.monotonic() + _REMOVE_SECONDS
+
+    def forgetJobs(self) -> None:
+        """Takes the callbacks from all jobs."""
+        for job in self._jobs:
+            job.forget()
 
     def shutdown(self) -> None:
         """Cancels all jobs and ends the worker, without waiting for either to be nice about it."""

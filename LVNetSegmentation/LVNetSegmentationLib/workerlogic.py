@@ -35,6 +35,11 @@ class WorkerLogic(ScriptedLoadableModuleLogic):
         if self._timer is not None and not self.service.isBusy():
             self._timer.stop()
 
+    def forgetJobs(self) -> None:
+        """Takes the callbacks from all jobs: whom they would tell is about to go."""
+        if self._service is not None:
+            self._service.forgetJobs()
+
     def shutdown(self) -> None:
         """Cancels what runs and ends the worker process, at once; a later run starts a new one."""
         if self._timer is not None:

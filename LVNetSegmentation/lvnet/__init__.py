@@ -5,6 +5,7 @@ fraction of a second; names below are loaded when they are first used.
 
 >>> import lvnet
 >>> result = lvnet.segment("ct.nii.gz")            # doctest: +SKIP
+>>> result.save("liver.seg.nrrd")                  # doctest: +SKIP
 >>> lvnet.evaluate(result.labels, "liver.nii.gz")  # doctest: +SKIP
 """
 
@@ -18,10 +19,15 @@ from .errors import LVNetError
 
 if TYPE_CHECKING:
     from .evaluation import evaluate
+    from .image_io import read_image, read_labels, write_image, write_labels
     from .inference import Segmentation, load_model, segment
     from .volume import Volume
 
 _LAZY = {
+    "read_image": "image_io",
+    "read_labels": "image_io",
+    "write_image": "image_io",
+    "write_labels": "image_io",
     "Segmentation": "inference",
     "Volume": "volume",
     "evaluate": "evaluation",
@@ -29,7 +35,19 @@ _LAZY = {
     "segment": "inference",
 }
 
-__all__ = ["LVNetError", "Segmentation", "Volume", "__version__", "evaluate", "load_model", "segment"]
+__all__ = [
+    "LVNetError",
+    "Segmentation",
+    "Volume",
+    "__version__",
+    "evaluate",
+    "load_model",
+    "read_image",
+    "read_labels",
+    "segment",
+    "write_image",
+    "write_labels",
+]
 
 
 def __getattr__(name: str) -> Any:

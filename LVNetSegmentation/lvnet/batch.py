@@ -4,16 +4,48 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from pathlib import Path
-from typing import List, Optional, Sequence, Set, Tuple, Union
+from typing import List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 from .errors import ConfigurationError, ImageError
-from .image_io import IMAGE_SUFFIXES, LABEL_SUFFIXES, check_output_path, find_scans, output_name
+from .image_io import IMAGE_SUFFIXES, LABEL_SUFFIXES, check_output_path, output_name
 from .image_io.dicom_header import read_dicom_header
 from .image_io.names import shown
+from .inputs import Inputs, LeftOut, Scan, find_inputs
 
 
-def plan_folder(source: Union[str, Path], target: Union[str, Path], suffix: str) -> List[Tuple[Path, Path]]:
+class Job(NamedTuple):
+    """One scan and the file that its result goes to."""
+
+    scan: Scan
+    target: Path
+
+
+class Plan(NamedTuple):
+    """What is to be done.
+
+    Attributes:
+        jobs: in their order.
+        left_out: what is not segmented, and why.
+        batch: the results go to a folder, whatever their number.
+    """
+
+    jobs: List[Job]
+    left_out: List[LeftOut]
+    batch: bool
+
+    def summary(self, failed: int) -> str:
+        """What became of every input, in one line."""
+        done = len(self.jobs) - failed
+        total = len(self.jobs) + len(self.left_out)
+        parts = [f"{done} done"] + ([f"{failed} failed"] if failed else [])
+        reasons = Counter(one.reason for one in self.left_out)
+        parts += [f"{count} left out because {reason}" for reason, count in sorted(reasons.items())]
+        return f"{total} input{'' if total == 1 else 's'}: {', '.join(parts)}"
+
+
+def plan_folder(source: Union[str, Path], target: Union[str, Path], suffix: str) -> Plan:
     """The scans of a folder, and the file that each result goes to.
 
     Args:
@@ -29,18 +61,70 @@ def plan_folder(source: Union[str, Path], target: Union[str, Path], suffix: str)
         raise ConfigurationError(f"results can be {' '.join(LABEL_SUFFIXES)}, not {suffix!r}")
     if not os.path.isdir(source):
         raise ImageError(f"{source} is no folder; choose the folder that holds the scans")
-    scans = find_scans(source)
-    if not scans:
-        raise ImageError(f"{source} holds neither DICOM nor scans ({' '.join(IMAGE_SUFFIXES)})")
+    found = _inputs_of(source)
+    return Plan(_into_folder(found.scans, target, suffix, LABEL_SUFFIXES), found.left_out, True)
+
+
+def plan(inputs: Sequence[str], output: str, suffix: str, suffixes: Sequence[str]) -> Plan:
+    """The scans of files and folders, and the file that each result goes to: what `lvnet segment` does.
+
+    Args:
+        inputs: scans, folders of DICOM, folders of scans.
+        output: a file for one scan, a folder for several.
+        suffix: of the results in a folder.
+        suffixes: that a result may have.
+
+    Raises:
+        LVNetError: an input or the output cannot be used.
+    """
+    if suffix not in suffixes:
+        raise ConfigurationError(f"--format must be one of {' '.join(suffixes)}, not {suffix!r}")
+    target = Path(output)
+    is_file = target.name.lower().endswith(tuple(suffixes)) and not os.path.isdir(target)
+    scans: List[Scan] = []
+    left_out: List[LeftOut] = []
+    batch = len(inputs) > 1
+    for given in map(Path, inputs):
+        if not os.path.isdir(given):
+            scans.append(Scan(given, output_name(given)))
+            continue
+        found = _inputs_of(given)
+        one = len(found.scans) == 1 and found.scans[0].files is None and os.path.isdir(found.scans[0].path)
+        if one and (is_file or found.scans[0].path == given):
+            scans.append(Scan(given, output_name(given)))  # a folder of DICOM, at whatever depth
+        else:
+            scans += found.scans
+            batch = True
+        left_out += found.left_out
+    if is_file and len(scans) == 1 and len(inputs) == 1:
+        check_output_path(target, suffixes)
+        refuse_overwriting([scans[0].path], [target])
+        return Plan([Job(scans[0], target)], left_out, False)
+    if is_file:
+        raise ConfigurationError(f"{len(scans)} scans need an output folder, not the file {target}")
+    if target.suffix and not os.path.isdir(target) and not output.endswith(("/", "\\")) and not batch:
+        # A mistyped suffix must not quietly become a folder.
+        check_output_path(target, suffixes)
+    return Plan(_into_folder(scans, target, suffix, suffixes), left_out, batch)
+
+
+def _inputs_of(folder: Path) -> Inputs:
+    found = find_inputs(folder)
+    if not found.scans:
+        raise ImageError(f"{folder} holds neither DICOM nor scans ({' '.join(IMAGE_SUFFIXES)})")
+    return found
+
+
+def _into_folder(scans: Sequence[Scan], target: Path, suffix: str, suffixes: Sequence[str]) -> List[Job]:
     try:
         target.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name holds a null character"
         raise ImageError(f"cannot make the output folder {target}: {reason}; choose another") from error
-    jobs = [(scan, target / f"{name}{suffix}") for scan, name in zip(scans, distinct_names(scans))]
-    for _, file in jobs:
-        check_output_path(file, LABEL_SUFFIXES)
-    refuse_overwriting(scans, [file for _, file in jobs])
+    jobs = [Job(scan, target / f"{name}{suffix}") for scan, name in zip(scans, distinct_names(scans))]
+    for job in jobs:
+        check_output_path(job.target, suffixes)
+    refuse_overwriting([scan.path for scan in scans], [job.target for job in jobs])
     return jobs
 
 
@@ -87,10 +171,10 @@ def _is_slice(path: str) -> bool:
     return header is not None and header.fields["modality"].upper() != "SEG"
 
 
-def distinct_names(scans: List[Path]) -> List[str]:
+def distinct_names(scans: Sequence[Scan]) -> List[str]:
     """A name for each result; scans of one name, such as case1/ct.nii.gz, take their folder's."""
-    names = [output_name(scan) for scan in scans]
-    resolved = [Path(os.path.realpath(scan)) for scan in scans]
+    names = [scan.name for scan in scans]
+    resolved = [Path(os.path.realpath(scan.path)) for scan in scans]
     if len(set(names)) < len(names):
         names = [f"{path.parent.name}_{name}" if names.count(name) > 1 else name for path, name in zip(resolved, names)]
     if len(set(names)) < len(names):

@@ -169,3 +169,9 @@ else:
         except OSError:  # held by another process, or a disk that knows no locks
             return False
         return True
+
+
+def home(path: Union[str, os.PathLike[str]]) -> Union[str, os.PathLike[str]]:
+    """A path with the user's home for a leading ~, unless a file is called so."""
+    text = os.fspath(path)
+    return os.path.expanduser(text) if text.startswith("~") and not os.path.lexists(text) else path

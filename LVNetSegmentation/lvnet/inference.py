@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from .memory import Computing, readable_memory_errors
 from .postprocessing import postprocess as clean
 from .preprocessing import Prepared, prepare
 from .progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
+from .quality import Expected
 from .recipe import Recipe
-from .selfcheck import Check, low_confidence, self_check
+from .selfcheck import Check, low_confidence, measure, self_check
 from .volume import Segment, Volume
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Segmentation:
         notes: sentences about the scan and the run that a user should see.
         volumes_ml: millilitres by class name.
         checks: whether the result is believable, judged without a reference.
+        measured: by label value, what the expected quality is judged by, see :func:`lvnet.selfcheck.measure`.
+        expected: by label value, the DICE to expect; empty where the weights are not calibrated.
     """
 
     labels: Volume
@@ -70,6 +73,42 @@ class Segmentation:
     notes: Tuple[str, ...]
     volumes_ml: Dict[str, float]
     checks: Tuple[Check, ...] = ()
+    measured: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    expected: Mapping[int, Expected] = field(default_factory=dict)
+
+    @property
+    def expected_dice(self) -> Dict[str, Dict[str, float]]:
+        """`dice`, `low` and `high` by class name, as JSON has them; see :class:`lvnet.quality.Expected`."""
+        names = {entry.value: entry.name for entry in self.recipe.classes}
+        return {
+            names[value]: {key: round(number, 4) for key, number in asdict(likely).items()}
+            for value, likely in self.expected.items()
+        }
+
+    @property
+    def uncertainty(self) -> Optional[Volume]:
+        """float32, 0 where the network is sure to 1 where both answers are as likely, on the scan's own grid.
+
+        The entropy in bits of "any class but background"; None where no probabilities were asked for.
+        """
+        if self.probabilities is None:
+            return None
+        entropy = np.empty(self.probabilities.shape, np.float32)
+        for plane, p in zip(entropy, self.probabilities.array):
+            likely = np.clip(p, 1e-6, 1 - 1e-6)
+            plane[...] = -likely * np.log2(likely) - (1 - likely) * np.log2(1 - likely)
+        return self.probabilities.with_array(entropy)
+
+    def save(self, path: Union[str, Path]) -> None:
+        """Writes the label map; the name's end says how: .nii.gz, .nii, .nrrd, .mha or .seg.nrrd.
+
+        Raises:
+            ImageError: it cannot be written there.
+        """
+        from .files import home
+        from .image_io import write_labels
+
+        write_labels(self.labels, home(path), self.recipe.classes)
 
 
 def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") -> Model:
@@ -87,14 +126,21 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
     checkpoint = load_checkpoint(path)
     chosen, reason = select_device(device)
     with readable_memory_errors():
-        network = checkpoint.build().to(chosen)
-        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        return Model(network, checkpoint.recipe, chosen, reason, checkpoint, fast_network(network))
+        # Whatever the default of a notebook is: the kernels and the weights are float32.
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            network = checkpoint.build().to(chosen)
+            network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            return Model(network, checkpoint.recipe, chosen, reason, checkpoint, fast_network(network))
+        finally:
+            torch.set_default_dtype(default)
 
 
 def segment(
-    scan: Union[str, Path, Volume],
+    scan: Any,
     *,
+    series: Optional[str] = None,
     model: Optional[Model] = None,
     weights: Optional[Union[str, Path]] = None,
     device: str = "auto",
@@ -107,7 +153,10 @@ def segment(
     """Segments one scan.
 
     Args:
-        scan: a path (file or DICOM folder) or a volume in HU, any orientation and spacing.
+        scan: a path (file or DICOM folder) or a volume in HU, any orientation and spacing; or an image of
+            SimpleITK, or a pair of a (z, y, x) array and its (z, y, x) spacing in mm, whose axes then run to
+            the patient's head, back and left.
+        series: of a DICOM folder, its UID, number or description; None takes the most suitable.
         model: from :func:`load_model`, to load once and segment often; else `weights` and `device`.
         weights: a checkpoint file; None takes the bundled one.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -127,9 +176,10 @@ def segment(
     with readable_memory_errors():
         if not isinstance(scan, Volume):
             from .image_io import read_image
+            from .image_io.given import given_volume
 
             progress(0.0, "reading the scan")
-            scan = read_image(scan)
+            scan = given_volume(scan, "the scan", lambda path: read_image(path, series=series))
         if model is None:
             progress(0.02, "loading the network")
             model = load_model(weights, device)
@@ -138,9 +188,11 @@ def segment(
         progress(0.04, "preparing the scan")
         prepared = prepare(scan, model.recipe.preprocessing, cancelled)
         short: List[str] = []
+        spread = np.zeros((len(model.recipe.classes), *prepared.array.shape), np.float32)
         scores = predict(
-            prepared.array, model, overlap, lambda done: progress(0.08 + 0.82 * done, "segmenting"), cancelled, short
-        )
+            prepared.array, model, overlap, lambda done: progress(0.08 + 0.82 * done, "segmenting"), cancelled, short,
+            spread,
+        )  # fmt: skip
         progress(0.90, "bringing the result to the scan's grid")
         labels, soft = _to_scan(scan, prepared, scores, model.recipe, probabilities, cancelled)
         found = labels
@@ -148,7 +200,11 @@ def segment(
             progress(0.96, "cleaning up")
             labels = clean(labels)
         progress(0.98, "checking the result")
-        checks = _checked(scan, labels, found, prepared, scores, model.recipe)
+        measured = _measured(scan, prepared, scores, spread, model.recipe)
+        quality = model.recipe.quality
+        likely = quality.expect(measured.get(quality.value, {})) if quality is not None else None
+        expected = {quality.value: likely} if quality is not None and likely is not None else {}
+        checks = _checked(scan, labels, found, prepared, scores, model.recipe, expected, measured)
         volumes = {
             c.name: float(np.count_nonzero(labels == c.value)) * scan.voxel_volume_ml for c in model.recipe.classes
         }
@@ -160,7 +216,7 @@ def segment(
         soft_volume = None if soft is None else scan.with_array(soft, notes=())
         named = tuple(Segment(c.value, c.name, c.meaning, (c.value,)) for c in model.recipe.classes)
         result = scan.with_array(labels, notes=(), segments=named)
-        return Segmentation(result, soft_volume, model.recipe, tuple(notes), volumes, checks)
+        return Segmentation(result, soft_volume, model.recipe, tuple(notes), volumes, checks, measured, expected)
 
 
 def slab_starts(length: int, depth: int, overlap: float) -> List[int]:
@@ -195,6 +251,7 @@ def predict(
     progress: Optional[Callable[[float], None]] = None,
     cancelled: CancelCheck = never_cancelled,
     notes: Optional[List[str]] = None,
+    spread: Optional[np.ndarray] = None,
 ) -> np.ndarray:
     """Class probabilities of normalised voxels.
 
@@ -205,6 +262,8 @@ def predict(
         progress: called with the share that is done.
         cancelled: asked before every slab.
         notes: gets what had to be done otherwise because memory ran short.
+        spread: (classes - 1, z, y, x) float32 of zeros; gets the standard deviation between the slabs that cover a
+            voxel, of every class but background.
 
     Returns:
         (classes, z, y, x) float32; sums to one over the classes.
@@ -234,11 +293,19 @@ def predict(
             # Slices that padding added belong to no slice of the scan.
             first, last = max(0, start - before[0]), min(length, start - before[0] + depth)
             inside = slice(first - start + before[0], last - start + before[0])
-            sums[:, first:last] += result[:, inside] * weights[inside].reshape(1, -1, 1, 1)
+            share = weights[inside].reshape(1, -1, 1, 1)
+            sums[:, first:last] += result[:, inside] * share
+            if spread is not None:
+                spread[:, first:last] += np.square(result[1:, inside]) * share
             total[first:last] += weights[inside]
             if progress is not None:
                 progress((number + 1) / len(starts))
     sums /= total.reshape(1, -1, 1, 1)
+    if spread is not None:
+        spread /= total.reshape(1, -1, 1, 1)
+        for squares, mean in zip(spread, sums[1:]):
+            squares -= np.square(mean)
+        np.sqrt(np.maximum(spread, 0, out=spread), out=spread)
     if notes is not None:
         notes += compute.notes
     return sums
@@ -267,11 +334,49 @@ def _to_scan(
     return labels, soft
 
 
+def _steps(scan: Volume, prepared: Prepared) -> Tuple[float, float, float]:
+    """(z, y, x) mm between the voxels of the network's grid."""
+    steps = [scan.spacing[axis] * along.ratio for axis, along in zip(prepared.orientation.axes, prepared.axes)]
+    return steps[0], steps[1], steps[2]
+
+
+def _measured(
+    scan: Volume, prepared: Prepared, scores: np.ndarray, spread: np.ndarray, recipe: Recipe
+) -> Dict[int, Mapping[str, float]]:
+    """Features by label value; empty for a recipe that normalises every scan by itself, whose HU are gone."""
+    settings = recipe.preprocessing
+    if settings.mean is None or settings.std is None:
+        return {}
+    image = prepared.array * np.float32(settings.std) + np.float32(settings.mean)
+    steps = _steps(scan, prepared)
+    return {
+        entry.value: measure(scores[channel], spread[channel - 1], image, steps)
+        for channel, entry in enumerate(recipe.classes, 1)
+    }
+
+
 def _checked(
-    scan: Volume, labels: np.ndarray, found: np.ndarray, prepared: Prepared, scores: np.ndarray, recipe: Recipe
+    scan: Volume,
+    labels: np.ndarray,
+    found: np.ndarray,
+    prepared: Prepared,
+    scores: np.ndarray,
+    recipe: Recipe,
+    expected: Mapping[int, Expected],
+    measured: Mapping[int, Mapping[str, float]],
 ) -> Tuple[Check, ...]:
     """The checks of a result; `found` is what the network found before it was cleaned up."""
-    steps = [scan.spacing[axis] * along.ratio for axis, along in zip(prepared.orientation.axes, prepared.axes)]
-    doubt = low_confidence(scores, (steps[0], steps[1], steps[2]), recipe)
+    doubt = low_confidence(scores, _steps(scan, prepared), recipe)
     result = scan.with_array(labels)
-    return tuple(self_check(scan, result, None, recipe, before_postprocessing=found, low_confidence=doubt))
+    return tuple(
+        self_check(
+            scan,
+            result,
+            None,
+            recipe,
+            before_postprocessing=found,
+            low_confidence=doubt,
+            expected=expected,
+            measured=measured,
+        )
+    )

@@ -12,6 +12,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple, Type, TypeVar
 
 from .errors import CheckpointError, ConfigurationError
 from .fieldtypes import check_fields
+from .quality import Quality
 
 T = TypeVar("T")
 
@@ -138,6 +139,7 @@ class Recipe:
     Attributes:
         name: short name of these weights.
         provenance: free JSON object: data, date, commit, epochs, validation scores, licence.
+        quality: how good a result of these weights should be expected to be; None where that was not calibrated.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
@@ -145,6 +147,7 @@ class Recipe:
     classes: Tuple[LabelClass, ...] = (LIVER,)
     name: str = "unnamed"
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    quality: Optional[Quality] = None
 
     def __post_init__(self) -> None:
         if len(self.classes) != self.architecture.classes - 1:
@@ -162,7 +165,10 @@ class Recipe:
 
     def to_dict(self) -> Dict[str, Any]:
         """The recipe as a JSON object."""
-        return asdict(self)
+        data = asdict(self)
+        if self.quality is None:
+            del data["quality"]
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
@@ -182,6 +188,7 @@ class Recipe:
                 classes=tuple(_build(LabelClass, entry) for entry in data["classes"]),
                 name=data["name"],
                 provenance=dict(data.get("provenance", {})),
+                quality=_build(Quality, data["quality"]) if data.get("quality") else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ConfigurationError) as error:
             raise CheckpointError(f"the recipe in the weights file cannot be used: {error}") from error

@@ -40,6 +40,8 @@ class Volume:
             i is the LPS direction of the i-th index axis in (x, y, z) order.
         name: what to call this image in messages: a file or series name, never a patient's name.
         notes: sentences about what was noticed or repaired on reading, for the user to see.
+        placement: of a scan from NIfTI, the grid it was read with and the bytes of the header that say so: a result
+            on the same grid gets them as they are.
         segments: what the values of a label map stand for, where its file says so.
     """
 
@@ -49,6 +51,7 @@ class Volume:
     direction: Tuple[float, ...] = IDENTITY_DIRECTION
     name: str = ""
     notes: Tuple[str, ...] = field(default=())
+    placement: Tuple[Tuple[Any, ...], bytes] = field(default=((), b""), repr=False)
     segments: Tuple[Segment, ...] = ()
 
     def with_array(self, array: np.ndarray, **changes: Any) -> Volume:
@@ -64,6 +67,11 @@ class Volume:
         if array.shape != self.array.shape:
             raise ValueError(f"array has shape {array.shape}, the volume has {self.array.shape}")
         return replace(self, array=array, **changes)
+
+    @property
+    def grid(self) -> Tuple[Any, ...]:
+        """Shape, spacing, origin and direction."""
+        return self.shape, self.spacing, self.origin, self.direction
 
     @property
     def shape(self) -> Tuple[int, int, int]:

@@ -31,7 +31,7 @@ def start_slicer_core():
 
 
 def made_scan(size: list, spacing: list):
-    """A made abdomen, stretched to the size by nearest neighbours: the voxels' number is what counts."""
+    """A synthetic abdomen, stretched to the size by nearest neighbours: the voxels' number is what counts."""
     from lvnet.phantom import make_phantom
 
     array = make_phantom(1)[0].array

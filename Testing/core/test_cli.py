@@ -99,6 +99,21 @@ def test_quiet_says_nothing_and_json_only_json(scan, weights, tmp_path, capsys):
     assert np.array_equal(probabilities.array > 0.5, read_labels(target).array == 1)
 
 
+def test_the_uncertainty_is_one_where_both_answers_are_as_likely_and_none_where_the_network_is_sure(
+    scan, weights, tmp_path
+):
+    target, soft, unsure = (tmp_path / name for name in ("a.nii.gz", "p.nrrd", "u.nrrd"))
+    arguments = ("--quiet", "--device", "cpu", "--probabilities", soft, "--uncertainty", unsure)
+    assert run("segment", scan, "-o", target, "--weights", weights, *arguments) == 0
+    p, u = read_image(soft), read_image(unsure)
+    assert p.same_grid(u)
+    assert u.array.min() >= 0 and u.array.max() <= 1
+    sure, torn = (p.array < 0.001) | (p.array > 0.999), np.abs(p.array - 0.5) < 0.05
+    assert torn.any()
+    assert u.array[torn].min() > 0.99
+    assert u.array[sure].max(initial=0) < 0.02
+
+
 def test_several_scans_go_to_a_folder_and_one_that_fails_does_not_stop_the_rest(scan, weights, tmp_path, capsys):
     broken = tmp_path / "broken.nii.gz"
     broken.write_bytes(b"nothing")
@@ -158,6 +173,8 @@ def test_scans_of_one_name_take_their_folders_name(scan, weights, tmp_path):
         ("segment", "{scan}", "{scan}", "-o", "out.nii.gz"),
         ("segment", "{scan}", "{scan}", "-o", "folder"),
         ("segment", "{scan}", "{scan}", "-o", "folder", "--probabilities", "p.nrrd"),
+        ("segment", "{scan}", "{scan}", "-o", "folder", "--uncertainty", "u.nrrd"),
+        ("segment", "{scan}", "-o", "out.nrrd", "--probabilities", "p.nrrd", "--uncertainty", "p.nrrd"),
         ("segment", "{scan}", "-o", "folder", "--format", ".png"),
         ("segment", "{empty}", "-o", "folder"),
         ("segment", "{scan}", "-o", "out.nii.gz", "--probabilities", "p.xyz"),
@@ -186,7 +203,7 @@ def test_a_users_error_is_one_line_and_exit_code_2(arguments, scan, weights, tmp
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["segment"], ["nonsense"], ["segment", "x", "-o", "y.nii.gz", "--threads", "0"]]
+    "arguments", [[], ["segment"], ["nonsense"], ["segment", "x", "-o", "y.nii.gz", "--threads", "many"]]
 )
 def test_wrong_usage_says_how(arguments, capsys):
     with pytest.raises(SystemExit) as end:

@@ -103,13 +103,46 @@ def test_the_image_border_is_where_the_image_ends_not_where_the_labels_end():
         ({"spacing": (2.5, 0.7, 0.9)}, "spacing 0.8 x 0.7 x 2.5 and 0.9 x 0.7 x 2.5 mm"),
         ({"origin": (3.0, -4.0, 6.0)}, "origin 3 x -4 x 5 and 3 x -4 x 6 mm"),
         ({"direction": (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)}, "direction of the axes"),
-        ({"array": np.ones((14, 16, 19), np.uint8)}, "size 18 x 16 x 14 and 19 x 16 x 14 voxels"),
+        (
+            {"array": np.ones((14, 16, 19), np.uint8), "spacing": (2.5, 0.7, 0.9)},
+            "size 18 x 16 x 14 and 19 x 16 x 14 v",
+        ),
     ],
 )
 def test_different_grids_are_refused_and_the_difference_named(change, words):
     with pytest.raises(GeometryError, match=words) as caught:
         evaluate(GUESS, replace(LIVER, **change))
     assert "\n" not in str(caught.value)
+
+
+def cropped(volume, z, y, x):
+    """A part of a label map, where it lies."""
+    first = np.array([z.start, y.start, x.start]) * volume.spacing
+    origin = tuple(float(o + d) for o, d in zip(volume.origin, first[::-1]))
+    return replace(volume, array=volume.array[z, y, x], origin=origin)
+
+
+@pytest.mark.parametrize("resample", [False, True])
+def test_what_a_prediction_of_smaller_extent_misses_counts(resample):
+    part = cropped(GUESS, slice(2, 9), slice(3, 16), slice(1, 11))
+    whole = replace(GUESS, array=np.zeros_like(GUESS.array))
+    whole.array[2:9, 3:16, 1:11] = part.array
+    expected = evaluate(whole, LIVER)
+    for one, other, swapped in ((part, LIVER, False), (LIVER, part, True)):
+        result = evaluate(one, other, resample=resample)
+        assert "padded with background to what either covers" in result.pop("notes")[0]
+        truth = evaluate(LIVER, whole) if swapped else expected
+        assert result == pytest.approx(truth)
+
+
+def test_a_resampled_reference_is_never_cut_to_the_predictions_extent():
+    part = cropped(LIVER, slice(2, 9), slice(3, 16), slice(1, 11))
+    off = replace(part, origin=tuple(o + 0.3 * s for o, s in zip(part.origin, SPACING[::-1])))
+    result = evaluate(off, LIVER, resample=True)
+    assert "made larger with background to hold all of the reference" in result["notes"][0]
+    assert result["reference_ml"] == pytest.approx(evaluate(LIVER, LIVER)["reference_ml"], rel=0.02)
+    turned = replace(LIVER, direction=(0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0))
+    assert evaluate(part, turned, resample=True)["reference_ml"] == pytest.approx(result["reference_ml"], rel=0.1)
 
 
 def test_a_reference_on_a_finer_grid_is_resampled_when_asked():

@@ -29,7 +29,7 @@ from pydicom.uid import (
     RTStructureSetStorage,
 )
 
-SECRETS = ("DOE^JANE", "4711-SECRET", "19700101", "PLAIN DESCRIPTION OF JANE")
+SECRETS = ("DOE^JANE", "4711-SECRET", "19700101", "DESCRIPTION OF JANE")
 ROWS, COLUMNS = 6, 8
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -335,7 +335,9 @@ def test_the_largest_ct_series_is_taken_and_named_by_number_only(series, voxels)
     folder = series(voxels[:5], "all/c", SeriesInstanceUID="1.2.3.4.3", SeriesNumber=9).parent
     volume = read(folder)
     assert np.array_equal(volume.array, voxels.astype(np.int16) - 1024)
-    assert volume.notes == ("series 2 of 3 was taken, the largest: 7 slices",)
+    assert volume.notes == (
+        "series 2 of 3 was taken, the largest: 7 slices; also there: series 9 (5 slices), series 1 (3 slices)",
+    )
     assert volume.name == "all"
 
 
@@ -359,7 +361,8 @@ def test_a_localizer_inside_the_series_does_not_spoil_it(series, voxels):
     save(scout, folder / "scout.dcm")
     volume = read(folder)
     assert volume.shape[0] == 7
-    assert volume.notes == ("series 1 of 2 was taken, the largest: 7 slices",)
+    (note,) = volume.notes
+    assert "was taken, the original axial scan: 7 slices; also there: series 3:2 (reformat, 1 slice)" in note
 
 
 @pytest.mark.parametrize(
@@ -395,7 +398,9 @@ def test_one_file_stands_for_its_series_however_small(series, voxels):
     folder = series(voxels[:3], prefix="small", SeriesInstanceUID="1.2.3.4.2", SeriesNumber=2)
     volume = read(folder / "small001.dcm")
     assert np.array_equal(volume.array, voxels[:3].astype(np.int16) - 1024)
-    assert volume.notes == ("series 2 of 2 was taken, the one of the given file: 3 slices",)
+    assert volume.notes == (
+        "series 2 of 2 was taken, the one of the given file: 3 slices; also there: series 1 (7 slices)",
+    )
     assert output_name(folder / "small001.dcm") == "small001"
 
 

@@ -1,4 +1,4 @@
-"""A made abdomen: plausible, exact, reproducible, and not to be solved by a threshold."""
+"""A synthetic abdomen: plausible, exact, reproducible, and not to be solved by a threshold."""
 
 import numpy as np
 import pytest

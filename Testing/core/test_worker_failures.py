@@ -140,8 +140,8 @@ def test_a_torch_that_crashes_is_told_with_its_last_words(start, tmp_path):
     assert "SIGSEGV" in sentence_of(AskJob(service, "torch"))
 
 
-def test_without_torch_it_says_where_to_get_it(start, tmp_path):
-    """A Python of its own that has everything but PyTorch."""
+def test_without_torch_it_says_where_to_get_it(start, tmp_path, monkeypatch):
+    """A Python of its own that has everything but PyTorch, which this Python has: Apply would not install it."""
     import SimpleITK  # noqa: F401
 
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "python")], check=True)
@@ -154,6 +154,10 @@ def test_without_torch_it_says_where_to_get_it(start, tmp_path):
     service = start(
         executable=str(tmp_path / "python" / "bin" / "python"), environment={**os.environ, "PYTHONPATH": str(packages)}
     )
+    hidden = sentence_of(AskJob(service, "torch"))
+    assert "finds PyTorch" in hidden and "PythonSlicer does not" in hidden
+    assert "click Apply" not in hidden
+    monkeypatch.setattr("LVNetSegmentationLib.failures.torchIsMissing", lambda: True)
     assert "PyTorch is not installed" in sentence_of(AskJob(service, "torch"))
 
 

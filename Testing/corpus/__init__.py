@@ -16,9 +16,9 @@ from .case import Case
 
 def all_cases() -> List[Case]:
     """Every case, by kind, in the order of the table."""
-    from . import contents, dicom, dicom_packed, files, geometry, machine, names, values
+    from . import contents, dicom, dicom_packed, dicom_studies, files, geometry, machine, names, values
 
-    kinds = (files, geometry, values, contents, dicom, dicom_packed, names, machine)
+    kinds = (files, geometry, values, contents, dicom, dicom_packed, dicom_studies, names, machine)
     cases = [case for kind in kinds for case in kind.CASES.cases]
     assert len({case.name for case in cases}) == len(cases)
     return cases

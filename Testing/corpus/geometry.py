@@ -165,6 +165,34 @@ def sform_rounded(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=change)), scan(origin=(x, y, z)))
 
 
+@CASES.case(
+    "an sform alone whose spacing is not pixdim's: the sform's is taken",
+    Handled(("gives two voxel spacings: 2 x 2 x 3 mm in its sform, which was taken",)),
+)
+def sform_spacing_not_pixdim(folder: Path) -> Made:
+    change = changes(field(252, "2h", 0, 2), field(80, "3f", 1.0, 1.0, 1.0))
+    return Made(write(folder / "ct.nii", nifti(change=change)), scan())
+
+
+@CASES.case(
+    "an sform whose spacing is not that of pixdim and qform",
+    Handled(("gives two voxel spacings: 2 x 2 x 3 mm in its sform",)),
+)
+def sform_spacing_not_the_qforms(folder: Path) -> Made:
+    return Made(write(folder / "ct.nii", nifti(change=field(80, "3f", 2.5, 2.5, 5.0))), scan())
+
+
+@CASES.case("an sform 2e-4 off perpendicular, and no qform", Handled(("not quite perpendicular",)))
+def sform_nearly_perpendicular(folder: Path) -> Made:
+    change = changes(field(252, "2h", 0, 1), field(280, "12f", -2, 4e-4, 0, 40, 0, -2, 0, 30, 0, 0, 3, 12))
+    return Made(write(folder / "ct.nii", nifti(change=change)), scan(direction=(1, -1e-4, 0, 1e-4, 1, 0, 0, 0, 1)))
+
+
+@CASES.case("MHA with two spacings that differ", Handled(("elementspacing and elementsize differ",)))
+def mha_two_spacings(folder: Path) -> Made:
+    return Made(write(folder / "ct.mha", metaimage(ElementSize="4 4 3")), scan())
+
+
 @CASES.case("an sform that shears, and no qform", Refused("the axes of its sform are not perpendicular"))
 def sform_sheared(folder: Path) -> Made:
     change = changes(field(252, "2h", 0, 1), field(280, "12f", -2, 0.8, 0, 40, 0, -2, 0, 30, 0, 0, 3, 12))

@@ -108,3 +108,17 @@ def nifti_rescale_far(folder: Path) -> Made:
     truth = waves().astype(np.float32) * 1000
     data = gzip.compress(nifti(change=changes(field(112, "2f", 1000.0, 0.0))), mtime=0)
     return Made(write(folder / "ct.nii.gz", data), scan(truth))
+
+
+for _outside in (-2000, -3024):
+
+    def _round(folder: Path, value: int = _outside) -> Made:
+        truth, stored = waves(), waves()
+        truth[:, :8, :8], stored[:, :8, :8] = -1024, value
+        return Made(write(folder / "ct.nii", nifti(scan(stored))), scan(truth))
+
+    CASES.case(
+        f"NIfTI with {_outside} outside the scanner's field of view",
+        Handled(("outside the scanner's field of view",)),
+        name=f"nifti_outside_of_{-_outside}",
+    )(_round)

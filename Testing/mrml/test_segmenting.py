@@ -338,7 +338,7 @@ def test_a_made_abdomen_gives_its_liver_and_its_metrics(slicer_core, scene, logi
     from LVNetSegmentationLib.nodes import addSegmentationNode, addVolumeNode, piecesOf, writeSegments
 
     scan, label = make_phantom(1)
-    node = addVolumeNode(scan, "Made abdomen")
+    node = addVolumeNode(scan, "Synthetic abdomen")
     assert logic.checkInput(node) == []
     reference = addSegmentationNode(node)
     writeSegments(piecesOf(label.array, [LIVER]), node, reference)

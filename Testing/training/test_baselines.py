@@ -9,7 +9,7 @@ from lvnet.complexity import measure
 from lvnet.errors import ConfigurationError
 from lvnet_training import baselines
 from lvnet_training.baselines import NETWORKS, build
-from lvnet_training.tables import PAPER_TABLE_3
+from lvnet_training.paper import TABLE_3
 from torch.nn import functional as F  # noqa: N812
 
 #: As small as each network takes.
@@ -34,7 +34,7 @@ def measured():
 
 @pytest.mark.parametrize("name", ["unet", "unet3d", "vnet"])
 def test_parameters_are_exactly_the_papers(measured, name):
-    assert measured[name].parameters == PAPER_TABLE_3[name][0]
+    assert measured[name].parameters == TABLE_3[name].parameters
 
 
 def test_parameters_of_ce_net_are_the_papers_within_a_hundredth_of_a_percent(measured):
@@ -46,7 +46,7 @@ def test_parameters_of_ce_net_are_the_papers_within_a_hundredth_of_a_percent(mea
     ("name", "tolerance"), [("unet", 0.005), ("unet3d", 0.005), ("vnet", 0.005), ("lvnet", 0.005), ("cenet", 0.02)]
 )
 def test_operations_counted_as_the_paper_counts_them_are_the_papers(measured, name, tolerance):
-    assert measured[name].macs / 1e9 == pytest.approx(PAPER_TABLE_3[name][1], rel=tolerance)
+    assert measured[name].macs / 1e9 == pytest.approx(TABLE_3[name].gflops, rel=tolerance)
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))
@@ -55,7 +55,7 @@ def test_the_saved_state_has_the_papers_size(measured, name):
     torch.save(build(name).state_dict(), file)
     # The file has some kilobytes of names and padding beside the numbers.
     assert measured[name].megabytes == pytest.approx(file.tell() / 2**20, abs=0.2)
-    assert file.tell() / 2**20 == pytest.approx(PAPER_TABLE_3[name][2], rel=0.02 if name == "lvnet" else 0.001)
+    assert file.tell() / 2**20 == pytest.approx(TABLE_3[name].megabytes, rel=0.02 if name == "lvnet" else 0.001)
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))

@@ -15,8 +15,8 @@ from lvnet.preprocessing import prepare
 from lvnet.recipe import Architecture, Preprocessing
 from lvnet.volume import Volume
 from lvnet_training.batches import draw_batch
+from lvnet_training.case import Case, make_case
 from lvnet_training.config import Config, Stage, load_config
-from lvnet_training.dataset import Case, make_case
 from lvnet_training.loop import fit
 from lvnet_training.networks import NAMES, build_network
 from lvnet_training.slabs import draw_slab
@@ -181,7 +181,7 @@ def manifest():
 
 def test_the_manifest_says_everything_of_every_scan():
     rows = manifest()
-    assert len(rows) == len({row["case"] for row in rows}) == 57
+    assert len(rows) == len({row["case"] for row in rows}) == 73
     assert [row["split"] for row in rows].count("val") == 4
     for row in rows:
         assert all(value for key, value in row.items() if key != "same_scan_as"), row
@@ -200,7 +200,7 @@ DATA = Path(os.environ.get("LVNET_DATA_DIR") or "none")
 
 @pytest.mark.skipif(not (DATA / "train").is_dir(), reason="LVNET_DATA_DIR names no real scans")
 def test_the_manifest_is_the_data():
-    found = {(p.parent.parent.name, p.parent.name) for p in DATA.glob("*/*/ct.nii.gz")}
+    found = {(p.parent.parent.name, p.parent.name) for p in DATA.glob("[tv]*/*/ct.nii.gz")}
     assert found == {(row["split"], row["case"]) for row in manifest()}
     for row in manifest():
         for name, key in (("ct.nii.gz", "ct_sha256"), ("liver.nii.gz", "label_sha256")):

@@ -313,7 +313,7 @@ def test_several_classes_are_trained_and_scored_each(tmp_path):
 
 
 def test_settings_that_came_later_do_not_change_the_digest_of_older_runs(pytestconfig):
-    config = load_config(pytestconfig.rootpath / "training" / "configs" / "bundled.yaml")
+    config = load_config(pytestconfig.rootpath / "training" / "configs" / "bundled-second.yaml")
     assert config.digest == "2093b84a9959d1009f3563f7a008a595211b71a1b27bd93e8c34cdb8fc0b7a8f"
     assert dataclasses.replace(config, labels={2: "liver"}).digest != config.digest
 

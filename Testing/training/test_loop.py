@@ -21,9 +21,9 @@ from lvnet.phantom import make_phantom
 from lvnet.recipe import LIVER, Architecture
 from lvnet.volume import Volume
 from lvnet_training.batches import draw_batch, share
+from lvnet_training.case import make_case
 from lvnet_training.cli import main
 from lvnet_training.config import Config, Stage, load_config
-from lvnet_training.dataset import make_case
 from lvnet_training.loop import Hardware, fit
 from lvnet_training.state import Run
 
@@ -148,7 +148,8 @@ def finish(process):
 
 
 def test_two_processes_train_one_network_together(recipe):
-    set_in(recipe, samples_per_epoch=8, stages=[{"epochs": 1, "spacing": [8, 8, 8], "patch": [16, 32, 32], "batch": 2}])
+    set_in(recipe, samples_per_epoch=8, hardness=1.0,
+           stages=[{"epochs": 1, "spacing": [8, 8, 8], "patch": [16, 32, 32], "batch": 2}])  # fmt: skip
     output = finish(start(recipe, recipe / "two", "--devices", "2"))
     # Only the first of the two speaks and writes.
     assert output.count("epoch 1") == 1
@@ -156,6 +157,9 @@ def test_two_processes_train_one_network_together(recipe):
         (row,) = csv.DictReader(file)
     assert 0 < float(row["loss"]) < 5
     assert all(torch.isfinite(v.float()).all() for v in weights_of(recipe / "two" / "last.pt").values())
+    # What was hard is counted from the patches of both: eight, none twice.
+    hardness = torch.load(recipe / "two" / "last.pt", weights_only=True)["hardness"]
+    assert set(hardness) == {"p3"} and torch.isfinite(hardness["p3"]).any()
 
 
 def test_a_stage_of_fixed_norm_learns_without_moving_the_running_moments(cases, tmp_path):

@@ -87,7 +87,7 @@ def rebuilt(tmp_path, folders, *rows, **options):
 
 def test_every_row_of_the_manifest_is_understood_and_its_source_known():
     entries = read_manifest(DEFAULT)
-    assert len(entries) == 57
+    assert len(entries) == 73
     assert {entry.source for entry in entries} <= set(KNOWN)
     assert {entry.same_scan_as.rpartition(" case ")[0] for entry in entries} <= {"", "3D-IRCADb-01"}
     for entry in entries:
@@ -627,7 +627,7 @@ def test_with_lits_or_the_decathlon_alone_the_bundled_configuration_runs_to_the_
     data, run = tmp_path / "data", tmp_path / "run"
     assert main(["prepare", str(data), "--cache", str(tmp_path / "cache"), "--from", f"LiTS={downloads}"]) == 0
     out = capsys.readouterr().out
-    assert "4 of 57 cases" in out and "53 left out" in out and "4 cases ready" in out
+    assert "4 of 73 cases" in out and "69 left out" in out and "4 cases ready" in out
     bundled = yaml.safe_load((pytestconfig.rootpath / "training" / "configs" / "bundled.yaml").read_text())
     stages = [{**stage, "epochs": 1, "patch": [16, 32, 32]} for stage in bundled["stages"]]
     short = {"base": str(pytestconfig.rootpath / "training" / "configs" / "bundled.yaml"), "stages": stages,

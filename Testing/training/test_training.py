@@ -17,9 +17,10 @@ from lvnet.recipe import LIVER, Architecture, LabelClass
 from lvnet.volume import Volume
 from lvnet_training.augmentation import draw_patch
 from lvnet_training.batches import draw_batch
+from lvnet_training.case import make_case
 from lvnet_training.cli import main
 from lvnet_training.config import Augmentation, Config, Stage, load_config
-from lvnet_training.dataset import cached_case, load_cases, make_case
+from lvnet_training.dataset import cached_case, load_cases
 from lvnet_training.loop import fit
 from lvnet_training.loss import deep_supervision_loss, soft_dice_loss
 from lvnet_training.sources import find_cases
@@ -220,9 +221,9 @@ def test_left_and_right_are_never_swapped(cases):
 def test_trust_decides_how_often_a_case_is_drawn(cases, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "lvnet_training.batches.draw_patch",
+        "lvnet_training.batches.draw_placed_patch",
         lambda rng, case, *_: (
-            drawn.append(case.name) or (np.zeros(STAGE.patch, np.float32), np.zeros(STAGE.patch, int))
+            drawn.append(case.name) or (np.zeros(STAGE.patch, np.float32), np.zeros(STAGE.patch, int), 0)
         ),
     )
     for step in range(40):
@@ -233,9 +234,9 @@ def test_trust_decides_how_often_a_case_is_drawn(cases, monkeypatch):
 def test_phantoms_take_their_share(cases, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "lvnet_training.batches.draw_patch",
+        "lvnet_training.batches.draw_placed_patch",
         lambda rng, case, *_: (
-            drawn.append(case.name) or (np.zeros(STAGE.patch, np.float32), np.zeros(STAGE.patch, int))
+            drawn.append(case.name) or (np.zeros(STAGE.patch, np.float32), np.zeros(STAGE.patch, int), 0)
         ),
     )
     for step in range(100):

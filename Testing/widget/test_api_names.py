@@ -8,9 +8,10 @@ import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Set
+from typing import Dict, List, Set
 
 import pytest
+from slicer_windows.pythonqt import Entry, api_entries
 
 MODULE = Path(__file__).parents[2] / "LVNetSegmentation"
 UI = MODULE / "Resources" / "UI" / "LVNetSegmentation.ui"
@@ -20,19 +21,9 @@ CMAKE = [MODULE / "CMakeLists.txt"]
 OTHER_ROOTS = set(sys.stdlib_module_names) | {"np", "lvnet", "Path", "dependencies", "numpy", "PyTorchUtils"}
 
 
-class Entry(NamedTuple):
-    """A line of the list."""
-
-    owner: str
-    name: str
-    in_5_8: str
-    in_5_12: str
-
-
 @pytest.fixture(scope="module")
 def entries() -> List[Entry]:
-    lines = Path(__file__).with_name("api_names.txt").read_text(encoding="utf-8").splitlines()
-    return [Entry(*line.split("\t")) for line in lines if line and not line.startswith("#")]
+    return api_entries()
 
 
 def root_of(node: ast.AST) -> str:
@@ -82,6 +73,7 @@ def python_names() -> Set[str]:
             "vtkObject",
             "vtkPointData",
             "vtkPolyData",
+            "vtkPolyDataNormals",
             "vtkStringArray",
             "vtkTable",
             "vtkTransform",
@@ -122,7 +114,7 @@ def used_signals() -> Dict[str, str]:
 
 
 #: Attributes of modules that are there as long as Slicer is.
-WHAT_SLICER_IS = {"app", "util", "mrmlScene", "connect", "Qt", "PyTorchUtilsLogic"}
+WHAT_SLICER_IS = {"app", "util", "mrmlScene", "modules", "connect", "Qt", "PyTorchUtilsLogic"}
 
 
 def test_every_name_that_the_module_uses_is_in_the_list(entries):
@@ -143,7 +135,7 @@ def test_every_property_of_slicers_own_widgets_is_in_the_list(entries):
         if widget.get("class").startswith(("ctk", "qMRML")):
             for entry in widget.findall("property"):
                 name = entry.get("name")
-                if name not in ("toolTip", "SlicerParameterName"):
+                if name not in ("toolTip", "sizePolicy", "SlicerParameterName"):
                     assert (widget.get("class"), name) in listed, (widget.get("name"), name)
 
 

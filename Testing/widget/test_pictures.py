@@ -1,4 +1,4 @@
-"""Pictures of the panel on a made abdomen, light and dark.
+"""Pictures of the panel on a synthetic abdomen, light and dark.
 
 `LVNET_SCREENSHOTS=FOLDER` keeps them there; those of the repository lie in Resources/Screenshots.
 """
@@ -79,6 +79,7 @@ def test_pictures_for_the_tutorial_and_the_catalogue(bench, gallery):
 
     bench.parameters.referenceNode = bench.reference
     bench.ui.compareButton.click()
+    bench.until(lambda: not bench.panel.compare.running)
     gallery.take("compare", "compare")
     scan, found, reference = arrays(bench)
     dice = 2 * (found & reference).sum() / (found.sum() + reference.sum())

@@ -1,47 +1,191 @@
-"""The stand-in itself: it behaves as PythonQt where the product looks, and offers no more than is used."""
+"""The stand-in itself: it refuses what PythonQt and Slicer refuse, and offers no more than is used."""
 
 from __future__ import annotations
 
 import ast
 import importlib
+import inspect
+import re
 import sys
 from pathlib import Path
 
 import pytest
+import shiboken6
 
 MODULE = Path(__file__).parents[2] / "LVNetSegmentation"
 FACING = [MODULE / "LVNetSegmentation.py", *sorted((MODULE / "LVNetSegmentationLib").rglob("*.py"))]
 
 
-def test_the_products_modules_see_properties_and_the_tests_see_methods(slicer, module):
-    """The switch acts by module: without it `label.text = ...` would only hang a new attribute on the object."""
-    import qt
+@pytest.fixture
+def product(slicer, module):
+    """Runs a line as if it stood in a file of the product."""
     from LVNetSegmentationLib.panel import findings
 
+    def run(line: str, **names):
+        scope = {**names, "__name__": findings.__name__}
+        exec(f"def line(): {line}", scope)
+        return scope["line"]()
+
+    return run
+
+
+def test_the_product_sees_properties_and_the_tests_see_methods(slicer, product):
+    import qt
+
     label = qt.QLabel("first")
-    scope = vars(findings)
-    exec("def read(widget): return widget.text\ndef write(widget, text): widget.text = text", scope)
-    scope["write"](label, "second")
-    assert scope["read"](label) == "second"
+    product("label.text = 'second'", label=label)
+    assert product("return label.text", label=label) == "second"
     assert label.text() == "second"
 
 
-def test_every_file_of_the_product_that_may_see_qt_is_switched(slicer, module):
-    from shibokensupport import feature
-    from slicer_windows.pythonqt import TRUE_PROPERTY
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("timer.singleShot = True", "Slot 'singleShot' can not be overwritten on QTimer object"),
+        ("button.click = None", "Slot 'click' can not be overwritten"),
+        ("button.whatever = 1", "does not exist"),
+        ("button.text = 3", "does not accept an object of type int"),
+        ("button.enabled = 'yes'", "does not accept an object of type str"),
+        ("button.enabled = None", "does not accept an object of type NoneType"),
+        ("bar.value = 3.5", "does not accept an object of type float"),
+        ("button.text()", "'str' object is not callable"),
+        ("button.setText('a')", "no attribute named 'setText'"),
+        ("button.isVisible()", "no attribute named 'isVisible'"),
+        ("box.addItem(text='a')", "takes no keyword arguments"),
+        ("timer.setInterval('soon')", "setInterval"),
+        ("button.connect('clicked(int)', print)", "has no signal clicked(int)"),
+        ("button.connect('clicked(bool)', 3)", "cannot be called"),
+        ("button.connect('clicked(bool)', lambda one, two: None)", "needs 2"),
+        ("qt.QTableWidgetItem('a').text = 'b'", "can not be overwritten"),
+    ],
+)
+def test_what_pythonqt_refuses_is_refused(slicer, product, monkeypatch, line, words):
+    import qt
+    from slicer_windows import pythonqt
 
-    importlib.import_module("LVNetSegmentationLib.panel.panel")
-    names = {".".join(path.relative_to(MODULE).with_suffix("").parts).replace(".__init__", "") for path in FACING}
-    seeing = {name for name in names if name in sys.modules and name not in ("LVNetSegmentationLib.panel",)}
-    assert {"LVNetSegmentation", "LVNetSegmentationLib.panel.run"} <= seeing
-    assert {feature.pyside_feature_dict.get(name) for name in seeing} == {TRUE_PROPERTY}
+    monkeypatch.setattr(pythonqt, "_NAMED", pythonqt._NAMED | {"whatever", "setText", "isVisible", "click"})
+    parts = {"timer": qt.QTimer(), "button": qt.QPushButton("a"), "bar": qt.QProgressBar(), "box": qt.QComboBox()}
+    with pytest.raises((AttributeError, TypeError, ValueError), match=re.escape(words)):
+        product(line, qt=qt, **parts)
 
 
-def test_a_signal_that_does_not_exist_is_refused(slicer):
+def test_a_timer_is_made_single_shot_by_its_method(slicer):
     import qt
 
-    with pytest.raises(TypeError, match="has no signal pressedTwice"):
-        qt.QPushButton("a").connect("pressedTwice()", print)
+    timer = qt.QTimer()
+    timer.setSingleShot(True)
+    assert timer.isSingleShot()
+
+
+def test_an_object_that_was_destroyed_says_so(slicer, product):
+    import qt
+
+    label = qt.QLabel("a")
+    shiboken6.delete(label)
+    with pytest.raises(ValueError, match="destroyed QLabel"):
+        product("return label.text", label=label)
+    with pytest.raises(AttributeError, match="destroyed QLabel"):
+        product("label.text = 'b'", label=label)
+
+
+def test_the_panel_survives_that_its_widgets_are_destroyed_before_it_is_told(bench, slicer):
+    """So it is when Slicer exits."""
+    bench.ui.applyButton.text()
+    widget = bench.widget
+    for child in list(widget.ui.__dict__.values()):
+        if shiboken6.isValid(child):
+            shiboken6.delete(child)
+    widget.cleanup()
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    slicer.mrmlScene.Clear(0)
+
+
+def test_a_selector_without_a_choice_takes_the_first_node_when_an_import_ends(bench, slicer, phantom, tmp_path):
+    bench.add_volume(phantom[0], "first")
+    bench.add_volume(phantom[0], "second")
+    path = str(tmp_path / "scene.mrml")
+    slicer.mrmlScene.SetURL(path)
+    slicer.mrmlScene.Commit(path)
+    bench.widget.exit()
+    slicer.mrmlScene.Clear(0)
+    seen = []
+    bench.ui.inputSelector.connect(
+        "currentNodeChanged(vtkMRMLNode*)", lambda node: seen.append(node and node.GetName())
+    )
+    slicer.mrmlScene.SetURL(path)
+    slicer.mrmlScene.Import()
+    assert seen[-1] == "first"
+    assert "second" not in seen
+
+
+def test_an_hourglass_runs_events(slicer):
+    from PySide6 import QtCore
+
+    happened = []
+    QtCore.QTimer.singleShot(0, lambda: happened.append("job ended"))
+    with slicer.util.WaitCursor():
+        assert happened == ["job ended"]
+
+
+def test_samples_without_addresses_are_refused(slicer):
+    import SampleData
+
+    with pytest.raises(TypeError):
+        SampleData.SampleDataLogic.registerCustomSampleDataSource(category="a", sampleName="b", customDownloader=print)
+    with pytest.raises(TypeError):
+        SampleData.SampleDataLogic.registerCustomSampleDataSource(category="a", sampleTitle="b", uris="", fileNames="")
+
+
+def test_the_stand_ins_functions_take_what_slicers_take(slicer):
+    """Names and order of parameters, as the sources of both versions have them."""
+    from slicer_windows.pythonqt import api_entries
+
+    checked = 0
+    for entry in api_entries():
+        function = stand_in_of(entry.owner, entry.name)
+        if entry.kind != "function" or function is None:
+            continue
+        # Slicer's own functions are those of the later version.
+        own_of_slicer = entry.owner in ("slicer.util", "VTKObservationMixin")
+        for evidence in (entry.in_5_12,) if own_of_slicer else (entry.in_5_8, entry.in_5_12):
+            found = re.search(r"def \w+\(([^)]*)", evidence)
+            assert found, entry
+            wanted = [part.split("=")[0].split(":")[0].strip(" *") for part in found.group(1).split(",")]
+            own = list(inspect.signature(function).parameters)
+            assert own == [name for name in wanted if name][: len(own)], entry.name
+            checked += 1
+    assert checked >= 19
+
+
+def stand_in_of(owner: str, name: str):
+    """The function of the stand-in, or None where Slicer's own is used or nothing stands in."""
+    import SampleData
+    import slicer.ScriptedLoadableModule as base
+    import slicer.util
+
+    if owner == "parameterNodeWrapper class":
+        from LVNetSegmentationLib.parameters import LVNetSegmentationParameterNode
+
+        return getattr(LVNetSegmentationParameterNode, name)
+    if owner == "VTKObservationMixin":
+        return getattr(slicer.util.VTKObservationMixin, name)
+    if owner == "SampleDataLogic":
+        return getattr(SampleData.SampleDataLogic, name)
+    if owner == "ScriptedLoadableModule*" and name != "runTest":
+        return next(vars(kind)[name] for kind in vars(base).values() if isinstance(kind, type) and name in vars(kind))
+    return None
+
+
+def test_no_call_of_qt_or_mrml_in_the_product_has_keywords(slicer):
+    """PythonQt and VTK take none; functions of Slicer's Python do."""
+    from slicer_windows.pythonqt import api_entries
+
+    compiled = {re.split(r"[( ]", entry.name)[0] for entry in api_entries() if entry.kind in ("slot", "method")}
+    python = {re.split(r"[( ]", entry.name)[0] for entry in api_entries() if entry.kind == "function"}
+    for path in FACING:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.keywords:
+                assert node.func.attr not in compiled - python, f"{path.name}:{node.lineno}"
 
 
 def test_this_pyside_keeps_count_of_none(slicer):
@@ -66,9 +210,7 @@ def names_below(module_name: str) -> set:
 
 
 def test_the_stand_in_offers_no_name_of_qt_or_ctk_that_the_product_does_not_use(slicer):
-    import ctk
-    import qt
-
+    qt, ctk = importlib.import_module("qt"), importlib.import_module("ctk")
     drawn = set()
     for line in (MODULE / "Resources" / "UI" / "LVNetSegmentation.ui").read_text(encoding="utf-8").splitlines():
         if "<widget class=" in line:

@@ -6,7 +6,7 @@ swapped: on which side an organ lies is what the network shall learn.
 
 from __future__ import annotations
 
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -14,8 +14,13 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from .case import Case
 from .config import Augmentation
-from .dataset import Case
+from .hardness import chosen, place_of
+from .pathology import Anatomy, Pathology, add_pathologies
+
+# Centres that are drawn for a patch where hard places are drawn more often.
+_CANDIDATES = 3
 
 
 def _rotation(rng: np.random.Generator, largest: float) -> np.ndarray:
@@ -48,11 +53,16 @@ def _centre(rng: np.random.Generator, case: Case, extent: np.ndarray, liver_shar
 
 
 def _grid(rng: np.random.Generator, case: Case, patch: Sequence[int], spacing: Sequence[float], a: Augmentation,
-          liver_share: float) -> np.ndarray:  # fmt: skip
-    """(3, z, y, x) voxel coordinates of the scan that the patch is interpolated at."""
+          liver_share: float, places: Optional[np.ndarray]) -> Tuple[np.ndarray, int]:  # fmt: skip
+    """(3, z, y, x) voxel coordinates of the scan that the patch is interpolated at, and the place of its centre."""
     factor = np.exp(rng.uniform(*np.log(a.scale))) * rng.uniform(0.95, 1.05, 3)
     steps = np.array(spacing) / factor
-    centre = _centre(rng, case, steps * np.array(patch), liver_share)
+    extent = steps * np.array(patch)
+    if places is None:
+        centre = _centre(rng, case, extent, liver_share)
+    else:
+        candidates = [_centre(rng, case, extent, liver_share) for _ in range(_CANDIDATES)]
+        centre = chosen(rng, candidates, case, places)
     axes = [(np.arange(n) - (n - 1) / 2) * step for n, step in zip(patch, steps)]
     offsets = np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
     turned = np.tensordot(_rotation(rng, a.rotation).astype(np.float32), offsets, axes=1)
@@ -60,7 +70,7 @@ def _grid(rng: np.random.Generator, case: Case, patch: Sequence[int], spacing: S
         coarse = torch.from_numpy(rng.uniform(-a.bend, a.bend, (1, 3, 3, 5, 5)).astype(np.float32))
         turned += F.interpolate(coarse, size=tuple(patch), mode="trilinear", align_corners=True)[0].numpy()
     scale = np.array(case.spacing, np.float32).reshape(3, 1, 1, 1)
-    return turned / scale + centre.astype(np.float32).reshape(3, 1, 1, 1)
+    return turned / scale + centre.astype(np.float32).reshape(3, 1, 1, 1), place_of(case, float(centre[0]))
 
 
 def _region(grid: np.ndarray, shape: Sequence[int]) -> Tuple[slice, ...]:
@@ -103,19 +113,36 @@ def draw_patch(
     spacing: Sequence[float],
     augmentation: Augmentation,
     liver_share: float,
+    pathology: Optional[Pathology] = None,
 ) -> Tuple[np.ndarray, np.ndarray]:
+    """One random patch of a case and its labels, see :func:`draw_placed_patch`."""
+    return draw_placed_patch(rng, case, patch, spacing, augmentation, liver_share, pathology)[:2]
+
+
+def draw_placed_patch(
+    rng: np.random.Generator,
+    case: Case,
+    patch: Sequence[int],
+    spacing: Sequence[float],
+    augmentation: Augmentation,
+    liver_share: float,
+    pathology: Optional[Pathology] = None,
+    places: Optional[np.ndarray] = None,
+) -> Tuple[np.ndarray, np.ndarray, int]:
     """One random patch of a case.
 
     Args:
         patch: (z, y, x) voxels.
         spacing: (z, y, x) mm.
         liver_share: how often the patch is centred on the organ.
+        pathology: what is made in the patch, and how often; of a case with one class beside background.
+        places: (5,) how often each place along z is drawn, see :mod:`.hardness`; None draws all alike.
 
     Returns:
-        The patch in HU, float32, and its labels, int64, both (z, y, x).
+        The patch in HU, float32, and its labels, int64, both (z, y, x); and the place of its centre.
     """
     a = augmentation
-    grid = _grid(rng, case, patch, spacing, a, liver_share)
+    grid, place = _grid(rng, case, patch, spacing, a, liver_share, places)
     region = _region(grid, case.image.shape)
     grid -= np.array([part.start for part in region], np.float32).reshape(3, 1, 1, 1)
     image = np.asarray(case.image[region], dtype=np.float32)
@@ -126,12 +153,17 @@ def draw_patch(
     smooth = 0.3 * max(0.0, spacing[1] / case.spacing[1] - 1) + (rng.uniform(0, a.blur) if rng.random() < 0.4 else 0)
     if smooth > 0.2:
         image = ndimage.gaussian_filter(image, (0, smooth, smooth), mode="nearest", truncate=2.5)
-    image = _recolour(rng, _interpolate(image, grid), a)
-    source = case.label[region]
+    image = _interpolate(image, grid)
+    shares = [_interpolate(case.share(value, region), grid) for value in range(1, case.classes)]
+    if pathology is not None and pathology.any and len(shares) == 1:
+        steps = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
+        anatomy = Anatomy(image, shares[0], steps)
+        add_pathologies(rng, anatomy, pathology)
+        image, shares = anatomy.hu, [anatomy.organ]
     labels = np.zeros(tuple(patch), np.int64)
-    for value in range(1, case.classes):
-        labels[_interpolate(source == value, grid) > 0.5] = value
-    return image.astype(np.float32), labels
+    for value, share in enumerate(shares, start=1):
+        labels[share > 0.5] = value
+    return _recolour(rng, image, a).astype(np.float32), labels, place
 
 
 def to_tensors(image: np.ndarray, labels: np.ndarray) -> Tuple[Tensor, Tensor]:

@@ -17,9 +17,10 @@ from lvnet.preprocessing import normalise
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .augmentation import draw_patch, to_tensors
+from .augmentation import draw_placed_patch, to_tensors
+from .case import Case
 from .config import Config, Stage
-from .dataset import Case
+from .hardness import Hardness, case_weights, drawn_tensor, place_weights
 from .slabs import draw_slab
 from .state import Run
 
@@ -32,43 +33,63 @@ def draw_batch(config: Config, stage: Stage, cases: Sequence[Case], phantoms: Se
         epoch, step: from 0.
         items: places in the batch that are wanted; None draws all.
     """
+    return draw_placed_batch(config, stage, cases, phantoms, epoch, step, items)[:2]
+
+
+def draw_placed_batch(config: Config, stage: Stage, cases: Sequence[Case], phantoms: Sequence[Case], epoch: int,
+                      step: int, items: Optional[Sequence[int]] = None,
+                      hardness: Optional[Hardness] = None) -> Tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """The batch of one step, and (n, 2) int64: the number of each patch's case, -1 for a phantom, and its place.
+
+    Args:
+        hardness: recent losses; where the configuration asks for it, hard scans and places are drawn more often.
+    """
     weights = np.array([config.trust.get(case.name, 1.0) for case in cases])
+    hard = hardness if config.hardness > 0 and stage.spacing is not None else None
+    if hard is not None and len(cases):
+        weights = weights * case_weights(cases, hard, config.hardness)
     if stage.spacing is None and len(cases):
         # Every slab of the data set is as likely as any other.
         weights = weights * np.array([len(case.image) for case in cases])
-    images, labels = [], []
+    images, labels, drawn = [], [], []
     for item in range(stage.batch) if items is None else items:
         rng = np.random.default_rng((config.seed, epoch, step, item))
         pool, p = (cases, weights / weights.sum()) if len(cases) else ([], None)
         if len(phantoms) and (not pool or rng.random() < config.phantom_share):
             pool, p = phantoms, None
-        case = pool[int(rng.choice(len(pool), p=p))]
+        number, place = int(rng.choice(len(pool), p=p)), 0
+        case = pool[number]
         if stage.spacing is None:
             image, label = draw_slab(rng, case, stage.patch, config.preprocessing)
         else:
-            image, label = draw_patch(rng, case, stage.patch, stage.spacing, config.augmentation, config.liver_share)
+            places = place_weights(case, hard, config.hardness) if hard is not None and pool is cases else None
+            image, label, place = draw_placed_patch(rng, case, stage.patch, stage.spacing, config.augmentation,
+                                                    config.liver_share, config.pathology, places)  # fmt: skip
             image = normalise(image, config.preprocessing)
         images.append(image)
         labels.append(label)
-    return to_tensors(np.stack(images), np.stack(labels))
+        drawn.append((number if pool is cases else -1, place))
+    return (*to_tensors(np.stack(images), np.stack(labels)), drawn_tensor(drawn))
 
 
 @dataclass(frozen=True)
 class Steps(Dataset):
-    """The batches of one epoch, by step; `items` is what this process draws of each."""
+    """The batches of one epoch, by step; `items` is what this process draws of each, by the losses at its start."""
 
     config: Config
     epoch: int
     cases: Sequence[Case]
     phantoms: Sequence[Case]
     items: Sequence[int]
+    hardness: Hardness
 
     def __len__(self) -> int:
         return steps_of(self.config, self.epoch)
 
-    def __getitem__(self, step: int) -> Tuple[Tensor, Tensor]:
+    def __getitem__(self, step: int) -> Tuple[Tensor, Tensor, Tensor]:
         stage, _ = self.config.stage_of(self.epoch)
-        return draw_batch(self.config, stage, self.cases, self.phantoms, self.epoch, step, self.items)
+        return draw_placed_batch(self.config, stage, self.cases, self.phantoms, self.epoch, step, self.items,
+                                 self.hardness)  # fmt: skip
 
 
 def steps_of(config: Config, epoch: int) -> int:
@@ -91,7 +112,7 @@ class Batches(lightning.LightningDataModule):
         """Of the epoch that is due; asked for before every epoch."""
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         items = share(self.run.config.stage_of(self.run.epoch)[0].batch, rank, world)
-        steps = Steps(self.run.config, self.run.epoch, self.cases, self.phantoms, items)
+        steps = Steps(self.run.config, self.run.epoch, self.cases, self.phantoms, items, dict(self.run.hardness))
         return DataLoader(
             steps, batch_size=None, num_workers=self.workers, worker_init_fn=_one_thread if self.workers else None
         )

@@ -1,4 +1,4 @@
-"""`lvnet-train`: prepare, fit, evaluate, crossvalidate, export, tables."""
+"""`lvnet-train`: prepare, fit, evaluate, stress, calibrate, crossvalidate, export, tables."""
 
 from __future__ import annotations
 
@@ -46,12 +46,17 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lvnet-train", description="Trains LV-Net on CTs with labels.")
-    commands = parser.add_subparsers(required=True, metavar="prepare|fit|evaluate|crossvalidate|export|tables")
+    commands = parser.add_subparsers(
+        required=True, metavar="prepare|fit|evaluate|stress|calibrate|crossvalidate|export|tables"
+    )
 
     command = commands.add_parser("prepare", help="check a data set, fill the cache, write a report and a split")
     command.add_argument("data", type=Path, help=_DATA)
     command.add_argument("--cache", type=Path, required=True)
     command.add_argument("--config", type=Path, help="YAML whose classes and labels to go by; default: liver")
+    command.add_argument("--pack", type=Path, metavar="FILE", help="write all cases on the configuration's grid to one"
+                         " small file, to train elsewhere: `fit --data FILE`")  # fmt: skip
+    command.add_argument("--validation", type=Path, help="with --pack: the data set that chooses the best epoch")
     command.add_argument("--report", type=Path, help="folder of the report; default: CACHE/report")
     command.add_argument("--no-pictures", action="store_true", help="a report without pictures")
     command.add_argument("--split", type=Path, metavar="FILE", help="write a split of the usable cases, .yaml or .json")
@@ -73,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("fit", help="train; the same command resumes where it stopped")
     command.add_argument("--config", type=Path, required=True, help="YAML, see training/configs")
-    command.add_argument("--data", type=Path, help=f"{_DATA}; none: only made phantoms")
+    command.add_argument("--data", type=Path, help=f"{_DATA}; or a pack; none: only made phantoms")
     command.add_argument("--validation", type=Path, help="data set that chooses the best epoch")
     command.add_argument("--split", type=Path, help="split of --data: trains and validates on its parts")
     command.add_argument("--output", type=Path, required=True, help="folder for last.pt, best.pt and log.csv")
@@ -118,6 +123,32 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     command.set_defaults(run=_crossvalidate)
 
+    command = commands.add_parser(
+        "stress", help="make masses, effusions and the like into scans, and score weights on them"
+    )
+    command.add_argument("data", type=Path, help=f"{_DATA}; such as the validation scans")
+    command.add_argument("--output", type=Path, required=True, help="folder of the set; what is there already is kept")
+    command.add_argument("--seed", type=int, default=1, help="of what is made; default: %(default)s")
+    command.add_argument("--per-kind", type=int, default=5, metavar="N", help="scans a kind; default: %(default)s")
+    command.add_argument("--config", type=Path, help="YAML of the run, for a .pt")
+    command.add_argument("--weights", type=Path, help=".safetensors, or .pt of a run; default: the bundled weights")
+    command.add_argument("--device", default="auto")
+    command.add_argument("--json", type=Path, help="also write the scores here")
+    command.set_defaults(run=_stress)
+
+    command = commands.add_parser(
+        "calibrate", help="fit the expected DICE that the self-check prints to results whose DICE is known"
+    )
+    command.add_argument("data", type=Path, nargs="+", help=f"{_DATA}; also sets that `lvnet-train stress` made")
+    command.add_argument("--scores", type=Path, required=True, help="CSV of the results; those in it are kept")
+    command.add_argument("--weights", type=Path, help=".safetensors to judge; default: the bundled weights")
+    command.add_argument("--output", type=Path, help="the .safetensors file to write: the weights with the calibration")
+    command.add_argument("--patients", type=Path, help="YAML, JSON, or CSV such as training/data/manifest.csv: patient"
+                         " by case; a fit is tested on patients that it has not seen")  # fmt: skip
+    command.add_argument("--origin", default="", help="one sentence about the data, kept in the file")
+    command.add_argument("--device", default="auto")
+    command.set_defaults(run=_calibrate)
+
     command = commands.add_parser("export", help="make a checkpoint in the bundled format from a run")
     command.add_argument("run_file", type=Path, help="best.pt or last.pt of a run")
     command.add_argument("output", type=Path, help="the .safetensors file to write")
@@ -137,11 +168,17 @@ def _prepare(options: argparse.Namespace) -> int:
     from lvnet.recipe import LIVER
 
     from .config import load_config
+    from .dataset import load_cases
+    from .pack import write_pack
     from .preparing import Row, prepare
     from .sources import find_cases
     from .splits import make_split, read_patients, write_split
 
     config = load_config(options.config) if options.config else None
+    if options.pack and (config is None or config.grid is None):
+        raise ConfigurationError("--pack needs a --config with a `grid`")
+    if options.validation and not options.pack:
+        raise ConfigurationError("--validation goes with --pack")
     classes, labels = (config.classes, config.labels) if config else ((LIVER,), None)
     patients = read_patients(options.patients) if options.patients else {}
 
@@ -170,6 +207,14 @@ def _prepare(options: argparse.Namespace) -> int:
         write_split(split, options.split)
         sizes = "/".join(str(len(getattr(split, part))) for part in PARTS)
         print(f"split {sizes} (seed {options.seed}) in {options.split}")
+    if options.pack:
+        assert config is not None
+        training, _ = load_cases(sources, options.cache, classes, labels, config.grid)
+        judging = find_cases(options.validation) if options.validation else []
+        validation, _ = load_cases(judging, options.cache, classes, labels, config.grid)
+        size = write_pack(options.pack, training, validation, config)
+        print(f"{len(training)} cases to train on and {len(validation)} for validation in {options.pack},"
+              f" {size / 2**20:.1f} MiB")  # fmt: skip
     return 0
 
 
@@ -246,33 +291,86 @@ def _is_first_process() -> bool:
     return next((rank for rank in ranks if rank), "0") == "0"
 
 
-def _evaluate(options: argparse.Namespace) -> int:
+def _model(options: argparse.Namespace) -> Any:
+    """What --weights, --config and --device name, ready to run."""
     import torch
     from lvnet.devices import select_device
     from lvnet.errors import ConfigurationError
-    from lvnet.files import write_whole
     from lvnet.inference import load_model
+
+    from .config import load_config
+    from .state import Run
+    from .validation import model_of
+
+    if not options.weights or options.weights.suffix != ".pt":
+        return load_model(options.weights, options.device)
+    if not options.config:
+        raise ConfigurationError("the weights of a run need the --config that the run was made with")
+    config = load_config(options.config)
+    run = Run.start(config, torch.device("cpu"))
+    run.restore(options.weights)
+    return model_of(run.averaged_network().to(select_device(options.device)[0]), config.recipe())
+
+
+def _stress(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from lvnet.files import write_whole
+
+    from .stress import make_stress_set, score_stress_set, stress_table
+
+    with Bar() as bar:
+        left_out = make_stress_set(options.data, options.output, options.seed, options.per_kind, bar.progress)
+    for sentence in left_out:
+        print(sentence)
+    model = _model(options)
+    with Bar() as bar:
+        results = score_stress_set(model, options.output, progress=bar.progress)
+    for line in stress_table(results):
+        print(line)
+    if options.json:
+        write_whole(options.json, json.dumps([asdict(result) for result in results], indent=2).encode("utf-8"))
+    return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from lvnet.checkpoint import save_checkpoint
+    from lvnet.inference import load_model
+
+    from .calibration import collect, fit_quality, report
+    from .splits import read_patients
+
+    model = load_model(options.weights, options.device)
+    patients = read_patients(options.patients) if options.patients else {}
+    with Bar() as bar:
+        rows = collect(model, options.data, options.scores, patients, bar.progress)
+    quality = fit_quality(rows, value=model.recipe.classes[0].value, origin=options.origin)
+    for line in report(rows, quality):
+        print(line)
+    if options.output:
+        assert model.checkpoint is not None
+        checksum = save_checkpoint(options.output, model.checkpoint.arrays, replace(model.recipe, quality=quality))
+        print(f"wrote {options.output}, checksum {checksum}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from lvnet.files import write_whole
 
     from .config import load_config
     from .materials import part_of
     from .sources import find_cases
     from .splits import read_split
-    from .state import Run
-    from .validation import dice_of, load_pairs, model_of, score, score_table
+    from .validation import dice_of, load_pairs, score, score_table
 
     config = load_config(options.config) if options.config else None
     labels = config.labels if config else None
     sources = find_cases(options.data)
     if options.split:
         sources = part_of(sources, getattr(read_split(options.split), options.part))
-    if options.weights and options.weights.suffix == ".pt":
-        if config is None:
-            raise ConfigurationError("the weights of a run need the --config that the run was made with")
-        run = Run.start(config, torch.device("cpu"))
-        run.restore(options.weights)
-        model = model_of(run.averaged_network().to(select_device(options.device)[0]), config.recipe())
-    else:
-        model = load_model(options.weights, options.device)
+    model = _model(options)
     pairs = load_pairs(sources, model.recipe.classes, labels)
     with Bar() as bar:
         scores = score(model, pairs, options.overlap, bar.progress, strays=options.strays)

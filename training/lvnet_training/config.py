@@ -14,13 +14,27 @@ from lvnet.fieldtypes import check_fields
 from lvnet.recipe import LIVER, Architecture, LabelClass, Preprocessing, Recipe
 
 from .networks import divisors, supervises
+from .pathology import Pathology
 from .yamlfiles import read_mapping
 
 T = TypeVar("T")
 
+SCHEDULES = ("exponential", "cosine", "polynomial")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 #: Settings that a run of the first version did not have; see :attr:`Config.digest`.
-_LATER = ("labels", "split", "network", "clip", "precision", "patience")
+_LATER = (
+    "labels",
+    "split",
+    "network",
+    "clip",
+    "precision",
+    "patience",
+    "pathology",
+    "grid",
+    "hardness",
+    "schedule",
+    "accumulate",
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,7 @@ _GROUPS: Dict[str, Any] = {
     "architecture": Architecture,
     "preprocessing": Preprocessing,
     "augmentation": Augmentation,
+    "pathology": Pathology,
 }
 
 
@@ -109,6 +124,14 @@ class Config:
         precision: 32-true, bf16-mixed or 16-mixed (a GPU's tensor cores; halves the memory).
         patience: validations without a better DICE after which the run ends; 0 goes to the last epoch.
         split: cases of training, validation and test, such as 90/10/31; empty trains on all.
+        grid: (z, y, x) mm; scans are brought to voxels no finer than these once, so that drawing a patch costs little;
+            None draws from the scans' own voxels.
+        hardness: how much more often scans and places of a high recent loss are drawn: the exponent of their loss over
+            the mean one; 0 draws all by `trust` alone.
+        schedule: of the learning rate within a stage, epoch by epoch: exponential (`decay`, the paper), cosine (to
+            zero) or polynomial (to zero, power 0.9).
+        accumulate: batches whose gradients make one step of Adam, where memory holds no larger batch.
+        pathology: what is made in how many of the patches; see :mod:`.pathology`.  For one class beside background.
     """
 
     stages: Tuple[Stage, ...]
@@ -134,12 +157,29 @@ class Config:
     clip: float = 5.0
     precision: str = "32-true"
     patience: int = 0
+    pathology: Pathology = field(default_factory=Pathology)
+    grid: Optional[Tuple[float, float, float]] = None
+    hardness: float = 0.0
+    schedule: str = "exponential"
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise ConfigurationError("a training run needs at least one stage")
         if self.precision not in PRECISIONS:
             raise ConfigurationError(f"there is no precision {self.precision!r}; choose {', '.join(PRECISIONS)}")
+        if self.grid is not None and (min(self.grid) <= 0 or any(stage.spacing is None for stage in self.stages)):
+            raise ConfigurationError(
+                "the voxels of a grid are positive, and a stage without spacing has no use for it: leave out `grid`"
+            )
+        if self.pathology.any and len(self.classes) > 1:
+            raise ConfigurationError("pathologies are made for one class beside background; leave out `pathology`")
+        if self.accumulate < 1:
+            raise ConfigurationError(f"a step of Adam takes one batch or more, not {self.accumulate}")
+        if self.schedule not in SCHEDULES:
+            raise ConfigurationError(f"there is no schedule {self.schedule!r}; choose {', '.join(SCHEDULES)}")
+        if not 0 <= self.hardness <= 4:
+            raise ConfigurationError(f"hardness lies between 0 and 4, not {self.hardness:g}")
         if self.patience < 0:
             raise ConfigurationError(f"patience cannot be negative: {self.patience}")
         shares = (self.liver_share, self.phantom_share, self.average)
@@ -183,6 +223,16 @@ class Config:
             epoch -= stage.epochs
         raise ValueError(f"epoch lies {epoch + 1} beyond the last stage")
 
+    def learning_rate(self, epoch: int) -> float:
+        """Of epoch number `epoch`, from 0."""
+        stage, within = self.stage_of(epoch)
+        done = within / stage.epochs
+        if self.schedule == "cosine":
+            return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        if self.schedule == "polynomial":
+            return float(stage.learning_rate * (1 - done) ** 0.9)
+        return float(stage.learning_rate * self.decay**within)
+
     def recipe(self, provenance: Optional[Mapping[str, Any]] = None) -> Recipe:
         """The recipe that the exported weights carry."""
         return Recipe(self.architecture, self.preprocessing, self.classes, self.name, provenance or {})
@@ -194,7 +244,7 @@ class Config:
         # Settings that came later count only where they are used: runs of before keep their digest.
         for later in (f for f in fields(self) if f.name in _LATER):
             default = later.default_factory() if callable(later.default_factory) else later.default
-            if settings[later.name] == default:
+            if settings[later.name] == (asdict(default) if isinstance(default, Pathology) else default):
                 del settings[later.name]
         for stage in settings["stages"]:
             if not stage["fixed_norm"]:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, List, Mapping, Optional, Sequence, Tuple
 
@@ -16,78 +15,22 @@ import numpy as np
 from lvnet.errors import GeometryError, ImageError, ResourceError
 from lvnet.files import passing_folder
 from lvnet.image_io import read_image, read_labels
-from lvnet.orientation import to_canonical
 from lvnet.recipe import LIVER, LabelClass
-from lvnet.volume import Volume
 
-from .labels import label_map, to_classes
+from .case import CACHE_RANGE, Case, Grid, make_case
+from .gridding import gridded
+from .labels import label_map
 from .sources import Source
-
-#: HU beyond these are clipped in the cache: no window of interest reaches farther.
-CACHE_RANGE = (-1024, 1024)
-#: A scan whose values span less was normalised or is no CT.
-LEAST_HU_RANGE = 100
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """A scan and its label in canonical orientation, (z, y, x), memory-mapped from the cache.
-
-    Attributes:
-        image: int16 HU.
-        label: uint8 class values.
-        spacing: (z, y, x) mm.
-        box: first and last voxel of the organ along (z, y, x); None where there is none.
-        classes: classes including background.
-    """
-
-    name: str
-    image: np.ndarray
-    label: np.ndarray
-    spacing: Tuple[float, float, float]
-    box: Optional[Tuple[Tuple[int, ...], Tuple[int, ...]]]
-    classes: int = 2
-
-
-def make_case(
-    name: str, scan: Volume, label: Volume, classes: int = 2, labels: Optional[Mapping[int, int]] = None
-) -> Case:
-    """Checks a scan with its label and brings both to canonical orientation.
-
-    Args:
-        classes: classes including background.
-        labels: class by value of the label; None where the values are the classes.
-
-    Raises:
-        GeometryError: the grids differ.
-        ImageError: the label holds unknown values, or the scan cannot be a CT in HU.
-    """
-    if not scan.same_grid(label):
-        raise GeometryError(f"{name}: scan and label lie on different grids; resample the label onto the scan")
-    mapping = {value: value for value in range(classes)} if labels is None else labels
-    moved, orientation = to_canonical(scan)
-    values = np.ascontiguousarray(to_classes(name, orientation.apply(label.array), mapping))
-    low, high = float(moved.array.min()), float(moved.array.max())
-    if not np.isfinite(low + high) or high - low < LEAST_HU_RANGE:
-        raise ImageError(f"{name}: the scan's values run from {low:g} to {high:g}, which cannot be a CT in HU")
-    image = np.clip(moved.array, *CACHE_RANGE).astype(np.int16)
-    return Case(name, np.ascontiguousarray(image), values, moved.spacing, _box(values), classes)
-
-
-def _box(values: np.ndarray) -> Optional[Tuple[Tuple[int, ...], Tuple[int, ...]]]:
-    touched = [np.flatnonzero(values.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    if any(len(t) == 0 for t in touched):
-        return None
-    return tuple(int(t[0]) for t in touched), tuple(int(t[-1]) for t in touched)
 
 
 def cached_case(source: Source, cache: Path, classes: Sequence[LabelClass] = (LIVER,),
-                labels: Optional[Mapping[int, str]] = None) -> Case:  # fmt: skip
+                labels: Optional[Mapping[int, str]] = None, grid: Optional[Grid] = None) -> Case:  # fmt: skip
     """One case by way of the cache; the cache is refreshed when the files behind it change.
 
     Args:
         classes: of the configuration.
         labels: of the configuration, see :func:`.labels.label_map`.
+        grid: of the configuration, see :mod:`.gridding`; None keeps the scan's own voxels.
 
     Raises:
         GeometryError, ImageError: the case cannot be used.
@@ -98,7 +41,8 @@ def cached_case(source: Source, cache: Path, classes: Sequence[LabelClass] = (LI
     stamps = [(str(p.resolve()), p.stat().st_mtime_ns, p.stat().st_size) for p in (scan, label)]
     place = hashlib.sha256(json.dumps([p[0] for p in stamps]).encode()).hexdigest()[:8]
     files = hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:8]
-    key = hashlib.sha256(json.dumps([sorted(mapping.items()), CACHE_RANGE]).encode()).hexdigest()[:8]
+    settings: List[object] = [sorted(mapping.items()), CACHE_RANGE]
+    key = hashlib.sha256(json.dumps(settings if grid is None else [*settings, grid]).encode()).hexdigest()[:8]
     # What the same files held before they were changed is of no use any more.
     for old in cache.glob(f"{glob.escape(source.name)}-{place}-*"):
         if not old.name.startswith(f"{source.name}-{place}-{files}"):
@@ -107,7 +51,7 @@ def cached_case(source: Source, cache: Path, classes: Sequence[LabelClass] = (LI
     return cached(
         source.name,
         cache / f"{source.name}-{place}-{files}-{key}",
-        lambda: make_case(source.name, read_image(scan), read_labels(label), count, mapping),
+        lambda: gridded(make_case(source.name, read_image(scan), read_labels(label), count, mapping), grid),
         count,
     )
 
@@ -136,6 +80,7 @@ def cached(name: str, target: Path, make: Callable[[], Case], classes: int = 2) 
         tuple(facts["spacing"]),
         None if facts["box"] is None else (tuple(facts["box"][0]), tuple(facts["box"][1])),
         classes,
+        bool(facts.get("shares", False)),
     )
 
 
@@ -152,7 +97,7 @@ def _store(case: Case, target: Path) -> None:
         with passing_folder(target.parent) as temporary:
             np.save(temporary / "image.npy", case.image)
             np.save(temporary / "label.npy", case.label)
-            text = json.dumps({"spacing": case.spacing, "box": case.box})
+            text = json.dumps({"spacing": case.spacing, "box": case.box, "shares": case.shares})
             (temporary / "case.json").write_text(text, encoding="utf-8")
             if target.exists() and not (target / "case.json").exists():
                 shutil.rmtree(target, ignore_errors=True)
@@ -166,12 +111,13 @@ def _store(case: Case, target: Path) -> None:
 
 
 def load_cases(sources: Sequence[Source], cache: Path, classes: Sequence[LabelClass] = (LIVER,),
-               labels: Optional[Mapping[int, str]] = None) -> Tuple[List[Case], List[str]]:  # fmt: skip
+               labels: Optional[Mapping[int, str]] = None,
+               grid: Optional[Grid] = None) -> Tuple[List[Case], List[str]]:  # fmt: skip
     """All usable cases, and a sentence for each that was left out."""
     cases, refused = [], []
     for source in sources:
         try:
-            cases.append(cached_case(source, cache, classes, labels))
+            cases.append(cached_case(source, cache, classes, labels, grid))
         except (GeometryError, ImageError) as error:
             refused.append(left_out(source, error))
     return cases, refused

@@ -14,7 +14,7 @@ from lvnet.files import write_whole
 from lvnet.volume import Volume
 
 from .batches import draw_batch
-from .dataset import Case
+from .case import Case
 from .pictures import figure_of, overlay_picture, save_figure
 from .state import Run
 

@@ -28,8 +28,9 @@ from lvnet.progress import Progress, silent
 from torch import Tensor, nn
 
 from .batches import Batches, steps_of
+from .case import Case
 from .config import Config
-from .dataset import Case
+from .hardness import Tally, per_patch
 from .logs import log_row
 from .loss import deep_supervision_loss
 from .state import Run
@@ -64,13 +65,18 @@ class Hardware:
 
 
 class Training(lightning.LightningModule):
-    """The steps of an epoch: loss, schedule of the learning rate, moving average of the weights."""
+    """The steps of an epoch: loss, schedule of the learning rate, moving average of the weights.
 
-    def __init__(self, run: Run, progress: Progress = silent) -> None:
+    Args:
+        names: of the cases that are trained on, in the order in which batches number them.
+    """
+
+    def __init__(self, run: Run, progress: Progress = silent, names: Sequence[str] = ()) -> None:
         super().__init__()
-        self.run, self.progress = run, progress
+        self.run, self.progress, self.names = run, progress, names
         self.network = run.network
         self.total = 0.0
+        self.tally: Optional[Tally] = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam with the state that the run came with."""
@@ -85,9 +91,9 @@ class Training(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Sets the learning rate of the epoch, and chance for networks that use it."""
         config = self.run.config
-        stage, within = config.stage_of(self.run.epoch)
+        stage, _ = config.stage_of(self.run.epoch)
         for group in self.run.optimiser.param_groups:
-            group["lr"] = stage.learning_rate * config.decay**within
+            group["lr"] = config.learning_rate(self.run.epoch)
         torch.manual_seed(config.seed * 1_000_003 + self.run.epoch * 1009 + self.global_rank)
         self.network.train()
         if stage.fixed_norm:
@@ -95,11 +101,14 @@ class Training(lightning.LightningModule):
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         self.total = 0.0
+        self.tally = Tally(len(self.names)) if config.hardness > 0 else None
 
-    def training_step(self, batch: Tuple[Tensor, Tensor], step: int) -> Tensor:
+    def training_step(self, batch: Tuple[Tensor, Tensor, Tensor], step: int) -> Tensor:
         """The loss of one batch."""
-        x, target = batch
+        x, target, drawn = batch
         main, auxiliary = outputs_of(self.network(x))
+        if self.tally is not None:
+            self.tally.add(per_patch(main, target), drawn)
         loss = deep_supervision_loss(main, auxiliary, target, self.run.config.eta, self.run.config.dice_loss)
         value = float(loss.detach())
         if value != value or abs(value) == float("inf"):
@@ -111,7 +120,10 @@ class Training(lightning.LightningModule):
         """Moves the average and tells how far the run is."""
         run = self.run
         steps = steps_of(run.config, run.epoch)
-        run.update_average(run.epoch * steps + step)
+        every = run.config.accumulate
+        if (step + 1) % every == 0 or step + 1 == steps:
+            # Once for every step of Adam, the last of an epoch too, which may be of fewer batches.
+            run.update_average(run.epoch * -(-steps // every) + step // every)
         text = f"epoch {run.epoch + 1}/{run.config.epochs}, loss {self.total / (step + 1):.4f}"
         self.progress((run.epoch + (step + 1) / steps) / run.config.epochs, text)
 
@@ -143,6 +155,11 @@ class Keeper(lightning.Callback):
         run = module.run
         mean = torch.tensor(module.total / steps_of(run.config, run.epoch), device=module.device)
         loss = float(trainer.strategy.reduce(mean, reduce_op="mean"))
+        if module.tally is not None:
+            for part in (module.tally.sums, module.tally.counts):
+                # Every process draws a part of each batch; all go on with the same table.
+                part.copy_(trainer.strategy.reduce(part.float().to(module.device), reduce_op="sum").cpu())
+            run.hardness = module.tally.merged(module.names, run.hardness)
         run.epoch += 1
         run.precision = trainer.precision_plugin.state_dict()
         self.losses.append(loss)
@@ -226,6 +243,7 @@ def fit(
             **_placement(hardware, run.config),
             max_epochs=left if epochs is None else min(left, epochs),
             gradient_clip_val=run.config.clip or None,
+            accumulate_grad_batches=run.config.accumulate,
             deterministic=_deterministic(hardware),
             logger=TensorBoardLogger(folder, name="tensorboard", version=""),
             callbacks=[keeper],
@@ -237,7 +255,8 @@ def fit(
             reload_dataloaders_every_n_epochs=1,
             default_root_dir=folder,
         )
-        trainer.fit(Training(run, progress), datamodule=Batches(run, cases, phantoms, hardware.workers))
+        names = [case.name for case in cases]
+        trainer.fit(Training(run, progress, names), datamodule=Batches(run, cases, phantoms, hardware.workers))
     return keeper.losses
 
 

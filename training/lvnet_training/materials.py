@@ -9,8 +9,11 @@ from typing import List, Optional, Sequence, Tuple
 from lvnet.errors import ConfigurationError
 from lvnet.files import remove_stale
 
+from .case import Case, Grid, make_case
 from .config import Config
-from .dataset import Case, cached, load_cases, make_case
+from .dataset import cached, load_cases
+from .gridding import gridded
+from .pack import read_pack
 from .sources import Source, find_cases
 from .splits import make_split, read_split, write_split
 from .validation import Pair, load_pairs
@@ -46,7 +49,7 @@ def gather(
 
     Args:
         output: folder of the run; a split that the configuration asks for is made once and kept there.
-        data: data set to train on; None takes phantoms only.
+        data: data set to train on, or a pack of one (see :mod:`.pack`); None takes phantoms only.
         validation: data set that chooses the best epoch; None takes the split's part, or none.
         split: file that says which cases of `data` are for what; None follows the configuration.
         cache: default is a folder within `output`.
@@ -62,13 +65,20 @@ def gather(
     cases: List[Case] = []
     remarks: List[str] = []
     pairs: Sequence[Pair] = ()
-    if data is not None:
+    if data is not None and data.is_file():
+        if split is not None or config.split:
+            raise ConfigurationError("a pack says itself which cases are for what; leave out the split")
+        pack = read_pack(data, config)
+        cases, pairs = pack.cases, pack.pairs if judged and validation is None else ()
+        if pairs:
+            remarks.append(f"validation scores {len(pairs)} scans on the pack's own grid, not on the scanners'")
+    elif data is not None:
         sources = find_cases(data)
         training: List[Source] = sources
         judging: List[Source] = []
         if split is not None or config.split:
             training, judging = _parts(config, output, sources, split, cache, remarks)
-        cases, refused = load_cases(training, cache, config.classes, config.labels)
+        cases, refused = load_cases(training, cache, config.classes, config.labels, config.grid)
         remarks += refused
         if judging and validation is None and judged:
             pairs = load_pairs(judging, config.classes, config.labels)
@@ -76,7 +86,7 @@ def gather(
         raise ConfigurationError("--split says which cases of a data set are for what; give --data as well")
     if validation is not None and judged:
         pairs = load_pairs(find_cases(validation), config.classes, config.labels)
-    phantoms = [_phantom(config.seed * 1000 + number, cache) for number in range(config.phantoms)]
+    phantoms = [_phantom(config.seed * 1000 + number, cache, config.grid) for number in range(config.phantoms)]
     if not cases and not phantoms:
         raise ConfigurationError("nothing to train on: give --data or ask for phantoms in the configuration")
     return Material(cases, phantoms, pairs, tuple(dict.fromkeys(remarks)))
@@ -115,8 +125,9 @@ def _parts(
     return part_of(sources, parts.train), part_of(sources, parts.validation) if parts.validation else []
 
 
-def _phantom(seed: int, cache: Path) -> Case:
+def _phantom(seed: int, cache: Path, grid: Optional[Grid]) -> Case:
     from lvnet import phantom
 
     name = f"phantom{seed}"
-    return cached(name, cache / f"phantom-{seed}", lambda: make_case(name, *phantom.make_phantom(seed)))
+    place = f"phantom-{seed}" + ("" if grid is None else "-" + "x".join(f"{step:g}" for step in grid))
+    return cached(name, cache / place, lambda: gridded(make_case(name, *phantom.make_phantom(seed)), grid))

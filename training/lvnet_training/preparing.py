@@ -16,7 +16,8 @@ from lvnet.inputcheck import NOTE, check_input
 from lvnet.recipe import LIVER, LabelClass
 from lvnet.volume import Volume
 
-from .dataset import Case, cached_case, left_out
+from .case import Case
+from .dataset import cached_case, left_out
 from .sources import Source
 
 #: Mean HU of soft organs with and without contrast; a label elsewhere lies on something else.

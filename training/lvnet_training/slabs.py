@@ -9,7 +9,7 @@ from lvnet.preprocessing import normalise
 from lvnet.recipe import Preprocessing
 from lvnet.resampling import Axis
 
-from .dataset import Case
+from .case import Case
 
 #: Mean and standard deviation of a scan, by case, window and size: the paper normalises by the whole scan.
 _statistics: Dict[Tuple, Tuple[float, float]] = {}

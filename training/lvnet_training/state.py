@@ -14,6 +14,7 @@ from lvnet.files import is_pipe_or_device, whole_file
 from torch import Tensor, nn
 
 from .config import Config
+from .hardness import checked
 from .networks import build_network, channels_last
 
 #: What Adam keeps of every weight.
@@ -30,6 +31,7 @@ class Run:
         best_dice: of the best validation so far; -1 before the first.
         stale: validations since then.
         precision: state of the loss scaling of float16; empty otherwise.
+        hardness: recent losses by case, see :mod:`.hardness`; empty where the configuration does not ask for them.
     """
 
     config: Config
@@ -40,6 +42,7 @@ class Run:
     best_dice: float = -1.0
     stale: int = 0
     precision: Dict[str, Any] = field(default_factory=dict)
+    hardness: Dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def start(cls, config: Config, device: torch.device) -> Run:
@@ -59,6 +62,7 @@ class Run:
             "best_dice": self.best_dice,
             "stale": self.stale,
             "precision": self.precision,
+            "hardness": self.hardness,
             "network": self.network.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
@@ -96,6 +100,7 @@ class Run:
             self.epoch, self.best_dice = int(state["epoch"]), float(state["best_dice"])
             # Files of before early stopping have neither.
             self.stale, self.precision = int(state.get("stale", 0)), dict(state.get("precision", {}))
+            self.hardness = checked(state.get("hardness", {}))
             if min(self.epoch, self.stale) < 0 or not -1 <= self.best_dice <= 1:
                 raise ValueError("it names epochs or scores that there are not")
         except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:

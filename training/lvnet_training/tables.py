@@ -1,8 +1,4 @@
-"""The paper's tables with our numbers beside them.
-
-What the paper says stands in this file; a number of it that is not known to us is None and prints as
-a dash.  Our numbers are computed when the table is asked for.
-"""
+"""The paper's tables with our numbers beside them; ours are computed when a table is asked for."""
 
 from __future__ import annotations
 
@@ -12,6 +8,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from lvnet.errors import ConfigurationError
+
+from . import paper
 
 Rows = List[Tuple[str, ...]]
 
@@ -37,59 +35,46 @@ class Table(NamedTuple):
         return "| " + " | ".join([first, *(c.rjust(w) for c, w in zip(cells[1:], widths[1:]))]) + " |"
 
 
-#: Table 3 of the paper: parameters, GFLOPs (multiply-accumulates), MB.
-PAPER_TABLE_3: Dict[str, Tuple[int, float, float]] = {
-    "unet": (13_394_242, 123.96, 51.15),
-    "cenet": (29_003_668, 35.78, 110.77),
-    "unet3d": (16_320_322, 1032.80, 62.27),
-    "vnet": (65_173_903, 516.12, 248.69),
-    "lvnet": (1_659_282, 58.07, 6.56),
-}
+def table_1() -> Table:
+    """Convolution weights of an IRB block beside a vanilla convolution, step by step as the paper has them.
 
-#: The metrics of Table 2: key in an evaluation, heading.
-METRICS = (("dice", "DICE"), ("voe", "VOE"), ("rvd", "RVD"), ("assd_mm", "ASSD mm"), ("mssd_mm", "MSSD mm"))
-
-#: What is known of Table 2 of the paper, by network and metric.
-PAPER_TABLE_2: Dict[str, Dict[str, float]] = {
-    "unet": {},
-    "cenet": {},
-    "unet3d": {},
-    "vnet": {},
-    "lvnet": {"dice": 0.954},
-}
-
-
-def table_1(channels: int = 64, expansion: int = 4, kernel_size: int = 5) -> Table:
-    """Convolution weights of LV-Net's blocks beside V-Net's.
-
-    Our columns count the weights of the modules themselves; the paper's are its text's formulas.
+    Ours count the weights of the modules themselves.  Two rows more hold what the paper's text says of down- and
+    up-sampling.
     """
     from lvnet.network import DownSampling, IRBBlock, UpSampling
     from torch import nn
 
-    def weights(module: nn.Module) -> int:
-        kinds = (nn.Conv3d, nn.ConvTranspose3d)
-        return sum(m.weight.numel() for m in module.modules() if isinstance(m, kinds))
+    k, c, eps = (paper.TABLE_1_SIZES[name] for name in ("k", "C", "eps"))
 
-    c, e, k = channels, expansion, kernel_size
-    blocks = (
-        (f"IRB, eps {e} | {k}^3 convolution", k**3 * c * e + 2 * c * c * e, k**3 * c * c,
-         IRBBlock(c, e, k), nn.Conv3d(c, c, k, bias=False)),
-        ("down C to 2C | strided 2^3", 2 * c * c, 16 * c * c,
-         DownSampling(c, 2 * c), nn.Conv3d(c, 2 * c, 2, stride=2, bias=False)),
-        ("up C to C/2 | transposed 2^3", c * c // 2, 4 * c * c,
-         UpSampling(c, c // 2), nn.ConvTranspose3d(c, c // 2, 2, stride=2, bias=False)),
+    def weights(module: nn.Module) -> List[int]:
+        kinds = (nn.Conv3d, nn.ConvTranspose3d)
+        return [m.weight.numel() for m in module.modules() if isinstance(m, kinds)]
+
+    vanilla = sum(weights(nn.Conv3d(c, c, k, bias=False)))
+    expansion, depth_wise, contraction = weights(IRBBlock(c, eps, k))
+    total = expansion + depth_wise + contraction
+    rows: Rows = [
+        ("expansion, point-wise", "1 x 1 x 1 x C x C x eps", f"{c * c * eps:,}", f"{expansion:,}", "", "", ""),
+        ("depth-wise", "k x k x k x C x eps", f"{k**3 * c * eps:,}", f"{depth_wise:,}", "", "", ""),
+        ("contraction, point-wise", "1 x 1 x 1 x C x eps x C", f"{c * eps * c:,}", f"{contraction:,}", "", "", ""),
+        ("total", "k^3 C eps + 2 C^2 eps", f"{paper.TABLE_1_TOTALS['irb']:,}", f"{total:,} ({total / vanilla:.2%})",
+         "k^3 C^2", f"{paper.TABLE_1_TOTALS['vanilla']:,}", f"{vanilla:,} (100 %)"),
+    ]  # fmt: skip
+    sampling = (
+        ("down-sampling, C to 2C", "2 C^2", 2 * c * c, DownSampling(c, 2 * c), "16 C^2", 16 * c * c,
+         nn.Conv3d(c, 2 * c, 2, stride=2, bias=False)),
+        ("up-sampling, C to C/2", "C^2 / 2", c * c // 2, UpSampling(c, c // 2), "4 C^2", 4 * c * c,
+         nn.ConvTranspose3d(c, c // 2, 2, stride=2, bias=False)),
     )  # fmt: skip
-    rows: Rows = []
-    for name, light, heavy, module, vanilla in blocks:
-        ours, theirs = weights(module), weights(vanilla)
-        name = name.replace(" | ", " instead of ")
-        rows.append((name, f"{light:,}", f"{ours:,}", f"{heavy:,}", f"{theirs:,}", f"{100 * ours / theirs:.2f} %"))
+    for name, light, lights, module, heavy, heavies, other in sampling:
+        ours, theirs = sum(weights(module)), sum(weights(other))
+        rows.append((name, light, f"{lights:,}", f"{ours:,} ({ours / theirs:.2%})", heavy, f"{heavies:,}",
+                     f"{theirs:,} (100 %)"))  # fmt: skip
     return Table(
-        f"Convolution weights of a block, C = {c}",
-        ("block", "LV-Net, paper", "ours", "V-Net, paper", "ours", "share"),
+        f"Table 1: convolution weights of a block, k = {k}, C = {c}, eps = {eps}",
+        ("step", "LV-Net", "paper", "ours", "V-Net", "paper", "ours"),
         rows,
-        ("Weights of convolutions only, as in the paper's text; the layout of its own Table 1 is not known to us.",),
+        ("Weights of convolutions only; the last two rows are the paper's text, section 2.1.",),
     )
 
 
@@ -119,22 +104,22 @@ def table_2(evaluations: Sequence[str]) -> Table:
             raise ConfigurationError(f"two evaluations are called {key}; name them, as in vnet=FILE")
         scores = _scores(Path(path))
         counts[key] = len(scores)
-        runs[key] = {metric: _mean([case.get(metric) for case in scores]) for metric, _ in METRICS}
+        runs[key] = {metric: _mean([case.get(metric) for case in scores]) for metric, _, _ in paper.METRICS}
     rows: Rows = []
     gaps = []
     for key in [*NETWORKS, *(k for k in runs if k not in NETWORKS)]:
-        paper, ours = PAPER_TABLE_2.get(key, {}), runs.get(key, {})
+        printed, ours = paper.TABLE_2.get(key, {}), runs.get(key, {})
         cells = [NETWORKS[key].title if key in NETWORKS else key, str(counts.get(key, "-"))]
-        for metric, heading in METRICS:
+        for metric, heading, digits in paper.METRICS:
             value, missing = ours.get(metric, (None, 0))
-            cells += [_number(paper.get(metric), 3), _number(value, 4 if metric in ("dice", "voe", "rvd") else 2)]
+            cells += [_number(printed.get(metric), digits), _number(value, digits)]
             if missing:
                 gaps.append(f"{heading} of {cells[0]}: mean without {missing} undefined")
         rows.append(tuple(cells))
     head = ["network", "cases"]
-    for _, heading in METRICS:
+    for _, heading, _ in paper.METRICS:
         head += [f"{heading}, paper", "ours"]
-    remarks = ["A dash: not known to us (paper), or not run (ours). The paper's test split is 31 scans of LiTS."]
+    remarks = [f"A dash: not run, or not in the paper. The paper's are means over {paper.SPLIT[2]} test scans of LiTS."]
     return Table("Table 2: segmentation of the liver, means over cases", tuple(head), rows, (*remarks, *gaps))
 
 
@@ -146,7 +131,7 @@ def table_3() -> Table:
 
     rows: Rows = []
     for name, network in NETWORKS.items():
-        parameters, gflops, megabytes = PAPER_TABLE_3[name]
+        parameters, gflops, megabytes = paper.TABLE_3[name]
         ours = measure(build(name), network.input_size)
         rows.append(
             (

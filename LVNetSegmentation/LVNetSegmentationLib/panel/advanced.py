@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import qt
-import slicer
 from lvnet.errors import LVNetError
 from slicer.i18n import tr as _
+
+from .wording import sentence
 
 
 class AdvancedSection:
@@ -40,9 +41,10 @@ class AdvancedSection:
             Why it is still not there; empty if it is.
         """
         reason = ""
+        self._tell(_("Installing, which takes some minutes..."))
         try:
-            with slicer.util.WaitCursor():
-                self._logic.installTorch()
+            # No hourglass: the extension asks first, and a question under an hourglass cannot be answered.
+            self._logic.installTorch()
         except LVNetError as error:
             reason = str(error)
         self._tell(reason or _("installed"))
@@ -54,14 +56,14 @@ class AdvancedSection:
         if self._logic.torchIsMissing():
             self.installTorch()
             return
-        self._tell(_("checking..."))
+        self._tell(_("Checking..."))
         self._job = self._logic.checkTorchAsync(onDone=self._onChecked, onError=self._onChecked)
         self._panel.refresh()
 
-    def _onChecked(self, sentence: str) -> None:
+    def _onChecked(self, reason: str) -> None:
         self._job = None
-        self._tell(sentence)
-        self._panel.log.say(_("PyTorch: {sentence}").format(sentence=sentence))
+        self._tell(reason)
+        self._panel.log.say(sentence(reason))
         self._panel.refresh()
         self._panel.findDevices()
 
@@ -75,4 +77,4 @@ class AdvancedSection:
         qt.QDesktopServices.openUrl(qt.QUrl("file:///" + self._logic.logFolder(), qt.QUrl.TolerantMode))
 
     def _tell(self, line: str) -> None:
-        self._ui.torchInfoLabel.text = line
+        self._ui.torchInfoLabel.text = sentence(line)

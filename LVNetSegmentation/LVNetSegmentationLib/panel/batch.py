@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from .batchqueue import CANCELLED, DONE, FAILED, RUNNING, WAITING, BatchQueue
 from .startbutton import StartButton
-from .wording import duration, progressLine
+from .wording import duration, progressLine, sentence
 
 
 class BatchSection:
@@ -156,16 +156,12 @@ class BatchSection:
             self._tell(progressLine(stage, elapsed, remaining))
 
     def _onVolume(self, index: int, state: str, said: Any) -> None:
-        words = {
-            WAITING: _("waiting"),
-            RUNNING: _("running"),
-            CANCELLED: _("cancelled"),
-        }
+        words = {WAITING: _("waiting"), RUNNING: _("running"), CANCELLED: _("cancelled")}
         if state == DONE:
             _node, outcome = said
             text = findingsInWords(outcome.volumes, outcome.checks)
         else:
-            text = said if state == FAILED else words[state]
+            text = sentence(said) if state == FAILED else words[state]
         self._write(index, text)
         if state in (DONE, FAILED):
             name = self._ui.batchTableWidget.item(index, 0).text()
@@ -200,9 +196,18 @@ class BatchSection:
         )
 
     def _onFolderScan(self, scan: dict) -> None:
+        if "left_out" in scan:
+            words = _("left out: {reason}").format(reason=scan["left_out"])
+            self._append(os.path.basename(str(scan["input"]).rstrip("/\\")), words)
+            self._fit()
+            return
         checks = [(check["verdict"], check["sentence"]) for check in scan.get("checks") or []]
-        words = scan["error"] or findingsInWords(scan["volumes_ml"], checks, aboutInput(scan))
         name = os.path.basename(str(scan["input"]).rstrip("/\\"))
+        if scan["error"]:
+            # The row is that of the file; its path would be all that fits into it.
+            words = sentence(str(scan["error"]).replace(str(scan["input"]), _("the file")))
+        else:
+            words = findingsInWords(scan["volumes_ml"], checks, aboutInput(scan))
         self._append(name, words)
         self._fit()
         self._panel.log.say(f"{name}: {words}")
@@ -239,7 +244,7 @@ class BatchSection:
         if not self.running or self.cancelling:
             return
         self.cancelling = True
-        self._tell(_("cancelling"))
+        self._tell(_("Cancelling..."))
         (self._queue or self._folderJob).cancel()
         self._panel.refresh()
 
@@ -263,7 +268,7 @@ class BatchSection:
         self._ui.batchTableWidget.setItem(index, 1, item)
 
     def _tell(self, line: str) -> None:
-        self._ui.batchStatusLabel.text = line
+        self._ui.batchStatusLabel.text = sentence(line)
         self._ui.batchStatusLabel.visible = bool(line)
 
 

@@ -11,7 +11,15 @@ from lvnet.metrics import PRESETS
 from slicer.i18n import tr as _
 
 from .segments import SegmentChooser
-from .wording import number
+from .wording import number, sentence
+
+#: Presets by what they match.
+_MATCHES = {
+    "lits": _("LiTS challenge"),
+    "chaos": _("CHAOS challenge"),
+    "medpy": _("MedPy library"),
+    "surfel": _("surface-distance library (DeepMind)"),
+}
 
 
 class CompareSection:
@@ -27,6 +35,10 @@ class CompareSection:
         self._logic = logic
         self._panel = panel
         self._result: Optional[dict] = None
+        self._job: Optional[Any] = None
+        for name in PRESETS:
+            ui.presetComboBox.addItem(_MATCHES.get(name, name))
+        ui.presetComboBox.connect("activated(int)", self._onPreset)
         self._compared = SegmentChooser(ui.comparedSegmentComboBox)
         self._reference = SegmentChooser(ui.referenceSegmentComboBox)
         table = ui.metricsTableWidget
@@ -46,9 +58,14 @@ class CompareSection:
         self._compared.offer(compared)
         self._reference.offer(reference)
         if parameters is not None:
+            self._ui.presetComboBox.currentIndex = list(PRESETS).index(parameters.preset)
             self._ui.presetComboBox.toolTip = PRESETS[parameters.preset].summary
         reason = ""
-        if compared is None:
+        if self._job is not None:
+            reason = _("A comparison is running.")
+        elif self._panel.busy:
+            reason = _("A volume is being segmented.")
+        elif compared is None:
             reason = _("Choose the segmentation that is to be judged.")
         elif reference is None:
             reason = _("Choose a reference.")
@@ -61,25 +78,43 @@ class CompareSection:
         self._ui.copyButton.enabled = self._result is not None
         self._ui.exportCsvButton.enabled = parameters is not None and parameters.metricsTable is not None
 
+    def _onPreset(self, index: int) -> None:
+        if self._panel.parameters is not None:
+            self._panel.parameters.preset = list(PRESETS)[index]
+
     def _onCompare(self, _checked: bool = False) -> None:
         parameters = self._panel.parameters
-        try:
-            with slicer.util.WaitCursor():
-                self._result, parameters.metricsTable = self._logic.evaluate(
-                    parameters.comparedNode,
-                    parameters.referenceNode,
-                    segment=self._compared.chosen(),
-                    referenceSegment=self._reference.chosen(),
-                    preset=parameters.preset,
-                    tableNode=parameters.metricsTable,
-                )
-        except LVNetError as error:
-            self._result = None
-            self._tell(str(error))
-            self._panel.log.say(_("The comparison failed: {reason}").format(reason=error))
-        else:
-            self._tell("\n".join(self._result.get("notes") or []))
-            self._panel.log.say(_("Compared: DICE {dice}").format(dice=number(self._result.get("dice"), 4)))
+        self._tell(_("Comparing..."))
+        self._job = self._logic.evaluateAsync(
+            parameters.comparedNode,
+            parameters.referenceNode,
+            segment=self._compared.chosen(),
+            referenceSegment=self._reference.chosen(),
+            preset=parameters.preset,
+            tableNode=parameters.metricsTable,
+            onDone=self._onDone,
+            onError=self._onError,
+        )
+        self._panel.refresh()
+
+    @property
+    def running(self) -> bool:
+        return self._job is not None
+
+    def _onDone(self, result: dict, tableNode: Any) -> None:
+        self._job = None
+        self._result = result
+        self._panel.currentParameters().metricsTable = tableNode
+        self._tell("\n".join(sentence(note) for note in result.get("notes") or []))
+        self._panel.log.say(_("Compared: DICE {dice}").format(dice=number(result.get("dice"), 4)))
+        self._show()
+        self._panel.refresh()
+
+    def _onError(self, reason: str) -> None:
+        self._job = None
+        self._result = None
+        self._tell(reason)
+        self._panel.log.say(_("The comparison failed: {reason}").format(reason=reason))
         self._show()
         self._panel.refresh()
 
@@ -119,11 +154,15 @@ class CompareSection:
             self._panel.log.say(_("Written: {path}").format(path=path))
 
     def _tell(self, line: str) -> None:
-        self._ui.compareStatusLabel.text = line
+        self._ui.compareStatusLabel.text = sentence(line)
         self._ui.compareStatusLabel.visible = bool(line)
 
     def forget(self) -> None:
-        """The scene is closed: its numbers go with it."""
+        """The scene is closed: its numbers go with it, and those that are being computed."""
+        if self._job is not None:
+            self._job.forget()
+            self._job.cancel()
+            self._job = None
         self._result = None
         self._tell("")
         self._show()

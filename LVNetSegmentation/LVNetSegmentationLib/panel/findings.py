@@ -1,34 +1,35 @@
-"""Lists of findings: a sentence each, with the icon that Qt has for its weight."""
+"""Findings: a sentence each, with a sign for its weight."""
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Optional, Tuple
+import html
+from typing import Any, Iterable, List, Optional, Tuple
 
-import qt
-from slicer.i18n import tr as _
+from .wording import sentence
 
 Finding = Tuple[Optional[str], str]
 
+#: Sign and colour by verdict, the gravest first; the colours can be read on light and dark.
+_SIGNS = {
+    "wrong": ("&#10006;", "#d9534f"),
+    "look": ("&#9888;", "#c98a00"),
+    None: ("&#8226;", "#808080"),
+    "ok": ("&#10004;", "#3c9d4e"),
+}
 
-class FindingsList:
-    """A list widget that is only there while it has something to say."""
 
-    #: Beyond this height there is a scroll bar.
-    MOST_PIXELS = 240
+class FindingsLabel:
+    """A label that is only there while it has something to say.
 
-    def __init__(self, widget: Any) -> None:
+    A label and not a list: Qt gives it the height that its lines need at whatever width.
+    """
+
+    def __init__(self, label: Any) -> None:
         """Args:
-        widget: a QListWidget.
+        label: a QLabel for rich text that wraps its lines.
         """
-        self.widget = widget
-        self.findings: list = []
-        self.widget.wordWrap = True
-        self.widget.iconSize = qt.QSize(16, 16)
-        self.widget.focusPolicy = qt.Qt.NoFocus
-        self.widget.horizontalScrollBarPolicy = qt.Qt.ScrollBarAlwaysOff
-        self._timer = qt.QTimer()
-        self._timer.singleShot = True
-        self._timer.connect("timeout()", self._fit)
+        self._label = label
+        self.findings: List[Finding] = []
         self.show([])
 
     def show(self, findings: Iterable[Finding]) -> None:
@@ -37,32 +38,15 @@ class FindingsList:
         Args:
             findings: pairs of a verdict (`ok`, `look`, `wrong` or None) and a sentence.
         """
-        order = {"wrong": 0, "look": 1, None: 2, "ok": 3}
-        self.findings = sorted(findings, key=lambda finding: order.get(finding[0], 2))
-        self.widget.clear()
-        icons = {
-            "ok": (qt.QStyle.SP_DialogApplyButton, _("In order")),
-            "look": (qt.QStyle.SP_MessageBoxWarning, _("Have a look")),
-            "wrong": (qt.QStyle.SP_MessageBoxCritical, _("Probably wrong")),
-        }
-        note = (qt.QStyle.SP_MessageBoxInformation, _("Note"))
-        for verdict, sentence in self.findings:
-            kind, meaning = icons.get(verdict, note)
-            words = sentence[:1].upper() + sentence[1:]
-            item = qt.QListWidgetItem(self.widget.style().standardIcon(kind), words)
-            item.setToolTip(meaning)
-            self.widget.addItem(item)
-        self.widget.visible = bool(self.findings)
-        # Long sentences wrap: their height is known once the list has its width.
-        self._timer.start()
+        order = list(_SIGNS)
+        known = [(verdict if verdict in _SIGNS else None, sentence(words)) for verdict, words in findings]
+        self.findings = sorted(known, key=lambda finding: order.index(finding[0]))
+        rows = "".join(_row(verdict, words) for verdict, words in self.findings)
+        self._label.text = f"<table cellspacing='2'>{rows}</table>"
+        self._label.visible = bool(self.findings)
 
-    def cleanup(self) -> None:
-        """The widget is about to go."""
-        self._timer.stop()
 
-    def _fit(self) -> None:
-        if not self.findings:
-            return
-        self.widget.doItemsLayout()
-        last = self.widget.visualItemRect(self.widget.item(len(self.findings) - 1))
-        self.widget.setFixedHeight(min(last.bottom() + 1, self.MOST_PIXELS) + 2 * self.widget.frameWidth)
+def _row(verdict: Optional[str], words: str) -> str:
+    sign, colour = _SIGNS[verdict]
+    # A name in a sentence may hold anything.
+    return f"<tr><td style='color:{colour}'>{sign}&nbsp;</td><td>{html.escape(words)}</td></tr>"

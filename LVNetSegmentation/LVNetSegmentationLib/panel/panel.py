@@ -11,6 +11,7 @@ from .batch import BatchSection
 from .compare import CompareSection
 from .log import LogSection
 from .run import RunSection
+from .wording import sentence
 
 
 class Panel:
@@ -72,7 +73,7 @@ class Panel:
         """
         reason = self.advanced.installTorch() if self._logic.torchIsMissing() else ""
         if reason:
-            tell(reason)
+            tell(sentence(reason))
         return not reason
 
     def opened(self) -> None:
@@ -100,14 +101,14 @@ class Panel:
 
     def sceneCloses(self) -> None:
         """The scene is about to go, and with it what is computed for it."""
-        self.run.cancel()
+        self.run.sceneCloses()
         self.batch.cancel()
         self.compare.forget()
-        self.run.resultFindings.show([])
         self.bind(None)
 
     def cleanup(self) -> None:
         """The panel is about to go: nothing runs on without it."""
         self.parameters = None
+        # Widgets may be gone already when a job says that it was cancelled.
+        self._logic.forgetJobs()
         self._logic.shutdown()
-        self.run.cleanup()

@@ -5,14 +5,19 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Optional
 
+import slicer
 from slicer.i18n import tr as _
 
+from .. import pace
+from ..belonging import belongsTo, referenceVolumeOf
+from ..views import resetThreeDViews, showResult
 from .devices import DeviceChooser
-from .findings import FindingsList
+from .doubts import aboutOutput, identifiersOf, stateOfOutput, stateOfVolume
+from .findings import FindingsLabel
 from .startbutton import StartButton
 from .surfaces import SurfaceButton
 from .weights import WeightsChooser
-from .wording import duration, progressLine
+from .wording import duration, progressLine, sentence
 
 
 class RunSection:
@@ -32,12 +37,16 @@ class RunSection:
         self._lastStage = ""
         self.cancelling = False
         self._checked: Optional[tuple] = None
-        self._inputFindings: list = []
+        self._findings: list = []
+        self._input = ""
+        self._settings: dict = {}
+        self._sceneIsGone = False
         self.devices = DeviceChooser(ui.deviceComboBox, self._set("device"))
         self.weights = WeightsChooser(ui.weightsPathLineEdit, ui.weightsInfoLabel, logic.weightsInfo)
-        self.inputFindings = FindingsList(ui.inputFindingsList)
-        self.resultFindings = FindingsList(ui.resultFindingsList)
+        self.inputFindings = FindingsLabel(ui.inputFindingsLabel)
+        self.resultFindings = FindingsLabel(ui.resultFindingsLabel)
         self.surfaces = SurfaceButton(ui.show3DButton)
+        ui.editButton.connect("clicked(bool)", self._onEdit)
         self._button = StartButton(
             ui.applyButton,
             self,
@@ -64,13 +73,21 @@ class RunSection:
 
     def refresh(self) -> None:
         """Shows what the parameters say, and whether Apply can be clicked."""
-        parameters = self._panel.parameters
+        parameters, ui = self._panel.parameters, self._ui
+        output = None
         if parameters is not None:
             self.devices.choose(parameters.device)
             self.weights.choose(parameters.weights)
-            self._checkInput(parameters.inputVolume)
+            self._followInput(parameters)
+            output = parameters.outputSegmentation
+            self._check(parameters.inputVolume, output)
         self.weights.describe()
-        self.surfaces.watch(None if parameters is None else parameters.outputSegmentation)
+        self.surfaces.watch(output)
+        for selector in (ui.inputSelector, ui.outputSelector):
+            selector.enabled = not self.running
+        ui.editButton.enabled = output is not None and not self.running
+        ui.editButton.toolTip = _("Edit the segmentation by hand.") if output else _("There is no segmentation yet.")
+        self._foretell(parameters)
         self._button.refresh()
 
     def reasonAgainst(self) -> str:
@@ -80,33 +97,67 @@ class RunSection:
             return _("A batch is running.")
         if parameters is None or parameters.inputVolume is None:
             return _("Choose an input volume.")
-        for severity, sentence in self._inputFindings:
+        for severity, words in self._findings:
             if severity == "error":
-                return sentence
+                return sentence(words)
         if self._hasDoubts() and not self._ui.anywayCheckBox.checked:
-            return _("Read what was noticed about the input volume, then tick 'Segment it anyway'.")
+            return _("Read what stands above, then tick 'Segment it anyway'.")
         return self.weights.problem
 
     def _hasDoubts(self) -> bool:
-        return any(severity == "warning" for severity, _sentence in self._inputFindings)
+        return any(severity == "warning" for severity, _words in self._findings)
 
-    def _checkInput(self, volumeNode: Any) -> None:
-        """Looks at the voxels of another volume than before, or at voxels that have changed."""
-        image = None if volumeNode is None else volumeNode.GetImageData()
-        state = None if volumeNode is None else (volumeNode.GetID(), None if image is None else image.GetMTime())
+    def _followInput(self, parameters: Any) -> None:
+        """A result belongs to the volume that it was made of: on another one it goes, and so does its segmentation."""
+        volumeNode = parameters.inputVolume
+        # By its address too: another scene may give the same identifier to another patient.
+        identity = "" if volumeNode is None else volumeNode.GetID() + volumeNode.GetAddressAsString("")
+        if identity == self._input:
+            return
+        self._input = identity
+        if not self.running:
+            self.forget()
+        output = parameters.outputSegmentation
+        if volumeNode is not None and output is not None and not belongsTo(output, volumeNode):
+            parameters.outputSegmentation = None
+
+    def _check(self, volumeNode: Any, output: Any) -> None:
+        """Looks at another volume or output than before, or at voxels that have changed."""
+        if self.running:
+            return
+        state = (stateOfVolume(volumeNode), stateOfOutput(output))
         if state == self._checked:
             return
-        if self._checked is None or state is None or state[0] != self._checked[0]:
+        before, self._checked = self._checked, state
+        if before is None or identifiersOf(before) != identifiersOf(state):
             self._ui.anywayCheckBox.checked = False
-        self._checked = state
-        self._inputFindings = [] if volumeNode is None else self._logic.checkInput(volumeNode)
+        self._findings = []
+        if volumeNode is not None:
+            self._findings = [*self._logic.checkInput(volumeNode), *aboutOutput(output, volumeNode)]
         icons = {"error": "wrong", "warning": "look"}
-        self.inputFindings.show([(icons.get(severity), sentence) for severity, sentence in self._inputFindings])
+        self.inputFindings.show([(icons.get(severity), words) for severity, words in self._findings])
         self._ui.anywayCheckBox.visible = self._hasDoubts()
 
+    def _foretell(self, parameters: Any) -> None:
+        """Says how long a run will take, as soon as there was one on this computer."""
+        seconds = None
+        # What a run has said is more to the point than how long it would take again.
+        idle = not self.running and not self._ui.statusLabel.text
+        if parameters is not None and parameters.inputVolume is not None and idle:
+            seconds = pace.expected(parameters.device, pace.litresOf(parameters.inputVolume))
+        self._ui.estimateLabel.visible = seconds is not None
+        if seconds is not None:
+            words = _("A run will take about {duration} on this computer.")
+            self._ui.estimateLabel.text = words.format(duration=duration(max(1.0, seconds)))
+
     def startOnceReady(self) -> None:
-        """Starts, unless PyTorch is missing and stays so."""
-        if self._panel.torchIsReady(self._tell):
+        """Starts, unless something stands against it now, or PyTorch is missing and stays so."""
+        # A segment may have been edited, or a volume changed, since the panel looked last.
+        self.refresh()
+        reason = self.reasonAgainst()
+        if reason:
+            self._tell(reason)
+        elif self._panel.torchIsReady(self._tell):
             self.start()
 
     def start(self) -> None:
@@ -118,11 +169,13 @@ class RunSection:
         self._panel.log.say(_("Segmenting {name}").format(name=volumeNode.GetName()))
         self.weights.remember()
         self._logic.keepWarm = parameters.keepWarm
-        self._onProgress(0.0, _("starting"), None)
+        self._settings, self._sceneIsGone = self._panel.settings(), False
+        self._ui.progressBar.value = 0
+        self._tell(_("Starting..."))
         self._job = self._logic.segmentAsync(
             volumeNode,
             parameters.outputSegmentation,
-            **self._panel.settings(),
+            **self._settings,
             onProgress=self._onProgress,
             onDone=self._onDone,
             onError=self._onError,
@@ -135,43 +188,59 @@ class RunSection:
         """Asks the running job to stop."""
         if self.running and not self.cancelling:
             self.cancelling = True
-            self._tell(_("cancelling"))
+            self._tell(_("Cancelling..."))
             self._job.cancel()
             self._panel.refresh()
 
     def _onProgress(self, share: float, stage: str, remaining: Optional[float]) -> None:
         if stage != self._lastStage:
             self._lastStage = stage
-            self._panel.log.say(stage)
+            self._panel.log.say(sentence(stage))
         self._ui.progressBar.value = round(100 * share)
         if not self.cancelling:
             self._tell(progressLine(stage, time.monotonic() - self._began, remaining))
 
     def _onDone(self, segmentationNode: Any, outcome: Any) -> None:
         self._stopped()
-        parameters = self._panel.currentParameters()
-        parameters.outputSegmentation = segmentationNode
-        parameters.comparedNode = segmentationNode
-        findings = outcome.checks or [(None, line) for line in outcome.lines]
-        self.resultFindings.show(findings)
-        volumes = ", ".join(f"{name} {volume:.0f} ml" for name, volume in outcome.volumes.items())
         took = duration(outcome.seconds)
-        self._tell(_("{volumes}, in {duration}").format(volumes=volumes or _("Nothing was found"), duration=took))
         for line in outcome.lines:
-            self._panel.log.say(line)
+            self._panel.log.say(sentence(line))
         self._panel.log.say(_("Done in {duration} on {device}").format(duration=took, device=outcome.device))
+        volumeNode = slicer.mrmlScene.GetNodeByID(outcome.volumeNodeID)
+        pace.remember(self._settings["device"], pace.litresOf(volumeNode), outcome.seconds)
+        parameters = self._panel.currentParameters()
+        # Another volume may be chosen by now, for example by a scene that was loaded: the result is not its result.
+        if parameters.inputVolume is not None and parameters.inputVolume.GetID() == outcome.volumeNodeID:
+            parameters.outputSegmentation = segmentationNode
+            parameters.comparedNode = segmentationNode
+            self._show(volumeNode, outcome, took)
+            if self._panel.parameters is not None:
+                showResult(volumeNode, segmentationNode)
+                if self.surfaces.isShown():
+                    resetThreeDViews()
+        else:
+            self._tell("")
         self._panel.refresh()
 
-    def _onError(self, sentence: str) -> None:
+    def _show(self, volumeNode: Any, outcome: Any, took: str) -> None:
+        self.resultFindings.show(outcome.checks or [(None, line) for line in outcome.lines])
+        volumes = ", ".join(f"{name} {volume:.0f} ml" for name, volume in outcome.volumes.items())
+        self._tell(
+            _("{volume}: {found}, in {duration}").format(
+                volume=volumeNode.GetName(), found=volumes or _("nothing was found"), duration=took
+            )
+        )
+
+    def _onError(self, reason: str) -> None:
         self._stopped()
-        self.resultFindings.show([("wrong", sentence)])
+        self.resultFindings.show([("wrong", reason)])
         self._tell("")
-        self._panel.log.say(_("Failed: {reason}").format(reason=sentence))
+        self._panel.log.say(_("Failed: {reason}").format(reason=reason))
         self._panel.refresh()
 
     def _onCancelled(self) -> None:
         self._stopped()
-        self._tell(_("Cancelled; the scene is as it was."))
+        self._tell("" if self._sceneIsGone else _("Cancelled; the scene is as it was."))
         self._panel.log.say(_("Cancelled"))
         self._panel.refresh()
 
@@ -184,7 +253,25 @@ class RunSection:
         self._ui.statusLabel.text = line
         self._ui.statusLabel.visible = bool(line)
 
-    def cleanup(self) -> None:
-        """The panel is about to go."""
-        self.inputFindings.cleanup()
-        self.resultFindings.cleanup()
+    def sceneCloses(self) -> None:
+        """Stops what is computed for a scene that goes, and forgets what was."""
+        self.cancel()
+        self._sceneIsGone, self._input = True, ""
+        self.forget()
+
+    def forget(self) -> None:
+        """Takes away what is said of an earlier run."""
+        self.resultFindings.show([])
+        self._tell("")
+
+    def _onEdit(self, _checked: bool = False) -> None:
+        """Opens Slicer's Segment Editor on the result."""
+        parameters = self._panel.parameters
+        output, volumeNode = parameters.outputSegmentation, parameters.inputVolume
+        if output is None:
+            return
+        volumeNode = referenceVolumeOf(output) or volumeNode
+        slicer.util.selectModule("SegmentEditor")
+        editor = slicer.modules.SegmentEditorWidget.editor
+        editor.setSegmentationNode(output)
+        editor.setSourceVolumeNode(volumeNode)

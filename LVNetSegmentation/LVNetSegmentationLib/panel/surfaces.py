@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-import slicer
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
+
+from ..closedsurfaces import makeSurfaces, surfaceName
+from ..views import resetThreeDViews
 
 
 class SurfaceButton:
@@ -34,14 +36,19 @@ class SurfaceButton:
 
     def _onClicked(self, shown: bool) -> None:
         node = self._node
-        if node is None:
+        if node is None or node.GetScene() is None:
             return
         node.CreateDefaultDisplayNodes()
-        with slicer.util.WaitCursor():
-            if shown:
-                node.CreateClosedSurfaceRepresentation()
-            node.GetDisplayNode().SetVisibility3D(shown)
+        if shown:
+            makeSurfaces(node)
+        node.GetDisplayNode().SetVisibility3D(shown)
+        if shown:
+            resetThreeDViews()
         self.watch(node)
+
+    def isShown(self) -> bool:
+        """Whether there are surfaces and the display shows them."""
+        return self._node is not None and isShown(self._node)
 
 
 def isEmpty(segmentationNode: Any) -> bool:
@@ -69,7 +76,5 @@ def _holdsSomething(data: Any) -> bool:
 def isShown(segmentationNode: Any) -> bool:
     """Whether there are surfaces and the display shows them."""
     display = segmentationNode.GetDisplayNode()
-    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-    return bool(
-        display and display.GetVisibility3D() and segmentationNode.GetSegmentation().ContainsRepresentation(surface)
-    )
+    shown = segmentationNode.GetSegmentation().ContainsRepresentation(surfaceName())
+    return bool(display and display.GetVisibility3D() and shown)

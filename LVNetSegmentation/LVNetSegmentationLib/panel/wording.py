@@ -18,8 +18,14 @@ def duration(seconds: float) -> str:
     return _("{hours} h {minutes:02d} min").format(hours=whole // 3600, minutes=whole % 3600 // 60)
 
 
+def sentence(line: str) -> str:
+    """A line as it stands alone: with a capital at its beginning."""
+    return line[:1].upper() + line[1:]
+
+
 def progressLine(stage: str, elapsed: float, remaining: Optional[float]) -> str:
-    """The stage of a run with its times, for example `segmenting: 12 s, about 30 s left`."""
+    """The stage of a run with its times, for example `Segmenting: 12 s, about 30 s left`."""
+    stage = sentence(stage)
     if remaining is None:
         return _("{stage}: {elapsed}").format(stage=stage, elapsed=duration(elapsed))
     return _("{stage}: {elapsed}, about {remaining} left").format(

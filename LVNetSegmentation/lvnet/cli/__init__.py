@@ -6,17 +6,25 @@ Exit codes: 0 done, 2 an error that the user can put right (one line on stderr),
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
 from typing import Any, Optional, Sequence
 
 from .._version import __version__
-from ..errors import Cancelled, LVNetError
+from ..errors import Cancelled, ConfigurationError, LVNetError
+from ..files import home
 from ..system import let_waiting_threads_sleep
+from ..worker.requests import MOST_THREADS
 from .terminal import one_line
 
 EXIT_DONE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
+_FULL = (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
+_PATHS = (
+    "inputs", "output", "weights", "probabilities", "uncertainty", "prediction", "reference", "compare", "csv",
+    "report", "images", "json", "folder",
+)  # fmt: skip
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -30,11 +38,16 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         The exit code.
     """
     options = build_parser().parse_args(arguments)
-    _respect_threads(getattr(options, "threads", None))
     let_waiting_threads_sleep()
     previous = _interrupt_on_termination()
     try:
-        return int(options.run(options))
+        _expand_home(options)
+        _respect_threads(getattr(options, "threads", None))
+        _check_stdout(options)
+        code = int(options.run(options))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except LVNetError as error:
         print(f"lvnet: {one_line(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
@@ -46,8 +59,15 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away, as `lvnet info | head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_stdout_up()
         return EXIT_DONE
+    except OSError as error:
+        # Files have their own messages; what is left is the place that is printed to.
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        _give_stdout_up()
+        print(f"lvnet: the output cannot be printed: {error.strerror}; free some space", file=sys.stderr)
+        return EXIT_USER_ERROR
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
@@ -87,7 +107,14 @@ def _add_segment(commands: Any) -> None:
     command.add_argument("--weights", metavar="FILE", help="a checkpoint; default: the bundled liver weights")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default auto)")
     command.add_argument("--overlap", type=float, metavar="F", help="of neighbouring slabs, 0 to 0.9 (default 0.5)")
+    command.add_argument(
+        "--series", metavar="UID|NUMBER|DESCRIPTION",
+        help="which series of a DICOM folder (default: the most suitable; `lvnet info FOLDER` lists them)",
+    )  # fmt: skip
     command.add_argument("--probabilities", metavar="FILE", help="also write the probability map (one scan only)")
+    command.add_argument(
+        "--uncertainty", metavar="FILE", help="also write where the network is unsure, 0 to 1 (one scan only)"
+    )
     command.add_argument("--no-postprocessing", action="store_true", help="keep every component and hole")
     command.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -122,7 +149,9 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument(
         "--threshold", type=float, metavar="P", help="of probability maps: the organ is where they reach it (0.5)"
     )
-    command.add_argument("--resample", action="store_true", help="bring the reference to the prediction's grid first")
+    command.add_argument(
+        "--resample", action="store_true", help="bring the reference to the prediction's grid, made larger to hold both"
+    )
     command.add_argument("--hd95", action="store_true", help="also the 95th percentile of the surface distances")
     command.add_argument("--surface-dice", type=float, metavar="MM", help="also the surface DICE at this tolerance")
     command.add_argument(
@@ -165,7 +194,10 @@ def _add_surface(commands: Any) -> None:
 
 
 def _add_info(commands: Any) -> None:
-    command = commands.add_parser("info", help="version, devices and the loaded weights")
+    command = commands.add_parser("info", help="version, devices and the loaded weights; or the scans in a folder")
+    command.add_argument(
+        "folder", nargs="?", metavar="FOLDER", help="list the CT series in this folder of DICOM instead"
+    )
     command.add_argument("--weights", metavar="FILE", help="a checkpoint; default: the bundled liver weights")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=_run("info", "run_info"))
@@ -192,13 +224,43 @@ def _run(module: str, function: str) -> Any:
 
 
 def _respect_threads(threads: Optional[int]) -> None:
-    """Set before numpy and torch are imported: their pools read these once."""
+    """Set before numpy and torch are imported: their pools read these once.
+
+    Raises:
+        ConfigurationError: so many threads cannot be.
+    """
     if threads is None:
         return
-    if threads < 1:
-        raise SystemExit("lvnet: --threads must be at least 1")
+    if not 1 <= threads <= MOST_THREADS:
+        raise ConfigurationError(f"--threads must be 1 to {MOST_THREADS}, not {threads}")
     for name in _THREAD_VARIABLES:
         os.environ[name] = str(threads)
+
+
+def _expand_home(options: argparse.Namespace) -> None:
+    """A leading ~ means the user's home also where no shell has seen it, as in `--weights=~/liver.safetensors`."""
+    for name in _PATHS:
+        value = getattr(options, name, None)
+        if isinstance(value, str):
+            setattr(options, name, os.fspath(home(value)))
+        elif isinstance(value, list):
+            setattr(options, name, [os.fspath(home(one)) for one in value])
+
+
+def _check_stdout(options: argparse.Namespace) -> None:
+    """Fails before hours of work where what is to be printed could not be.
+
+    Raises:
+        ConfigurationError: stdout is closed.
+    """
+    prints = getattr(options, "json", None) in (True, "-") or options.command == "info"
+    if prints and sys.stdout is None:
+        raise ConfigurationError("the output is to be printed, and standard output is closed; open it, or leave --json")
+
+
+def _give_stdout_up() -> None:
+    """Lets what is still to be printed go nowhere, so that the end of the process does not try again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt_on_termination() -> Any:

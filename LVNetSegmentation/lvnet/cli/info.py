@@ -10,11 +10,14 @@ import sys
 from typing import Any, Dict
 
 from .._version import __version__
-from .terminal import json_text
+from ..image_io import list_scans
+from .terminal import json_text, printable
 
 
 def run_info(options: argparse.Namespace) -> int:
-    """Prints version, devices and everything the loaded weights say of themselves."""
+    """Prints version, devices and everything the loaded weights say of themselves, or the scans of a folder."""
+    if options.folder is not None:
+        return _list_folder(options)
     facts = gather(options.weights)
     if options.json:
         print(json_text(facts))
@@ -32,6 +35,28 @@ def run_info(options: argparse.Namespace) -> int:
     print(f"  {weights['file_mb']} MB on disk, {weights['state_mib']} MiB as float32")
     for key, value in weights["recipe"]["provenance"].items():
         print(f"  {key}: {value if isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False)}")
+    return 0
+
+
+def _list_folder(options: argparse.Namespace) -> int:
+    found = list_scans(options.folder)
+    if options.json:
+        print(json_text(found))
+        return 0
+    several = len({scan["patient"] for scan in found["scans"]}) > 1 or len({s["study"] for s in found["scans"]}) > 1
+    for index, scan in enumerate(found["scans"]):
+        place = f"patient {scan['patient']}, study {scan['study']}, " if several else ""
+        distance = "" if scan["slice_distance_mm"] is None else f" {scan['slice_distance_mm']:g} mm apart"
+        said = ", ".join(
+            word for word in (f'"{scan["description"]}"' if scan["description"] else "", scan["words"]) if word
+        )
+        mark = "*" if index == 0 else " "
+        text = f"{mark} {scan['series']:>6}  {place}{scan['slices']} slices{distance}, {scan['height_mm']:g} mm"
+        print(printable(f"{text}, {said}" if said else text))
+        print(printable(f"          UID {scan['uid']}, in {scan['folder']}"))
+    for reason, count in sorted(found["left_out"].items()):
+        print(f"  left out: {count} x {reason}")
+    print("* is taken unless --series names another by its number (with :2 for a second pass), UID or description")
     return 0
 
 

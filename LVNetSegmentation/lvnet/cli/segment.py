@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List
 
 from ..acceleration.allocator import keep_pages
-from ..batch import distinct_names, refuse_overwriting
-from ..errors import ConfigurationError, ImageError, LVNetError
+from ..batch import plan, refuse_overwriting
+from ..errors import ConfigurationError, LVNetError
 from ..image_io import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
     check_output_path,
-    find_scans,
-    is_dicom_folder,
     read_image,
     write_image,
     write_labels,
@@ -25,27 +22,32 @@ from ..image_io import (
 from ..image_io.dicom_seg import SEG_SUFFIX, load_highdicom, open_seg_source, write_dicom_seg
 from ..inference import DEFAULT_OVERLAP, Model, Segmentation, load_model, segment, slab_starts
 from ..inputcheck import NOTE, check_input, refuse_impossible
+from ..inputs import Scan
 from ..selfcheck import OK
 from .terminal import ProgressBar, json_text, one_line
 
-Job = Tuple[Path, Path]
 #: What the output may be: a label map, or a DICOM SEG where the input is DICOM.
 OUTPUT_SUFFIXES = (*LABEL_SUFFIXES, SEG_SUFFIX)
+#: Options that write a map beside the labels, each an attribute of the result.
+_MAPS = ("probabilities", "uncertainty")
 
 
 def run_segment(options: argparse.Namespace) -> int:
     """Segments every input; one that fails does not stop the rest, and the exit code is 2 then."""
     # Everything that can be refused is refused before the network is loaded.
-    jobs, batch = plan_jobs(options.inputs, options.output, options.format)
-    if _is_seg(jobs[0][1]):
+    planned = plan(options.inputs, options.output, options.format, OUTPUT_SUFFIXES)
+    jobs, batch = planned.jobs, planned.batch
+    if _is_seg(jobs[0].target):
         load_highdicom()
         if not batch:
-            open_seg_source(jobs[0][0])
-    if options.probabilities is not None:
+            open_seg_source(jobs[0].scan.path, options.series)
+    maps = {name: Path(path) for name in _MAPS for path in [getattr(options, name)] if path is not None}
+    for name, path in maps.items():
         if batch:
-            raise ConfigurationError("--probabilities goes with one scan; segment them one by one")
-        check_output_path(Path(options.probabilities), IMAGE_SUFFIXES)
-        refuse_overwriting([jobs[0][0]], [jobs[0][1], Path(options.probabilities)])
+            raise ConfigurationError(f"--{name} goes with one scan; segment them one by one")
+        check_output_path(path, IMAGE_SUFFIXES)
+    if maps:
+        refuse_overwriting([jobs[0].scan.path], [jobs[0].target, *maps.values()])
     overlap = DEFAULT_OVERLAP if options.overlap is None else options.overlap
     slab_starts(1, 1, overlap)
     keep_pages()
@@ -57,74 +59,37 @@ def run_segment(options: argparse.Namespace) -> int:
     if not options.quiet:
         print(f"lvnet: computing on {model.device_reason}", file=sys.stderr)
     results: List[Dict[str, Any]] = []
-    for number, (source, target) in enumerate(jobs):
+    for number, (scan, target) in enumerate(jobs):
+        source = scan.path
         title = f"{number + 1}/{len(jobs)} " if batch else ""
         try:
-            results.append(_segment_one(options, model, source, target, overlap, title))
+            results.append(_segment_one(options, model, scan, target, overlap, title))
         except LVNetError as error:
             if not batch:
                 raise
             print(one_line(f"lvnet: {source.name}: {error}"), file=sys.stderr)
             results.append({"input": str(source), "output": None, "error": str(error)})
     failed = sum("error" in result for result in results)
+    left_out = [{"input": str(one.path), "output": None, "left_out": one.reason} for one in planned.left_out]
     if options.json:
-        print(json_text(results if batch else results[0]))
+        print(json_text([*results, *left_out] if batch else results[0]))
     if batch and not options.quiet:
-        print(f"lvnet: {len(results) - failed} of {len(results)} scans segmented", file=sys.stderr)
+        said = f"{len(results) - failed} of {len(results)} scans segmented; {planned.summary(failed)}"
+        print(one_line(f"lvnet: {said}"), file=sys.stderr)
     return 2 if failed else 0
 
 
-def plan_jobs(inputs: List[str], output: str, suffix: str) -> Tuple[List[Job], bool]:
-    """Which scan goes to which file, and whether that is batch work.
-
-    Raises:
-        LVNetError: an input or the output cannot be used.
-    """
-    if suffix not in OUTPUT_SUFFIXES:
-        raise ConfigurationError(f"--format must be one of {' '.join(OUTPUT_SUFFIXES)}, not {suffix!r}")
-    scans: List[Path] = []
-    batch = len(inputs) > 1
-    for given in map(Path, inputs):
-        if os.path.isdir(given) and not is_dicom_folder(given):
-            found = find_scans(given)
-            if not found:
-                raise ImageError(f"{given} holds neither DICOM nor scans ({' '.join(IMAGE_SUFFIXES)})")
-            scans += found
-            batch = True
-        else:
-            scans.append(given)
-    target = Path(output)
-    is_file = target.name.lower().endswith(OUTPUT_SUFFIXES) and not os.path.isdir(target)
-    if not batch and is_file:
-        check_output_path(target, OUTPUT_SUFFIXES)
-        refuse_overwriting(scans, [target])
-        return [(scans[0], target)], False
-    if is_file:
-        raise ConfigurationError(f"{len(scans)} scans need an output folder, not the file {target}")
-    if target.suffix and not os.path.isdir(target) and not output.endswith(("/", "\\")) and not batch:
-        # A mistyped suffix must not quietly become a folder.
-        check_output_path(target, OUTPUT_SUFFIXES)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its name holds a null character"
-        raise ImageError(f"cannot make the output folder {target}: {reason}; choose another") from error
-    names = distinct_names(scans)
-    jobs = [(scan, target / f"{name}{suffix}") for scan, name in zip(scans, names)]
-    for _, file in jobs:
-        check_output_path(file, OUTPUT_SUFFIXES)
-    refuse_overwriting(scans, [file for _, file in jobs])
-    return jobs, batch
-
-
 def _segment_one(
-    options: argparse.Namespace, model: Model, source: Path, target: Path, overlap: float, title: str
+    options: argparse.Namespace, model: Model, given: Scan, target: Path, overlap: float, title: str
 ) -> Dict[str, Any]:
     began = time.monotonic()
-    seg_source = open_seg_source(source) if _is_seg(target) else None
+    source = given.path
+    # Of a folder with images as well, only DICOM has series to choose from.
+    series = options.series if source.is_dir() or not title else None
+    seg_source = open_seg_source(source, series, given.files) if _is_seg(target) else None
     with ProgressBar(title, None if not options.quiet else False) as bar:
         bar(0.0, "reading the scan")
-        scan = read_image(source)
+        scan = read_image(source, series=series, files=given.files)
         refuse_impossible(scan)
         findings = check_input(scan, model.recipe)
         for finding in findings:
@@ -136,7 +101,7 @@ def _segment_one(
             model=model,
             overlap=overlap,
             postprocess=not options.no_postprocessing,
-            probabilities=options.probabilities is not None,
+            probabilities=any(getattr(options, name) is not None for name in _MAPS),
             progress=bar,
         )
         bar(0.98, "writing")
@@ -145,8 +110,10 @@ def _segment_one(
         else:
             checksum = model.checkpoint.checksum if model.checkpoint else ""
             write_dicom_seg(result.labels, target, seg_source, model.recipe, checksum)
-        if result.probabilities is not None:
-            write_image(result.probabilities, Path(options.probabilities))
+        for name in _MAPS:
+            soft = None if getattr(options, name) is None else getattr(result, name)
+            if soft is not None:
+                write_image(soft, Path(getattr(options, name)))
     seconds = time.monotonic() - began
     if not options.quiet:
         said = [finding.sentence for finding in findings if finding.severity == NOTE]
@@ -156,10 +123,12 @@ def _segment_one(
         "input": str(source),
         "output": str(target),
         "probabilities": options.probabilities,
+        "uncertainty": options.uncertainty,
         "volumes_ml": {name: round(value, 3) for name, value in result.volumes_ml.items()},
         "notes": list(result.notes),
         "input_checks": [finding._asdict() for finding in findings],
         "checks": [check.to_dict() for check in result.checks],
+        "expected_dice": result.expected_dice,
         "device": str(model.device),
         "device_reason": model.device_reason,
         "weights": model.recipe.name,

@@ -16,6 +16,11 @@ def one_line(text: object) -> str:
     return "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
 
 
+def printable(text: str) -> str:
+    """A text in which nothing can move the cursor; blanks stay."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def json_text(value: object, encoding: Optional[str] = None) -> str:
     """JSON as readable as an encoding allows: names of files may hold what it cannot say.
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, List, Sequence, Tuple
+from itertools import product
+from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..errors import GeometryError
+from ..errors import GeometryError, ImageError
+from ..metrics.bits import bounding_box
 from ..orientation import to_canonical
 from ..volume import Volume
+
+#: Voxels of the largest region that two masks are compared in.
+MOST_VOXELS = 2_000_000_000
+# Share of a voxel, or of a direction, up to which two are one; and that a lattice may be off the other.
+_SAME, _OFF_LATTICE = 1e-3, 0.02
 
 
 def on_one_grid(prediction: Volume, reference: Volume, resample: bool) -> Tuple[Volume, Volume, List[str]]:
     """Both volumes on the prediction's grid, and notes of what was done to that end.
 
-    Axes that are merely permuted or flipped against each other are matched without resampling.
+    Axes that are merely permuted or flipped against each other are matched without resampling.  The region that
+    is scored never depends on the prediction's extent alone: it is what either covers.
 
     Raises:
         GeometryError: the grids differ otherwise and `resample` is False.
@@ -25,17 +33,100 @@ def on_one_grid(prediction: Volume, reference: Volume, resample: bool) -> Tuple[
     upright, reference_upright = to_canonical(prediction)[0], to_canonical(reference)[0]
     if upright.same_grid(reference_upright):
         return upright, reference_upright, ["the two are stored in different orientations; their axes were matched"]
+    offset = _whole_voxels(upright, reference_upright)
+    if offset is not None:
+        one, other = _padded(upright, reference_upright, offset)
+        note = (
+            f"the two cover different parts of one grid ({_difference(upright, reference_upright)}): both were padded"
+            " with background to what either covers, and nothing was resampled"
+        )
+        return one, other, [note]
     difference = _difference(upright, reference_upright)
     if not resample:
         raise GeometryError(
             f"prediction and reference lie on different grids: {difference}; compare files of one scan, or have the "
             "reference resampled to the prediction's grid (--resample)"
         )
-    note = (
-        f"the grids differ ({difference}): the reference was resampled to the prediction's grid (nearest neighbour), "
-        "which adds up to half a voxel of error"
+    wide = covering(prediction, reference)
+    region = (
+        "" if wide.shape == prediction.shape else ", which was made larger with background to hold all of the reference"
     )
-    return prediction, _resampled(reference, prediction), [note]
+    note = (
+        f"the grids differ ({difference}): the reference was resampled to the prediction's grid (nearest neighbour)"
+        f"{region}; this adds up to half a voxel of error"
+    )
+    return wide, _resampled(reference, wide), [note]
+
+
+def covering(volume: Volume, other: Volume) -> Volume:
+    """A label map on its own lattice, padded with background to cover the labels of another one as well.
+
+    What lies outside the extent of a prediction would otherwise not count as missed.
+
+    Args:
+        volume: (z, y, x) labels.
+        other: labels on any grid.
+
+    Raises:
+        ImageError: the two lie so far apart that no memory could hold both.
+    """
+    box = bounding_box(other.array)
+    if box is None:
+        return volume
+    to_index = np.linalg.inv(_index_to_world(volume)) @ _index_to_world(other)
+    sides = [(side.start - 0.5, side.stop - 0.5) for side in reversed(box)]  # x, y, z
+    corners = np.array([(*corner, 1.0) for corner in product(*sides)]).T
+    places = (to_index @ corners)[:3]
+    size = np.array(volume.shape[::-1])
+    if (places.min(axis=1) >= -0.51).all() and (places.max(axis=1) <= size - 0.49).all():
+        return volume
+    # A rim of one voxel, so that a surface at the border is none of the image.
+    low = np.floor(places.min(axis=1)).astype(int) - 1
+    high = np.ceil(places.max(axis=1)).astype(int) + 1
+    return _grown(volume, np.maximum(0, -low), np.maximum(0, high - size + 1))
+
+
+def _whole_voxels(one: Volume, other: Volume) -> Optional[np.ndarray]:
+    """(x, y, z) voxels from the first voxel of one to that of the other, where both lie on one lattice."""
+    step = np.array(one.spacing[::-1])
+    if not np.allclose(one.spacing, other.spacing, rtol=0, atol=_SAME * step.min()):
+        return None
+    if not np.allclose(one.direction, other.direction, rtol=0, atol=_SAME):
+        return None
+    apart = np.linalg.solve(one.direction_matrix * step, np.array(other.origin) - np.array(one.origin))
+    whole = np.rint(apart)
+    # Spacings that differ by a hair come apart at the far end.
+    reach = np.abs(np.array(one.spacing) - np.array(other.spacing))[::-1] * np.array(other.shape[::-1])
+    near = np.abs(apart - whole) * step + reach <= _OFF_LATTICE * step
+    return whole.astype(int) if near.all() else None
+
+
+def _padded(one: Volume, other: Volume, offset: np.ndarray) -> Tuple[Volume, Volume]:
+    """Both on the union of their extents; `offset` as :func:`_whole_voxels` gives it."""
+    size, other_size = np.array(one.shape[::-1]), np.array(other.shape[::-1])
+    low, high = np.minimum(0, offset), np.maximum(size, offset + other_size)
+    wide = _grown(one, -low, high - size)
+    moved = _grown(other, offset - low, high - offset - other_size)
+    return wide, replace(moved, spacing=wide.spacing, origin=wide.origin, direction=wide.direction)
+
+
+def _grown(volume: Volume, before: np.ndarray, after: np.ndarray) -> Volume:
+    """With so many (x, y, z) voxels of background more on either side."""
+    size = np.array(volume.shape[::-1])
+    if not float(np.prod((size + before + after).astype(float))) <= MOST_VOXELS:
+        raise ImageError("the two masks lie too far apart to be compared; are they of one scan?")
+    pad = [(int(before[axis]), int(after[axis])) for axis in (2, 1, 0)]
+    moved = _index_to_world(volume) @ np.array([*(-before.astype(float)), 1.0])
+    x, y, z = (float(part) for part in moved[:3])
+    return replace(volume, array=np.pad(volume.array, pad), origin=(x, y, z))
+
+
+def _index_to_world(volume: Volume) -> np.ndarray:
+    """(4, 4) from (x, y, z) indices to LPS."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = volume.direction_matrix * np.asarray(volume.spacing[::-1])
+    matrix[:3, 3] = volume.origin
+    return matrix
 
 
 def _difference(one: Volume, other: Volume) -> str:

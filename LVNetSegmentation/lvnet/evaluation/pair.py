@@ -57,8 +57,8 @@ def evaluate(
         weights: the checkpoint that made the prediction; its recipe names the prediction's labels.
         threshold: probability from which on a voxel belongs to the organ, where a file holds
             probabilities; None takes 0.5.
-        resample: bring the reference to the prediction's grid (nearest neighbour) where the two
-            differ; otherwise that is an error.
+        resample: bring the reference to the prediction's grid (nearest neighbour), made larger to hold
+            both, where the two differ by more than whole voxels; otherwise that is an error.
         hd95: also the 95th percentile of the surface distances, `hd95_mm`.
         surface_dice_tolerance_mm: also the share of both surfaces within this distance of each
             other, `surface_dice`; the distance stands beside it under this name.
@@ -220,8 +220,12 @@ def _plain(metrics: Metrics, settings: Settings) -> Dict[str, Any]:
 def _label_map(source: Union[PathLike, Volume], role: str, settings: Settings, like: Optional[Volume] = None) -> Volume:
     if not isinstance(source, Volume):
         from ..image_io import read_segments
+        from ..image_io.given import given_volume
 
-        source = read_segments(source, threshold=settings.threshold, like=like)
+        def read(path: PathLike) -> Volume:
+            return read_segments(path, threshold=settings.threshold, like=like)
+
+        source = given_volume(source, f"the {role}", read)
     array = source.array
     if array.ndim != 3:
         raise GeometryError(f"the {role} has {array.ndim} dimensions; a 3D label map is needed")

@@ -7,6 +7,7 @@ goes out has the grid of what came in.  Every failure that a user can cause is a
 
 from __future__ import annotations
 
+from .listing import list_scans
 from .names import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
@@ -27,6 +28,7 @@ __all__ = [
     "check_output_path",
     "find_scans",
     "is_dicom_folder",
+    "list_scans",
     "output_name",
     "read_image",
     "read_labels",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -15,28 +15,39 @@ from .dicom_pixels import check_pixels, in_hu, stored_frames
 from .dicom_series import Series, choose_series
 from .grid import check_grid, check_memory
 from .names import walk_files
+from .padding import as_air, outside, padded, padding_note
 from .source import Source
 from .voxels import INT16_BYTES, VoxelStack
+from .weaving import Weaving
 
 
-def read_dicom_folder(name: str, folder: Path, progress: Progress) -> Source:
-    """Reads the largest CT series in a folder and its subfolders.
+def read_dicom_folder(
+    name: str,
+    folder: Path,
+    progress: Progress,
+    series: Optional[str] = None,
+    files: Optional[Sequence[str]] = None,
+) -> Source:
+    """Reads the most suitable CT series in a folder and its subfolders.
 
     Args:
         name: the folder's name for messages.
         folder: the folder.
         progress: told the share that is done.
+        series: which one instead: its UID, number or description.
+        files: the files of the folder that count, such as those of one study; None takes all.
 
     Raises:
         ImageError: there is no CT series, or its slices cannot be decoded.
     """
     closed: List[str] = []
-    paths = list(walk_files(folder, closed=closed))
-    return _read(name, choose_series(name, paths, _part(progress, 0.0, 0.3), closed=len(closed)), progress)
+    paths = list(walk_files(folder, closed=closed)) if files is None else list(files)
+    found = choose_series(name, paths, _part(progress, 0.0, 0.3), closed=len(closed), series=series)
+    return _read(name, found, progress)
 
 
 def read_dicom_file(name: str, path: Path, progress: Progress) -> Source:
-    """Reads the series that a slice belongs to from the slice's folder, or an enhanced file alone.
+    """Reads the scan that a slice belongs to from the slice's folder, or an enhanced file alone.
 
     Args:
         name: the file's name for messages.
@@ -69,18 +80,24 @@ def _read(name: str, series: Series, progress: Progress) -> Source:
     beside = 2 * first.numbers["allocated"] // 8 if len(first.frames) > 1 else 0
     check_memory(name, shape, INT16_BYTES + beside)
     voxels = VoxelStack(shape)
-    _fill(voxels, name, stack, _part(progress, 0.3, 1.0))
+    padding = _fill(voxels, name, stack, _part(progress, 0.3, 1.0))
+    notes += (padding_note(padding),) if padding else ()
     return Source(voxels, stack.spacing, stack.origin, stack.direction, notes)
 
 
-def _fill(voxels: VoxelStack, name: str, stack: Stack, progress: Progress) -> None:
+def _fill(voxels: VoxelStack, name: str, stack: Stack, progress: Progress) -> int:
+    """Reads slice after slice; how many voxels of them were padding."""
+    padding = 0
     last = [layer.second for layer in stack.layers]
     load = _loader(name, stack)
     held: Dict[int, np.ndarray] = {}
+    weaving = Weaving()
     for index, layer in enumerate(stack.layers):
         for needed in (layer.first, layer.second):
             if needed not in held:
-                held[needed] = load(needed)
+                held[needed], count = load(needed)
+                padding += count
+                weaving.look(held[needed])
         values = held[layer.first]
         if layer.first != layer.second:
             between = values.astype(np.float64) * (1 - layer.weight) + held[layer.second] * layer.weight
@@ -89,17 +106,28 @@ def _fill(voxels: VoxelStack, name: str, stack: Stack, progress: Progress) -> No
         voxels.put(index, values)
         held = {key: kept for key, kept in held.items() if key >= layer.first and index + 1 < len(last)}
         progress((index + 1) / len(stack.layers), "reading the scan")
+    if weaving.period:
+        raise ImageError(
+            f"{name}: the slices take turns between {weaving.period} different images, as passes do that were put into"
+            " one series; nothing in their headers tells them apart: export each into a folder of its own"
+        )
+    return padding
 
 
-def _loader(name: str, stack: Stack) -> Callable[[int], np.ndarray]:
-    """A function from a slice's place in the stack to its (y, x) HU."""
+def _loader(name: str, stack: Stack) -> Callable[[int], Tuple[np.ndarray, int]]:
+    """A function from a slice's place in the stack to its (y, x) HU and the number of pixels that were padding."""
     several = len(stack.slices[0].header.frames) > 1  # in one file
     volume = stored_frames(name, stack.slices[0].header) if several else None
 
-    def load(index: int) -> np.ndarray:
+    def load(index: int) -> Tuple[np.ndarray, int]:
         slice_ = stack.slices[index]
         stored = stored_frames(name, slice_.header)[0] if volume is None else volume[slice_.frame]
-        return in_hu(stored, slice_.fields.rescale)
+        values = in_hu(stored, slice_.fields.rescale)
+        count = 0
+        for mask in (padded(slice_.header, stored, slice_.fields.rescale), outside(values)):
+            values = as_air(values, mask)
+            count += 0 if mask is None else int(np.count_nonzero(mask))
+        return values, count
 
     return load
 

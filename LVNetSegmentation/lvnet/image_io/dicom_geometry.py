@@ -2,9 +2,10 @@
 
 Decisions, in the order they are taken:
 
-- Slices are sorted along the normal of their plane; of several at one position the first
-  acquisition is kept.
-- A stack with a gap of more than 5 slices and 30 mm is two scans; the longer one is kept.
+- Slices of one pass (see `dicom_passes`) are sorted along the normal of their plane; of several with the same
+  pixels at one position one is kept.  Different ones at one position, and distances that go up and down, are two
+  passes that nothing tells apart: that is refused.
+- A stack with a gap of more than 5 slices and 10 mm is two scans; the longer one is kept.
 - Positions that follow a regular grid to a tenth of the spacing are that grid.
 - Otherwise the scan is brought to a regular grid by linear interpolation between neighbouring
   slices; slices that already lie on the grid are kept as they are.  Missing slices are the usual
@@ -17,19 +18,24 @@ Decisions, in the order they are taken:
 
 from __future__ import annotations
 
+import zlib
 from typing import List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from ..errors import ImageError
-from .dicom_series import Slice
+from .dicom_header import read_pixels
+from .dicom_passes import SAME_PLACE_MM, Slice
 
-_SAME_PLACE_MM = 0.01
-_GAP_SLICES, _GAP_MM = 5, 30.0
+_GAP_SLICES, _GAP_MM = 5, 10.0
 _JITTER = 0.1
 _TILT_DEGREES = 0.3
+# Share of the distance of slices that the header may be off; and that a slice's thickness has at least.
+_OTHER, _THIN = 0.02, 0.5
 # From so many made-up slices for each that is there on, a regular grid is no answer.
 _MOST_MADE_UP = 10
+# Two distances that differ by so much of the larger are a turn; where there are so many, passes are woven.
+_TURN, _MOST_TURNS, _SHORT = 0.4, 0.25, 0.6
 
 
 class Layer(NamedTuple):
@@ -74,7 +80,7 @@ def arrange(name: str, slices: Sequence[Slice]) -> Stack:
     row, column = np.asarray(slices[0].fields.orientation).reshape(2, 3)
     normal = np.cross(row, column)
     normal /= np.linalg.norm(normal)
-    ordered, heights = _sorted_along(slices, normal, notes)
+    ordered, heights = _sorted_along(name, slices, normal, notes)
     ordered, heights = _longest_part(ordered, heights, notes)
     gaps = np.diff(heights)
     # Written so that heights which are no numbers are refused too.
@@ -83,9 +89,12 @@ def arrange(name: str, slices: Sequence[Slice]) -> Stack:
             f"{name}: its slices lie {gaps.min():.3g} to {gaps.max():.3g} mm apart, which no regular grid can hold;"
             " export the series again"
         )
+    _refuse_woven(name, heights)
     layers, step = _layers(heights, notes)
     if len(ordered) == 1:
         step = _thickness(ordered[0], notes)
+    else:
+        _note_distance(ordered, step, notes)
     pixel_rows, pixel_columns = ordered[0].fields.pixel_spacing
     positions = np.array([s.fields.position for s in ordered])
     _note_shift(positions, heights, normal, min(pixel_rows, pixel_columns), notes)
@@ -100,22 +109,73 @@ def arrange(name: str, slices: Sequence[Slice]) -> Stack:
     )
 
 
-def _sorted_along(slices: Sequence[Slice], normal: np.ndarray, notes: List[str]) -> Tuple[List[Slice], np.ndarray]:
+def _sorted_along(
+    name: str, slices: Sequence[Slice], normal: np.ndarray, notes: List[str]
+) -> Tuple[List[Slice], np.ndarray]:
     heights = np.array([np.dot(s.fields.position, normal) for s in slices])
     keys = [(s.header.numbers["acquisition"], s.header.numbers["instance"], s.frame) for s in slices]
-    ordered: List[int] = []
-    # Grouped by position first: rounding noise must not decide which acquisition comes first.
-    group: List[int] = []
-    for index in np.argsort(heights, kind="stable"):
-        if group and heights[index] - heights[group[0]] > _SAME_PLACE_MM:
-            ordered.append(min(group, key=lambda i: keys[i]))
-            group = []
-        group.append(int(index))
-    ordered.append(min(group, key=lambda i: keys[i]))
-    repeated = len(slices) - len(ordered)
+    order = np.argsort(heights, kind="stable")
+    gaps = np.diff(heights[order])
+    apart = gaps[gaps > SAME_PLACE_MM]
+    # Rounding may set two images of one place apart by more than nothing.
+    near = max(SAME_PLACE_MM, _JITTER * _usual_gap(apart)) if apart.size else SAME_PLACE_MM
+    groups: List[List[int]] = []
+    for index in order:
+        if groups and heights[index] - heights[groups[-1][0]] <= near:
+            groups[-1].append(int(index))
+        else:
+            groups.append([int(index)])
+    crowded = [group for group in groups if len(group) > 1]
+    if crowded and len(groups) > 1 and not all(_are_copies([slices[i] for i in group]) for group in crowded):
+        raise ImageError(
+            f"{name}: {len(crowded)} of {len(groups)} positions hold several different slices, and nothing in their"
+            " headers tells which belong together; export each series or phase into a folder of its own"
+        )
+    chosen = [min(group, key=lambda i: keys[i]) for group in groups]
+    repeated = len(slices) - len(chosen)
     if repeated:
         notes.append(f"{repeated} slices at positions that others have too were left out (copies or a later phase)")
-    return [slices[i] for i in ordered], heights[ordered]
+    return [slices[i] for i in chosen], heights[chosen]
+
+
+def _are_copies(slices: Sequence[Slice]) -> bool:
+    """Whether slices of one place hold the same stored pixels; frames of one file are looked at no further."""
+    if any(len(s.header.frames) > 1 for s in slices):
+        return False
+    first = slices[0]
+    try:
+        pixels = read_pixels(first.header)
+        return all(s.fields.rescale == first.fields.rescale and read_pixels(s.header) == pixels for s in slices[1:])
+    except (OSError, EOFError, ValueError, zlib.error):
+        return False
+
+
+def _refuse_woven(name: str, heights: np.ndarray) -> None:
+    """Fails where slices follow one another in no order: missing ones leave a grid, a change of distance is one turn.
+
+    Raises:
+        ImageError: it is so.
+    """
+    gaps = np.diff(heights)
+    if len(gaps) < 4:
+        return
+    step = _usual_gap(gaps)
+    places = round(float(heights[-1] - heights[0]) / step)
+    even = _deviation(heights, float(heights[-1] - heights[0]) / places) <= _JITTER
+    if even and places + 1 <= 1.35 * len(heights) + 2:
+        return
+    larger = np.maximum(gaps[1:], gaps[:-1])
+    # Where the distance of the slices changes, one that is shorter than both is of a slice of another pass.
+    short = [
+        gap < _SHORT * min(float(np.median(gaps[max(0, i - 3) : i])), float(np.median(gaps[i + 1 : i + 4])))
+        for i, gap in enumerate(gaps[1:-1], 1)
+    ]
+    turns = int((np.abs(np.diff(gaps)) > _TURN * larger).sum())
+    if any(short) or turns > max(4, _MOST_TURNS * len(gaps)):
+        raise ImageError(
+            f"{name}: its slices lie {gaps.min():.3g} to {gaps.max():.3g} mm apart without any order, as those of two"
+            " passes do that nothing in their headers tells apart; export each into a folder of its own"
+        )
 
 
 def _longest_part(slices: List[Slice], heights: np.ndarray, notes: List[str]) -> Tuple[List[Slice], np.ndarray]:
@@ -191,6 +251,23 @@ def _thickness(only: Slice, notes: List[str]) -> float:
         notes.append("the only slice has no thickness: 1 mm is assumed")
         return 1.0
     return value
+
+
+def _note_distance(slices: Sequence[Slice], step: float, notes: List[str]) -> None:
+    """The positions count; what else the headers say of the distance is said where it is another."""
+    told = sorted({round(abs(s.fields.distance[0]), 4) for s in slices if s.fields.distance})
+    told = [distance for distance in told if distance > 0 and abs(distance - step) > _OTHER * step]
+    if told:
+        said = " or ".join(f"{distance:g}" for distance in told[:3])
+        notes.append(
+            f"the headers say that slices lie {said} mm apart, their positions {step:.4g} mm: these were taken"
+        )
+    try:
+        thickness = float(slices[0].header.fields["thickness"])
+    except ValueError:
+        return
+    if 0 < thickness < _THIN * step:
+        notes.append(f"the slices are {thickness:g} mm thick and lie {step:.4g} mm apart: what is between is not seen")
 
 
 def _note_shift(positions: np.ndarray, heights: np.ndarray, normal: np.ndarray, pixel: float, notes: List[str]) -> None:

@@ -2,8 +2,8 @@
 
 Read here rather than by GDCM, because GDCM needs the whole file to be sound before it tells
 anything, takes memory for whatever length an element claims, hides what lies in sequences (the
-frames of enhanced CT), and is slow on thousands of files.  Fields that name a patient are never
-looked at.
+frames of enhanced CT), and is slow on thousands of files.  Of the fields that name a patient one is
+looked at, and only a hash of it is kept, which tells patients apart and holds for this process alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import struct
 import zlib
 from io import BytesIO
-from typing import Any, BinaryIO, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 from .dicom_elements import Dataset, ElementReader, Tag
 
@@ -22,19 +22,42 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 _SHARED_GROUPS, _FRAME_GROUPS = (0x5200, 0x9229), (0x5200, 0x9230)
+_FRAME_CONTENT, _FRAME_TYPE, _RECONSTRUCTION = (0x0020, 0x9111), (0x0018, 0x9329), (0x0018, 0x9314)
+_MEASURES, _TRANSFORMATION = (0x0028, 0x9110), (0x0028, 0x9145)
 #: Sequences that hold a field of ours; all others are skipped.
-_SEQUENCES = (_SHARED_GROUPS, _FRAME_GROUPS, (0x0020, 0x9113), (0x0020, 0x9116), (0x0028, 0x9110), (0x0028, 0x9145))
+_SEQUENCES = (
+    _SHARED_GROUPS, _FRAME_GROUPS, _FRAME_CONTENT, _FRAME_TYPE, _RECONSTRUCTION, _MEASURES, _TRANSFORMATION,
+    (0x0020, 0x9113), (0x0020, 0x9116),
+)  # fmt: skip
 _WANTED = {
     (0x0008, 0x0008): "image_type",
+    (0x0008, 0x0016): "sop_class",
+    (0x0008, 0x0017): "acquisition_uid",
     (0x0008, 0x0018): "instance_uid",
+    (0x0008, 0x0022): "acquisition_date",
+    (0x0008, 0x002A): "acquisition_datetime",
+    (0x0008, 0x0032): "acquisition_time",
+    (0x0008, 0x0033): "content_time",
     (0x0008, 0x0060): "modality",
+    (0x0018, 0x0010): "contrast",
+    (0x0018, 0x0015): "body_part",
     (0x0018, 0x0050): "thickness",
+    (0x0018, 0x0060): "kvp",
+    (0x0018, 0x0088): "slice_distance",
+    (0x0018, 0x1100): "diameter",
+    (0x0018, 0x1150): "exposure_time",
+    (0x0018, 0x1151): "tube_current",
+    (0x0018, 0x1152): "exposure",
+    (0x0018, 0x1210): "kernel",
+    (0x0020, 0x000D): "study_uid",
     (0x0020, 0x000E): "series_uid",
     (0x0020, 0x0011): "series_number",
     (0x0020, 0x0012): "acquisition",
     (0x0020, 0x0013): "instance",
     (0x0020, 0x0032): "position",
     (0x0020, 0x0037): "orientation",
+    (0x0020, 0x0052): "frame_of_reference",
+    (0x0020, 0x0100): "temporal",
     (0x0028, 0x0002): "samples",
     (0x0028, 0x0004): "photometric",
     (0x0028, 0x0008): "frames",
@@ -44,21 +67,46 @@ _WANTED = {
     (0x0028, 0x0100): "allocated",
     (0x0028, 0x0101): "bits",
     (0x0028, 0x0103): "signed",
+    (0x0028, 0x0120): "padding",
+    (0x0028, 0x0121): "padding_limit",
     (0x0028, 0x1052): "intercept",
     (0x0028, 0x1053): "slope",
+    (0x0028, 0x1054): "rescale_type",
 }
 _BINARY = ("samples", "rows", "columns", "allocated", "bits", "signed")
+_PADDINGS = ("padding", "padding_limit")
+_DESCRIPTION, _PATIENT_ID, _PATIENT_NAME = (0x0008, 0x103E), (0x0010, 0x0020), (0x0010, 0x0010)
+_FRAME_ACQUISITION, _FRAME_TEMPORAL, _STACK = (0x0020, 0x9156), (0x0020, 0x9128), (0x0020, 0x9056)
+_FRAME_KIND, _FRAME_KERNEL = (0x0008, 0x9007), (0x0018, 0x1210)
+_KEPT = frozenset((
+    *_WANTED, _DESCRIPTION, _PATIENT_ID, _PATIENT_NAME, _FRAME_ACQUISITION, _FRAME_TEMPORAL, _STACK, _FRAME_KIND
+))  # fmt: skip
 #: What a deflated file may come to; a series of a thousand slices takes half of it.
 _MOST_INFLATED = 2**30
 
 
+class Unspoken(str):
+    """Free text that may name a patient: it can be compared and searched, and does not show in a `repr`."""
+
+    def __repr__(self) -> str:
+        return "'...'"
+
+
 class FrameFields(NamedTuple):
-    """Where one slice lies, as numbers, empty where the file does not say; and intercept and slope of its HU."""
+    """Where one slice lies, as numbers, empty where the file does not say; intercept and slope of its HU.
+
+    `distance` to the next slice is what the header says of it.  What tells the frames of one file apart: `group` holds
+    stack, kind and kernel, `acquisition` and `temporal` the numbers of its pass and of its time.
+    """
 
     position: Tuple[float, ...] = ()
     orientation: Tuple[float, ...] = ()
     pixel_spacing: Tuple[float, ...] = ()
     rescale: Tuple[float, float] = (0.0, 1.0)
+    distance: Tuple[float, ...] = ()
+    group: Tuple[str, ...] = ()
+    acquisition: str = ""
+    temporal: str = ""
 
 
 class DicomHeader(NamedTuple):
@@ -67,6 +115,8 @@ class DicomHeader(NamedTuple):
     Text is stripped, numbers are numbers, what is missing is empty or 0; `complete` is False where
     the file ends before its pixels do, or garbage lies between its fragments.  `encapsulated` pixels are
     in fragments; `pixels` are begin and length of the pixels or of each fragment, see :func:`read_pixels`.
+    `padding` are the stored values, as bits, that stand for no value: one, or the ends of a range.
+    `description` is free text for the user's own eyes; `patient` tells patients apart and says no more.
     """
 
     path: str
@@ -77,6 +127,9 @@ class DicomHeader(NamedTuple):
     complete: bool
     encapsulated: bool
     pixels: Tuple[Tuple[int, int], ...]
+    padding: Tuple[int, ...] = ()
+    description: Unspoken = Unspoken()
+    patient: int = 0
 
 
 def looks_like_dicom(path: Union[str, os.PathLike[str]]) -> bool:
@@ -101,7 +154,7 @@ def read_dicom_header(path: str) -> Optional[DicomHeader]:
                 return None
             syntax, body = _body(file, start)
             order = ">" if syntax == BIG_ENDIAN else "<"
-            reader = ElementReader(body, order, explicit=syntax != IMPLICIT, wanted=_WANTED, sequences=_SEQUENCES)
+            reader = ElementReader(body, order, explicit=syntax != IMPLICIT, wanted=_KEPT, sequences=_SEQUENCES)
             dataset = reader.dataset(None)
             return _header(path, syntax, dataset, order, reader)
     except (OSError, EOFError, ValueError, struct.error, zlib.error, RecursionError, IndexError):
@@ -192,6 +245,8 @@ def _header(path: str, syntax: str, dataset: Dataset, order: str, reader: Elemen
     numbers: Dict[str, int] = {}
     for tag, key in _WANTED.items():
         value = dataset.get(tag, b"")
+        if key in _PADDINGS:
+            continue
         if key in _BINARY:
             numbers[key] = struct.unpack_from(order + "H", value)[0] if len(value) >= 2 else 0
         else:
@@ -204,15 +259,32 @@ def _header(path: str, syntax: str, dataset: Dataset, order: str, reader: Elemen
     groups = dataset.get(_FRAME_GROUPS)
     shared = (dataset.get(_SHARED_GROUPS) or [{}])[0]
     frames = (
-        tuple(_frame(group, shared, {}, dataset) for group in groups)
+        tuple(_frame(group, shared, {}, dataset, order) for group in groups)
         if groups
-        else (_frame({}, shared, dataset, dataset),)
+        else (_frame({}, shared, dataset, dataset, order),)
     )
     complete, pixels = reader.reaches_end_of_pixels, tuple(reader.pixels)
-    return DicomHeader(path, syntax, fields, numbers, frames, complete, reader.encapsulated, pixels)
+    padding = tuple(
+        _unsigned(dataset[tag], order) for tag, key in _WANTED.items() if key in _PADDINGS and tag in dataset
+    )
+    description = Unspoken(_text(dataset.get(_DESCRIPTION, b"")))
+    identity = (dataset.get(_PATIENT_ID) or b"").strip(b" \0") or (dataset.get(_PATIENT_NAME) or b"").strip(b" \0^")
+    return DicomHeader(
+        path, syntax, fields, numbers, frames, complete, reader.encapsulated, pixels,
+        padding if all(value >= 0 for value in padding) else (), description,
+        # Python's hash of bytes is salted anew in every process.
+        hash(identity.upper()) if identity else 0,
+    )  # fmt: skip
 
 
-def _frame(own: Dataset, shared: Dataset, top: Dataset, whole: Dataset) -> FrameFields:
+def _unsigned(value: bytes, order: str) -> int:
+    """The bits of a number of two or four bytes; -1 where it is neither."""
+    if len(value) not in (2, 4):
+        return -1
+    return int(struct.unpack(order + ("H" if len(value) == 2 else "I"), value)[0])
+
+
+def _frame(own: Dataset, shared: Dataset, top: Dataset, whole: Dataset, order: str) -> FrameFields:
     """Fields of a frame: its own, those of all frames, or of the data set where it has no frames.
 
     A rescale beside the functional groups, where the standard does not want it, counts as well.
@@ -226,14 +298,36 @@ def _frame(own: Dataset, shared: Dataset, top: Dataset, whole: Dataset) -> Frame
         return bytes(last.get(tag) or b"")
 
     def rescale(tag: Tag, default: float) -> float:
-        text = value((0x0028, 0x9145), tag, whole)
+        text = value(_TRANSFORMATION, tag, whole)
         found = _floats(text) or ((float("nan"),) if _text(text) else (default,))
         return found[0]
 
     return FrameFields(
         position=_floats(value((0x0020, 0x9113), (0x0020, 0x0032))),
         orientation=_floats(value((0x0020, 0x9116), (0x0020, 0x0037))),
-        pixel_spacing=_floats(value((0x0028, 0x9110), (0x0028, 0x0030))),
+        pixel_spacing=_floats(value(_MEASURES, (0x0028, 0x0030))),
+        distance=_floats(value(_MEASURES, (0x0018, 0x0088))),
         # A slope of 0 is an empty field of some programs; it would make a scan of one value.
         rescale=(rescale((0x0028, 0x1052), 0.0), rescale((0x0028, 0x1053), 1.0) or 1.0),
+        **_apart(value, order) if own else {},
     )
+
+
+def _apart(value: Callable[..., bytes], order: str) -> Dict[str, Any]:
+    """What tells the frames of one file apart, from a function that finds a field of a frame."""
+
+    def number(tag: Tag, form: str) -> str:
+        found = value(_FRAME_CONTENT, tag)
+        size = struct.calcsize(form)
+        return str(struct.unpack(order + form, found)[0]) if len(found) == size else ""
+
+    return {
+        "group": tuple(
+            _text(text)
+            for text in (
+                value(_FRAME_CONTENT, _STACK), value(_FRAME_TYPE, _FRAME_KIND), value(_RECONSTRUCTION, _FRAME_KERNEL)
+            )
+        ),
+        "acquisition": number(_FRAME_ACQUISITION, "H"),
+        "temporal": number(_FRAME_TEMPORAL, "I"),
+    }  # fmt: skip

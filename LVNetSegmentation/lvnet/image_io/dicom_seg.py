@@ -13,7 +13,7 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
@@ -54,11 +54,13 @@ class SegSource:
     stack: Stack
 
 
-def open_seg_source(path: PathLike) -> SegSource:
+def open_seg_source(path: PathLike, series: Optional[str] = None, files: Optional[Sequence[str]] = None) -> SegSource:
     """Finds the series of a scan again; fails before hours of work where no SEG could be written.
 
     Args:
         path: what the scan is read from: a folder of DICOM or one DICOM file.
+        series: which one of the folder, as :func:`~lvnet.image_io.read_image` takes it.
+        files: of the folder, that count; None takes all.
 
     Raises:
         DependencyError: highdicom is missing.
@@ -71,7 +73,7 @@ def open_seg_source(path: PathLike) -> SegSource:
         raise ImageError(
             f"{name} is no DICOM: a DICOM SEG ({SEG_SUFFIX}) needs a DICOM series; write .seg.nrrd instead"
         )
-    source = SegSource(name, arrange(name, _series(name, plain).slices))
+    source = SegSource(name, arrange(name, _series(name, plain, series, files).slices))
     first = _header(source.stack.slices[0].header.path)
     for keyword, words in _NEEDED.items():
         if not first.get(keyword):
@@ -147,10 +149,10 @@ def _silenced() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def _series(name: str, path: Path) -> Series:
+def _series(name: str, path: Path, series: Optional[str], files: Optional[Sequence[str]]) -> Series:
     """The series that :func:`~lvnet.image_io.read_image` takes from the same path."""
     if path.is_dir():
-        return choose_series(name, walk_files(path), silent)
+        return choose_series(name, walk_files(path) if files is None else files, silent, series=series)
     header = read_dicom_header(str(path))
     is_whole = header is not None and len(header.frames) > 1
     paths = [str(path)] if is_whole else list(walk_files(path.parent, nested=False))

@@ -3,41 +3,74 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ..errors import ImageError
 from ..progress import Progress
 from .dicom_header import DicomHeader, FrameFields, looks_like_dicom, read_dicom_header
+from .dicom_passes import Slice, passes_of
+from .dicom_suitability import Verdict, judge
 
+__all__ = ["Candidate", "Found", "Series", "Slice", "choose", "choose_series", "find_series", "study_of"]
 
-class Slice(NamedTuple):
-    """One slice: a file, or one frame of it."""
-
-    header: DicomHeader
-    frame: int
-    fields: FrameFields
+# Scans that a note names besides the one that was taken.
+_MOST_NAMED = 6
 
 
 class Series(NamedTuple):
-    """Slices of one series with one orientation and one pixel grid, in the order they were found."""
+    """Slices of one pass, in the order they were found."""
 
     slices: List[Slice]
     notes: Tuple[str, ...]
 
 
-def choose_series(
-    name: str, paths: Iterable[str], progress: Progress, wanted: Optional[str] = None, closed: int = 0
-) -> Series:
-    """Finds the CT series among files and takes the largest, or the one that a file belongs to.
+class Candidate(NamedTuple):
+    """One scan of a folder: a pass of a series.
+
+    Attributes:
+        key: what chooses it: the series' number, with `:2` behind it for the second pass of that number.
+        slices: of it.
+        verdict: how suitable it is.
+        copies: slices that were left out because they are the same object once more.
+        siblings: passes that its series holds, itself one of them.
+    """
+
+    key: str
+    slices: List[Slice]
+    verdict: Verdict
+    copies: int
+    siblings: int
+
+    @property
+    def named(self) -> str:
+        """For messages: number, what it is, slices; nothing that could name a patient."""
+        words = f"{self.verdict.words}, " if self.verdict.words else ""
+        return f"series {self.key} ({words}{_slices(len(self.slices))})"
+
+
+class Found(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+        candidates: the most suitable first.
+        left_out: what is no slice of a CT, and how often.
+    """
+
+    candidates: List[Candidate]
+    left_out: Counter
+
+
+def find_series(name: str, paths: Iterable[str], progress: Progress, closed: int = 0) -> Found:
+    """The CT scans among files.
 
     Args:
         name: the folder's name for messages.
         paths: files, of which any may be no DICOM at all.
         progress: told the share of headers read.
-        wanted: one of `paths`; its series is taken, however small.
         closed: number of folders that could not be looked into.
 
     Raises:
@@ -62,24 +95,188 @@ def choose_series(
     groups = _group(headers, left_out)
     if not groups:
         raise ImageError(f"{name} holds no CT series that can be placed in space ({_listed(left_out)}); choose another")
-    groups.sort(key=lambda group: group[0].header.numbers["series_number"])
-    if wanted is None:
-        index = max(range(len(groups)), key=lambda i: len(groups[i]))
+    return Found(_candidates(groups), left_out)
+
+
+def choose_series(
+    name: str,
+    paths: Iterable[str],
+    progress: Progress,
+    wanted: Optional[str] = None,
+    closed: int = 0,
+    series: Optional[str] = None,
+) -> Series:
+    """Finds the CT scans among files and takes the most suitable, or the one that is asked for.
+
+    Args:
+        name: the folder's name for messages.
+        paths: files, of which any may be no DICOM at all.
+        progress: told the share of headers read.
+        wanted: one of `paths`; its scan is taken, however unsuitable.
+        closed: number of folders that could not be looked into.
+        series: a series' UID, number or description, with `:2` behind it for its second pass.
+
+    Raises:
+        ImageError: there is no CT series, none that is asked for, or the folder holds several patients.
+    """
+    found = find_series(name, paths, progress, closed)
+    candidates = found.candidates
+    if wanted is not None:
+        chosen = next((c for c in candidates if any(s.header.path == wanted for s in c.slices)), None)
+        chosen = chosen or _of_same_series(candidates, wanted)
+        if chosen is None:
+            raise ImageError(f"{name} is no slice of a CT series ({_listed(found.left_out)}); choose another file")
+        why = "the one of the given file"
+    elif series:
+        chosen, why = choose(name, candidates, series), "as asked for"
     else:
-        found = [i for i, group in enumerate(groups) if any(s.header.path == wanted for s in group)]
-        if not found:
-            raise ImageError(f"{name} is no slice of a CT series ({_listed(left_out)}); choose another file")
-        index = found[0]
+        patients = {c.slices[0].header.patient for c in candidates}
+        if len(patients) > 1:
+            raise ImageError(
+                f"{name} holds scans of {len(patients)} patients; give the folder of one, or one of the scans by"
+                " --series (lvnet info FOLDER lists them)"
+            )
+        chosen = candidates[0]
+        why = _why(candidates)
+    return Series(chosen.slices, _notes(candidates, chosen, why, found.left_out))
+
+
+def choose(name: str, candidates: Sequence[Candidate], wanted: str) -> Candidate:
+    """The scan that is asked for.
+
+    Args:
+        name: the folder's name for messages.
+        candidates: the most suitable first.
+        wanted: a series' UID, number or description (or a part of it), with `:2` behind it for its second pass.
+
+    Raises:
+        ImageError: none or several series fit.
+    """
+    text, _, number = wanted.strip().rpartition(":")
+    if not text or not number.isdigit():
+        text, number = wanted.strip(), ""
+    low = text.lower()
+    ways = (
+        lambda c: c.slices[0].header.fields["series_uid"] == text,
+        lambda c: re.fullmatch(r"-?\d+", text) and c.slices[0].header.numbers["series_number"] == int(text),
+        lambda c: c.slices[0].header.description.lower() == low,
+        lambda c: low in c.slices[0].header.description.lower(),
+    )
+    fitting = next((found for way in ways if (found := [c for c in candidates if low and way(c)])), [])
+    if number:
+        fitting = [c for c in fitting if c.key.endswith(f":{number}") or (number == "1" and ":" not in c.key)]
+    ask = "lvnet info FOLDER lists what is there"
+    if not fitting:
+        raise ImageError(f"{name} holds no CT series that fits what was asked for; {ask}")
+    if len({_series_key(c.slices[0].header) for c in fitting}) > 1:
+        raise ImageError(f"{name} holds several series that fit what was asked for; give the UID of one ({ask})")
+    return fitting[0]
+
+
+def study_of(header: DicomHeader) -> Tuple[int, str]:
+    """What tells studies, and the patients they are of, apart."""
+    return header.patient, header.fields["study_uid"]
+
+
+def _series_key(header: DicomHeader) -> Tuple[object, ...]:
+    return (*study_of(header), header.fields["series_uid"], header.fields["series_number"], header.description)
+
+
+def _of_same_series(candidates: Sequence[Candidate], wanted: str) -> Optional[Candidate]:
+    """Where the wanted file is a copy of a slice: the scan that holds the slice."""
+    header = read_dicom_header(wanted)
+    uid = header.fields["instance_uid"] if header else ""
+    return next((c for c in candidates if uid and any(s.header.fields["instance_uid"] == uid for s in c.slices)), None)
+
+
+def _candidates(groups: Sequence[List[Slice]]) -> List[Candidate]:
+    passes: List[Tuple[List[Slice], int]] = []
+    for group in groups:
+        slices = _without_copies(group)
+        copies = len(group) - len(slices)
+        for number, part in enumerate(passes_of(slices)):
+            passes.append((part, 0 if number else copies))
+    verdicts = judge([part for part, _ in passes])
+    ranked = sorted(
+        zip(passes, verdicts), key=lambda pair: (pair[1].order, _order(pair[0][0][0].header), _earliest(pair[0][0]))
+    )
+    by_number: Counter = Counter(str(part[0].header.numbers["series_number"]) for (part, _), _ in ranked)
+    by_series: Counter = Counter(_series_key(part[0].header) for (part, _), _ in ranked)
+    seen: Dict[str, int] = Counter()
+    result = []
+    for (part, copies), verdict in ranked:
+        label, own = str(part[0].header.numbers["series_number"]), _series_key(part[0].header)
+        seen[label] += 1
+        name = label if by_number[label] == 1 else f"{label}:{seen[label]}"
+        result.append(Candidate(name, part, verdict, copies, by_series[own]))
+    return result
+
+
+def _order(header: DicomHeader) -> Tuple[int, ...]:
+    return (header.numbers["series_number"],)
+
+
+def _earliest(part: Sequence[Slice]) -> Tuple[int, ...]:
+    return min((s.header.numbers["acquisition"], s.header.numbers["instance"]) for s in part)
+
+
+def _without_copies(group: List[Slice]) -> List[Slice]:
+    """Slices without those that are the same object at the same place once more."""
+    seen = set()
+    kept = []
+    for slice_ in group:
+        uid = slice_.header.fields["instance_uid"]
+        key = (uid, slice_.frame, slice_.fields.position)
+        if uid and key in seen:
+            continue
+        seen.add(key)
+        kept.append(slice_)
+    return kept
+
+
+def _slices(count: int) -> str:
+    return "1 slice" if count == 1 else f"{count} slices"
+
+
+def _why(candidates: Sequence[Candidate]) -> str:
+    """In what the first is better than the second."""
+    if len(candidates) < 2:
+        return ""
+    best, next_ = candidates[0].verdict.order, candidates[1].verdict.order
+    reasons = (
+        "the original axial scan", "the one with one image a position", "the one of the abdomen", "the largest",
+        "the finest", "the one with a soft kernel", "the contrast phase that suits best", "the largest", "the finest",
+        "the largest",
+    )  # fmt: skip
+    return next((reason for reason, a, b in zip(reasons, best, next_) if a != b), "the first of several that are alike")
+
+
+def _notes(candidates: Sequence[Candidate], chosen: Candidate, why: str, left_out: Counter) -> Tuple[str, ...]:
     notes: List[str] = []
-    if len(groups) > 1:
-        why = "the largest" if wanted is None else "the one of the given file"
-        notes.append(f"series {index + 1} of {len(groups)} was taken, {why}: {len(groups[index])} slices")
+    others = [c for c in candidates if c is not chosen]
+    if others:
+        named = [c.named for c in others[:_MOST_NAMED]]
+        if len(others) > _MOST_NAMED:
+            named.append(f"{len(others) - _MOST_NAMED} more")
+        words = f"{chosen.verdict.words}, " if chosen.verdict.words else ""
+        note = (
+            f"series {chosen.key} of {len(candidates)} was taken, {why}: {words}{_slices(len(chosen.slices))};"
+            f" also there: {', '.join(named)}"
+        )
+        if chosen.siblings > 1:
+            note += f"; the {chosen.siblings} passes of one series were told apart"
+        notes.append(note)
+    if chosen.copies:
+        notes.append(
+            f"{chosen.copies} slices at positions that others have too were left out (copies or a later phase)"
+        )
     if left_out:
         notes.append(f"left out: {_listed(left_out)}")
-    return Series(groups[index], tuple(notes))
+    return tuple(notes)
 
 
 def _group(headers: List[DicomHeader], left_out: Counter) -> List[List[Slice]]:
+    """Slices by series, plane and pixel grid; an enhanced file is a group of its own."""
     groups: Dict[Tuple[object, ...], List[List[Slice]]] = {}
     for header in headers:
         reason = _not_a_slice(header)
@@ -88,15 +285,17 @@ def _group(headers: List[DicomHeader], left_out: Counter) -> List[List[Slice]]:
             continue
         numbers = header.numbers
         single = len(header.frames) == 1
-        key = (header.fields["series_uid"], numbers["rows"], numbers["columns"], "" if single else header.path)
+        place = (numbers["rows"], numbers["columns"], "" if single else header.path)
+        key = (*study_of(header), header.fields["series_uid"], *place)
         for frame, fields in enumerate(header.frames):
             slice_ = Slice(header, frame, fields)
-            for group in groups.setdefault(key, []):
+            same = groups.setdefault(key, [])
+            for group in same:
                 if _same_plane(group[0].fields, fields):
                     group.append(slice_)
                     break
             else:
-                groups[key].append([slice_])
+                same.append([slice_])
     return [group for same in groups.values() for group in same]
 
 

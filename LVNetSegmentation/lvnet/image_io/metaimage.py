@@ -90,7 +90,19 @@ def read_metaimage(name: str, path: Path, progress: Progress) -> Source:
     notes = squeezed_note(dropped)
     if not any(key in fields for key in _SPACINGS):
         notes += (UNKNOWN_SPACING,)
+    for keys in (_SPACINGS, _ORIGINS, _MATRICES):
+        given = [key for key in keys if key in fields]
+        if any(_values(fields[key]) != _values(fields[given[0]]) for key in given[1:]):
+            notes += (f"the header's {' and '.join(given)} differ: the first was taken, as ITK does",)
     return Source(stack, *_positive(written), notes + tuple(surplus))
+
+
+def _values(text: str) -> List[float]:
+    """The numbers of a field; none where it holds something else."""
+    try:
+        return [round(float(part), 6) for part in text.split()]
+    except ValueError:
+        return []
 
 
 def _read_fields(name: str, path: Path) -> Tuple[Dict[str, str], int]:

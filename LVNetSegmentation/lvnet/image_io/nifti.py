@@ -21,7 +21,14 @@ from ..progress import Progress
 from ..volume import IDENTITY_DIRECTION
 from . import itk
 from .grid import check_grid, check_memory, check_size
-from .nifti_transforms import Transforms, check_transforms, is_skewed, read_transforms, transform_notes
+from .nifti_transforms import (
+    Transforms,
+    check_transforms,
+    is_skewed,
+    nearest_grid,
+    read_transforms,
+    spacing_of_sform,
+)
 from .source import Source, squeezed_note
 from .streams import check_length, damaged, open_voxels, read_slices
 from .voxels import INT16_BYTES, VoxelStack
@@ -48,6 +55,8 @@ class _Header(NamedTuple):
     intercept: float
     transforms: Transforms
     placed: bool
+    unit: int
+    placing: Tuple[Tuple[int, ...], Tuple[float, ...]]
     compressed: bool
 
 
@@ -79,14 +88,9 @@ def read_nifti(name: str, path: Path, progress: Progress) -> Source:
         raise ImageError(f"{name} is compressed, which its name does not say; rename it to end with .nii.gz")
     check_memory(name, shape, INT16_BYTES)
     check_transforms(name, header.transforms)
-    try:
-        grid = itk.grid_of(itk.read_header(name, path, "NiftiImageIO"))
-    except ImageError as error:
-        if is_skewed(header.transforms.sform):
-            raise ImageError(f"{name}: the axes of its sform are not perpendicular; resample the scan first") from error
-        raise
+    grid, grid_notes = _grid(name, path, header, shape)
     check_grid(name, *grid)
-    notes = squeezed_note(dropped) + transform_notes(header.transforms, shape, grid)
+    notes = squeezed_note(dropped) + grid_notes
     if not header.placed:
         notes += ("the file's header holds no orientation: its slices are taken as axial, from the feet up",)
     stack = VoxelStack(shape)
@@ -96,7 +100,38 @@ def read_nifti(name: str, path: Path, progress: Progress) -> Source:
     with open_voxels(name, path, encoding, header.offset) as stream:
         for index, values in enumerate(read_slices(name, stream, shape, dtype, progress, surplus)):
             stack.put(index, values * np.float64(header.slope) + header.intercept if scaled else values)
-    return Source(stack, *grid, notes + tuple(surplus))
+    return Source(stack, *grid, notes + tuple(surplus), _placement(header, grid))
+
+
+def _grid(name: str, path: Path, header: _Header, shape: Tuple[int, int, int]) -> Tuple[itk.Grid, Tuple[str, ...]]:
+    """Spacing, origin and direction as ITK has them, put right where its way is not the standard's; and notes."""
+    sform = header.transforms.sform
+    try:
+        grid = itk.grid_of(itk.read_header(name, path, "NiftiImageIO"))
+    except ImageError as error:
+        nearest = None if sform is None or not is_skewed(sform) else nearest_grid(sform, shape)
+        if nearest is not None:
+            return nearest
+        if is_skewed(sform):
+            raise ImageError(f"{name}: the axes of its sform are not perpendicular; resample the scan first") from error
+        raise
+    # Whether the numbers of an sform follow the unit of pixdim, programs disagree.
+    return spacing_of_sform(header.transforms, shape, grid, trusted=header.unit in (0, _MILLIMETRES))
+
+
+def _placement(header: _Header, grid: itk.Grid) -> bytes:
+    """The fields of the header that place the scan, for a result in the same format; empty where they do not serve.
+
+    These are pixdim, of which the spacing agrees with the grid, the codes, the quaternion, and the sform.
+    """
+    matrix = np.asarray(grid[2]).reshape(3, 3)
+    sform = header.transforms.sform
+    if not header.placed or header.unit not in (0, _MILLIMETRES) or np.abs(matrix.T @ matrix - np.eye(3)).max() > 9e-5:
+        return b""
+    if sform is not None and is_skewed(sform):
+        return b""
+    codes, numbers = header.placing
+    return struct.pack("<4f2h18f", header.pixdim[0], *grid[0], *codes, *numbers)
 
 
 def _read_header(name: str, path: Path) -> _Header:
@@ -134,6 +169,8 @@ def _read_header(name: str, path: Path) -> _Header:
         intercept=intercept,
         transforms=read_transforms(data, order),
         placed=any(struct.unpack_from(order + "2h", data, 252)),
+        unit=data[123] & 7,
+        placing=(struct.unpack_from(order + "2h", data, 252), struct.unpack_from(order + "18f", data, 256)),
         compressed=compressed,
     )
 
@@ -145,6 +182,7 @@ def nifti_header(
     spacing: Sequence[float],
     origin: Sequence[float],
     direction: Sequence[float],
+    placement: bytes = b"",
 ) -> bytes:
     """The 352 bytes before the voxels of a NIfTI-1 file.
 
@@ -158,6 +196,7 @@ def nifti_header(
         spacing: (x, y, z) in mm.
         origin: (x, y, z) in mm, LPS.
         direction: nine direction cosines, row by row, LPS.
+        placement: the fields that place the grid, byte for byte as the scan's own file has them, if it is NIfTI.
 
     Raises:
         ImageError: the format cannot hold the size, or axes that are not perpendicular.
@@ -187,6 +226,8 @@ def nifti_header(
     struct.pack_into("<2h", header, 252, 1, 1)
     struct.pack_into("<6f", header, 256, *turn, *(float(value) for value in sform[:, 3]))
     struct.pack_into("<12f", header, 280, *(float(value) for value in sform.ravel()))
+    if placement:
+        header[76:92], header[252:328] = placement[:16], placement[16:]
     header[344:348] = b"n+1\0"
     return bytes(header)
 

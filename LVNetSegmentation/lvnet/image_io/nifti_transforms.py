@@ -8,11 +8,12 @@ on the scan in some programs and beside it in others, so the user is told.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from ..errors import ImageError
+from .itk import Grid
 
 # Share of the smallest voxel edge up to which two places are one.
 _SAME = 0.1
@@ -69,29 +70,76 @@ def is_skewed(matrix: Optional[np.ndarray]) -> bool:
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() > 1e-4)
 
 
-def transform_notes(
-    transforms: Transforms, shape: Tuple[int, int, int], grid: Sequence[Sequence[float]]
-) -> Tuple[str, ...]:
-    """What to say where both transforms are given and disagree.
+def nearest_grid(sform: np.ndarray, shape: Tuple[int, int, int]) -> Optional[Tuple[Grid, Tuple[str, ...]]]:
+    """The perpendicular grid nearest to an sform, and what to say of it; None where they are not one.
+
+    Args:
+        sform: (3, 4) whose axes are not perpendicular.
+        shape: (z, y, x) voxels.
+    """
+    lengths = np.linalg.norm(sform[:, :3], axis=0)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        return None
+    left, _, right = np.linalg.svd(sform[:, :3] / lengths)
+    axes = left @ right
+    apart = _farthest(np.column_stack([axes * lengths, sform[:, 3]]), sform, shape)
+    if apart > _SAME * lengths.min():
+        return None
+    note = (
+        f"the axes of the file's sform are not quite perpendicular: the nearest that are were taken, which moves no"
+        f" corner by more than {max(apart, 0.001):.2g} mm"
+    )
+    return (tuple(lengths.tolist()), tuple(sform[:, 3].tolist()), tuple(axes.ravel().tolist())), (note,)
+
+
+def spacing_of_sform(
+    transforms: Transforms, shape: Tuple[int, int, int], grid: Grid, *, trusted: bool = True
+) -> Tuple[Grid, Tuple[str, ...]]:
+    """A grid of ITK with the sform's own spacing where the sform was taken, and what to say of disagreements.
+
+    ITK takes the directions of an sform and the spacing of pixdim, which the standard keeps for the qform.
 
     Args:
         transforms: of the header.
         shape: (z, y, x) voxels.
         grid: spacing (x, y, z), origin and direction that ITK made of them.
+        trusted: whether the sform's lengths are in mm.
     """
-    if transforms.qform is None or transforms.sform is None:
-        return ()
+    qform, sform = transforms
+    if sform is None:
+        return grid, ()
     spacing, origin, direction = (np.asarray(part, np.float64) for part in grid)
+    lengths = np.linalg.norm(sform[:, :3], axis=0)
+    if not (lengths > 0).all():
+        return grid, ()
     taken = np.column_stack([direction.reshape(3, 3) * spacing, origin])
-    apart = _farthest(transforms.qform, transforms.sform, shape)
-    if apart <= _SAME * float(spacing.min()):
-        return ()
-    other = _farthest(taken, transforms.sform, shape) < _farthest(taken, transforms.qform, shape)
-    which = "sform" if other else "qform"
-    return (
-        f"the file's sform and qform place it up to {apart:.3g} mm apart: the {which} was taken, as 3D Slicer does;"
-        " other programs may show scan and result elsewhere",
-    )
+    scaled = np.column_stack([sform[:, :3] / lengths * spacing, sform[:, 3]])
+    is_sform = qform is None or _farthest(taken, scaled, shape) <= _farthest(taken, qform, shape)
+    notes: Tuple[str, ...] = ()
+    if (
+        trusted
+        and is_sform
+        and _farthest(np.column_stack([direction.reshape(3, 3) * lengths, origin]), taken, shape)
+        > _SAME * float(min(spacing.min(), lengths.min()))
+    ):
+        notes += (
+            f"the file gives two voxel spacings: {_times(lengths)} mm in its sform, which was taken, and"
+            f" {_times(spacing)} mm in pixdim, which other programs may take",
+        )
+        grid = (tuple(lengths.tolist()), grid[1], grid[2])
+    if qform is not None and not notes:
+        apart = _farthest(qform, sform, shape)
+        if apart > _SAME * float(spacing.min()):
+            notes += (
+                f"the file's sform and qform place it up to {apart:.3g} mm apart: the"
+                f" {'sform' if is_sform else 'qform'} was taken, as 3D Slicer does; other programs may show scan and"
+                " result elsewhere",
+            )
+    return grid, notes
+
+
+def _times(numbers: np.ndarray) -> str:
+    return " x ".join(f"{number:.4g}" for number in numbers)
 
 
 def _farthest(one: np.ndarray, other: np.ndarray, shape: Tuple[int, int, int]) -> float:

@@ -89,8 +89,27 @@ def open_nrrd(name: str, path: Path) -> Tuple[sitk.ImageFileReader, Tuple[str, .
         if key in fields and len(known) < min(3, len(sizes)):
             raise ImageError(f"{name}: its header lacks the voxel spacing of an axis; export the scan again")
     _check_voxels(name, path, fields)
-    notes = () if "space directions" in fields or "spacings" in fields else (UNKNOWN_SPACING,)
+    notes: Tuple[str, ...] = () if "space directions" in fields or "spacings" in fields else (UNKNOWN_SPACING,)
+    notes += _two_spacings(fields)
+    if "old min" in fields or "old max" in fields or "oldmin" in fields or "oldmax" in fields:
+        notes += ("its header says that the values were quantised (old min, old max): they are taken as stored",)
     return itk.read_header(name, path, "NrrdImageIO"), notes
+
+
+def _two_spacings(fields: Dict[str, str]) -> Tuple[str, ...]:
+    """What to say where directions and spacings are both given and differ."""
+    try:
+        axes = [
+            [float(part) for part in axis.strip("()").split(",")]
+            for axis in _VECTOR.findall(fields["space directions"])
+        ]
+        lengths = [math.sqrt(sum(part * part for part in axis)) for axis in axes]
+        steps = [float(step) for step in fields["spacings"].split() if "nan" not in step.lower()]
+    except (KeyError, ValueError):
+        return ()
+    if len(steps) != len(lengths) or all(abs(a - b) <= 1e-3 * abs(a) for a, b in zip(lengths, steps)):
+        return ()
+    return ("the header's space directions and spacings differ: the directions were taken",)
 
 
 def _check_voxels(name: str, path: Path, fields: Dict[str, str]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Callable, Dict, Iterator, Optional, Tuple
+from typing import Callable, Dict, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -19,9 +20,13 @@ from .metaimage import read_metaimage
 from .names import READABLE_SUFFIXES, PathLike, output_name, shown, suffix_of
 from .nifti import read_nifti
 from .nrrd import read_nrrd
+from .padding import outside, padding_note
 from .seg_nrrd import read_layers
 from .source import Source
 from .voxels import AIR
+
+#: Share of one that a mask saved with the slope of a CT's header may be off, and the largest label that is one.
+_NEARLY_WHOLE, _MOST_LABEL = 1e-3, 32767
 
 _READERS: Dict[str, Callable[[str, Path, Progress], Source]] = {
     ".nii.gz": read_nifti,
@@ -33,14 +38,23 @@ _READERS: Dict[str, Callable[[str, Path, Progress], Source]] = {
 }
 
 
-def read_image(path: PathLike, *, progress: Progress = silent) -> Volume:
+def read_image(
+    path: PathLike,
+    *,
+    progress: Progress = silent,
+    series: Optional[str] = None,
+    files: Optional[Sequence[str]] = None,
+) -> Volume:
     """Reads a CT scan.
 
     Args:
-        path: a NIfTI, NRRD or MetaImage file, a folder of DICOM (the largest CT series in it and
-            its subfolders is taken), or one DICOM file (the series it belongs to is taken from
+        path: a NIfTI, NRRD or MetaImage file, a folder of DICOM (the most suitable CT series in it
+            and its subfolders is taken), or one DICOM file (the scan it belongs to is taken from
             its folder).
         progress: told the share of slices read.
+        series: of a folder of DICOM, the series to take instead: its UID, number or description, as
+            :func:`list_scans` gives them.
+        files: of a folder of DICOM, the files that count; None takes all.
 
     Returns:
         HU as (z, y, x) int16 where every value fits exactly, else float32, with the file's rescale
@@ -54,7 +68,7 @@ def read_image(path: PathLike, *, progress: Progress = silent) -> Volume:
     """
     name = shown(path)
     with _readable(name):
-        source = _load(name, path, progress)
+        source = _load(name, path, progress, series, files)
     stack = source.stack
     if stack.all_replaced:
         raise ImageError(f"{name} holds no voxel with a finite value; export the scan again")
@@ -63,6 +77,10 @@ def read_image(path: PathLike, *, progress: Progress = silent) -> Volume:
         count = "1 voxel" if stack.replaced == 1 else f"{stack.replaced} voxels"
         notes += (f"{count} without a finite value (NaN or infinite) set to {AIR} HU (air)",)
     array = stack.array()
+    mask = outside(array)
+    if mask is not None:
+        array[mask] = AIR
+        notes += (padding_note(int(np.count_nonzero(mask))),)
     if array.shape[0] == 1:
         notes += ("the scan is a single slice",)
     return _volume(source, array, output_name(path), notes)
@@ -90,9 +108,14 @@ def read_labels(path: PathLike, label: Optional[int] = None) -> Volume:
         if source is None:
             source = _load(name, path, silent)
     array = source.stack.array()
+    notes = source.notes
+    if not source.stack.replaced and array.dtype == np.float32:
+        whole = np.rint(array)
+        if np.abs(array - whole).max() <= _NEARLY_WHOLE and np.abs(whole).max() <= _MOST_LABEL:
+            array = whole.astype(np.int16)
+            notes += (f"its values lie within {_NEARLY_WHOLE:g} of whole numbers and were rounded",)
     if source.stack.replaced or array.dtype != np.int16:
         raise ImageError(f"{name} is no label map: it holds values that are not whole numbers, or too large")
-    notes = source.notes
     if label is not None:
         array = (array == label).astype(np.uint8)
         if not array.any():
@@ -102,10 +125,18 @@ def read_labels(path: PathLike, label: Optional[int] = None) -> Volume:
     return _volume(source, array, output_name(path), notes)
 
 
-def _load(name: str, path: PathLike, progress: Progress) -> Source:
+def _load(
+    name: str,
+    path: PathLike,
+    progress: Progress,
+    series: Optional[str] = None,
+    files: Optional[Sequence[str]] = None,
+) -> Source:
     plain = Path(path)
     if os.path.isdir(plain):
-        return read_dicom_folder(name, plain, progress)
+        return read_dicom_folder(name, plain, progress, series, files)
+    if series:
+        raise ImageError(f"{name} is no folder of DICOM, in which a series could be chosen; leave the series out")
     if not plain.exists():
         raise ImageError(f"{name} does not exist; check the path")
     if is_pipe_or_device(plain):
@@ -134,4 +165,5 @@ def _readable(name: str) -> Iterator[None]:
 def _volume(source: Source, array: np.ndarray, name: str, notes: Tuple[str, ...]) -> Volume:
     x, y, z = (float(step) for step in source.spacing)
     ox, oy, oz = (float(part) for part in source.origin)
-    return Volume(array, (z, y, x), (ox, oy, oz), tuple(float(part) for part in source.direction), name, notes)
+    volume = Volume(array, (z, y, x), (ox, oy, oz), tuple(float(part) for part in source.direction), name, notes)
+    return replace(volume, placement=(volume.grid, source.placement)) if source.placement else volume

@@ -16,6 +16,7 @@ class Source(NamedTuple):
         origin: (x, y, z) in mm, LPS.
         direction: nine direction cosines, row by row.
         notes: what was noticed on the way.
+        placement: of a NIfTI file, the bytes of its header that place it.
     """
 
     stack: VoxelStack
@@ -23,6 +24,7 @@ class Source(NamedTuple):
     origin: Tuple[float, ...]
     direction: Tuple[float, ...]
     notes: Tuple[str, ...] = ()
+    placement: bytes = b""
 
 
 UNKNOWN_SPACING = "the file's header holds no voxel spacing: 1 mm is assumed"

@@ -103,7 +103,9 @@ def _write(
     dtype = array.dtype.newbyteorder("=")
     later = None
     if suffix in (".nii", ".nii.gz"):
-        head, header = nifti_header(name, array.shape, dtype, *place), b""
+        grid, placement = volume.placement
+        head = nifti_header(name, array.shape, dtype, *place, placement if grid == volume.grid else b"")
+        header = b""
         window = 31 if suffix == ".nii.gz" else 0
     elif suffix == ".mha":
         header, later = metaimage_header(array.shape, dtype, *place)

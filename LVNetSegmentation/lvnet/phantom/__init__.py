@@ -1,4 +1,4 @@
-"""A made abdomen: a random CT phantom in HU with its exact liver label.
+"""A synthetic abdomen: a random CT phantom in HU with its exact liver label.
 
 For tests, for the demonstration and as additional training data: plausible, not real.  Liver,
 spleen, muscle, heart and bowel overlap in HU and touch, so that no threshold finds the liver, while

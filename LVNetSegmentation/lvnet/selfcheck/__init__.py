@@ -11,5 +11,6 @@ from __future__ import annotations
 from .check import LOOK, OK, WRONG, Check, Limits
 from .checks import self_check
 from .confidence import low_confidence, low_confidence_share
+from .measure import measure
 
-__all__ = ["LOOK", "OK", "WRONG", "Check", "Limits", "low_confidence", "low_confidence_share", "self_check"]
+__all__ = ["LOOK", "OK", "WRONG", "Check", "Limits", "low_confidence", "low_confidence_share", "measure", "self_check"]

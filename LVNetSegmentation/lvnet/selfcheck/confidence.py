@@ -13,8 +13,8 @@ from ..recipe import Recipe
 
 #: Probabilities between these are doubtful.
 DOUBTFUL = (0.2, 0.8)
-# An organ's blurred border is a few mm wide; doubt farther off belongs to something else.
-_NEAR_MM = 8.0
+#: An organ's blurred border is a few mm wide; doubt farther off belongs to something else.
+NEAR_MM = 8.0
 # A share needs no more voxels than these; larger scans are sampled at every second, third, ... voxel.
 _MOST_VOXELS = 3_000_000
 
@@ -62,7 +62,7 @@ def low_confidence_share(
     box = bounding_box(labels)
     if box is None:
         return None
-    steps = [max(1, round(_NEAR_MM / step)) for step in spacing]
+    steps = [max(1, round(NEAR_MM / step)) for step in spacing]
     grown = tuple(slice(max(0, side.start - reach), side.stop + reach) for side, reach in zip(box, steps))
     size = float(np.prod([min(side.stop, n) - side.start for side, n in zip(grown, labels.shape)]))
     stride = max(1, int(np.ceil((size / _MOST_VOXELS) ** (1 / 3))))

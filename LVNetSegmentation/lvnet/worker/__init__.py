@@ -11,7 +11,8 @@ Requests::
     {"do": "segment", "id": 1, "folder": "...", "spacing": [z, y, x], "origin": [x, y, z],
      "direction": [9 numbers], "device": "auto", "weights": null, "overlap": null,
      "postprocess": true, "threads": null}           the scan lies in the folder, see `exchange`
-    {"do": "folder", "id": 2, "input": "...", "output": "...", "suffix": ".seg.nrrd", ...}
+    {"do": "folder", "id": 2, "input": "...", "output": "...", "suffix": ".seg.nrrd",
+     "series": null, ...}                            of folders of DICOM: UID, number or description
     {"do": "devices", "id": 3}
     {"do": "torch", "id": 4}
     {"do": "cancel", "id": 1}                        stops request 1, waiting or under way

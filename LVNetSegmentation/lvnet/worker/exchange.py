@@ -24,6 +24,8 @@ from ..progress import CancelCheck, never_cancelled, raise_if_cancelled
 
 PREFIX = "lvnet-exchange-"
 SCAN_FILE = "scan.npy"
+LABEL_FILE = "label.npy"
+PREDICTION_FILE, REFERENCE_FILE = "prediction.npy", "reference.npy"
 _LOCK_FILE = "lock"
 #: A folder without a lock file is left alone for so long: its maker may be about to make one.
 _GRACE_SECONDS = 60.0
@@ -104,12 +106,35 @@ def write_array(
         ResourceError: the disk is full.
         Cancelled: `cancelled` answered True.
     """
+
+    def asked() -> Iterator[np.ndarray]:
+        for plane in planes:
+            raise_if_cancelled(cancelled)
+            yield plane
+
+    for _ in writing_array(path, asked(), shape, dtype):
+        pass
+
+
+def writing_array(
+    path: Union[str, Path], planes: Iterable[np.ndarray], shape: Tuple[int, ...], dtype: np.dtype
+) -> Iterator[None]:
+    """:func:`write_array` for a caller that has other things to do: one plane is written per step.
+
+    The file is whole once the iterator has ended; closing the iterator closes the file.
+
+    Args:
+        path, planes, shape, dtype: see :func:`write_array`.
+
+    Raises:
+        ResourceError: the disk is full.
+    """
     with readable_disk_errors(Path(path).parent), open(path, "wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(shape)}
         np.lib.format.write_array_header_1_0(file, header)
         for plane in planes:
-            raise_if_cancelled(cancelled)
             file.write(np.ascontiguousarray(plane, dtype).data.cast("B"))
+            yield
 
 
 def map_array(path: Union[str, Path]) -> np.ndarray:
@@ -170,7 +195,10 @@ def _is_stale(path: Path) -> bool:
 
 
 __all__ = [
+    "LABEL_FILE",
+    "PREDICTION_FILE",
     "PREFIX",
+    "REFERENCE_FILE",
     "SCAN_FILE",
     "Exchange",
     "check_space",
@@ -178,4 +206,5 @@ __all__ = [
     "remove_folder",
     "remove_stale",
     "write_array",
+    "writing_array",
 ]

@@ -76,6 +76,10 @@ def _threads_or_none(value: Any) -> bool:
     return value is None or (type(value) is int and 0 <= value <= MOST_THREADS)
 
 
+def _seed(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**32
+
+
 def _yes_no_or_none(value: Any) -> bool:
     return value is None or isinstance(value, bool)
 
@@ -87,9 +91,19 @@ _NETWORK: Dict[str, Callable[[Any], bool]] = {
     "postprocess": _yes_no_or_none,
     "threads": _threads_or_none,
 }
+_PLACE: Dict[str, Callable[[Any], bool]] = {"spacing": _numbers(3), "origin": _numbers(3), "direction": _numbers(9)}
 _FIELDS: Dict[str, Dict[str, Callable[[Any], bool]]] = {
-    "segment": {"folder": _path, "spacing": _numbers(3), "origin": _numbers(3), "direction": _numbers(9), **_NETWORK},
-    "folder": {"input": _path, "output": _path, "suffix": _text, **_NETWORK},
+    "segment": {"folder": _path, **_PLACE, **_NETWORK},
+    "folder": {"input": _path, "output": _path, "suffix": _text, "series": _text_or_none, **_NETWORK},
+    "compare": {
+        "folder": _path,
+        **{f"{side}{key}": fits for side in ("", "reference_") for key, fits in _PLACE.items()},
+        "name": _text_or_none,
+        "reference_name": _text_or_none,
+        "preset": _text,
+        "resample": _yes_no_or_none,
+    },
+    "phantom": {"folder": _path, "seed": _seed},
     "devices": {},
     "torch": {},
 }

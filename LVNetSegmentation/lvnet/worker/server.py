@@ -132,8 +132,8 @@ class Server:
 
     def _remove_exchange(self, request: Optional[Dict[str, Any]] = None) -> None:
         request = request or self._current
-        if request is not None and request.get("do") == "segment":
-            remove_folder(str(request.get("folder")))
+        if request is not None and request.get("folder"):
+            remove_folder(str(request["folder"]))
 
 
 class _Teller:

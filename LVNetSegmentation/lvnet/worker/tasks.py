@@ -12,12 +12,13 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Tuple
 
 import numpy as np
 
-from ..errors import ImageError, LVNetError
+from ..errors import LVNetError
 from ..progress import CancelCheck, Progress, raise_if_cancelled
 from ..system import available_memory
-from ..volume import Volume
-from .exchange import SCAN_FILE, map_array, write_array
+from .exchange import SCAN_FILE, write_array
 from .failures import TORCH_BROKEN, TORCH_MISSING, TORCH_OLD, TorchError
+from .handing import handed_over
+from .plain_tasks import compare_task, phantom_task
 
 _TORCH_FLOOR = (2, 1)
 #: The network that was used last, and what it was loaded from.
@@ -70,7 +71,7 @@ def segment_task(request: Mapping[str, Any], progress: Progress, cancelled: Canc
         `classes`: for each its fields, `box` (three pairs z, y, x, or None) and `file`; `volumes_ml`,
         `notes`, `checks`, `device`, `weights`, `weights_sha256`, `network_seconds`.
     """
-    scan = _handed_over(request)
+    scan = handed_over(request, SCAN_FILE, "the scan")
     model = _model(request, progress, cancelled)
     result = _segment(scan, request, model, lambda share, stage: progress(0.04 + 0.94 * share, stage), cancelled)
     progress(0.99, "handing over the result")
@@ -98,13 +99,15 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
 
     Returns:
         `scans`: for each `input`, `output`, `error`, and where it succeeded `volumes_ml`, `notes`,
-        `checks`, `input_checks` (severity and sentence), `scan_notes` (those of the reading alone), `seconds`.
+        `checks`, `input_checks` (severity and sentence), `scan_notes` (those of the reading alone), `seconds`;
+        `left_out`: what of the folder is not segmented (`input`, `reason`); `summary`: all that in one line.
     """
     from ..batch import plan_folder
     from ..image_io import read_image, write_labels
     from ..inputcheck import check_input
 
-    jobs = plan_folder(request["input"], request["output"], request["suffix"])
+    planned = plan_folder(request["input"], request["output"], request["suffix"])
+    jobs, series = planned.jobs, request.get("series") or None
     model = _model(request, progress, cancelled)
     scans: List[Dict[str, Any]] = []
 
@@ -113,7 +116,8 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
         if isinstance(progress, TellsScans):
             progress.scan(scan)
 
-    for number, (source, target) in enumerate(jobs):
+    for number, (given, target) in enumerate(jobs):
+        source = given.path
         raise_if_cancelled(cancelled)
         began = time.monotonic()
 
@@ -123,7 +127,7 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
 
         try:
             tell(0.0, "reading the scan")
-            scan = read_image(source)
+            scan = read_image(source, series=series if source.is_dir() else None, files=given.files)
             findings = check_input(scan, model.recipe)
             result = _segment(scan, request, model, tell, cancelled)
             raise_if_cancelled(cancelled)
@@ -135,7 +139,9 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
         seen = {"input_checks": [finding._asdict() for finding in findings], "scan_notes": list(scan.notes)}
         done = {"input": str(source), "output": str(target), "error": None, "seconds": seconds}
         add({**done, **seen, **_facts(result, model)})
-    return {"scans": scans}
+    failed = sum(entry["error"] is not None for entry in scans)
+    left_out = [{"input": str(one.path), "reason": one.reason} for one in planned.left_out]
+    return {"scans": scans, "left_out": left_out, "summary": planned.summary(failed)}
 
 
 def devices_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
@@ -169,26 +175,9 @@ TASKS: Dict[str, Callable[[Mapping[str, Any], Progress, CancelCheck], Dict[str, 
     "folder": folder_task,
     "devices": devices_task,
     "torch": torch_task,
+    "compare": compare_task,
+    "phantom": phantom_task,
 }
-
-
-def _handed_over(request: Mapping[str, Any]) -> Volume:
-    """The scan that lies in a request's folder.
-
-    Raises:
-        ImageError: the file or its place in the patient makes no sense.
-    """
-    from ..image_io.grid import check_grid
-
-    check_grid("the scan", request["spacing"], request["origin"], request["direction"])
-    try:
-        array = map_array(Path(request["folder"]) / SCAN_FILE)
-    except Exception as error:  # on a damaged header NumPy's reader fails in any way, down to Python's own tokenizer
-        raise ImageError("the scan was not handed over whole; try again") from error
-    if array.ndim != 3 or not array.size or array.dtype.kind not in "iuf":
-        raise ImageError(f"the scan is no volume of numbers, but {array.dtype} of shape {array.shape}")
-    spacing, origin, direction = (tuple(map(float, request[key])) for key in ("spacing", "origin", "direction"))
-    return Volume(array, spacing, origin, direction, "the scan")  # type: ignore[arg-type]
 
 
 def _model(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Any:
@@ -215,7 +204,7 @@ def _model(request: Mapping[str, Any], progress: Progress, cancelled: CancelChec
     return _loaded["model"]
 
 
-def _segment(scan: Volume, request: Mapping[str, Any], model: Any, progress: Progress, cancelled: CancelCheck) -> Any:
+def _segment(scan: Any, request: Mapping[str, Any], model: Any, progress: Progress, cancelled: CancelCheck) -> Any:
     from ..inference import DEFAULT_OVERLAP, segment
 
     threads = request.get("threads")
@@ -237,6 +226,7 @@ def _facts(result: Any, model: Any) -> Dict[str, Any]:
         "volumes_ml": dict(result.volumes_ml),
         "notes": list(result.notes),
         "checks": [check.to_dict() for check in result.checks],
+        "expected_dice": result.expected_dice,
         "device": model.device_reason,
         "weights": model.recipe.name,
         "weights_sha256": checkpoint.checksum if checkpoint else None,

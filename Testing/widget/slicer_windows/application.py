@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import importlib
 import os
-import pkgutil
 import shutil
 import sys
 import tempfile
@@ -17,8 +16,6 @@ from typing import Any, Callable, Dict, Iterator, List
 
 from PySide6 import QtGui, QtWidgets
 
-from .pythonqt import speak_pythonqt
-
 MODULE_FOLDER = Path(__file__).parents[3] / "LVNetSegmentation"
 
 
@@ -27,6 +24,7 @@ class Application:
 
     def __init__(self) -> None:
         self.connected: Dict[str, List[Callable[..., None]]] = {}
+        self.layout_manager = LayoutManager()
 
     def connect(self, signal: str, slot: Callable[..., None]) -> None:
         self.connected.setdefault(signal, []).append(slot)
@@ -34,18 +32,48 @@ class Application:
     def clipboard(self) -> QtGui.QClipboard:
         return QtWidgets.QApplication.clipboard()
 
+    def layoutManager(self) -> LayoutManager:
+        return self.layout_manager
+
 
 @contextlib.contextmanager
 def _wait_cursor(show: bool = True) -> Iterator[None]:
+    """As Slicer's: it runs the events on entering, in which anything may happen."""
+    if show:
+        QtWidgets.QApplication.processEvents()
     yield
 
 
-def product_modules() -> List[str]:
-    """The names of all files of the product that may see Qt."""
-    import LVNetSegmentationLib
+class LayoutManager:
+    """slicer.app.layoutManager(): one 3D view, which remembers how often it was reset."""
 
-    below = pkgutil.walk_packages(LVNetSegmentationLib.__path__, "LVNetSegmentationLib.")
-    return ["LVNetSegmentation", "LVNetSegmentationLib", *(entry.name for entry in below if not entry.ispkg)]
+    threeDViewCount = 1
+
+    def __init__(self) -> None:
+        self.resets = 0
+
+    def threeDWidget(self, index: int, /) -> Any:
+        assert index == 0
+        return self
+
+    def threeDView(self) -> Any:
+        return self
+
+    def resetFocalPoint(self) -> None:
+        self.resets += 1
+
+
+class SegmentEditor:
+    """slicer.modules.SegmentEditorWidget.editor: remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.given: Dict[str, Any] = {}
+
+    def setSegmentationNode(self, node: Any, /) -> None:
+        self.given["segmentation"] = node
+
+    def setSourceVolumeNode(self, node: Any, /) -> None:
+        self.given["volume"] = node
 
 
 def start(folder: Path = MODULE_FOLDER) -> Any:
@@ -64,7 +92,7 @@ def start(folder: Path = MODULE_FOLDER) -> Any:
     util = importlib.import_module("slicer.util")
     _start_mrml(slicer)
 
-    from . import ctk_names, loader, mrml_widgets, parameter_nodes, qt_names, scripted_module
+    from . import ctk_names, loader, mrml_widgets, parameter_nodes, qt_names, sample_data, scripted_module
 
     sys.modules["qt"] = qt_names.module()
     ctk = types.ModuleType("ctk")
@@ -86,10 +114,22 @@ def start(folder: Path = MODULE_FOLDER) -> Any:
     util.loadUI = loader.load_ui
     util.modulePath = lambda name: str(folder / f"{name}.py")
     util.WaitCursor = _wait_cursor
-    util.setSliceViewerLayers = lambda **layers: slicer.messages.append(layers)
-    speak_pythonqt(product_modules())
+    util.setSliceViewerLayers = _show_layers
+    util.selectModule = lambda module: slicer.messages.append({"module": module})
+    slicer.modules.SegmentEditorWidget = SimpleNamespace(editor=SegmentEditor())
+    sys.modules["SampleData"] = sample_data.module()
     _offer_pythonslicer()
     return slicer
+
+
+def _show_layers(background: Any = "keep-current", fit: bool = False) -> None:
+    """Slicer's signature has more; these two are used.  Each slice view shows what it is told to."""
+    import slicer
+
+    slicer.messages.append({"background": background, "fit": fit})
+    for index in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
+        node = slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
+        node.SetBackgroundVolumeID(background.GetID())
 
 
 def _offer_pythonslicer() -> None:

@@ -19,6 +19,8 @@ class ctkCollapsibleButton(PythonQtObject, QtWidgets.QWidget):
         self._collapsed = False
         self._text = ""
         self._hidden_children: List[QtWidgets.QWidget] = []
+        # As in CTK: unless the .ui file says otherwise, it insists on all the width that it would like.
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Minimum, QtWidgets.QSizePolicy.Policy.Preferred)
 
     def _get_text(self) -> str:
         return self._text

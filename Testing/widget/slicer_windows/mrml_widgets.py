@@ -38,15 +38,20 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.box)
-        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Fixed)
         self.box.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.currentIndexChanged.connect(self._on_index)
 
     def setMRMLScene(self, scene: Any) -> None:
         self._scene = scene
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent):
-            self._tags.append(scene.AddObserver(event, lambda *_: self._fill()))
+            self._tags.append(scene.AddObserver(event, lambda *_: self._on_scene()))
         self._fill()
+
+    def _on_scene(self) -> None:
+        # Slicer's model of the scene looks away during an import, and takes all in when it ends.
+        if not self._scene.IsImporting():
+            self._fill()
 
     def _fits(self, node: Any) -> bool:
         kinds = list(self.property("nodeTypes") or [])
@@ -61,6 +66,7 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
                 self._scene.RemoveObserver(tag)
             return
         current = self.currentNode()
+        before = len(self._nodes)
         nodes: List[Optional[Any]] = [None] if self.property("noneEnabled") else []
         for index in range(self._scene.GetNumberOfNodes()):
             node = self._scene.GetNthNode(index)
@@ -73,6 +79,9 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
             self.box.addItem(node.GetName() if node else self.property("noneDisplay") or "None")
         self._filling = False
         self.setCurrentNode(current if any(node is current for node in nodes) else None)
+        if before == 0 and nodes:
+            # A combo box of Qt that was empty takes its first row.
+            self.box.setCurrentIndex(0)
         if self.currentNode() is not current:
             self.currentNodeChanged.emit(self.currentNode())
 

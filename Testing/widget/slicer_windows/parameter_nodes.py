@@ -108,9 +108,11 @@ def parameterNodeWrapper(kind: type) -> type:
             if not there:
                 parameter.write(node, parameter.default)
 
-    def connectParametersToGui(self: Any, widgets: Dict[str, Any]) -> int:
+    def connectParametersToGui(self: Any, mapping: Dict[str, Any]) -> int:
         bound, live = {}, {"on": True}
-        for name, widget in widgets.items():
+        for name, widget in mapping.items():
+            if name not in parameters:
+                raise ValueError(f"Cannot find a param with the given name: {name}")
             signal, read, fill = parameters[name].bind(widget)
             bound[name] = fill
 
@@ -135,9 +137,9 @@ def parameterNodeWrapper(kind: type) -> type:
         self._bindings[tag] = live
         return tag
 
-    def disconnectGui(self: Any, tag: int) -> None:
-        self._bindings.pop(tag)["on"] = False
-        self.parameterNode.RemoveObserver(tag)
+    def disconnectGui(self: Any, guiTag: int) -> None:
+        self._bindings.pop(guiTag)["on"] = False
+        self.parameterNode.RemoveObserver(guiTag)
 
     for name, parameter in parameters.items():
         setattr(

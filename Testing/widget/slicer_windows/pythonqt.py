@@ -1,33 +1,173 @@
-"""What PythonQt does differently from PySide6: properties without a call, connect() on the object."""
+"""What PythonQt does differently from PySide6, as strictly as PythonQt does it.
+
+The files of the product see an object of Qt as PythonQt shows it:
+
+- a property is read and written without a call, and takes values of its own type only;
+- a name that is no property is a slot or a method, which can be neither overwritten nor called with keywords;
+- `QTimer.singleShot` is no property (PythonQt leaves it out, since a static slot has its name);
+- nothing else is there: neither what PySide6 adds, nor a name that `api_names.txt` does not list;
+- an object that C++ has destroyed raises a ValueError whatever is asked of it.
+
+Everything else, the tests included, sees PySide6 as it is.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable
+import ast
+import enum
+import inspect
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Set
 
 from PySide6 import QtCore
-from shibokensupport import feature
+from shiboken6 import isValid
 
-#: The number of `from __feature__ import true_property`, without snake_case.
-TRUE_PROPERTY = 0x02
+#: Properties that PythonQt does not show: PythonQtClassInfo::lookForPropertyAndCache.
+HIDDEN_PROPERTIES = {("QTimer", "singleShot")}
+_PLAIN = {"bool": (bool,), "int": (int,), "double": (int, float), "QString": (str,), "QStringList": (list, tuple)}
 
 
-def speak_pythonqt(module_names: Iterable[str]) -> None:
-    """Switches `true_property` on for modules by name.
+class Entry(NamedTuple):
+    """A line of `api_names.txt`."""
 
-    The statement `from __feature__ import true_property` acts on the module that holds it; the
-    product's files cannot hold it, so their names are entered here, before they are imported.
+    owner: str
+    name: str
+    kind: str
+    in_5_8: str
+    in_5_12: str
+
+
+def api_entries() -> List[Entry]:
+    """The list of checked names."""
+    lines = (Path(__file__).parents[1] / "api_names.txt").read_text(encoding="utf-8").splitlines()
+    return [Entry(*line.split("\t")) for line in lines if line and not line.startswith("#")]
+
+
+def _names_by_class() -> Dict[str, Dict[str, str]]:
+    found: Dict[str, Dict[str, str]] = {}
+    for entry in api_entries():
+        owner = entry.owner.rpartition(".")[2]
+        found.setdefault(owner, {})[entry.name.split("(")[0].split(" ")[0]] = entry.kind
+    return found
+
+
+def _names_in_product() -> Set[str]:
+    """Every attribute that a file of the product names; whatever else is asked for, Qt asks for itself."""
+    folder = Path(__file__).parents[3] / "LVNetSegmentation"
+    files = [folder / "LVNetSegmentation.py", *(folder / "LVNetSegmentationLib").rglob("*.py")]
+    trees = (ast.parse(file.read_text(encoding="utf-8")) for file in files)
+    return {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+_LISTED = _names_by_class()
+_NAMED = _names_in_product()
+
+
+def seen_by_product(depth: int) -> bool:
+    """Whether the code that asks is a file of the product."""
+    name = str(sys._getframe(depth + 1).f_globals.get("__name__", ""))
+    return name.split(".")[0] in ("LVNetSegmentation", "LVNetSegmentationLib")
+
+
+def listed_kind(kind: type, name: str) -> str:
+    """What the list says of a name of a class or its bases; empty where it says nothing."""
+    for base in kind.__mro__:
+        entry = _LISTED.get(base.__name__, {}).get(name)
+        if entry:
+            return entry
+    return ""
+
+
+def property_named(widget: QtCore.QObject, name: str) -> Any:
+    """Qt's description of a property that PythonQt shows, or None."""
+    if any((base.__name__, name) in HIDDEN_PROPERTIES for base in type(widget).__mro__):
+        return None
+    meta = QtCore.QObject.metaObject(widget)
+    index = meta.indexOfProperty("objectName" if name == "name" else name)
+    return meta.property(index) if index >= 0 else None
+
+
+def read(widget: Any, name: str, method: Callable[[], Any]) -> Any:
+    """What PythonQt gives for `widget.name`.
+
+    Args:
+        method: gives what PySide6 has under that name.
     """
-    for name in module_names:
-        feature.set_selection(TRUE_PROPERTY, name)
+    shown = type(widget).__name__
+    if not isValid(widget):
+        raise ValueError(f"Trying to read {name!r} on a destroyed {shown} object")
+    kind = listed_kind(type(widget), name)
+    if property_named(widget, name) is not None:
+        if kind != "property":
+            raise AttributeError(f"{shown}.{name} is a property, and not listed as one in api_names.txt")
+        return QtCore.QObject.property(widget, "objectName" if name == "name" else name)
+    if kind not in ("slot", "method"):
+        raise AttributeError(f"{shown} has no attribute named '{name}' (in api_names.txt: {kind or 'not listed'})")
+    return Slot(name, method())
 
 
-def speak_pyside(module_name: str) -> None:
-    """Makes sure that a module sees PySide6 as it is; one that does not name PySide6 sees whatever came last."""
-    feature.set_selection(0, module_name)
+def write(widget: Any, name: str, value: Any) -> None:
+    """What PythonQt does on `widget.name = value`."""
+    shown = type(widget).__name__
+    if not isValid(widget):
+        raise AttributeError(f"Trying to set property '{name}' on a destroyed {shown} object")
+    described = property_named(widget, name)
+    if described is None:
+        known = QtCore.QObject.metaObject(widget)
+        slots = {bytes(known.method(index).name()).decode() for index in range(known.methodCount())}
+        if name in slots or hasattr(type(widget), name):
+            raise AttributeError(f"Slot '{name}' can not be overwritten on {shown} object")
+        raise AttributeError(f"Attribute '{name}' does not exist on {shown} and creating new attributes is not allowed")
+    if listed_kind(type(widget), name) != "property":
+        raise AttributeError(f"{shown}.{name} is not listed as a property in api_names.txt")
+    if not described.isWritable():
+        raise AttributeError(f"Property '{name}' of {shown} object is not writable")
+    kinds = _PLAIN.get(described.typeName())
+    fits = isinstance(value, kinds) if kinds else not isinstance(value, str)
+    if described.typeName() != "bool" and isinstance(value, bool):
+        fits = False
+    if described.isEnumType():
+        fits = isinstance(value, (enum.Enum, int))
+    if not fits:
+        raise AttributeError(
+            f"Property '{name}' of type '{described.typeName()}' does not accept an object of type"
+            f" {type(value).__name__} ({value})"
+        )
+    QtCore.QObject.setProperty(widget, name, value)
+
+
+class Slot:
+    """A slot or method as PythonQt gives it: takes no keywords, and its results are seen as strictly."""
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self._name = name
+        self._function = function
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        if keywords:
+            raise TypeError(f"{self._name}() takes no keyword arguments: PythonQt would leave {list(keywords)} out")
+        result = self._function(*[part.wrapped if isinstance(part, Handle) else part for part in arguments])
+        undressed = isinstance(result, QtCore.QObject) and not isinstance(result, PythonQtObject)
+        return Handle(result) if undressed else result
+
+
+class Handle:
+    """An object that Qt itself has made, such as a style or a header, seen through PythonQt."""
+
+    def __init__(self, wrapped: QtCore.QObject) -> None:
+        object.__setattr__(self, "wrapped", wrapped)
+
+    def __getattr__(self, name: str) -> Any:
+        wrapped = object.__getattribute__(self, "wrapped")
+        return read(wrapped, name, lambda: getattr(wrapped, name))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        write(self.wrapped, name, value)
 
 
 class PythonQtObject:
-    """Mixed into every QObject class: what PythonQt adds to an object.
+    """Mixed into every QObject class: what PythonQt makes of an object.
 
     PySide6 finds its own `connect` before an inherited one: each class repeats it in its own body.
     """
@@ -35,21 +175,70 @@ class PythonQtObject:
     #: Signals whose arguments Qt itself does not know: C++ signature -> name of the attribute here.
     own_signals: Dict[str, str] = {}
 
+    def __getattribute__(self, name: str) -> Any:
+        if name not in _NAMED or not seen_by_product(1):
+            return super().__getattribute__(name)
+        return read(self, name, lambda: super(PythonQtObject, self).__getattribute__(name))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if seen_by_product(1):
+            write(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     @property
     def name(self) -> str:
         """PythonQt calls the object name so."""
         return self.property("objectName")
 
     def connect(self, signature: str, slot: Callable[..., Any]) -> bool:
-        """As in PythonQt: the signal as text, the slot anything that can be called."""
+        """As in PythonQt: the signal as text with its arguments, the slot anything that can be called."""
+        check_connection(self, signature, slot)
         if signature in self.own_signals:
             getattr(self, self.own_signals[signature]).connect(slot)
             return True
-        if QtCore.QObject.metaObject(self).indexOfSignal(signature) < 0:
-            raise TypeError(f"{type(self).__name__} has no signal {signature}")
         return bool(QtCore.QObject.connect(self, QtCore.SIGNAL(signature), slot))
+
+
+def check_connection(sender: Any, signature: str, slot: Callable[..., Any]) -> None:
+    """Refuses a signal that is not there in just this form, and what cannot be called with its arguments."""
+    meta = QtCore.QObject.metaObject(sender)
+    if signature not in sender.own_signals and meta.indexOfSignal(signature) < 0:
+        raise TypeError(f"{type(sender).__name__} has no signal {signature}")
+    inside = signature[signature.index("(") + 1 : -1]
+    offered = len(inside.split(",")) if inside else 0
+    if not callable(slot):
+        raise TypeError(f"{slot!r} cannot be called")
+    try:
+        parameters = inspect.signature(slot).parameters.values()
+    except ValueError:  # a function of C tells nothing
+        return
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = sum(p.kind in positional and p.default is p.empty for p in parameters)
+    if needed > offered:
+        raise TypeError(f"{signature} gives {offered} arguments, and {slot} needs {needed}")
 
 
 def dressed(kind: type) -> type:
     """A class of PySide6 with the manners of PythonQt, under the same name."""
     return type(kind.__name__, (PythonQtObject, kind), {"connect": PythonQtObject.connect})
+
+
+class _Value:
+    """Mixed into classes that are no QObject: every name is a method, and only listed ones are there."""
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name not in _NAMED or not seen_by_product(1):
+            return found
+        if listed_kind(type(self), name) != "method":
+            raise AttributeError(f"{type(self).__name__} has no attribute named '{name}' in api_names.txt")
+        return Slot(name, found)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"'{name}' can not be overwritten on {type(self).__name__} object")
+
+
+def dressed_value(kind: type) -> type:
+    """The same for a class that is no QObject, such as an item of a list."""
+    return type(kind.__name__, (_Value, kind), {})

@@ -7,7 +7,7 @@ from typing import Any, List
 
 from PySide6 import QtCore, QtWidgets
 
-from .pythonqt import PythonQtObject, dressed
+from .pythonqt import dressed, dressed_value
 
 #: Used by the .ui file; with `children()` they come into the panel's hands.
 WIDGETS = (
@@ -15,7 +15,6 @@ WIDGETS = (
     "QComboBox",
     "QDoubleSpinBox",
     "QLabel",
-    "QListWidget",
     "QPlainTextEdit",
     "QProgressBar",
     "QPushButton",
@@ -30,20 +29,11 @@ file_answers: List[str] = []
 opened: List[str] = []
 
 
-class QTimer(dressed(QtCore.QTimer)):  # type: ignore[misc]
-    """PythonQt has the setters beside the properties."""
-
-    connect = PythonQtObject.connect
-
-    def setInterval(self, milliseconds: int) -> None:
-        self.setProperty("interval", milliseconds)
-
-
 class QFileDialog:
     """A dialog that is answered by the test."""
 
     @staticmethod
-    def getSaveFileName(parent: Any, caption: str, start: str, filters: str) -> str:
+    def getSaveFileName(parent: Any, caption: str, start: str, filters: str, /) -> str:
         """PythonQt gives the path alone, not a pair."""
         return file_answers.pop(0)
 
@@ -52,7 +42,7 @@ class QDesktopServices:
     """Remembers what it was asked to open."""
 
     @staticmethod
-    def openUrl(url: QtCore.QUrl) -> bool:
+    def openUrl(url: QtCore.QUrl, /) -> bool:
         opened.append(url.toLocalFile())
         return True
 
@@ -61,13 +51,9 @@ def module() -> types.ModuleType:
     made = types.ModuleType("qt")
     for name, kind in CLASSES.items():
         setattr(made, name, kind)
-    made.QTimer = QTimer
+    made.QTimer = dressed(QtCore.QTimer)
     made.QFileDialog = QFileDialog
     made.QDesktopServices = QDesktopServices
-    made.Qt = QtCore.Qt
     made.QUrl = QtCore.QUrl
-    made.QSize = QtCore.QSize
-    made.QStyle = QtWidgets.QStyle
-    made.QListWidgetItem = QtWidgets.QListWidgetItem
-    made.QTableWidgetItem = QtWidgets.QTableWidgetItem
+    made.QTableWidgetItem = dressed_value(QtWidgets.QTableWidgetItem)
     return made

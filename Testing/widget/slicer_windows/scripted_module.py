@@ -8,10 +8,12 @@ import unittest
 from pathlib import Path
 from typing import Any
 
+import shiboken6
 import slicer
-from PySide6 import QtWidgets
+from PySide6 import QtCore, QtWidgets
 
 from .mrml_widgets import qMRMLWidget
+from .pythonqt import PythonQtObject
 
 
 class ScriptedLoadableModule:
@@ -20,33 +22,43 @@ class ScriptedLoadableModule:
         self.moduleName = type(self).__name__
 
 
-class ModuleParent(qMRMLWidget):
+class qSlicerAbstractModuleWidget(qMRMLWidget):
     """What Slicer makes for a module's panel: knows whether the panel is the one that is shown."""
+
+    connect = PythonQtObject.connect
 
     def __init__(self) -> None:
         super().__init__()
-        self.isEntered = False
+        self._entered = False
         QtWidgets.QVBoxLayout(self)
+
+    def _set_entered(self, entered: bool) -> None:
+        self._entered = entered
+
+    isEntered = QtCore.Property(bool, lambda self: self._entered, _set_entered)
 
 
 class ScriptedLoadableModuleWidget:
     def __init__(self, parent: Any = None) -> None:
         self.moduleName = type(self).__name__[: -len("Widget")]
-        self.parent = parent if parent is not None else ModuleParent()
+        self.parent = parent if parent is not None else qSlicerAbstractModuleWidget()
         self.layout = self.parent.layout()
 
     def setup(self) -> None:
         pass
 
-    def resourcePath(self, name: str) -> str:
-        return str(Path(slicer.util.modulePath(self.moduleName)).parent / "Resources" / name)
+    def resourcePath(self, filename: str) -> str:
+        return str(Path(slicer.util.modulePath(self.moduleName)).parent / "Resources" / filename)
+
+    def cleanup(self) -> None:
+        pass
 
     def onReload(self) -> None:
         slicer.util.reloadScriptedModule(self.moduleName)
 
 
 class ScriptedLoadableModuleLogic:
-    def __init__(self) -> None:
+    def __init__(self, parent: Any = None) -> None:
         self.moduleName = type(self).__name__[: -len("Logic")]
 
     def getParameterNode(self) -> Any:
@@ -70,7 +82,7 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
     def runTest(self) -> None:
         raise NotImplementedError
 
-    def delayDisplay(self, message: str, msec: int = 0) -> None:
+    def delayDisplay(self, message: str, requestedDelay: Any = None, msec: Any = None) -> None:
         slicer.messages.append(message)
 
 
@@ -97,7 +109,8 @@ def reload_module(name: str, parent: Any) -> Any:
         while parent.layout().count():
             widget = parent.layout().takeAt(0).widget()
             if widget is not None:
-                widget.hide()
+                # Slicer lets go of it; sooner or later C++ destroys it, here at once.
+                shiboken6.delete(widget)
     made = getattr(fresh, f"{name}Widget")(parent)
     setattr(slicer.modules, f"{name}Widget", made)
     made.setup()

@@ -1,0 +1,127 @@
+"""Whether a segment is still what a run made of it, or was edited since."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+import slicer
+import vtk
+from lvnet.metrics.bits import bounding_box
+from vtk.util.numpy_support import vtk_to_numpy
+
+#: Says of a segment what its voxels were when this module wrote them.
+_RESULT_TAG = "LVNetSegmentation.Result"
+#: Millimetres by which a place may differ after it was saved and loaded.
+_SAME_PLACE = 0.01
+#: Fingerprints of images that were looked at before.
+_known: Dict[tuple, str] = {}
+_MOST_KNOWN = 32
+
+
+def rememberResult(segment: slicer.vtkSegment, fingerprint: str) -> None:
+    """Notes in a segment what it holds, so that an edit is noticed later, in a saved scene too.
+
+    Args:
+        segment: holds a binary labelmap.
+        fingerprint: of just these voxels.
+    """
+    segment.SetTag(_RESULT_TAG, fingerprint)
+    _known[_stateOf(_imageOf(segment), segment)] = fingerprint
+
+
+def editedSegments(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: Sequence[str]) -> List[str]:
+    """The names of those segments that no longer hold what :func:`rememberResult` noted.
+
+    A segment of which nothing was noted counts as edited: nobody can say that it was not.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    edited = []
+    for identifier in segmentIds:
+        segment = segmentation.GetSegment(identifier)
+        noted = vtk.reference("")
+        now = fingerprintOf(segment)
+        if not segment.GetTag(_RESULT_TAG, noted) or now is None or not _same(str(noted), now):
+            edited.append(str(segment.GetName()))
+    return edited
+
+
+def fingerprintsOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: Sequence[str]) -> Dict[str, str]:
+    """The fingerprints of segments, by identifier."""
+    segmentation = segmentationNode.GetSegmentation()
+    return {name: fingerprintOf(segmentation.GetSegment(name)) or "" for name in segmentIds}
+
+
+def fingerprintOf(segment: slicer.vtkSegment) -> Optional[str]:
+    """What the voxels of a segment are and where the first of their box lies; None where it has no voxels' image.
+
+    Neither how much empty space is stored around them counts, nor whether several segments share an image.
+    """
+    image = _imageOf(segment)
+    if image is None:
+        return None
+    state = _stateOf(image, segment)
+    if state not in _known:
+        while len(_known) >= _MOST_KNOWN:
+            del _known[next(iter(_known))]
+        _known[state] = _fingerprintOf(image, segment.GetLabelValue())
+    return _known[state]
+
+
+def fingerprint(checksum: int, place: Sequence[float]) -> str:
+    """In words.
+
+    Args:
+        checksum: of the zeros and ones in the smallest box that holds all ones, see :func:`checksumOf`.
+        place: where the first voxel of that box lies, mm in RAS.
+    """
+    return " ".join([f"{checksum:08x}", *(f"{part:.3f}" for part in place)])
+
+
+def checksumOf(inside: np.ndarray, before: Optional[int] = None) -> int:
+    """A checksum of zeros and ones.
+
+    Args:
+        inside: (z, y, x) uint8 or bool; or a plane of it, in order, with the checksum of those before it.
+        before: None starts anew.
+    """
+    return zlib.crc32(np.ascontiguousarray(inside).view(np.uint8), 0 if before is None else before)
+
+
+def _imageOf(segment: slicer.vtkSegment) -> Any:
+    return segment.GetRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
+
+
+def _stateOf(image: Any, segment: slicer.vtkSegment) -> tuple:
+    return image.GetAddressAsString(""), image.GetMTime(), segment.GetLabelValue()
+
+
+def _fingerprintOf(image: Any, value: int) -> str:
+    extent = image.GetExtent()
+    shape = tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
+    scalars = image.GetPointData().GetScalars()
+    if scalars is None or min(shape) <= 0:
+        return "empty"
+    voxels = vtk_to_numpy(scalars).reshape(shape)
+    mask = voxels == value
+    box = bounding_box(mask)
+    if box is None:
+        return "empty"
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    first = [box[2 - axis].start + extent[2 * axis] for axis in range(3)]
+    place = (arrayFromMatrix(matrix) @ np.array([*first, 1.0]))[:3]
+    return fingerprint(checksumOf(mask[box]), place)
+
+
+def arrayFromMatrix(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    """(4, 4) float64."""
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def _same(one: str, other: str) -> bool:
+    first, *here = one.split(" ")
+    second, *there = other.split(" ")
+    places: Any = zip(map(float, here), map(float, there))
+    return first == second and len(here) == len(there) and all(abs(a - b) <= _SAME_PLACE for a, b in places)

@@ -1,0 +1,52 @@
+"""What the user has to know of the chosen output before a run, and when to look again."""
+
+from __future__ import annotations
+
+from typing import Any, List, Tuple
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..belonging import belongsTo, referenceVolumeOf
+from ..edits import editedSegments
+from ..nodes import ownSegmentIds
+
+
+def aboutOutput(output: Any, volumeNode: Any) -> List[Tuple[str, str]]:
+    """What the user has to know before a result goes into a segmentation: (severity, sentence) pairs."""
+    if output is None:
+        return []
+    name = output.GetName()
+    if not belongsTo(output, volumeNode):
+        other = referenceVolumeOf(output)
+        of = _("another volume") if other is None else other.GetName()
+        words = _("the output {output} belongs to {other}; choose 'Create new on Apply', unless you want it in there")
+        return [("warning", words.format(output=name, other=of))]
+    edited = editedSegments(output, ownSegmentIds(output))
+    if edited:
+        words = _("{segments} of {output} was edited since the last run, and a run replaces it")
+        return [("warning", words.format(segments=", ".join(edited), output=name))]
+    return []
+
+
+def stateOfVolume(volumeNode: Any) -> tuple:
+    """Changes whenever the voxels of a volume may have; its identifier comes first."""
+    image = None if volumeNode is None else volumeNode.GetImageData()
+    identifier = "" if volumeNode is None else volumeNode.GetID()
+    return identifier, 0 if image is None else image.GetMTime()
+
+
+def stateOfOutput(output: Any) -> tuple:
+    """Changes whenever the voxels of a segmentation may have; its identifier comes first."""
+    if output is None:
+        return ("",)
+    segmentation = output.GetSegmentation()
+    kind = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    count = segmentation.GetNumberOfSegments()
+    images = [segmentation.GetNthSegment(index).GetRepresentation(kind) for index in range(count)]
+    return output.GetID(), *(0 if image is None else image.GetMTime() for image in images)
+
+
+def identifiersOf(states: tuple) -> tuple:
+    """The identifiers of several such states."""
+    return tuple(part[0] for part in states)

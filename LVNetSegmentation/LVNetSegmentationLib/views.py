@@ -1,0 +1,66 @@
+"""What the views show: which volume is looked at, and a result brought into sight.
+
+Works without a main window, where there are views in the scene only, or none at all.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional
+
+import slicer
+
+#: The usual window of an abdomen, HU.
+ABDOMEN = (-160.0, 240.0)
+
+
+def shownVolume() -> Optional[Any]:
+    """The scalar volume that the user looks at: the active one, else the background of a slice view; or None."""
+    scene = slicer.mrmlScene
+    selection = scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+    candidates = [selection.GetActiveVolumeID()] if selection is not None else []
+    candidates += [composite.GetBackgroundVolumeID() for composite in _sliceComposites()]
+    for identifier in candidates:
+        node = scene.GetNodeByID(identifier) if identifier else None
+        if node is not None and node.IsA("vtkMRMLScalarVolumeNode") and not node.IsA("vtkMRMLLabelMapVolumeNode"):
+            return node
+    return None
+
+
+def showResult(volumeNode: Any, segmentationNode: Any) -> None:
+    """Shows a volume that no slice view shows, and moves all slices to the middle of what was found in it.
+
+    Window and level become those of an abdomen as long as the user has not touched them.
+    """
+    identifier = volumeNode.GetID()
+    shown = [(node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) for node in _sliceComposites()]
+    if not any(identifier in pair for pair in shown):
+        slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
+    display = volumeNode.GetDisplayNode()
+    if display is not None and display.IsA("vtkMRMLScalarVolumeDisplayNode") and display.GetAutoWindowLevel():
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevelMinMax(*ABDOMEN)
+    centre = _centreOf(segmentationNode)
+    if centre is not None:
+        slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *centre, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+
+
+def resetThreeDViews() -> None:
+    """Looks at all that the 3D views show."""
+    layoutManager = slicer.app.layoutManager()
+    if layoutManager is None:  # no main window
+        return
+    for index in range(layoutManager.threeDViewCount):
+        layoutManager.threeDWidget(index).threeDView().resetFocalPoint()
+
+
+def _sliceComposites() -> List[Any]:
+    return list(slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"))
+
+
+def _centreOf(segmentationNode: Any) -> Optional[List[float]]:
+    """The middle of a segmentation in the world, mm in RAS; None where it is empty."""
+    bounds = [1.0, -1.0] * 3
+    segmentationNode.GetRASBounds(bounds)
+    if any(bounds[2 * axis] > bounds[2 * axis + 1] for axis in range(3)):
+        return None
+    return [(bounds[2 * axis] + bounds[2 * axis + 1]) / 2 for axis in range(3)]

@@ -1,0 +1,167 @@
+"""What is to be segmented in a folder: image files, and studies of DICOM, of which no two are ever merged."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+from .errors import ImageError
+from .image_io.dicom_header import looks_like_dicom, read_dicom_header
+from .image_io.dicom_series import study_of
+from .image_io.names import READABLE_SUFFIXES, PathLike, output_name, shown, suffix_of, walk_files
+
+SEGMENTATION = "it is a segmentation of Slicer"
+NO_SCAN = "it is no scan"
+NO_SCANS_INSIDE = "the folder holds no DICOM (image files are looked for in the given folder only)"
+UNREADABLE = "its DICOM cannot be read"
+
+
+class Scan(NamedTuple):
+    """One scan to segment.
+
+    Attributes:
+        path: a file, or a folder of DICOM.
+        name: that the result is called after.
+        files: the files of the folder that are of this study; None: all.
+    """
+
+    path: Path
+    name: str
+    files: Optional[Tuple[str, ...]] = None
+
+
+class LeftOut(NamedTuple):
+    """An entry of a folder that is not segmented, and why."""
+
+    path: Path
+    reason: str
+
+
+class Inputs(NamedTuple):
+    """What a folder holds, each in a settled order."""
+
+    scans: List[Scan]
+    left_out: List[LeftOut]
+
+
+def find_inputs(folder: PathLike) -> Inputs:
+    """The scans in a folder, and what else is there.
+
+    Scans are the image files that lie directly in it, and each study of DICOM below it, at whatever depth: two
+    patients, or two studies of one, are two scans also where their files lie side by side.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        ImageError: it is no folder, or cannot be listed.
+    """
+    root = Path(folder)
+    images, others, folders = _entries(root)
+    studies, damaged = _studies(root)
+    scans = [Scan(path, output_name(path)) for path in images]
+    scans += _placed(root, studies, alone=not images)
+    left_out = [LeftOut(path, SEGMENTATION if _is_segmentation(path) else NO_SCAN) for path in others]
+    taken = {file for files in studies.values() for file in files}
+    homes = {_child(root, file) for file in taken}
+    bad = {_child(root, file) for file in damaged}
+    for path in folders:
+        if path not in homes:
+            if path in bad:
+                scans.append(Scan(path, output_name(path)))  # says what is wrong with it when it is read
+            else:
+                left_out.append(LeftOut(path, NO_SCANS_INSIDE))
+    # Beside slices lie the viewer, the index and the leaflet of an exported disc.
+    beside = root in homes
+    left_out = [
+        one for one in left_out if os.fspath(one.path) not in taken and not (beside and one.reason is not SEGMENTATION)
+    ]
+    if beside or root not in bad:
+        bad.discard(root)
+    else:
+        left_out = [LeftOut(one.path, UNREADABLE) if os.fspath(one.path) in damaged else one for one in left_out]
+    return Inputs(sorted(scans, key=lambda scan: (os.fspath(scan.path), scan.name)), sorted(left_out))
+
+
+def _entries(root: Path) -> Tuple[List[Path], List[Path], List[Path]]:
+    """Images, other files and folders directly in a folder."""
+    images, others, folders = [], [], []
+    try:
+        with os.scandir(root) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.name.startswith("."):
+                    continue
+                # Unlike entry.is_dir(), this is no error for a link that leads to itself.
+                if os.path.isdir(path):
+                    folders.append(path)
+                elif suffix_of(entry.name, READABLE_SUFFIXES) and not _is_segmentation(path):
+                    images.append(path)
+                else:
+                    others.append(path)
+    except OSError as error:
+        raise ImageError(f"{shown(root)} cannot be listed as a folder: {error.strerror}") from error
+    return images, others, folders
+
+
+def _is_segmentation(path: Path) -> bool:
+    return bool(suffix_of(path, (".seg.nrrd",)))
+
+
+def _studies(root: Path) -> Tuple[Dict[Tuple[int, str], List[str]], List[str]]:
+    """The files of each study below a folder, and DICOM whose header cannot be read."""
+    studies: Dict[Tuple[int, str], List[str]] = defaultdict(list)
+    damaged = []
+    for file in walk_files(root):
+        if suffix_of(file, READABLE_SUFFIXES):
+            continue
+        header = read_dicom_header(file)
+        if header is not None:
+            studies[study_of(header)].append(file)
+        elif looks_like_dicom(file):
+            damaged.append(file)
+    return dict(studies), damaged
+
+
+def _placed(root: Path, studies: Dict[Tuple[int, str], List[str]], *, alone: bool) -> List[Scan]:
+    homes = {key: Path(os.path.commonpath([os.path.dirname(file) for file in files])) for key, files in studies.items()}
+    scans = []
+    shared: Dict[Path, int] = defaultdict(int)
+    for key, home in sorted(homes.items(), key=lambda pair: studies[pair[0]][0]):
+        child = _child(root, os.path.join(home, "x"))
+        if child != root and _is_alone(key, child, homes, studies):
+            scans.append(Scan(child, output_name(child)))
+        elif _is_alone(key, home, homes, studies) and (home != root or alone):
+            scans.append(Scan(home, output_name(home)))
+        else:
+            shared[home] += 1
+            number = f"-{shared[home]}" if sum(other == home for other in homes.values()) > 1 else ""
+            scans.append(Scan(home, output_name(home) + number, tuple(studies[key])))
+    return scans
+
+
+def _is_alone(
+    key: Tuple[int, str], place: Path, homes: Dict[Tuple[int, str], Path], studies: Dict[Tuple[int, str], List[str]]
+) -> bool:
+    """Whether no file of another study lies below a folder."""
+    start = os.path.join(place, "")
+    return not any(
+        other != key
+        and (
+            _below(homes[other], start)
+            or (_below(place, os.path.join(homes[other], "")) and any(f.startswith(start) for f in studies[other]))
+        )
+        for other in studies
+    )
+
+
+def _below(path: Path, start: str) -> bool:
+    return os.path.join(path, "").startswith(start)
+
+
+def _child(root: Path, file: str) -> Path:
+    """The entry of a folder that a file lies in; the folder itself for a file that lies directly in it."""
+    parts = Path(os.path.relpath(file, root)).parts
+    return root / parts[0] if len(parts) > 1 else root

@@ -1,0 +1,156 @@
+"""Which scan of a study is read: one pass, the right one, whole; and how another is chosen."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from corpus.studies import Pass, evenly, write_study
+from corpus.study_generator import run
+from lvnet.batch import plan_folder
+from lvnet.cli import main
+from lvnet.errors import ImageError
+from lvnet.image_io import list_scans, read_image
+from lvnet.image_io.dicom_seg import open_seg_source
+from lvnet.image_io.weaving import Weaving
+from lvnet.inputs import find_inputs
+
+
+def test_random_studies_are_one_pass_or_refused():
+    """A short form of `python Testing/corpus/study_generator.py --count 10000`."""
+    told = run(60)
+    assert sum(told.values()) >= 60
+    assert told["one pass"] > told["refused"]
+
+
+A = Pass(20, evenly(10, 3.0), {"AcquisitionNumber": 1, "SeriesDescription": "Liver of JANE"})
+B = Pass(160, evenly(10, 3.0, 1.5), {"AcquisitionNumber": 2, "SeriesDescription": "Liver of JANE"})
+C = Pass(300, evenly(7, 3.0), {"SeriesInstanceUID": "1.2.3.4.77", "SeriesNumber": 8, "SeriesDescription": "Thin"})
+
+
+@pytest.fixture
+def study(tmp_path):
+    more = {"FrameOfReferenceUID": "1.2.3.4.6"}
+    return write_study(tmp_path / "study", [one.of(**more) for one in (A, B, C)])
+
+
+def first(volume):
+    """The number of the pass that a volume is."""
+    return int(volume.array[0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("series", "expected"),
+    [(None, 20), ("3", 20), ("3:1", 20), ("3:2", 161), ("8", 300), ("1.2.3.4.77", 300), ("thin", 300), ("hin", 300),
+     ("1.2.3.4.5:2", 161), ("liver of jane", 20)],
+)  # fmt: skip
+def test_a_scan_is_chosen_by_number_uid_or_description(study, series, expected):
+    volume = read_image(study, series=series)
+    assert first(volume) == expected
+    text = " ".join(volume.notes)
+    assert "also there: series" in text and "JANE" not in text and "1.2.3.4" not in text
+    heights = [slice_.fields.position[2] for slice_ in open_seg_source(study, series).stack.slices]
+    assert heights[0] == volume.origin[2]
+
+
+@pytest.mark.parametrize("series", ["9", "3:3", "nothing", ":2", "1.2.3"])
+def test_a_series_that_is_not_there_is_refused(study, series):
+    with pytest.raises(ImageError, match="fits what was asked for"):
+        read_image(study, series=series)
+
+
+def test_a_series_is_no_property_of_an_image_file(tmp_path):
+    sitk.WriteImage(sitk.Image(4, 4, 4, sitk.sitkInt16), str(tmp_path / "a.nii"))
+    with pytest.raises(ImageError, match="no folder of DICOM"):
+        read_image(tmp_path / "a.nii", series="3")
+
+
+def test_a_folder_is_listed(study, capsys):
+    assert main(["info", str(study)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("*    3:1") and '"Liver of JANE"' in lines[0] and "10 slices 3 mm apart" in lines[0]
+    assert "UID 1.2.3.4.5" in lines[1]
+    assert main(["info", str(study), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [scan["series"] for scan in found["scans"]] == ["3:1", "3:2", "8"]
+    assert found["scans"] == list_scans(study)["scans"]
+
+
+def test_the_command_line_takes_the_series_that_is_asked_for(study, tmp_path, tiny_weights, capsys):
+    options = ["--weights", tiny_weights, "--device", "cpu", "--json", "--quiet"]
+    assert main(["segment", str(study), "-o", str(tmp_path / "a.nii.gz"), "--series", "3:2", *options]) == 0
+    assert "series 3:2 of 3 was taken, as asked for" in json.loads(capsys.readouterr().out)["notes"][0]
+    assert main(["segment", str(study), "-o", str(tmp_path / "b.nii.gz"), "--series", "5", *options]) == 2
+    assert not (tmp_path / "b.nii.gz").exists()
+
+
+# Folders.
+
+
+@pytest.fixture
+def clinic(tmp_path):
+    """Two patients, the second with two studies; an image, a segmentation, an empty folder, a text."""
+    root = tmp_path / "clinic"
+    write_study(root / "P1", (A,))
+    other = {"PatientID": "0815"}
+    write_study(root / "P2" / "may", (B.of(**other, StudyInstanceUID="1.2.3.5", SeriesInstanceUID="1.2.3.5.1"),))
+    write_study(root / "P2" / "june", (C.of(**other, StudyInstanceUID="1.2.3.6"),))
+    sitk.WriteImage(sitk.Image(4, 4, 4, sitk.sitkInt16), str(root / "ct.nii"))
+    (root / "ct.seg.nrrd").write_bytes(b"NRRD")
+    (root / "empty").mkdir()
+    (root / "readme.txt").write_text("hello")
+    return root
+
+
+def test_every_study_and_image_of_a_folder_is_a_scan_and_the_rest_is_named(clinic):
+    found = find_inputs(clinic)
+    names = [os.path.relpath(scan.path, clinic) for scan in found.scans]
+    assert names == ["P1", os.path.join("P2", "june"), os.path.join("P2", "may"), "ct.nii"]
+    reasons = {one.path.name: one.reason for one in found.left_out}
+    assert set(reasons) == {"ct.seg.nrrd", "empty", "readme.txt"}
+
+
+def test_patients_in_one_folder_are_not_merged(tmp_path):
+    folder = write_study(tmp_path / "flat", (A, B.of(PatientID="0815")))
+    with pytest.raises(ImageError, match="holds scans of 2 patients"):
+        read_image(folder)
+    found = find_inputs(folder).scans
+    assert [scan.name for scan in found] == ["flat-1", "flat-2"]
+    assert [first(read_image(scan.path, files=scan.files)) for scan in found] == [20, 161]
+
+
+def test_command_line_and_panel_plan_alike(clinic, tmp_path, tiny_weights, capsys):
+    planned = plan_folder(clinic, tmp_path / "a", ".nii.gz")
+    options = ["--weights", tiny_weights, "--device", "cpu", "--json"]
+    assert main(["segment", str(clinic), "-o", str(tmp_path / "b"), *options]) == 0
+    out, err = capsys.readouterr()
+    assert sorted(os.listdir(tmp_path / "b")) == sorted(job.target.name for job in planned.jobs)
+    entries = json.loads(out)
+    assert {entry["input"] for entry in entries} == {
+        *(str(job.scan.path) for job in planned.jobs), *(str(one.path) for one in planned.left_out)
+    }  # fmt: skip
+    assert "7 inputs: 4 done, 1 left out because it is a segmentation of Slicer" in err
+    assert planned.summary(0) in err
+
+
+# Pixels.
+
+
+@pytest.mark.parametrize("period", [2, 3, 4])
+def test_slices_that_take_turns_are_seen(period):
+    weaving = Weaving()
+    noise = np.random.default_rng(3)
+    for index in range(20):
+        weaving.look(noise.normal(index + 60 * (index % period), 5, (64, 64)))
+    assert weaving.period == period
+
+
+def test_noise_steps_and_damaged_slices_are_no_turns():
+    for seed in range(20):
+        weaving, noise = Weaving(), np.random.default_rng(seed)
+        for index in range(40):
+            weaving.look(noise.normal(500 * (index > 20) + 900 * (index in (7, 30)), 20, (6, 8)))
+        assert weaving.period == 0

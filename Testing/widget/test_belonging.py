@@ -1,0 +1,233 @@
+"""A result belongs to the volume that it was made of: no patient gets the liver, or the numbers, of another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+def run(bench) -> None:
+    bench.ui.applyButton.click()
+    bench.idle()
+    bench.events(0.05)
+
+
+def said(bench) -> str:
+    """Everything that the panel tells about a result."""
+    return bench.ui.statusLabel.text() + " ".join(bench.findings())
+
+
+def voxels(bench, node) -> np.ndarray:
+    volume = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+    name = node.GetSegmentation().GetNthSegmentID(0)
+    return bench.slicer.util.arrayFromSegmentBinaryLabelmap(node, name, volume)
+
+
+@pytest.fixture
+def two(warm, phantom):
+    """Two volumes of two patients; the first is chosen."""
+    scan = phantom[0]
+    warm.other = warm.add_volume(scan.with_array(np.ascontiguousarray(scan.array[:, :, ::-1])), "other")
+    warm.events()
+    return warm
+
+
+def choose(bench, volume) -> None:
+    bench.ui.inputSelector.setCurrentNode(volume)
+    if bench.ui.anywayCheckBox.isVisible():
+        bench.ui.anywayCheckBox.setChecked(True)
+    bench.events()
+
+
+def edit(bench, node) -> None:
+    """What Segment Editor does: the voxels of a segment are others."""
+    array = voxels(bench, node).copy()
+    array[20] = 1 - array[20]
+    name = node.GetSegmentation().GetNthSegmentID(0)
+    bench.slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, name, bench.volume)
+
+
+def test_nothing_that_is_said_of_one_volume_stands_below_another(two):
+    run(two)
+    assert "ct: liver" in two.ui.statusLabel.text()
+    first = two.parameters.outputSegmentation
+    before = voxels(two, first).copy()
+    choose(two, two.other)
+    assert said(two) == ""
+    assert two.parameters.outputSegmentation is None
+    run(two)
+    second = two.parameters.outputSegmentation
+    assert second is not first
+    assert second.GetName() == "other segmentation"
+    assert two.ui.statusLabel.text().startswith("other: ")
+    assert np.array_equal(voxels(two, first), before)
+
+
+def test_a_volume_that_is_chosen_again_does_not_get_the_segmentation_of_the_other(two):
+    run(two)
+    choose(two, two.other)
+    choose(two, two.volume)
+    assert two.parameters.outputSegmentation is None
+    assert said(two) == ""
+
+
+def test_inputs_cannot_be_changed_while_a_run_uses_them(two):
+    two.ui.applyButton.click()
+    assert not two.ui.inputSelector.isEnabled()
+    assert not two.ui.outputSelector.isEnabled()
+    two.idle()
+    assert two.ui.inputSelector.isEnabled()
+
+
+def test_a_result_that_arrives_while_another_volume_is_chosen_is_not_bound_to_it(two, slicer):
+    """A script, or a scene that is loaded, may change the input during a run."""
+    two.ui.applyButton.click()
+    two.parameters.inputVolume = two.other
+    two.idle()
+    made = slicer.util.getNode("ct segmentation")
+    assert made.GetNodeReference(made.GetReferenceImageGeometryReferenceRole()) is two.volume
+    assert two.parameters.outputSegmentation is None
+    assert two.parameters.comparedNode is None
+    assert said(two) == ""
+
+
+def test_a_segmentation_of_another_volume_is_filled_only_after_a_question(two):
+    run(two)
+    first = two.parameters.outputSegmentation
+    choose(two, two.other)
+    two.ui.outputSelector.setCurrentNode(first)
+    two.events()
+    assert not two.ui.applyButton.isEnabled()
+    assert two.ui.anywayCheckBox.isVisible()
+    assert "belongs to ct" in two.findings("input")[0]
+    two.ui.anywayCheckBox.click()
+    assert two.ui.applyButton.isEnabled()
+
+
+def test_a_segment_that_was_edited_is_replaced_only_after_a_question(warm):
+    run(warm)
+    node = warm.parameters.outputSegmentation
+    edit(warm, node)
+    edited = voxels(warm, node).copy()
+    # The panel did not see the edit; the click does.
+    warm.ui.applyButton.click()
+    assert not warm.panel.busy
+    assert "Liver of ct segmentation was edited" in warm.findings("input")[0]
+    assert np.array_equal(voxels(warm, node), edited)
+    warm.ui.anywayCheckBox.click()
+    run(warm)
+    assert warm.parameters.outputSegmentation is node
+    assert not np.array_equal(voxels(warm, node), edited)
+
+
+def test_a_segment_that_is_edited_during_a_run_stays_and_the_result_goes_beside_it(warm):
+    run(warm)
+    node = warm.parameters.outputSegmentation
+    warm.ui.applyButton.click()
+    edit(warm, node)
+    edited = voxels(warm, node).copy()
+    warm.idle()
+    assert warm.parameters.outputSegmentation is not node
+    assert np.array_equal(voxels(warm, node), edited)
+    assert "was edited during the run" in warm.log()
+
+
+def test_a_scene_with_two_volumes_comes_back_with_the_chosen_one(two, slicer, tmp_path):
+    choose(two, two.other)
+    run(two)
+    path = str(tmp_path / "scene.mrml")
+    slicer.mrmlScene.SetURL(path)
+    assert slicer.mrmlScene.Commit(path)
+    slicer.mrmlScene.Clear(0)
+    slicer.mrmlScene.SetURL(path)
+    slicer.mrmlScene.Import()
+    two.events()
+    assert two.parameters.inputVolume.GetName() == "other"
+    assert two.ui.inputSelector.currentNode().GetName() == "other"
+    assert two.parameters.outputSegmentation.GetName() == "other segmentation"
+
+
+def test_a_scene_that_is_loaded_during_a_run_keeps_its_own_choice(two, slicer, tmp_path):
+    choose(two, two.other)
+    path = str(tmp_path / "scene.mrml")
+    slicer.mrmlScene.SetURL(path)
+    assert slicer.mrmlScene.Commit(path)
+    choose(two, two.volume)
+    two.ui.applyButton.click()
+    slicer.mrmlScene.SetURL(path)
+    slicer.mrmlScene.Import()
+    two.idle()
+    assert two.parameters.inputVolume.GetName() == "other"
+    assert two.parameters.outputSegmentation is None
+
+
+def test_a_scene_that_is_closed_during_a_run_leaves_nothing_said(warm, slicer):
+    warm.ui.applyButton.click()
+    warm.events(0.2)
+    slicer.mrmlScene.Clear(0)
+    warm.idle()
+    assert said(warm) == ""
+
+
+def test_the_volume_that_is_shown_is_the_one_that_is_chosen(bench, slicer, phantom):
+    bench.widget.exit()
+    bench.add_volume(phantom[0], "first")
+    last = bench.add_volume(phantom[0], "last")
+    composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    composite.SetBackgroundVolumeID(last.GetID())
+    bench.widget.enter()
+    assert bench.parameters.inputVolume is last
+    bench.parameters.inputVolume = None
+    bench.widget.exit()
+    first = slicer.util.getNode("first")
+    slicer.application_logic.GetSelectionNode().SetActiveVolumeID(first.GetID())
+    bench.widget.enter()
+    assert bench.parameters.inputVolume is first
+
+
+def test_a_result_comes_into_sight(warm, slicer):
+    composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    slices = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode")
+    warm.volume.CreateDefaultDisplayNodes()
+    run(warm)
+    assert composite.GetBackgroundVolumeID() == warm.volume.GetID()
+    bounds = [0.0] * 6
+    warm.parameters.outputSegmentation.GetRASBounds(bounds)
+    centre = [slices.GetSliceToRAS().GetElement(row, 3) for row in range(3)]
+    assert centre == pytest.approx([(bounds[i] + bounds[i + 1]) / 2 for i in (0, 2, 4)], abs=3.0)
+    display = warm.volume.GetDisplayNode()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-160, 240)
+    display.SetWindowLevelMinMax(-1000, 400)
+    run(warm)
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-1000, 400)
+
+
+def test_the_result_goes_to_segment_editor_with_its_volume(warm, slicer):
+    assert not warm.ui.editButton.isEnabled()
+    run(warm)
+    warm.ui.editButton.click()
+    given = slicer.modules.SegmentEditorWidget.editor.given
+    assert given == {"segmentation": warm.parameters.outputSegmentation, "volume": warm.volume}
+    assert {"module": "SegmentEditor"} in slicer.messages
+
+
+def test_the_time_of_a_run_is_foretold_after_the_first(warm, phantom):
+    assert not warm.ui.estimateLabel.isVisible()
+    run(warm)
+    assert not warm.ui.estimateLabel.isVisible()
+    choose(warm, warm.add_volume(phantom[0], "next"))
+    assert warm.ui.estimateLabel.isVisible()
+    assert warm.ui.estimateLabel.text().startswith("A run will take about ")
+
+
+def test_a_run_is_foretold_by_the_usual_run_and_the_size_of_the_scan(module, monkeypatch, tmp_path):
+    from LVNetSegmentationLib import pace
+
+    monkeypatch.setenv("LVNET_LOG_DIR", str(tmp_path))
+    assert pace.expected("cpu", 20.0) is None
+    for seconds in (41.0, 11.0, 11.0):  # the first run loads the network
+        pace.remember("cpu", 20.0, seconds)
+    assert pace.expected("cpu", 40.0) == pytest.approx(21.0)
+    assert pace.expected("cuda:0", 40.0) is None
+    (tmp_path / "pace.json").write_text("[broken")
+    assert pace.expected("cpu", 40.0) is None

@@ -1,0 +1,75 @@
+"""Pathologies and artefacts that the training scans hardly show, made on the fly and exactly known.
+
+Each works on an :class:`Anatomy` (a patch in training, a whole scan in the stress set) and changes HU and label
+together.  A network that has never seen a mass beside the liver, an effusion above it or a fatty liver takes the
+first two in and leaves the third out in part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Dict
+
+import numpy as np
+
+from .anatomy import Anatomy
+from .artefacts import add_arms, add_low_dose, add_metal
+from .brightness import shift_brightness
+from .fluid import add_ascites, add_effusion
+from .masses import add_lesions, add_mass
+
+__all__ = ["KINDS", "Anatomy", "Pathology", "add_pathologies"]
+
+#: What can be made, by the name of its setting, in the order in which it is made.
+KINDS: Dict[str, Callable[..., bool]] = {
+    "brightness": shift_brightness,
+    "lesions": add_lesions,
+    "mass": add_mass,
+    "ascites": add_ascites,
+    "effusion": add_effusion,
+    "arms": add_arms,
+    "metal": add_metal,
+    "low_dose": add_low_dose,
+}
+
+
+@dataclass(frozen=True)
+class Pathology:
+    """How often each kind is put into a patch, as a share of the patches; 0 leaves it out.
+
+    Attributes:
+        brightness: the organ darker (steatosis) or brighter (iron, contrast phase) than it is.
+        lesions: within the organ and at its edge, labelled organ.
+        mass: beside the organ, labelled background.
+        ascites: fluid around the organ.
+        effusion: fluid above the diaphragm.
+        arms: arms beside the body, with their streaks.
+        metal: streaks from a piece of metal.
+        low_dose: strong noise and thick slices.
+    """
+
+    brightness: float = 0.0
+    lesions: float = 0.0
+    mass: float = 0.0
+    ascites: float = 0.0
+    effusion: float = 0.0
+    arms: float = 0.0
+    metal: float = 0.0
+    low_dose: float = 0.0
+
+    def __post_init__(self) -> None:
+        for kind in KINDS:
+            if not 0 <= getattr(self, kind) <= 1:
+                raise ValueError(f"the share of patches with {kind} lies between 0 and 1: {getattr(self, kind)}")
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is made at all."""
+        return any(getattr(self, kind) > 0 for kind in KINDS)
+
+
+def add_pathologies(rng: np.random.Generator, anatomy: Anatomy, settings: Pathology) -> None:
+    """Makes each kind in its share of the calls; one that finds no room is left out."""
+    for kind, make in KINDS.items():
+        if rng.random() < getattr(settings, kind):
+            make(rng, anatomy)
