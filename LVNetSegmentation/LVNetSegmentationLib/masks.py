@@ -164,7 +164,7 @@ def _labelImage(node: slicer.vtkMRMLScalarVolumeNode, which: Optional[Union[str,
     node.GetIJKToRASMatrix(matrix)
     size = node.GetImageData().GetDimensions()
     extent = [0, size[0] - 1, 0, size[1] - 1, 0, size[2] - 1]
-    array = np.isin(volume.array, chosen).astype(np.uint8)
+    array = (volume.array == chosen[0] if len(chosen) == 1 else np.isin(volume.array, chosen)).astype(np.uint8)
     name = f"{'labels' if len(chosen) > 1 else 'label'} {' + '.join(str(value) for value in chosen)}"
     return _Placed(array, nodes.arrayFromMatrix(matrix), extent), f"{node.GetName()} ({name})"
 

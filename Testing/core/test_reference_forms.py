@@ -306,11 +306,16 @@ def test_folders_take_dicom_objects_too(tmp_path, series):
     assert result["cases"]["a"]["dice"] == 1
 
 
-@pytest.mark.parametrize("damage", ["cut", "no frames", "sideways", "image"])
+@pytest.mark.parametrize("damage", ["cut", "no frames", "sideways", "image", "odd length"])
 def test_a_damaged_object_is_one_line_without_the_patient(tmp_path, series, damage):
     path = dicom_seg(tmp_path / "a.dcm", series, {"liver": LIVER_MASK})
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-200])
+    elif damage == "odd length":
+        # Rows, a number of two bytes, gets three.
+        whole = path.read_bytes()
+        place = whole.index(b"\x28\x00\x10\x00US\x02\x00") + 6
+        path.write_bytes(whole[:place] + b"\x03\x00" + whole[place + 2 : place + 4] + b"\x00" + whole[place + 4 :])
     else:
         data = pydicom.dcmread(path) if damage != "image" else series[0]
         if damage == "no frames":

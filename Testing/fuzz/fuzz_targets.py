@@ -126,7 +126,7 @@ class Reader:
 
     def run(self, payload: bytes) -> str:
         """Writes the file, reads it."""
-        from lvnet.image_io import read_image, read_labels
+        from lvnet.image_io import read_image, read_labels, read_segments
 
         kind, data = KINDS[payload[0] % len(KINDS)], payload[1:]
         place = self.folder
@@ -143,6 +143,7 @@ class Reader:
         try:
             if kind in ("labels", "layers"):
                 check_volume(read_labels(path))
+                check_volume(read_segments(path))
             else:
                 check_volume(read_image(path if place == self.folder else place))
         finally:

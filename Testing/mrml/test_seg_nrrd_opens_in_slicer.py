@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from lvnet.image_io import read_labels, write_labels
+from lvnet.image_io import read_labels, read_segments, write_labels
 from lvnet.recipe import LIVER, LabelClass
 from lvnet.volume import Volume
 
@@ -165,3 +165,41 @@ def test_overlapping_segments_that_slicer_saves_in_layers_are_merged(slicer, ope
     assert any("2 layers" in note for note in merged.notes)
     assert merged.shape == (6, 6, 6)
     assert merged.array.all()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_segments_that_slicer_saves_are_read_one_by_one_where_they_overlap_and_are_cropped(slicer, tmp_path, shared):
+    """Each segment with an extent of its own; `shared` puts those that do not overlap into one layer."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    scene = slicer.vtkMRMLScene()
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    node.GetSegmentation().SetSourceRepresentationName("Binary labelmap")
+    boxes = {"below": (2, 6), "above": (4, 9), "far": (10, 12)}
+    for name, (begin, end) in boxes.items():
+        image = slicer.vtkOrientedImageData()
+        image.SetExtent(3, 7, 2, 5, begin, end - 1)
+        image.SetSpacing(0.5, 2.0, 3.0)
+        image.SetOrigin(10.0, -20.0, 30.0)
+        image.AllocateScalars(3, 1)  # unsigned char
+        vtk_to_numpy(image.GetPointData().GetScalars())[:] = 1
+        segment = slicer.vtkSegment()
+        segment.SetName(name)
+        segment.AddRepresentation("Binary labelmap", image)
+        node.GetSegmentation().AddSegment(segment)
+    if shared:
+        node.GetSegmentation().CollapseBinaryLabelmaps(False)
+    storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
+    storage.SetFileName(str(tmp_path / "layers.seg.nrrd"))
+    storage.SetCropToMinimumExtent(True)
+    assert storage.WriteData(node) == 1
+    volume = read_segments(tmp_path / "layers.seg.nrrd")
+    assert volume.shape == (10, 4, 5)
+    assert volume.spacing == (3.0, 2.0, 0.5)
+    # LPS of the first voxel that is kept: index (3, 2, 2) in RAS.
+    assert volume.origin == pytest.approx((-(10.0 + 3 * 0.5), -(-20.0 + 2 * 2.0), 30.0 + 2 * 3.0))
+    assert [segment.name for segment in volume.segments] == list(boxes)
+    for segment, (begin, end) in zip(volume.segments, boxes.values()):
+        expected = np.zeros(volume.shape, bool)
+        expected[begin - 2 : end - 2] = True
+        assert np.array_equal(np.isin(volume.array, segment.voxels), expected)

@@ -80,9 +80,12 @@ def build_parser() -> argparse.ArgumentParser:
         description="Liver segmentation on CT with LV-Net, on this computer only: no scan is sent anywhere.",
     )
     parser.add_argument("--version", action="version", version=f"lvnet {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="segment|evaluate|surface|info|phantom", dest="command")
+    commands = parser.add_subparsers(
+        required=True, metavar="segment|evaluate|measure|surface|info|phantom", dest="command"
+    )
     _add_segment(commands)
     _add_evaluate(commands)
+    _add_measure(commands)
     _add_surface(commands)
     _add_info(commands)
     _add_phantom(commands)
@@ -164,6 +167,16 @@ def _add_evaluate(commands: Any) -> None:
         "(default: a file named ct beside the label maps)",
     )  # fmt: skip
     command.set_defaults(run=_run("evaluate", "run_evaluate"))
+
+
+def _add_measure(commands: Any) -> None:
+    command = commands.add_parser("measure", help="volume and HU of a segmentation in its scan")
+    command.add_argument("scan", metavar="SCAN", help="a CT: a file or a folder of DICOM")
+    command.add_argument("labels", metavar="LABELS", help="a label map, mask, .seg.nrrd, DICOM SEG or RTSTRUCT")
+    command.add_argument("--reference-set", metavar="NAME", help="whose numbers the labels have, as for evaluate")
+    command.add_argument("--threshold", type=float, metavar="P", help="of a probability map (default 0.5)")
+    command.add_argument("--json", metavar="FILE", help="write JSON here; - prints it")
+    command.set_defaults(run=_run("measure", "run_measure"))
 
 
 def _add_surface(commands: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
@@ -152,14 +153,16 @@ def load_pair(prediction: Union[PathLike, Volume], reference: Union[PathLike, Vo
     return Pair(predicted, referred, box, comparisons, [*notes, *extra], (left.values, right.values))
 
 
-def side_in(path: PathLike, volume: Volume) -> Side:
+def side_in(path: PathLike, volume: Volume, set_name: Optional[str] = None) -> Side:
     """What one label map holds, by the names in its file or beside it.
 
     Args:
         path: the file.
         volume: what was read from it.
+        set_name: the data set whose numbers it has, if it has no names.
     """
-    return _side("reference", path, volume.segments, volume.array, {}, [])
+    names = reference_set(set_name) if set_name is not None else {}
+    return _side("reference", path, volume.segments, volume.array, names, [])
 
 
 def _side(
@@ -172,7 +175,7 @@ def _side(
 ) -> Side:
     """What one side holds, by the names that were asked for, or those in its file or beside it."""
     regions: Mapping[str, Tuple[int, ...]] = {}
-    if not segments and not names and not isinstance(source, Volume):
+    if not segments and not names and isinstance(source, (str, os.PathLike)):
         # A folder of predictions may lie in that of a data set whose numbers the network does not have.
         names, regions, said = names_beside(source, above=role == "reference")
         notes.extend(said)

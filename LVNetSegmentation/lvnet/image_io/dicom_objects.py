@@ -9,6 +9,12 @@ from typing import Any, Iterator
 
 from ..errors import DependencyError, ImageError
 
+_LIBRARIES = ("pydicom", "highdicom")
+#: What these libraries raise over data, besides exceptions of their own.
+_CAUSED_BY_DATA = (
+    AttributeError, KeyError, IndexError, TypeError, ValueError, ArithmeticError, EOFError, NotImplementedError,
+    RuntimeError,
+)  # fmt: skip
 _EXTRA = "pip install 'lvnet-segmentation[dicom]'"
 
 
@@ -38,7 +44,7 @@ def understood(name: str) -> Iterator[None]:
     Raises:
         ImageError: something the object should have is missing or makes no sense.
     """
-    loggers = [logging.getLogger(module) for module in ("pydicom", "highdicom")]
+    loggers = [logging.getLogger(module) for module in _LIBRARIES]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -46,8 +52,9 @@ def understood(name: str) -> Iterator[None]:
             logger.setLevel(logging.CRITICAL + 1)
         try:
             yield
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError, ArithmeticError, EOFError,
-                NotImplementedError, RuntimeError) as error:  # fmt: skip
+        except Exception as error:
+            if not (isinstance(error, _CAUSED_BY_DATA) or type(error).__module__.partition(".")[0] in _LIBRARIES):
+                raise
             # The reason may name the patient.
             raise ImageError(
                 f"{name} is no DICOM segmentation that can be understood ({type(error).__name__}); export it again"
