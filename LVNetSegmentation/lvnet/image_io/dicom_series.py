@@ -178,8 +178,14 @@ def study_of(header: DicomHeader) -> Tuple[int, str]:
     return header.patient, header.fields["study_uid"]
 
 
+def _series_of(header: DicomHeader) -> Tuple[object, ...]:
+    """What slices of one series share; some programs give each of them a study of its own."""
+    uid = header.fields["series_uid"]
+    return (header.patient, uid, "" if uid else header.fields["study_uid"])
+
+
 def _series_key(header: DicomHeader) -> Tuple[object, ...]:
-    return (*study_of(header), header.fields["series_uid"], header.fields["series_number"], header.description)
+    return (*_series_of(header), header.fields["series_number"], header.description)
 
 
 def _of_same_series(candidates: Sequence[Candidate], wanted: str) -> Optional[Candidate]:
@@ -286,7 +292,7 @@ def _group(headers: List[DicomHeader], left_out: Counter) -> List[List[Slice]]:
         numbers = header.numbers
         single = len(header.frames) == 1
         place = (numbers["rows"], numbers["columns"], "" if single else header.path)
-        key = (*study_of(header), header.fields["series_uid"], *place)
+        key = (*_series_of(header), *place)
         for frame, fields in enumerate(header.frames):
             slice_ = Slice(header, frame, fields)
             same = groups.setdefault(key, [])
