@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from .errors import ImageError
-from .image_io.dicom_header import looks_like_dicom, read_dicom_header
+from .image_io.dicom_header import known_header, looks_like_dicom
 from .image_io.dicom_series import study_of
 from .image_io.names import READABLE_SUFFIXES, PathLike, output_name, shown, suffix_of, walk_files
 
@@ -118,7 +118,7 @@ def _studies(root: Path) -> Tuple[Dict[Tuple[int, str], List[str]], List[str]]:
     for file in walk_files(root):
         if suffix_of(file, READABLE_SUFFIXES):
             continue
-        header = read_dicom_header(file)
+        header = known_header(file)
         if header is not None:
             study, series = study_of(header), header.fields["series_uid"]
             # One series is of one study, though some programs give every slice a study of its own.

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..progress import Progress
-from .dicom_header import DicomHeader, FrameFields, looks_like_dicom, read_dicom_header
+from .dicom_header import DicomHeader, FrameFields, known_header, looks_like_dicom, read_dicom_header
 from .dicom_passes import Slice, passes_of
 from .dicom_suitability import Verdict, judge
 
@@ -80,7 +80,7 @@ def find_series(name: str, paths: Iterable[str], progress: Progress, closed: int
     headers = []
     left_out: Counter = Counter({"folders that may not be opened": closed} if closed else {})
     for index, path in enumerate(listed):
-        header = read_dicom_header(path)
+        header = known_header(path)
         if header is not None:
             headers.append(header)
         else:

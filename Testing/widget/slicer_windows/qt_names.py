@@ -15,6 +15,7 @@ WIDGETS = (
     "QComboBox",
     "QDoubleSpinBox",
     "QLabel",
+    "QLineEdit",
     "QListWidget",
     "QPlainTextEdit",
     "QProgressBar",
