@@ -114,6 +114,9 @@ def _studies(root: Path) -> Tuple[Dict[Tuple[int, str], List[str]], List[str]]:
     """The files of each study below a folder, and DICOM whose header cannot be read."""
     names: Dict[Tuple[int, str], Tuple[int, str]] = {}
     files: List[Tuple[Tuple[int, str], str]] = []
+    # In which entries of the folder a place of a series is held, by study.
+    places: Dict[Tuple[int, str], Dict[Tuple[object, ...], Path]] = defaultdict(dict)
+    twice = set()
     damaged = []
     for file in walk_files(root):
         if suffix_of(file, READABLE_SUFFIXES):
@@ -125,11 +128,16 @@ def _studies(root: Path) -> Tuple[Dict[Tuple[int, str], List[str]], List[str]]:
             if series:
                 study = names.setdefault((header.patient, f"series {series}"), study)
             files.append((study, file))
+            child, position = _child(root, file), header.frames[0].position
+            if position and places[study].setdefault((series, position), child) != child:
+                twice.add(study)
         elif looks_like_dicom(file):
             damaged.append(file)
     studies: Dict[Tuple[int, str], List[str]] = defaultdict(list)
     for study, file in files:
-        studies[study].append(file)
+        # Folders that hold the same places of one series are scans that somebody gave the same UIDs, or copies.
+        key = (study[0], f"{study[1]} {_child(root, file)}") if study in twice else study
+        studies[key].append(file)
     return dict(studies), damaged
 
 
