@@ -83,7 +83,7 @@ def test_a_folder_is_listed(study, capsys):
 def test_the_command_line_takes_the_series_that_is_asked_for(study, tmp_path, tiny_weights, capsys):
     options = ["--weights", tiny_weights, "--device", "cpu", "--json", "--quiet"]
     assert main(["segment", str(study), "-o", str(tmp_path / "a.nii.gz"), "--series", "3:2", *options]) == 0
-    assert "series 3:2 of 3 was taken, as asked for" in json.loads(capsys.readouterr().out)["notes"][0]
+    assert "series 3:2 was taken out of 3 scans, as asked for" in json.loads(capsys.readouterr().out)["notes"][0]
     assert main(["segment", str(study), "-o", str(tmp_path / "b.nii.gz"), "--series", "5", *options]) == 2
     assert not (tmp_path / "b.nii.gz").exists()
 

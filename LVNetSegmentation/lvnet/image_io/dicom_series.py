@@ -266,7 +266,7 @@ def _notes(candidates: Sequence[Candidate], chosen: Candidate, why: str, left_ou
             named.append(f"{len(others) - _MOST_NAMED} more")
         words = f"{chosen.verdict.words}, " if chosen.verdict.words else ""
         note = (
-            f"series {chosen.key} of {len(candidates)} was taken, {why}: {words}{_slices(len(chosen.slices))};"
+            f"series {chosen.key} was taken out of {len(candidates)} scans, {why}: {words}{_slices(len(chosen.slices))};"
             f" also there: {', '.join(named)}"
         )
         if chosen.siblings > 1:
