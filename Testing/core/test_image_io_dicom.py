@@ -336,7 +336,8 @@ def test_the_largest_ct_series_is_taken_and_named_by_number_only(series, voxels)
     volume = read(folder)
     assert np.array_equal(volume.array, voxels.astype(np.int16) - 1024)
     assert volume.notes == (
-        "series 2 was taken out of 3 scans, the largest: 7 slices; also there: series 9 (5 slices), series 1 (3 slices)",
+        "series 2 was taken out of 3 scans, the largest: 7 slices; also there: series 9 (5 slices),"
+        " series 1 (3 slices)",
     )
     assert volume.name == "all"
 

@@ -266,8 +266,8 @@ def _notes(candidates: Sequence[Candidate], chosen: Candidate, why: str, left_ou
             named.append(f"{len(others) - _MOST_NAMED} more")
         words = f"{chosen.verdict.words}, " if chosen.verdict.words else ""
         note = (
-            f"series {chosen.key} was taken out of {len(candidates)} scans, {why}: {words}{_slices(len(chosen.slices))};"
-            f" also there: {', '.join(named)}"
+            f"series {chosen.key} was taken out of {len(candidates)} scans, {why}:"
+            f" {words}{_slices(len(chosen.slices))}; also there: {', '.join(named)}"
         )
         if chosen.siblings > 1:
             note += f"; the {chosen.siblings} passes of one series were told apart"
