@@ -23,6 +23,7 @@ class LVNetSegmentationParameterNode:
     metricsTable - takes the numbers; none adds a new one
     batchOfFolder - a folder rather than the volumes of the scene
     batchInputFolder, batchOutputFolder, batchFormat - where the scans are, and where and how results go
+    batchSeries - which series of each folder of DICOM: number, UID or description; empty takes the most suitable
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -41,3 +42,4 @@ class LVNetSegmentationParameterNode:
     batchInputFolder: str = ""
     batchOutputFolder: str = ""
     batchFormat: Annotated[str, Choice([".seg.nrrd", ".nii.gz", ".nrrd", ".mha"])] = ".seg.nrrd"
+    batchSeries: str = ""

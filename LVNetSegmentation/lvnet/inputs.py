@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from .errors import ImageError
-from .image_io.dicom_header import looks_like_dicom, read_dicom_header
+from .image_io.dicom_header import known_header, looks_like_dicom
 from .image_io.dicom_series import study_of
 from .image_io.names import READABLE_SUFFIXES, PathLike, output_name, shown, suffix_of, walk_files
 
@@ -78,10 +78,10 @@ def find_inputs(folder: PathLike) -> Inputs:
     left_out = [
         one for one in left_out if os.fspath(one.path) not in taken and not (beside and one.reason is not SEGMENTATION)
     ]
-    if beside or root not in bad:
-        bad.discard(root)
-    else:
+    if not beside and root in bad:
         left_out = [LeftOut(one.path, UNREADABLE) if os.fspath(one.path) in damaged else one for one in left_out]
+        if not scans:
+            scans.append(Scan(root, output_name(root)))  # says what is wrong with it when it is read
     return Inputs(sorted(scans, key=lambda scan: (os.fspath(scan.path), scan.name)), sorted(left_out))
 
 
@@ -112,16 +112,32 @@ def _is_segmentation(path: Path) -> bool:
 
 def _studies(root: Path) -> Tuple[Dict[Tuple[int, str], List[str]], List[str]]:
     """The files of each study below a folder, and DICOM whose header cannot be read."""
-    studies: Dict[Tuple[int, str], List[str]] = defaultdict(list)
+    names: Dict[Tuple[int, str], Tuple[int, str]] = {}
+    files: List[Tuple[Tuple[int, str], str]] = []
+    # In which entries of the folder a place of a series is held, by study.
+    places: Dict[Tuple[int, str], Dict[Tuple[object, ...], Path]] = defaultdict(dict)
+    twice = set()
     damaged = []
     for file in walk_files(root):
         if suffix_of(file, READABLE_SUFFIXES):
             continue
-        header = read_dicom_header(file)
+        header = known_header(file)
         if header is not None:
-            studies[study_of(header)].append(file)
+            study, series = study_of(header), header.fields["series_uid"]
+            # One series is of one study, though some programs give every slice a study of its own.
+            if series:
+                study = names.setdefault((header.patient, f"series {series}"), study)
+            files.append((study, file))
+            child, position = _child(root, file), header.frames[0].position
+            if position and places[study].setdefault((series, position), child) != child:
+                twice.add(study)
         elif looks_like_dicom(file):
             damaged.append(file)
+    studies: Dict[Tuple[int, str], List[str]] = defaultdict(list)
+    for study, file in files:
+        # Folders that hold the same places of one series are scans that somebody gave the same UIDs, or copies.
+        key = (study[0], f"{study[1]} {_child(root, file)}") if study in twice else study
+        studies[key].append(file)
     return dict(studies), damaged
 
 

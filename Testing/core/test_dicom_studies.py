@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_a_folder_is_listed(study, capsys):
 def test_the_command_line_takes_the_series_that_is_asked_for(study, tmp_path, tiny_weights, capsys):
     options = ["--weights", tiny_weights, "--device", "cpu", "--json", "--quiet"]
     assert main(["segment", str(study), "-o", str(tmp_path / "a.nii.gz"), "--series", "3:2", *options]) == 0
-    assert "series 3:2 of 3 was taken, as asked for" in json.loads(capsys.readouterr().out)["notes"][0]
+    assert "series 3:2 was taken out of 3 scans, as asked for" in json.loads(capsys.readouterr().out)["notes"][0]
     assert main(["segment", str(study), "-o", str(tmp_path / "b.nii.gz"), "--series", "5", *options]) == 2
     assert not (tmp_path / "b.nii.gz").exists()
 
@@ -120,6 +121,20 @@ def test_patients_in_one_folder_are_not_merged(tmp_path):
     found = find_inputs(folder).scans
     assert [scan.name for scan in found] == ["flat-1", "flat-2"]
     assert [first(read_image(scan.path, files=scan.files)) for scan in found] == [20, 161]
+
+
+def test_folders_that_were_given_the_same_uids_are_scans_of_their_own(tmp_path):
+    for name, one in (("P1", A), ("P2", replace(A, value=160))):
+        write_study(tmp_path / "all" / name, (one,))
+    found = find_inputs(tmp_path / "all").scans
+    assert [scan.name for scan in found] == ["P1", "P2"]
+    assert [first(read_image(scan.path, files=scan.files)) for scan in found] == [20, 160]
+
+
+def test_series_of_one_study_in_folders_of_their_own_are_one_input(tmp_path):
+    for name, one in (("se1", A), ("se2", C)):
+        write_study(tmp_path / "study" / name, (one,))
+    assert [scan.path for scan in find_inputs(tmp_path / "study").scans] == [tmp_path / "study"]
 
 
 def test_command_line_and_panel_plan_alike(clinic, tmp_path, tiny_weights, capsys):

@@ -336,7 +336,8 @@ def test_the_largest_ct_series_is_taken_and_named_by_number_only(series, voxels)
     volume = read(folder)
     assert np.array_equal(volume.array, voxels.astype(np.int16) - 1024)
     assert volume.notes == (
-        "series 2 of 3 was taken, the largest: 7 slices; also there: series 9 (5 slices), series 1 (3 slices)",
+        "series 2 was taken out of 3 scans, the largest: 7 slices; also there: series 9 (5 slices),"
+        " series 1 (3 slices)",
     )
     assert volume.name == "all"
 
@@ -362,7 +363,10 @@ def test_a_localizer_inside_the_series_does_not_spoil_it(series, voxels):
     volume = read(folder)
     assert volume.shape[0] == 7
     (note,) = volume.notes
-    assert "was taken, the original axial scan: 7 slices; also there: series 3:2 (reformat, 1 slice)" in note
+    assert (
+        "was taken out of 2 scans, the original axial scan: 7 slices; also there: series 3:2 (reformat, 1 slice)"
+        in note
+    )
 
 
 @pytest.mark.parametrize(
@@ -399,7 +403,7 @@ def test_one_file_stands_for_its_series_however_small(series, voxels):
     volume = read(folder / "small001.dcm")
     assert np.array_equal(volume.array, voxels[:3].astype(np.int16) - 1024)
     assert volume.notes == (
-        "series 2 of 2 was taken, the one of the given file: 3 slices; also there: series 1 (7 slices)",
+        "series 2 was taken out of 2 scans, the one of the given file: 3 slices; also there: series 1 (7 slices)",
     )
     assert output_name(folder / "small001.dcm") == "small001"
 
@@ -507,7 +511,7 @@ def test_an_enhanced_file_competes_with_the_series_beside_it(series, voxels):
     enhanced(folder / "e.dcm", voxels, [3.0 * index for index in range(7)])
     volume = read(folder)
     assert volume.shape[0] == 7
-    assert "of 2 was taken" in volume.notes[0]
+    assert "out of 2 scans" in volume.notes[0]
 
 
 # Headers

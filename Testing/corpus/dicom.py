@@ -184,7 +184,9 @@ def gantry_tilt(folder: Path) -> Made:
     return Made(made, _truth())
 
 
-@CASES.case("several series in one folder: the largest is taken", Handled(("series 2 of 3 was taken, the largest",)))
+@CASES.case(
+    "several series in one folder: the largest is taken", Handled(("series 2 was taken out of 3 scans, the largest",))
+)
 def mixed_series(folder: Path) -> Made:
     series(folder / "ct", stored()[:4], prefix="A", SeriesInstanceUID="1.2.3.4.1", SeriesNumber=1)
     series(folder / "ct", stored(), prefix="B", SeriesInstanceUID="1.2.3.4.2", SeriesNumber=2)

@@ -131,7 +131,7 @@ _study("bolus_tracking_between", "an image of bolus tracking between slices, ano
 _study("bolus_tracking_series", "twelve images of bolus tracking at one place beside the scan",
        (_A, Pass(300, (_IN,) * 12, {"SeriesInstanceUID": "1.2.3.4.6", "SeriesNumber": 2,
                                     "SeriesDescription": "PreMonitoring"})),
-       Handled(("series 3 of 2 was taken",)))  # fmt: skip
+       Handled(("series 3 was taken out of 2 scans",)))  # fmt: skip
 _study("bolus_tracking_unlabelled", "an image between slices that nothing but its place tells from them",
        (replace(_A, each=[_blind] * _COUNT), Pass(300, (_IN + 1.2,), _blind)), Handled((_TAKEN,)))  # fmt: skip
 
@@ -180,14 +180,14 @@ for _slug, (_words, _fields) in _SIBLINGS.items():
     _study(f"beside_{_slug}", f"the scan beside {_words} with more slices and a lower number",
            (_A.of(SeriesDescription="Abd portal venous", ConvolutionKernel="B30f"),
             Pass(160, evenly(16, _STEP, -3.0), {"ConvolutionKernel": "B30f", **_own, **_fields})),
-           Handled(("series 3 of 2 was taken",)))  # fmt: skip
+           Handled(("series 3 was taken out of 2 scans",)))  # fmt: skip
 _study("beside_perfusion", "the scan beside 20 passes of 4 slices, one series",
        (_A, *(Pass(100 + 10 * i, evenly(4, _STEP, 9.0), {"SeriesInstanceUID": "1.2.3.4.6", "SeriesNumber": 1,
                                                       "AcquisitionNumber": i + 1}) for i in range(20))),
-       Handled(("series 3 of 21 was taken",)))  # fmt: skip
+       Handled(("series 3 was taken out of 21 scans",)))  # fmt: skip
 _study("beside_thick_slices", "the scan beside one of slices 12 mm apart, higher by a slice",
        (_A, Pass(160, evenly(5, 12.0), {"SeriesInstanceUID": "1.2.3.4.6", "SeriesNumber": 1})),
-       Handled(("series 3 of 2 was taken",)))  # fmt: skip
+       Handled(("series 3 was taken out of 2 scans",)))  # fmt: skip
 
 
 # Voxels that stand for no value.

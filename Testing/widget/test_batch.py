@@ -56,6 +56,7 @@ def test_a_folder_is_segmented_into_another_and_the_scene_stays_as_it_was(ready,
     source.mkdir()
     write_image(phantom[0], source / "one.nii.gz")
     (source / "two.nii.gz").write_bytes(b"no image")
+    (source / "empty").mkdir()
     slices = phantom[0].array[:4].astype(np.float32)
     slices[0, 0, 0] = np.nan
     write_image(phantom[0].__class__(slices, phantom[0].spacing), source / "three.nii.gz")
@@ -66,10 +67,13 @@ def test_a_folder_is_segmented_into_another_and_the_scene_stays_as_it_was(ready,
     ready.ui.batchInputPathLineEdit.box.setEditText(str(source))
     assert ready.ui.batchButton.toolTip() == "Choose a folder for the results."
     ready.ui.batchOutputPathLineEdit.box.setEditText(str(target))
+    ready.ui.batchSeriesLineEdit.setText("4")
+    assert ready.parameters.batchSeries == "4"
     ready.ui.batchButton.click()
     ready.idle()
     assert sorted(path.name for path in target.iterdir()) == ["one.seg.nrrd", "three.seg.nrrd"]
     results = rows(ready)
+    assert results["empty"].startswith("left out: the folder holds no DICOM")
     assert " ml" in results["one.nii.gz"]
     assert " ml" not in results["two.nii.gz"]
     assert ready.ui.batchStatusLabel.text().startswith("2 of 3 scans segmented in ")

@@ -78,6 +78,8 @@ class BatchSection:
             ui.batchOutputPathLineEdit,
             ui.batchFormatLabel,
             ui.batchFormatComboBox,
+            ui.batchSeriesLabel,
+            ui.batchSeriesLineEdit,
         ):
             widget.visible = ofFolder
         for widget in (ui.sceneRadioButton, ui.folderRadioButton):
@@ -187,6 +189,7 @@ class BatchSection:
             parameters.batchInputFolder,
             parameters.batchOutputFolder,
             suffix=parameters.batchFormat,
+            series=parameters.batchSeries.strip() or None,
             **self._panel.settings(),
             onProgress=onProgress,
             onDone=self._onFolderDone,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -85,7 +86,7 @@ def _segment_one(
     began = time.monotonic()
     source = given.path
     # Of a folder with images as well, only DICOM has series to choose from.
-    series = options.series if source.is_dir() or not title else None
+    series = options.series if os.path.isdir(source) or not title else None
     seg_source = open_seg_source(source, series, given.files) if _is_seg(target) else None
     with ProgressBar(title, None if not options.quiet else False) as bar:
         bar(0.0, "reading the scan")

@@ -5,7 +5,8 @@ Decisions, in the order they are taken:
 - Slices of one pass (see `dicom_passes`) are sorted along the normal of their plane; of several with the same
   pixels at one position one is kept.  Different ones at one position, and distances that go up and down, are two
   passes that nothing tells apart: that is refused.
-- A stack with a gap of more than 5 slices and 10 mm is two scans; the longer one is kept.
+- A stack with a gap of more than 5 slices and 10 mm (30 mm where slices are uneven anyway) is two scans; the longer
+  one is kept.
 - Positions that follow a regular grid to a tenth of the spacing are that grid.
 - Otherwise the scan is brought to a regular grid by linear interpolation between neighbouring
   slices; slices that already lie on the grid are kept as they are.  Missing slices are the usual
@@ -27,7 +28,7 @@ from ..errors import ImageError
 from .dicom_header import read_pixels
 from .dicom_passes import SAME_PLACE_MM, Slice
 
-_GAP_SLICES, _GAP_MM = 5, 10.0
+_GAP_SLICES, _GAP_MM, _EVEN_GAP_MM = 5, 30.0, 10.0
 _JITTER = 0.1
 _TILT_DEGREES = 0.3
 # Share of the distance of slices that the header may be off; and that a slice's thickness has at least.
@@ -182,7 +183,9 @@ def _longest_part(slices: List[Slice], heights: np.ndarray, notes: List[str]) ->
     gaps = np.diff(heights)
     if not gaps.size:
         return slices, heights
-    limit = max(_GAP_SLICES * float(np.median(gaps)), _GAP_MM)
+    usual = float(np.median(gaps))
+    even = bool((np.abs(gaps - usual) <= _JITTER * usual).mean() > 0.7)
+    limit = max(_GAP_SLICES * usual, _EVEN_GAP_MM if even else _GAP_MM)
     breaks = np.flatnonzero(gaps > limit) + 1
     if not breaks.size:
         return slices, heights

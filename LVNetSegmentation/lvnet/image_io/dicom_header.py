@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 import zlib
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
@@ -83,6 +85,8 @@ _KEPT = frozenset((
 ))  # fmt: skip
 #: What a deflated file may come to; a series of a thousand slices takes half of it.
 _MOST_INFLATED = 2**30
+#: Headers that are kept for a second look, each some kilobytes; and how old a file is that may be one of them.
+_MOST_REMEMBERED, _SETTLED_NS = 4096, 2_000_000_000
 
 
 class Unspoken(str):
@@ -159,6 +163,24 @@ def read_dicom_header(path: str) -> Optional[DicomHeader]:
             return _header(path, syntax, dataset, order, reader)
     except (OSError, EOFError, ValueError, struct.error, zlib.error, RecursionError, IndexError):
         return None
+
+
+def known_header(path: str) -> Optional[DicomHeader]:
+    """The same as :func:`read_dicom_header`, from memory where the file was read a moment ago: for a folder that is
+    looked through twice, when it is planned and when it is read."""
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    # The clock of a file system is coarse: what has just been written may be written again in the same tick.
+    if time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns) < _SETTLED_NS:
+        return read_dicom_header(path)
+    return _remembered(path, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size, facts.st_ino)
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _remembered(path: str, *_facts: int) -> Optional[DicomHeader]:
+    return read_dicom_header(path)
 
 
 def read_pixels(header: DicomHeader) -> List[bytes]:

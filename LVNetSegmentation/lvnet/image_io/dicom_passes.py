@@ -247,9 +247,9 @@ def _goes_on(below: np.ndarray, above: np.ndarray) -> bool:
 def _by_stacks(part: Part, values: Sequence[Hashable], heights: np.ndarray) -> List[Part]:
     """By a value that may change from slice to slice as well: only into a few regular stacks that overlap."""
     groups = _grouped(part, values)
-    if not 1 < len(groups) <= _MOST_PARTS or not _overlap(groups, heights):
+    if not 1 < len(groups) <= _MOST_PARTS or not all(is_stack(heights[group]) for group in groups):
         return [part]
-    return groups if all(is_stack(heights[group]) for group in groups) else [part]
+    return groups if _overlap(groups, heights) else _stitched(groups, heights)
 
 
 def _by_folder(part: Part, slices: Sequence[Slice], heights: np.ndarray) -> List[Part]:

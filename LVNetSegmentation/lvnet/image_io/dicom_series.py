@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..progress import Progress
-from .dicom_header import DicomHeader, FrameFields, looks_like_dicom, read_dicom_header
+from .dicom_header import DicomHeader, FrameFields, known_header, looks_like_dicom, read_dicom_header
 from .dicom_passes import Slice, passes_of
 from .dicom_suitability import Verdict, judge
 
@@ -80,7 +80,7 @@ def find_series(name: str, paths: Iterable[str], progress: Progress, closed: int
     headers = []
     left_out: Counter = Counter({"folders that may not be opened": closed} if closed else {})
     for index, path in enumerate(listed):
-        header = read_dicom_header(path)
+        header = known_header(path)
         if header is not None:
             headers.append(header)
         else:
@@ -178,8 +178,14 @@ def study_of(header: DicomHeader) -> Tuple[int, str]:
     return header.patient, header.fields["study_uid"]
 
 
+def _series_of(header: DicomHeader) -> Tuple[object, ...]:
+    """What slices of one series share; some programs give each of them a study of its own."""
+    uid = header.fields["series_uid"]
+    return (header.patient, uid, "" if uid else header.fields["study_uid"])
+
+
 def _series_key(header: DicomHeader) -> Tuple[object, ...]:
-    return (*study_of(header), header.fields["series_uid"], header.fields["series_number"], header.description)
+    return (*_series_of(header), header.fields["series_number"], header.description)
 
 
 def _of_same_series(candidates: Sequence[Candidate], wanted: str) -> Optional[Candidate]:
@@ -260,8 +266,8 @@ def _notes(candidates: Sequence[Candidate], chosen: Candidate, why: str, left_ou
             named.append(f"{len(others) - _MOST_NAMED} more")
         words = f"{chosen.verdict.words}, " if chosen.verdict.words else ""
         note = (
-            f"series {chosen.key} of {len(candidates)} was taken, {why}: {words}{_slices(len(chosen.slices))};"
-            f" also there: {', '.join(named)}"
+            f"series {chosen.key} was taken out of {len(candidates)} scans, {why}:"
+            f" {words}{_slices(len(chosen.slices))}; also there: {', '.join(named)}"
         )
         if chosen.siblings > 1:
             note += f"; the {chosen.siblings} passes of one series were told apart"
@@ -286,7 +292,7 @@ def _group(headers: List[DicomHeader], left_out: Counter) -> List[List[Slice]]:
         numbers = header.numbers
         single = len(header.frames) == 1
         place = (numbers["rows"], numbers["columns"], "" if single else header.path)
-        key = (*study_of(header), header.fields["series_uid"], *place)
+        key = (*_series_of(header), *place)
         for frame, fields in enumerate(header.frames):
             slice_ = Slice(header, frame, fields)
             same = groups.setdefault(key, [])

@@ -20,9 +20,8 @@ OUTSIDE_HU = (-2000, -2048, -3000, -3024, -3071, -3072, -4000, -4096, -8192, -99
 _LOWEST_HU, _SHARE = -1500, 0.002
 # HU of a padding value that can be nothing measured: below air, above metal on the usual scale.
 _NO_TISSUE = (-900.0, 3072.0)
-# Lossy codecs bring a value back to within so many steps.
+# Lossy codecs bring a value back only nearly.
 _LOSSY = {f"1.2.840.10008.1.2.4.{end}" for end in (50, 51, 81, 91)}
-_LOSSY_STEPS = 32
 
 
 def padded(header: DicomHeader, stored: np.ndarray, rescale: Tuple[float, float]) -> Optional[np.ndarray]:
@@ -43,8 +42,11 @@ def padded(header: DicomHeader, stored: np.ndarray, rescale: Tuple[float, float]
         ends = np.array([max(low, limits.min), min(high, limits.max)])
         hu = in_hu(ends.astype(np.int64), rescale).astype(float)
         sure = bool(hu.max() <= _NO_TISSUE[0] or hu.min() >= _NO_TISSUE[1])
-        if sure and header.encapsulated and header.transfer_syntax in _LOSSY:
-            ends = np.array([max(ends[0] - _LOSSY_STEPS, limits.min), min(ends[1] + _LOSSY_STEPS, limits.max)])
+        if sure and header.encapsulated and header.transfer_syntax in _LOSSY and rescale[1] > 0:
+            # What is nearer to the padding than to air, or to metal, was padding before it was compressed.
+            below = hu.max() <= _NO_TISSUE[0]
+            half = (((hu.max() + AIR) if below else (hu.min() + _NO_TISSUE[1])) / 2 - rescale[0]) / rescale[1]
+            ends = np.array([limits.min, int(half)] if below else [int(half), limits.max])
         if ends[0] <= ends[1]:
             mask = (stored >= stored.dtype.type(ends[0])) & (stored <= stored.dtype.type(ends[1]))
             if not sure and mask.any():

@@ -127,7 +127,7 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
 
         try:
             tell(0.0, "reading the scan")
-            scan = read_image(source, series=series if source.is_dir() else None, files=given.files)
+            scan = read_image(source, series=series if os.path.isdir(source) else None, files=given.files)
             findings = check_input(scan, model.recipe)
             result = _segment(scan, request, model, tell, cancelled)
             raise_if_cancelled(cancelled)

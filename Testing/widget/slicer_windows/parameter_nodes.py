@@ -82,6 +82,8 @@ class _Parameter:
             if isinstance(widget, box) and self.kind is kind:
                 widget.setRange(self.checks[0].minimum, self.checks[0].maximum)
                 return signal, widget.value, widget.setValue
+        if isinstance(widget, QtWidgets.QLineEdit) and self.kind is str:
+            return "textChanged(QString)", widget.text, widget.setText
         if isinstance(widget, QtWidgets.QComboBox) and self.kind is str:
             choices = self.checks[0].choices
             widget.clear()

@@ -15,6 +15,7 @@ WIDGETS = (
     "QComboBox",
     "QDoubleSpinBox",
     "QLabel",
+    "QLineEdit",
     "QPlainTextEdit",
     "QProgressBar",
     "QPushButton",
