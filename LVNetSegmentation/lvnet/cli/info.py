@@ -33,6 +33,9 @@ def run_info(options: argparse.Namespace) -> int:
         f"  parameters: {weights['parameters']:,}; multiply-accumulates on {weights['macs_input']}: {weights['macs']:,}"
     )
     print(f"  {weights['file_mb']} MB on disk, {weights['state_mib']} MiB as float32")
+    quality = weights["recipe"].get("quality")
+    if quality:
+        print(f"  expected DICE is printed for every result, a look asked for below {quality['look_below']:.2f}")
     for key, value in weights["recipe"]["provenance"].items():
         print(f"  {key}: {value if isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False)}")
     return 0
