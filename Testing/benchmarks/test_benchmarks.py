@@ -72,7 +72,7 @@ def test_our_patches_are_compared_with_those_of_monai(tmp_path):
     result, rows = quick("augmentation", tmp_path)
     assert result["left_out"] == {}
     assert result["ratio"] == result["seconds"]["MONAI"] / result["seconds"]["ours"] > 0
-    assert len(rows) == 4
+    assert len(rows) == 5
 
 
 def test_a_training_step_is_compared_with_stock_pytorch(tmp_path):
