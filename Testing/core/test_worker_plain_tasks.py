@@ -29,7 +29,7 @@ def pair(tmp_path):
     """Two masks on grids of their own, as files in a folder, and the request to compare them."""
     rng = np.random.default_rng(5)
     one = Volume((rng.random((20, 24, 26)) > 0.4).astype(np.uint8), (3.0, 2.0, 2.0), (1.0, 2.0, 3.0))
-    other = Volume((rng.random((20, 24, 26)) > 0.5).astype(np.uint8), (3.0, 2.0, 2.0), (3.0, 2.0, 3.0))
+    other = Volume((rng.random((20, 24, 26)) > 0.5).astype(np.uint8), (3.0, 2.0, 2.0), (1.7, 2.0, 3.0))
     request = {"do": "compare", "id": 1, "folder": str(tmp_path), "preset": "lits", "resample": True}
     for volume, file, prefix in ((one, PREDICTION_FILE, ""), (other, REFERENCE_FILE, "reference_")):
         write_array(tmp_path / file, volume.array, volume.shape, volume.array.dtype)
