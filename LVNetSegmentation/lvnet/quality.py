@@ -24,7 +24,7 @@ FEATURES = (
     "size",
     "crumbs",
 )
-#: Half of the results' errors lie beyond this at most: DICE 0.9999 and 0.0 are never expected.
+# No result is expected to be without any error, or nothing but error.
 _LEAST_ERROR, _LARGEST_ERROR = 1e-3, 0.999
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import List, Mapping, Optional, Sequence, Tuple
 
@@ -139,13 +139,11 @@ def fit_quality(
     look = float(np.quantile(expected[dice >= GOOD], _FALSE_ALARMS))
     # Nine of ten results that are expected to be so bad are below BAD.
     wrong = 1 - 10 ** min(0.0, np.log10(1 - BAD) - min(0.0, float(low)))
-    return Quality(
-        **{
-            **model.__dict__,
-            "interval": (min(0.0, float(low)), max(0.0, float(high))),
-            "look_below": round(look, 4),
-            "wrong_below": round(min(look, float(wrong)), 4),
-        }
+    return replace(
+        model,
+        interval=(min(0.0, float(low)), max(0.0, float(high))),
+        look_below=round(look, 4),
+        wrong_below=round(min(look, float(wrong)), 4),
     )
 
 

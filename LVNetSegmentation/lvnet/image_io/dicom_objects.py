@@ -38,18 +38,29 @@ def open_object(name: str, path: str) -> Any:
 
 
 @contextmanager
-def understood(name: str) -> Iterator[None]:
-    """Turns whatever a foreign data set causes into one line, and keeps its values off the screen.
-
-    Raises:
-        ImageError: something the object should have is missing or makes no sense.
-    """
+def silenced() -> Iterator[None]:
+    """Keeps the libraries from printing values of a header, which may name the patient."""
     loggers = [logging.getLogger(module) for module in _LIBRARIES]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for logger in loggers:
             logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)
+
+
+@contextmanager
+def understood(name: str) -> Iterator[None]:
+    """Turns whatever a foreign data set causes into one line, and keeps its values off the screen.
+
+    Raises:
+        ImageError: something the object should have is missing or makes no sense.
+    """
+    with silenced():
         try:
             yield
         except Exception as error:
@@ -59,9 +70,6 @@ def understood(name: str) -> Iterator[None]:
             raise ImageError(
                 f"{name} is no DICOM segmentation that can be understood ({type(error).__name__}); export it again"
             ) from error
-        finally:
-            for logger, level in zip(loggers, levels):
-                logger.setLevel(level)
 
 
 def needs(package: str, name: str) -> DependencyError:

@@ -8,12 +8,10 @@ them, and nowhere else: libraries that would print a value they do not like are 
 
 from __future__ import annotations
 
-import logging
 import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -24,6 +22,7 @@ from ..recipe import LabelClass, Recipe
 from ..volume import Volume
 from .dicom_geometry import Stack, arrange
 from .dicom_header import looks_like_dicom, read_dicom_header
+from .dicom_objects import silenced
 from .dicom_series import Series, choose_series
 from .names import PathLike, shown, walk_files
 from .write import atomic_file
@@ -102,7 +101,7 @@ def write_dicom_seg(labels: Volume, path: PathLike, source: SegSource, recipe: R
     plane = (slices[0].header.numbers["rows"], slices[0].header.numbers["columns"])
     if labels.shape != (len(source.stack.layers), *plane):
         raise ValueError(f"labels of {labels.shape} voxels do not lie on the grid of the series")
-    with _silenced():
+    with silenced():
         try:
             segmentation = _segmentation(_numbered(labels.array, recipe), source.stack, recipe, checksum)
         except (AttributeError, TypeError, ValueError, KeyError) as error:
@@ -133,22 +132,6 @@ def load_highdicom() -> Any:
     return highdicom
 
 
-@contextmanager
-def _silenced() -> Iterator[None]:
-    """Keeps the libraries from printing values of a header, which may name the patient."""
-    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels):
-                logger.setLevel(level)
-
-
 def _series(name: str, path: Path, series: Optional[str], files: Optional[Sequence[str]]) -> Series:
     """The series that :func:`~lvnet.image_io.read_image` takes from the same path."""
     if path.is_dir():
@@ -164,7 +147,7 @@ def _series(name: str, path: Path, series: Optional[str], files: Optional[Sequen
 def _header(path: str) -> Any:
     import pydicom
 
-    with _silenced():
+    with silenced():
         return pydicom.dcmread(path, stop_before_pixels=True, force=True)
 
 
