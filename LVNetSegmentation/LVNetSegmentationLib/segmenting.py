@@ -87,7 +87,9 @@ class SegmentJob(RemoteJob):
             return super()._step()
         if self._cancelledAt is not None:
             raise Cancelled
-        if not self._collecting.advance():
+        if not self._collecting.done:
+            # The nodes are written in a turn of their own, so that the window reacts in between.
+            self._collecting.advance()
             return None
         scene = self._volumeNode.GetScene()
         if scene is not None and scene.IsBatchProcessing():

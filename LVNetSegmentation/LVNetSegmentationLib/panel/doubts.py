@@ -30,10 +30,13 @@ def aboutOutput(output: Any, volumeNode: Any) -> List[Tuple[str, str]]:
 
 
 def stateOfVolume(volumeNode: Any) -> tuple:
-    """Changes whenever the voxels of a volume may have; its identifier comes first."""
-    image = None if volumeNode is None else volumeNode.GetImageData()
-    identifier = "" if volumeNode is None else volumeNode.GetID()
-    return identifier, 0 if image is None else image.GetMTime()
+    """Changes whenever the voxels of a volume or their size may have; its identifier comes first."""
+    if volumeNode is None:
+        return ("",)
+    image = volumeNode.GetImageData()
+    # Sequences have no spacing.
+    spacing = tuple(volumeNode.GetSpacing()) if volumeNode.IsA("vtkMRMLVolumeNode") else ()
+    return volumeNode.GetID(), 0 if image is None else image.GetMTime(), spacing
 
 
 def stateOfOutput(output: Any) -> tuple:

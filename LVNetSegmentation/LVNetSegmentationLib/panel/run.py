@@ -38,6 +38,8 @@ class RunSection:
         self.cancelling = False
         self._checked: Optional[tuple] = None
         self._findings: list = []
+        #: What was found about which state of the volume; looking again takes a moment.
+        self._aboutVolume: tuple = (None, [])
         self._input = ""
         self._settings: dict = {}
         self._sceneIsGone = False
@@ -133,7 +135,9 @@ class RunSection:
             self._ui.anywayCheckBox.checked = False
         self._findings = []
         if volumeNode is not None:
-            self._findings = [*self._logic.checkInput(volumeNode), *aboutOutput(output, volumeNode)]
+            if self._aboutVolume[0] != state[0]:
+                self._aboutVolume = state[0], self._logic.checkInput(volumeNode)
+            self._findings = [*self._aboutVolume[1], *aboutOutput(output, volumeNode)]
         icons = {"error": "wrong", "warning": "look"}
         self.inputFindings.show([(icons.get(severity), words) for severity, words in self._findings])
         self._ui.anywayCheckBox.visible = self._hasDoubts()
