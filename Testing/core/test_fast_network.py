@@ -23,7 +23,7 @@ pytest.importorskip("numba", reason="the [fast] extra is not installed")
 from lvnet.acceleration import winograd
 from lvnet.acceleration.fused_block import FusedIRB, network_fits
 from lvnet.acceleration.fused_stages import FusedStages
-from lvnet.acceleration.vector_code import register_lanes
+from lvnet.acceleration.processor import register_lanes
 
 #: The machine's own registers, and the narrow ones that every machine can compute with.
 LANES = sorted({register_lanes(), 8})
@@ -232,7 +232,7 @@ def test_kernels_for_a_lesser_machine_than_this_are_right_too(setting):
     program = """
 import torch
 from lvnet.acceleration import fast_network
-from lvnet.acceleration.vector_code import register_lanes
+from lvnet.acceleration.processor import register_lanes
 from lvnet.network import LVNet
 from lvnet.recipe import Architecture
 assert register_lanes() == 8

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .fused_block import aligned, laid_out
-from .numba_convolution import convolution_kernels
-from .numba_depthwise import weight_kernels
+from .kernels import TileKernels, convolution_kernels, weight_kernels
+from .processor import register_lanes
 from .threads import run_jobs
-from .vector_code import register_lanes
 from .winograd import POINTS, transform_weights, weights_from_products
 
 #: Rows and columns of a tile; its ring of transformed rows lies in the second-level cache.
@@ -54,13 +53,13 @@ def convolve(
     values = _by_group(parameters, channels, lanes)
     beside_at = out.data_ptr() if beside is None else beside.data_ptr()
 
-    def compute(job: Job, start: int, top: int, rows: int, left: int, columns: int, work: np.ndarray) -> np.ndarray:
-        return kernels.tile(
+    def compute(job: Job, start: int, top: int, rows: int, left: int, columns: int, work: int, sums: int) -> None:
+        kernels.tile(
             x.data_ptr() + start, out.data_ptr() + start, beside_at + start, channels * 4, slices, height, width,
-            taps[job[1]].ctypes.data, values[job[1]].ctypes.data, top, rows, left, columns, work.ctypes.data,
+            taps[job[1]].ctypes.data, values[job[1]].ctypes.data, top, rows, left, columns, work, sums,
         )  # fmt: skip
 
-    jobs, results = _in_tiles(x.shape, lanes, _TILE, kernels.workspace(slices, _TILE[1]), compute)
+    jobs, results = _in_tiles(x.shape, kernels, _TILE, compute)
     sums = np.zeros((2, channels // lanes, lanes))
     for job, result in zip(jobs, results):
         sums[:, job[1]] += result.reshape(2, lanes)
@@ -85,13 +84,13 @@ def weight_gradient(
     _, channels, slices, height, width = x.shape
     values = _by_group(parameters, channels, lanes)
 
-    def compute(job: Job, start: int, top: int, rows: int, left: int, columns: int, work: np.ndarray) -> np.ndarray:
-        return kernels.tile(
+    def compute(job: Job, start: int, top: int, rows: int, left: int, columns: int, work: int, sums: int) -> None:
+        kernels.tile(
             x.data_ptr() + start, gradient.data_ptr() + start, channels * 4, slices, height, width,
-            values[job[1]].ctypes.data, top, rows, left, columns, work.ctypes.data,
+            values[job[1]].ctypes.data, top, rows, left, columns, work, sums,
         )  # fmt: skip
 
-    jobs, results = _in_tiles(x.shape, lanes, _TILE_OF_WEIGHTS, kernels.workspace(slices, _TILE_OF_WEIGHTS[1]), compute)
+    jobs, results = _in_tiles(x.shape, kernels, _TILE_OF_WEIGHTS, compute)
     sums = np.zeros((channels // lanes, POINTS * 25 * lanes))
     for job, result in zip(jobs, results):
         sums[job[1]] += result
@@ -108,10 +107,11 @@ def _by_group(parameters: Optional[Tensor], channels: int, lanes: int) -> np.nda
 
 
 def _in_tiles(
-    shape: torch.Size, lanes: int, tile: Tuple[int, int], workspace: int, compute: Callable[..., np.ndarray]
-) -> Tuple[List[Job], List[Any]]:
-    """Calls `compute` for every group of channels of every tile; the jobs, and what came of each."""
+    shape: torch.Size, kernels: TileKernels, tile: Tuple[int, int], compute: Callable[..., None]
+) -> Tuple[List[Job], np.ndarray]:
+    """Calls `compute` for every group of channels of every tile; the jobs, and the sums of each."""
     batch, channels, slices, height, width = shape
+    lanes, workspace = kernels.lanes, kernels.workspace(shape[2], tile[1])
     jobs = [
         (n, group, top, left)
         for n in range(batch)
@@ -121,7 +121,8 @@ def _in_tiles(
     ]
     threads = torch.get_num_threads()
     spare = [aligned((workspace,)) for _ in range(max(1, threads))]
-    results: List[Any] = [None] * len(jobs)
+    count, kind = kernels.results
+    results = np.zeros((len(jobs), count), kind)
     item = slices * height * width * channels * 4
 
     def run(number: int) -> None:
@@ -130,7 +131,7 @@ def _in_tiles(
         work = spare.pop()
         start = n * item + group * lanes * 4
         rows, columns = min(tile[0], height - top), min(tile[1], width - left)
-        results[number] = compute(job, start, top, rows, left, columns, work)
+        compute(job, start, top, rows, left, columns, work.ctypes.data, results[number].ctypes.data)
         spare.append(work)
 
     run_jobs(range(len(jobs)), run, threads)

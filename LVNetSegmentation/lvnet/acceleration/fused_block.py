@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from .folding import FoldedIRB, FoldedNetwork
-from .numba_irb import irb_kernels
+from .kernels import irb_kernels
+from .layout import irb_gang
+from .processor import register_lanes
 from .threads import run_jobs
-from .vector_code import register_lanes
 from .winograd import transform_weights
 
 
@@ -94,7 +95,7 @@ def fits(block: FoldedIRB, lanes: int = 0) -> bool:
     """Whether the kernels know blocks of this kernel and these numbers of channels."""
     lanes = lanes or register_lanes()
     wide, channels = block.expand[0].shape
-    gang = irb_kernels(lanes).gang * lanes
+    gang = irb_gang(lanes) * lanes
     return block.depthwise[0].shape[1:] == (5, 5, 5) and wide % gang == 0 and channels % lanes == 0
 
 

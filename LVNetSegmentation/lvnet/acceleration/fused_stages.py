@@ -11,9 +11,10 @@ from torch import Tensor
 from .cpu_network import TorchStages
 from .folding import FoldedNetwork, Linear
 from .fused_block import in_order, laid_out, voxel_bytes
-from .numba_stages import STEM_COLUMNS, stage_kernels
+from .kernels import stage_kernels
+from .layout import STEM_COLUMNS
+from .processor import register_lanes
 from .threads import run_parts
-from .vector_code import register_lanes
 
 
 class FusedStages(TorchStages):

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .numba_norm import BLOCK, norm_kernels
+from .kernels import norm_kernels
+from .layout import BLOCK
+from .processor import register_lanes
 from .threads import run_parts
-from .vector_code import register_lanes
 
 
 class BatchNormELU(torch.autograd.Function):

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Callable
+from typing import Any, Callable, Dict
 
 import numba
-import numpy as np
 from llvmlite import ir
 from numba.core import types
 
+from .numba_winograd import winograd_kernels
 from .vector_code import Loop, VectorCode, intrinsic
 
 
-@dataclass(frozen=True)
-class AdjointKernels:
-    """The kernels; each works on the rows `first` to `last` - 1 of what it writes, counted over all slices.
-
-    Attributes:
-        halve: of the mean over 2 x 2 x 2 voxels: an eighth to each of them.
-        double: of trilinear up-sampling by two: a quarter and three quarters along each axis.
-    """
-
-    lanes: int
-    halve: Callable[..., None]
-    double: Callable[..., None]
-
-
-@lru_cache(maxsize=2)
-def adjoint_kernels(lanes: int) -> AdjointKernels:
-    """Builds the kernels; they are compiled at their first call."""
+def functions(lanes: int) -> Dict[str, Callable[..., None]]:
+    """The kernels `halve` and `double`, to be compiled for vectors of `lanes` float32."""
     size = 4 * lanes
+    fill = winograd_kernels(lanes).fill
 
     @intrinsic
     def spread_row(typing: Any, gradient: Any, width: Any, voxel: Any, out: Any) -> Any:
@@ -98,7 +82,6 @@ def adjoint_kernels(lanes: int) -> AdjointKernels:
 
         return types.void(types.int64, types.int64), generate
 
-    @numba.njit(nogil=True)
     def halve(gradient, height, width, channels, out, first, last):
         # height and width are the gradient's; rows are counted in it.
         voxel = channels * 4
@@ -111,28 +94,26 @@ def adjoint_kernels(lanes: int) -> AdjointKernels:
                     for shift in range(0, voxel, size):
                         spread_row(gradient + number * width * voxel + shift, width, voxel, target + shift)
 
-    @numba.njit(nogil=True)
-    def double(gradient, slices, height, width, channels, out, first, last):
-        # slices, height and width are those of what is written.
+    def double(gradient, slices, height, width, channels, out, room, first, last):
+        # slices, height and width are those of what is written; one vector of the room is for the copy of the first
+        # column before it.
         voxel = channels * 4
         row_bytes = 2 * width * voxel
-        room = np.empty((2 * width + 2) * lanes + 16, np.float32)
-        # On a cache line's border, and one vector for the copy of the first column before it.
-        total = (room.ctypes.data + 63) // 64 * 64
-        weights = np.array([0.25, 0.75, 0.75, 0.25], np.float32)
+        quarter, most = numba.float32(0.25), numba.float32(0.75)
         for number in range(first, last):
             z, y = number // height, number % height
             for shift in range(0, voxel, size):
-                room[:] = 0
+                fill(room, 2 * width + 2)
                 for i in range(4):
                     # Beyond the ends the outermost output belongs to its input with its whole weight.
                     zz = min(max(2 * z - 1 + i, 0), 2 * slices - 1)
                     for j in range(4):
                         yy = min(max(2 * y - 1 + j, 0), 2 * height - 1)
                         add_row(gradient + (zz * 2 * height + yy) * row_bytes + shift, 2 * width, voxel,
-                                weights[i] * weights[j], total + size)  # fmt: skip
-                move(total + size, total)
-                move(total + 2 * width * size, total + (2 * width + 1) * size)
-                gather_row(total, width, voxel, out + number * width * voxel + shift)
+                                (most if 0 < i < 3 else quarter) * (most if 0 < j < 3 else quarter),
+                                room + size)  # fmt: skip
+                move(room + size, room)
+                move(room + 2 * width * size, room + (2 * width + 1) * size)
+                gather_row(room, width, voxel, out + number * width * voxel + shift)
 
-    return AdjointKernels(lanes, halve, double)
+    return {"halve": halve, "double": double}

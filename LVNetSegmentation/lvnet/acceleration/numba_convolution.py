@@ -5,54 +5,27 @@ The same work as in an IRB block at inference (:mod:`.numba_irb`), without what 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Callable
+from typing import Any, Callable, Dict
 
-import numba
-import numpy as np
+from llvmlite import ir
 from numba.core import types
 
+from .layout import RING
 from .numba_rows import input_row, way_ahead
-from .numba_winograd import RING, winograd_kernels
-from .vector_code import Loop, VectorCode, intrinsic
+from .numba_winograd import winograd_kernels
+from .vector_code import Loop, VectorCode, intrinsic, put_word, stack_memory
 from .winograd import OUTPUTS, POINTS, transform_output
-
-
-@dataclass(frozen=True)
-class ConvolutionKernels:
-    """The kernel for one width of register.
-
-    Attributes:
-        lanes: channels of a group.
-        tile: computes one group of channels of one tile.
-        workspace: (slices, columns) to the number of float32 that `tile` works in.
-    """
-
-    lanes: int
-    tile: Callable[..., np.ndarray]
-    workspace: Callable[[int, int], int]
 
 
 def _signature(arguments: int) -> Any:
     return types.void(*[types.int64] * arguments)
 
 
-@lru_cache(maxsize=8)
-def convolution_kernels(
-    lanes: int, activated: bool = False, measured: bool = False, pulled: bool = False
-) -> ConvolutionKernels:
-    """Builds the kernel; it is compiled at its first call.
-
-    Args:
-        activated: what is convolved is ELU of scale x + shift.
-        measured: the kernel also sums what it writes, less `mean`, and the square of that.
-        pulled: what is written is multiplied by the slope of that ELU at the place of `beside`; the sums
-            are of what is written, and of that times what `beside` holds less `mean`.
-    """
+def functions(lanes: int, activated: int, measured: int, pulled: int) -> Dict[str, Callable[..., None]]:
+    """The kernel `tile`, to be compiled for vectors of `lanes` float32; see :func:`.kernels.convolution_kernels`."""
     size = 4 * lanes
-    measured = measured or pulled
-    transform_row = input_row(lanes, activated)
+    measured = measured or pulled  # what is pulled is summed too
+    transform_row = input_row(lanes, bool(activated))
     parts = winograd_kernels(lanes)
     fill, convolve, strides, together = parts.fill, parts.convolve, parts.strides, parts.together
 
@@ -93,13 +66,31 @@ def convolution_kernels(
 
         return _signature(13), generate
 
-    @numba.njit(nogil=True)
-    def tile(x, out, beside, voxel, slices, height, width, weights, parameters, top, rows, left, columns, work):
+    @intrinsic
+    def add_up(typing: Any, source: Any, target: Any, count: Any) -> Any:
+        """Adds `count` float32 to as many float64."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = VectorCode(builder, lanes)
+            source, target, count = arguments
+            loop = Loop(builder, count, [])
+            few = builder.inttoptr(code.offset(source, code.times(loop.index, 4)), ir.FloatType().as_pointer())
+            place = builder.inttoptr(code.offset(target, code.times(loop.index, 8)), ir.DoubleType().as_pointer())
+            builder.store(builder.fadd(builder.load(place), builder.fpext(builder.load(few), ir.DoubleType())), place)
+            loop.close([])
+            return context.get_dummy_value()
+
+        return _signature(3), generate
+
+    memory, few_sums = stack_memory(8 * RING), stack_memory(2 * size)
+
+    def tile(x, out, beside, voxel, slices, height, width, weights, parameters, top, rows, left, columns, work,
+             totals):  # fmt: skip
         """One group of channels of rows top..top + rows - 1 and columns left..left + columns - 1 of every slice.
 
         x, out and beside are addresses of the group's first channel of (slices, height, width) voxels,
         `voxel` bytes apart; `weights` is (point, ky, kz) vectors, `parameters` scale, shift and mean.
-        Returns the two sums of each lane.
+        `totals` takes the two sums of each lane, float64; they begin at zero.
         """
         tiles, point_bytes, row_bytes, sum_bytes, sum_row_bytes = strides(slices, columns)
         tile_bytes, sum_tile_bytes = slices * size, (slices + 2) * size
@@ -107,11 +98,9 @@ def convolution_kernels(
         zeros = sums + 2 * sum_row_bytes
         spare = zeros + size
         fill(zeros, 1)
-        table = np.empty(RING, np.int64)
-        table_at = table.ctypes.data
+        table, few = memory(), few_sums()
+        fill(few, 2)
         plane, line = height * width * voxel, width * voxel
-        totals = np.zeros(2 * lanes)
-        few = np.zeros(2 * lanes, np.float32)
         for pair in range((rows + 1) // 2 + 2):
             slot = work + 2 * pair % RING * row_bytes
             for r in range(2):
@@ -129,9 +118,10 @@ def convolution_kernels(
             for point in range(POINTS):
                 for t in range(0, tiles, together):
                     for r in range(RING):
-                        table[r] = work + (upper + r) % RING * row_bytes + point * point_bytes + t * tile_bytes
+                        row_at = work + (upper + r) % RING * row_bytes
+                        put_word(table + 8 * r, row_at + point * point_bytes + t * tile_bytes)
                     target = sums + point * sum_bytes + t * sum_tile_bytes
-                    convolve(table_at, weights + point * 25 * size, zeros, slices, target, target + sum_row_bytes,
+                    convolve(table, weights + point * 25 * size, zeros, slices, target, target + sum_row_bytes,
                              tile_bytes, sum_tile_bytes)  # fmt: skip
             for r in range(min(2, rows - upper)):
                 for z in range(slices):
@@ -139,16 +129,10 @@ def convolution_kernels(
                     finish_row(sums + r * sum_row_bytes + (z + 2) * size, sum_bytes, sum_tile_bytes,
                                (columns + OUTPUTS - 1) // OUTPUTS, out + place, voxel, columns, spare, zeros,
                                beside + place, way_ahead(z, slices, plane, line), parameters,
-                               few.ctypes.data)  # fmt: skip
+                               few)  # fmt: skip
             if measured:
                 # Two rows are summed in float32, all of them in float64.
-                for lane in range(2 * lanes):
-                    totals[lane] += few[lane]
-                    few[lane] = 0
-        return totals
+                add_up(few, totals, 2 * lanes)
+                fill(few, 2)
 
-    def workspace(slices: int, columns: int) -> int:
-        _, _, row_bytes, _, sum_row_bytes = strides(slices, columns)
-        return (RING * row_bytes + 2 * sum_row_bytes) // 4 + 2 * lanes
-
-    return ConvolutionKernels(lanes, tile, workspace)
+    return {"tile": tile}

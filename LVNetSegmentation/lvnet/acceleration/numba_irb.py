@@ -16,50 +16,28 @@ Batch norm is folded into the weights; see :mod:`.fused_block` for how they are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Callable
+from typing import Any, Callable, Dict
 
-import numba
-import numpy as np
 from llvmlite import ir
 from numba.core import types
 
+from .layout import RING, irb_gang
 from .numba_projection import row_projection
-from .numba_winograd import RING, winograd_kernels
-from .vector_code import Loop, VectorCode, intrinsic, vector_copy, word
+from .numba_winograd import winograd_kernels
+from .vector_code import Loop, VectorCode, intrinsic, put_word, stack_memory, vector_copy, word
 from .winograd import OUTPUTS, POINT_OF_BIAS, POINTS, transform_input, transform_output
-
-
-@dataclass(frozen=True)
-class IRBKernels:
-    """The kernels for one width of register.
-
-    Attributes:
-        lanes: channels of a group.
-        gang: groups that pass at once; the number of groups is a multiple of it.
-        tile: computes one tile; see the code for its arguments.
-        workspace: (slices, channels, results, rows, columns) to the number of float32 that `tile` works in.
-    """
-
-    lanes: int
-    gang: int
-    tile: Callable[..., None]
-    workspace: Callable[[int, int, int, int, int], int]
 
 
 def _signature(arguments: int) -> Any:
     return types.void(*[types.int64] * arguments)
 
 
-@lru_cache(maxsize=2)
-def irb_kernels(lanes: int) -> IRBKernels:
-    """Builds the kernels; they are compiled at their first call."""
+def functions(lanes: int) -> Dict[str, Callable[..., None]]:
+    """The kernel `tile`, to be compiled for vectors of `lanes` float32."""
     size = 4 * lanes
     parts, copy = winograd_kernels(lanes), vector_copy(lanes)
     fill, convolve, strides, together = parts.fill, parts.convolve, parts.strides, parts.together
-    # Groups that pass through the block at once: they share what is read and summed up.
-    gang = 2 if lanes == 16 else 1
+    gang = irb_gang(lanes)
 
     @intrinsic
     def copy_number(typing: Any, source: Any, target: Any) -> Any:
@@ -169,7 +147,8 @@ def irb_kernels(lanes: int) -> IRBKernels:
 
     project_gang, project_input = row_projection(lanes, gang * lanes), row_projection(lanes, lanes)
 
-    @numba.njit(nogil=True)
+    memory = stack_memory(8 * 8)
+
     def tile(x, x_voxel, out, out_voxel, slices, height, width, channels, results, kept, groups, expand, expand_bias,
              depthwise, depthwise_bias, zeros, project, project_bias, residual, top, rows, left, columns,
              work):  # fmt: skip
@@ -191,8 +170,7 @@ def irb_kernels(lanes: int) -> IRBKernels:
         pairs = (rows + 1) // 2 + 2
         # Results are summed up here, row after row without gaps, and leave once.
         total, total_row = packed + pairs * slices * packed_slice, columns * results * 4
-        table = np.empty(8, np.int64)
-        table_at = table.ctypes.data
+        table = memory()
         for pair in range(pairs):
             for z in range(slices):
                 for block in range(tiles + 1):
@@ -200,10 +178,10 @@ def irb_kernels(lanes: int) -> IRBKernels:
                         # Rows and columns outside are read from the border and set to zero later.
                         y = min(max(top - 2 + 2 * pair + q // 4, 0), height - 1)
                         column = min(max(left - 2 + 4 * block + q % 4, 0), width - 1)
-                        table[q] = x + ((z * height + y) * width + column) * x_voxel
+                        put_word(table + 8 * q, x + ((z * height + y) * width + column) * x_voxel)
                     place = packed + (pair * slices + z) * packed_slice + block * block_bytes
                     for c in range(channels // lanes):
-                        transpose(table_at, c * size, place + c * 8 * size)
+                        transpose(table, c * size, place + c * 8 * size)
                 for y in range(max(2 * pair - 2, 0), min(2 * pair, rows)):
                     source = x + ((z * height + top + y) * width + left) * x_voxel
                     target = total + (y * slices + z) * total_row
@@ -236,9 +214,9 @@ def irb_kernels(lanes: int) -> IRBKernels:
                         for t in range(0, tiles, together):
                             place = ring + g * group_bytes + point * point_bytes + t * tile_bytes
                             for r in range(RING):
-                                table[r] = place + (upper + r) % RING * row_bytes
+                                put_word(table + 8 * r, place + (upper + r) % RING * row_bytes)
                             target = sums + point * sum_bytes + t * sum_tile_bytes
-                            convolve(table_at, weights, start, slices, target, target + sum_row_bytes,
+                            convolve(table, weights, start, slices, target, target + sum_row_bytes,
                                      tile_bytes, sum_tile_bytes)  # fmt: skip
                     for r in range(min(2, rows - upper)):
                         for t in range(tiles):
@@ -261,11 +239,4 @@ def irb_kernels(lanes: int) -> IRBKernels:
                         for c in range(kept):
                             copy_number(source + (v * results + c) * 4, target + v * out_voxel + c * 4)
 
-    def workspace(slices: int, channels: int, results: int, rows: int, columns: int) -> int:
-        tiles, _, row_bytes, _, sum_row_bytes = strides(slices, columns)
-        packed = ((rows + 1) // 2 + 2) * slices * (tiles + 1) * channels * 8
-        total = rows * slices * columns * results
-        convolved = 2 * slices * tiles * OUTPUTS * gang * lanes
-        return (gang * RING * row_bytes + 2 * sum_row_bytes) // 4 + convolved + packed + total
-
-    return IRBKernels(lanes, gang, tile, workspace)
+    return {"tile": tile}

@@ -1,63 +1,28 @@
 """Numba kernels for batch norm with ELU in training, channels-last: as few passes over memory as there can be.
 
 A tensor is rows of C numbers, a row a voxel.  Sums over rows are made block by block of
-:data:`BLOCK` rows, each by one thread in one order, so that results do not depend on the number of
+:data:`.layout.BLOCK` rows, each by one thread in one order, so that results do not depend on the number of
 threads.  Nothing but the input is kept for the backward pass: ELU's slope is computed anew.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Callable, Dict, List
 
-import numba
-import numpy as np
 from numba.core import types
 
-from .vector_code import Loop, VectorCode, intrinsic
+from .layout import BLOCK
+from .vector_code import Loop, VectorCode, intrinsic, put_word, stack_memory
 
 Kernel = Callable[..., None]
-#: Rows that are summed up in float32 before they join sums in float64.
-BLOCK = 1024
 
 
-@dataclass(frozen=True)
-class NormKernels:
-    """The kernels; those with ELU behind the norm under True.
+def functions(lanes: int, together: int) -> Dict[str, Kernel]:
+    """The kernels, to be compiled for vectors of `lanes` float32; see :class:`.kernels.NormKernels`.
 
-    Each takes the addresses of up to three tensors, of its parameters (rows of C) and of its sums,
-    then rows, C, and the blocks `first` to `last` - 1 that it works on.
-
-    Attributes:
-        lanes: of a vector.
-        together: vectors of a row that are worked on at once; C is a multiple of both together.
-        sums: of x; parameter pivot; sums of x - pivot and of its square, two rows of C a block.
-        apply: of x, out; parameters scale, shift.
-        gradient_sums: of x, the gradient to the output; parameters scale, shift, mean; sums of g and
-            of g (x - mean), g being the gradient to what ELU takes.
-        gradient: of x, the gradient, the gradient to x; parameters scale, shift, mean, and a, b, c of
-            a g + b (x - mean) + c.
+    Args:
+        together: vectors of a row that are worked on at once.
     """
-
-    lanes: int
-    together: int
-    sums: Kernel
-    apply: Dict[bool, Kernel]
-    gradient_sums: Dict[bool, Kernel]
-    gradient: Dict[bool, Kernel]
-
-
-def norm_kernels(lanes: int, channels: int) -> NormKernels:
-    """The kernels for rows of `channels` numbers; they are compiled at their first call."""
-    groups = channels // lanes
-    # Memory is read in runs: 512 bytes at once take two thirds of the time that a cache line a row takes.
-    return _kernels(lanes, next(n for n in (8, 4, 2, 1) if groups % n == 0))
-
-
-@lru_cache(maxsize=8)
-def _kernels(lanes: int, together: int) -> NormKernels:
-    """Builds the kernels."""
     size = 4 * lanes
 
     def kernel(tensors: int, parameters: int, step: Any, sums: int = 0) -> Any:
@@ -92,25 +57,26 @@ def _kernels(lanes: int, together: int) -> NormKernels:
 
             return types.void(types.int64), generate
 
-        @numba.njit(nogil=True)
+        memory = stack_memory(8 * count)
+
         def run(a, b, c, values, out, rows, channels, first, last):
-            table = np.empty(count, np.int64)
-            table_at = table.ctypes.data
-            table[0] = channels * 4
+            table = memory()
+            put_word(table, channels * 4)
             for block in range(first, last):
-                table[1] = min(BLOCK, rows - block * BLOCK)
+                put_word(table + 8, min(BLOCK, rows - block * BLOCK))
                 for g in range(0, channels, lanes * together):
                     for i in range(parameters):
-                        table[2 + i] = values + (i * channels + g) * 4
+                        put_word(table + 8 * (2 + i), values + (i * channels + g) * 4)
                     start = (block * BLOCK * channels + g) * 4
-                    table[2 + parameters] = a + start
+                    put_word(table + 8 * (2 + parameters), a + start)
                     if tensors > 1:
-                        table[3 + parameters] = b + start
+                        put_word(table + 8 * (3 + parameters), b + start)
                     if tensors > 2:
-                        table[4 + parameters] = c + start
+                        put_word(table + 8 * (4 + parameters), c + start)
                     for j in range(sums):
-                        table[2 + parameters + tensors + j] = out + ((block * sums + j) * channels + g) * 4
-                    loop_over_rows(table_at)
+                        put_word(table + 8 * (2 + parameters + tensors + j),
+                                 out + ((block * sums + j) * channels + g) * 4)  # fmt: skip
+                    loop_over_rows(table)
 
         return run
 
@@ -151,11 +117,9 @@ def _kernels(lanes: int, together: int) -> NormKernels:
 
         return step
 
-    return NormKernels(
-        lanes,
-        together,
-        sums=kernel(1, 1, sum_step, 2),
-        apply={elu: kernel(2, 2, apply_step(elu)) for elu in (False, True)},
-        gradient_sums={elu: kernel(2, 3, gradient_sum_step(elu), 2) for elu in (False, True)},
-        gradient={elu: kernel(3, 6, gradient_step(elu)) for elu in (False, True)},
-    )
+    found = {"sums": kernel(1, 1, sum_step, 2)}
+    for elu, end in ((False, ""), (True, "_elu")):
+        found["apply" + end] = kernel(2, 2, apply_step(elu))
+        found["gradient_sums" + end] = kernel(2, 3, gradient_sum_step(elu), 2)
+        found["gradient" + end] = kernel(3, 6, gradient_step(elu))
+    return found

@@ -53,7 +53,7 @@ def row_projection(lanes: int, depth: int) -> Any:
 
     two, one, single = projection(voxels, 2), projection(voxels, 1), projection(1, 1)
 
-    @numba.njit(nogil=True)
+    @numba.njit
     def project_row(source, apart, count, weights, results, target):
         """Adds `depth` channels of `count` voxels times weights to their `results` channels of output."""
         row = results * 4

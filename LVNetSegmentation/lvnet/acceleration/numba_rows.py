@@ -16,7 +16,7 @@ from .winograd import transform_gradient, transform_input
 AHEAD = 2
 
 
-@numba.njit(nogil=True)
+@numba.njit
 def way_ahead(z: Any, slices: Any, plane: Any, line: Any) -> Any:
     """Bytes from slice z of a row to what is read :data:`AHEAD` slices later."""
     return AHEAD * plane if z + AHEAD < slices else line - (slices - AHEAD) * plane

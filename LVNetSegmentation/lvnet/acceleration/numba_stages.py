@@ -6,45 +6,19 @@ numbers, so that a result can be written straight into half of a wider tensor.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Callable
+from typing import Any, Callable, Dict
 
 import numba
 from llvmlite import ir
 from numba.core import types
 
+from .layout import STEM_COLUMNS
 from .numba_projection import row_projection
 from .vector_code import Loop, VectorCode, intrinsic, vector_copy
 
 
-@dataclass(frozen=True)
-class StageKernels:
-    """The kernels for one width of register; each works on the output rows `first` to `last` - 1.
-
-    Rows are counted over all slices.  Addresses and distances are bytes.
-
-    Attributes:
-        stem: 5x5x5 convolution of one padded channel, and ELU.
-        halve: mean over 2 x 2 x 2 voxels.
-        double: trilinear up-sampling by two.
-        pointwise: a 1x1x1 convolution, and ELU.
-    """
-
-    lanes: int
-    stem: Callable[..., None]
-    halve: Callable[..., None]
-    double: Callable[..., None]
-    pointwise: Callable[..., None]
-
-
-#: Columns that the stem takes at once.
-STEM_COLUMNS = 8
-
-
-@lru_cache(maxsize=2)
-def stage_kernels(lanes: int) -> StageKernels:
-    """Builds the kernels; they are compiled at their first call."""
+def functions(lanes: int) -> Dict[str, Callable[..., None]]:
+    """The kernels `stem`, `halve`, `double` and `pointwise`, to be compiled for vectors of `lanes` float32."""
     size = 4 * lanes
 
     def signature(integers: int, floats: int = 0) -> Any:
@@ -156,7 +130,6 @@ def stage_kernels(lanes: int) -> StageKernels:
 
     project, copy = row_projection(lanes, lanes), vector_copy(lanes)
 
-    @numba.njit(nogil=True)
     def stem(x, padded_height, padded_width, height, width, channels, weights, bias, out, voxel,
              first, last):  # fmt: skip
         row_bytes = padded_width * 4
@@ -173,7 +146,6 @@ def stage_kernels(lanes: int) -> StageKernels:
                                  out + (number * width + column) * voxel + g * size, voxel)  # fmt: skip
                     column += STEM_COLUMNS
 
-    @numba.njit(nogil=True)
     def halve(x, x_voxel, height, width, channels, out, voxel, first, last):
         # height and width are the output's.
         row_bytes = 2 * width * x_voxel
@@ -185,7 +157,6 @@ def stage_kernels(lanes: int) -> StageKernels:
                 mean_of_eight(source + 2 * column * x_voxel, x_voxel, row_bytes, plane_bytes,
                               out + (number * width + column) * voxel, channels // lanes)  # fmt: skip
 
-    @numba.njit(nogil=True)
     def double(x, x_voxel, slices, height, width, channels, out, voxel, first, last):
         # slices, height and width are the input's.
         quarter, most = numba.float32(0.25), numba.float32(0.75)
@@ -204,7 +175,6 @@ def stage_kernels(lanes: int) -> StageKernels:
                            x_voxel, width, out + number * 2 * width * voxel + g * size, voxel,
                            most * most, most * quarter, quarter * most, quarter * quarter)  # fmt: skip
 
-    @numba.njit(nogil=True)
     def pointwise(x, width, channels, weights, bias, results, out, first, last):
         for number in range(first, last):
             source, target = x + number * width * channels * 4, out + number * width * results * 4
@@ -214,4 +184,4 @@ def stage_kernels(lanes: int) -> StageKernels:
                 project(source + 4 * c, channels * 4, width, weights + c * results * 4, results, target)
             elu_vectors(target, width * results // lanes)
 
-    return StageKernels(lanes, stem, halve, double, pointwise)
+    return {"stem": stem, "halve": halve, "double": double, "pointwise": pointwise}

@@ -13,11 +13,8 @@ from typing import Any, Callable, Tuple
 import numba
 from numba.core import types
 
+from .layout import RING, ring_strides, tiles_together
 from .vector_code import Loop, VectorCode, intrinsic
-from .winograd import OUTPUTS, POINTS
-
-#: Rows that are kept: an output row sees five, and two rows are computed at once.
-RING = 6
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,7 @@ def _signature(arguments: int) -> Any:
 def winograd_kernels(lanes: int) -> WinogradKernels:
     """Builds the parts for vectors of `lanes` float32."""
     size = 4 * lanes
-    # 20 sums fit 32 registers, 10 fit 16.
-    together = 2 if lanes == 16 else 1
+    together = tiles_together(lanes)
 
     @intrinsic
     def fill(typing: Any, address: Any, count: Any) -> Any:
@@ -111,12 +107,4 @@ def winograd_kernels(lanes: int) -> WinogradKernels:
 
         return _signature(8), generate
 
-    @numba.njit(nogil=True)
-    def strides(slices: Any, columns: Any) -> Any:
-        """Tiles of four, and bytes between tiles, points and rows, of the ring and of the sums."""
-        tiles = ((columns + OUTPUTS - 1) // OUTPUTS + together - 1) // together * together
-        # One vector more than needed, so that the points do not all fall into one set of a cache.
-        points, sums = (tiles * slices + 1) * size, (tiles * (slices + 2) + 1) * size
-        return tiles, points, POINTS * points, sums, POINTS * sums
-
-    return WinogradKernels(together, fill, convolve, strides)
+    return WinogradKernels(together, fill, convolve, numba.njit(ring_strides(lanes)))

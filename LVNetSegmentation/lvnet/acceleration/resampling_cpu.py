@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .numba_adjoints import adjoint_kernels
-from .numba_stages import stage_kernels
+from .fused_block import aligned
+from .kernels import adjoint_kernels, stage_kernels
+from .processor import register_lanes
 from .threads import run_parts
-from .vector_code import register_lanes
 
 
 class Halve(torch.autograd.Function):
@@ -64,10 +64,17 @@ class Double(torch.autograd.Function):
         batch, channels, *sides = gradient.shape
         slices, height, width = (side // 2 for side in sides)
         out = _empty(batch, channels, slices, height, width)
-        kernel = adjoint_kernels(register_lanes()).double
+        kernels, threads = adjoint_kernels(register_lanes()), torch.get_num_threads()
+        spare = [aligned((kernels.room(width),)) for _ in range(max(1, threads))]
+
+        def compute(*arguments: int) -> None:
+            room = spare.pop()
+            kernels.double(*arguments[:-2], room.ctypes.data, *arguments[-2:])
+            spare.append(room)
+
         for item, result in zip(gradient, out):
-            run_parts(kernel, slices * height, torch.get_num_threads(), item.data_ptr(), slices, height, width,
-                      channels, result.data_ptr())  # fmt: skip
+            run_parts(compute, slices * height, threads, item.data_ptr(), slices, height, width, channels,
+                      result.data_ptr())  # fmt: skip
         return out
 
 

@@ -7,35 +7,21 @@ Addresses are 64-bit integers; a vector holds as many float32 as one register of
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, List, Sequence, Tuple
 
 import numpy as np
-from llvmlite import binding, ir
-from numba.core import config as numba_config
-from numba.core import types
+from llvmlite import ir
+from numba.core import cgutils, types
 from numba.extending import intrinsic as numba_intrinsic
 
 #: Numba's decorator for functions that write their own instructions; it changes what they take.
 intrinsic: Any = numba_intrinsic
-_config: Any = numba_config
 
 WORD = ir.IntType(64)
 _FLOAT = ir.FloatType()
 # Marked for contraction rather than as a fused operation: fast with FMA and right without.
 _CONTRACT = ("contract",)
-
-
-def register_lanes() -> int:
-    """float32 numbers in one vector register: 16 where Numba compiles for AVX-512, else 8."""
-    if _config.CPU_NAME not in (None, "host") or _config.CPU_FEATURES is not None or not _config.ENABLE_AVX:
-        # Numba was told to compile for something else than this machine.
-        return 8
-    try:
-        features = binding.get_host_cpu_features()
-    except RuntimeError:  # LLVM does not know this machine's features
-        return 8
-    return 16 if features.get("avx512f") and features.get("avx512dq") else 8
 
 
 def word(value: int) -> Any:
@@ -229,6 +215,37 @@ def vector_copy(lanes: int) -> Any:
         return types.void(*[types.int64] * 3), generate
 
     return copy
+
+
+@cache
+def stack_memory(size: int) -> Any:
+    """An instruction for kernels, (): the address of `size` bytes on the stack of the function that calls it.
+
+    They begin with a cache line, are the same at each turn of a loop, and hold anything at first.
+    """
+
+    @intrinsic
+    def memory(typing: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(8), size + 64))
+            address = builder.add(builder.ptrtoint(place, WORD), word(63))
+            return builder.and_(address, word(-64))
+
+        return types.int64(), generate
+
+    return memory
+
+
+@intrinsic
+def put_word(typing: Any, address: Any, value: Any) -> Any:
+    """An instruction for kernels: writes a 64-bit integer to an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address, value = arguments
+        builder.store(value, builder.inttoptr(address, WORD.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
 
 
 def _exp2_polynomial(degree: int, middle: float) -> List[float]:

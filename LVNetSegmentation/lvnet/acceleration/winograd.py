@@ -8,11 +8,12 @@ one digit of the seven.
 
 from __future__ import annotations
 
-from typing import Any, List, Sequence
+from typing import TYPE_CHECKING, Any, List, Sequence
 
 import numpy as np
 
-from .vector_code import VectorCode
+if TYPE_CHECKING:
+    from .vector_code import VectorCode
 
 #: Outputs of one application, and the products they take.
 OUTPUTS, POINTS = 4, 8
