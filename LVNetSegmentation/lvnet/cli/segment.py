@@ -7,10 +7,10 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..acceleration.allocator import keep_pages
-from ..batch import plan, refuse_overwriting
+from ..batch import Job, plan, refuse_overwriting
 from ..errors import ConfigurationError, LVNetError
 from ..image_io import (
     IMAGE_SUFFIXES,
@@ -24,13 +24,19 @@ from ..image_io.dicom_seg import SEG_SUFFIX, load_highdicom, open_seg_source, wr
 from ..inference import DEFAULT_OVERLAP, Model, Segmentation, load_model, segment, slab_starts
 from ..inputcheck import NOTE, check_input, refuse_impossible
 from ..inputs import Scan
+from ..report.png import png
+from ..report.portrait import portrait
 from ..selfcheck import OK
+from ..volume import Volume
+from .cohort import SegmentOne, asked_for, run_cohort, run_list
 from .terminal import ProgressBar, json_text, one_line
 
 #: What the output may be: a label map, or a DICOM SEG where the input is DICOM.
 OUTPUT_SUFFIXES = (*LABEL_SUFFIXES, SEG_SUFFIX)
 #: Options that write a map beside the labels, each an attribute of the result.
 _MAPS = ("probabilities", "uncertainty")
+#: Pixels of the sides of one view in the pictures of a cohort.
+_PICTURE_SIDE = 240
 
 
 def run_segment(options: argparse.Namespace) -> int:
@@ -38,6 +44,8 @@ def run_segment(options: argparse.Namespace) -> int:
     # Everything that can be refused is refused before the network is loaded.
     planned = plan(options.inputs, options.output, options.format, OUTPUT_SUFFIXES)
     jobs, batch = planned.jobs, planned.batch
+    if options.list:
+        return run_list(options, planned)
     if _is_seg(jobs[0].target):
         load_highdicom()
         if not batch:
@@ -51,14 +59,10 @@ def run_segment(options: argparse.Namespace) -> int:
         refuse_overwriting([jobs[0].scan.path], [jobs[0].target, *maps.values()])
     overlap = DEFAULT_OVERLAP if options.overlap is None else options.overlap
     slab_starts(1, 1, overlap)
-    keep_pages()
-    if options.threads is not None:
-        import torch
-
-        torch.set_num_threads(options.threads)
-    model = load_model(options.weights, options.device)
-    if not options.quiet:
-        print(f"lvnet: computing on {model.device_reason}", file=sys.stderr)
+    if asked_for(options):
+        settings = {"overlap": overlap, "postprocessing": not options.no_postprocessing, "series": options.series}
+        return run_cohort(options, planned, settings, lambda: _with_pictures(options, overlap))
+    model = _model(options)
     results: List[Dict[str, Any]] = []
     for number, (scan, target) in enumerate(jobs):
         source = scan.path
@@ -80,8 +84,42 @@ def run_segment(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
+def _model(options: argparse.Namespace) -> Model:
+    keep_pages()
+    if options.threads is not None:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    model = load_model(options.weights, options.device)
+    if not options.quiet:
+        print(f"lvnet: computing on {model.device_reason}", file=sys.stderr)
+    return model
+
+
+def _with_pictures(options: argparse.Namespace, overlap: float) -> SegmentOne:
+    """What a cohort calls for each scan."""
+    model = _model(options)
+
+    def segment_one(job: Job, title: str) -> Tuple[Dict[str, Any], Optional[bytes]]:
+        pictures: List[bytes] = []
+
+        def look(scan: Volume, result: Segmentation) -> None:
+            pictures.append(png(portrait(scan, result.labels, body=False, side=_PICTURE_SIDE)))
+
+        facts = _segment_one(options, model, job.scan, job.target, overlap, title, look)
+        return facts, pictures[0]
+
+    return segment_one
+
+
 def _segment_one(
-    options: argparse.Namespace, model: Model, given: Scan, target: Path, overlap: float, title: str
+    options: argparse.Namespace,
+    model: Model,
+    given: Scan,
+    target: Path,
+    overlap: float,
+    title: str,
+    look: Optional[Callable[[Volume, Segmentation], None]] = None,
 ) -> Dict[str, Any]:
     began = time.monotonic()
     source = given.path
@@ -115,6 +153,8 @@ def _segment_one(
             soft = None if getattr(options, name) is None else getattr(result, name)
             if soft is not None:
                 write_image(soft, Path(getattr(options, name)))
+        if look is not None:
+            look(scan, result)
     seconds = time.monotonic() - began
     if not options.quiet:
         said = [finding.sentence for finding in findings if finding.severity == NOTE]
