@@ -266,17 +266,12 @@ def crossvalidate(options: argparse.Namespace) -> int:
 def export(options: argparse.Namespace) -> int:
     import torch
     from lvnet.checkpoint import SUMS_FILE, file_sum, save_checkpoint
-    from lvnet.errors import CheckpointError, ConfigurationError
+    from lvnet.errors import CheckpointError
 
     from .config import load_config
     from .state import Run
 
     config = load_config(options.config)
-    if config.network != "lvnet":
-        raise ConfigurationError(
-            f"the bundled format holds LV-Net, not {config.network}; score it with `lvnet-train evaluate --weights"
-            f" {options.run_file} --config {options.config}`"
-        )
     run = Run.start(config, torch.device("cpu"))
     run.restore(options.run_file)
     provenance: Dict[str, Any] = {}

@@ -113,7 +113,7 @@ class Run:
             CheckpointError: the file cannot be used, or is of another architecture.
         """
         checkpoint = load_checkpoint(path)
-        if checkpoint.recipe.architecture != self.config.architecture:
+        if checkpoint.recipe.architecture != self.config.shape:
             raise CheckpointError(f"{path} is of another architecture than the configuration asks for")
         state = {name: torch.from_numpy(array) for name, array in checkpoint.arrays.items()}
         self.network.load_state_dict(state, strict=False)

@@ -89,7 +89,7 @@ def table_2(evaluations: Sequence[str]) -> Table:
     Raises:
         ConfigurationError: a file cannot be read or holds no scores.
     """
-    from .baselines import NETWORKS
+    from lvnet.baselines import NETWORKS
 
     runs: Dict[str, Dict[str, Tuple[Optional[float], int]]] = {}
     counts: Dict[str, int] = {}
@@ -125,9 +125,8 @@ def table_2(evaluations: Sequence[str]) -> Table:
 
 def table_3() -> Table:
     """Parameters, operations and size of every network, counted the paper's way."""
+    from lvnet.baselines import NETWORKS, build
     from lvnet.complexity import measure
-
-    from .baselines import NETWORKS, build
 
     rows: Rows = []
     for name, network in NETWORKS.items():
