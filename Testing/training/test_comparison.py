@@ -15,14 +15,19 @@ import torch
 import yaml
 from lvnet.checkpoint import load_checkpoint
 from lvnet.cli import main as lvnet
+from lvnet.errors import ConfigurationError
+from lvnet.evaluation import evaluate
 from lvnet.image_io import write_image, write_labels
 from lvnet.phantom import make_phantom
+from lvnet.progress import silent
 from lvnet.recipe import LIVER
 from lvnet_training import comparison
 from lvnet_training.cli import main
 from lvnet_training.comparison import without_times
 from lvnet_training.comparison.contestants import ABLATIONS, NETWORKS, chosen
+from lvnet_training.comparison.running import train
 from lvnet_training.config import load_config
+from lvnet_training.materials import gather
 from lvnet_training.networks import build_network
 
 ROOT = Path(__file__).parents[2]
@@ -131,9 +136,10 @@ def test_patches_do_not_depend_on_the_network(place, monkeypatch):
             return network
 
         monkeypatch.setattr("lvnet_training.state.build_network", build)
-        config = load_config(place / "c.yaml")
-        comparison.compare(config, place / "data", place / f"seen-{name}", [name], split=place / "split.yaml",
-                           cache=place / "cache", narrower=16, report=lambda _: None)  # fmt: skip
+        (entry,), output = chosen([name]), place / f"seen-{name}"
+        config = entry.config(load_config(place / "c.yaml"), narrower=16)
+        material = gather(config, output, place / "data", split=place / "split.yaml", cache=place / "cache")
+        train(config, output, material, torch.device("cpu"), 50, None, 1, silent, lambda _: None)
     assert {len(batches) for batches in seen.values()} == {12}
     for name in FIVE[1:]:
         assert all(torch.equal(a, b) for a, b in zip(seen["lvnet"], seen[name])), name
@@ -155,36 +161,43 @@ def test_the_outputs_hold_table_2_every_case_and_a_page_that_loads_nothing(whole
 
 
 @pytest.mark.parametrize("name", FIVE)
-def test_its_checkpoints_open_in_lvnet_segment_and_score_what_the_table_says(place, whole, name, capsys):
+def test_its_checkpoints_open_in_lvnet_segment_and_score_what_the_table_says(place, whole, name):
     weights, found = whole / name / f"{name}.safetensors", place / f"{name}.nii.gz"
     assert load_checkpoint(weights).recipe.architecture.network == name
     scan, label = place / "data" / "p3" / "ct.nii.gz", place / "data" / "p3" / "liver.nii.gz"
     assert lvnet(["segment", str(scan), "-o", str(found), "--weights", str(weights), "--device", "cpu", "--quiet"]) == 0
-    capsys.readouterr()
     ours = json.loads((whole / "results.json").read_text())["networks"][name]["cases"]["p3"]
-    lvnet(["evaluate", str(found), str(label), "--labels", "1=1", "--json", "-"])
-    printed = capsys.readouterr().out
-    if ours["volume_prediction_ml" if "volume_prediction_ml" in ours else "prediction_ml"]:
-        assert json.loads(printed)["dice"] == pytest.approx(ours["dice"], abs=1e-9)
+    assert evaluate(found, label, label=1)["dice"] == ours["dice"]
 
 
-def test_ablations_change_one_thing_each(place, tmp_path, capsys):
+def test_ablations_change_one_thing_each():
     config = load_config(ROOT / "training" / "configs" / "paper.yaml")
     plain = chosen(["lvnet"])[0].config(config)
     for name, entry in ABLATIONS.items():
         other = entry.config(config)
         changed = {key for key, value in vars(other).items() if value != getattr(plain, key)} - {"name"}
         assert changed == {"lvnet": set(), "no-deep-supervision": {"eta"}}.get(name, {"architecture"}), name
-    assert list(NETWORKS) == list(FIVE)
-    assert main(arguments(place, tmp_path / "a", "--ablations")) == 0
+
+
+def test_ablations_run_by_the_same_command(place, tmp_path, capsys, monkeypatch):
+    command = arguments(place, tmp_path / "a", "--networks", "lvnet,no-deep-supervision,vanilla,strided,transposed")
+    assert main(command) == 0
     results = json.loads((tmp_path / "a" / "results.json").read_text())["networks"]
-    assert list(results) == list(ABLATIONS)
-    assert (
-        results["vanilla"]["parameters"]
-        != results["lvnet"]["parameters"]
-        == results["no-deep-supervision"]["parameters"]
-    )
+    counts = {name: entry["parameters"] for name, entry in results.items()}
+    assert counts["no-deep-supervision"] == counts["lvnet"] and len(set(counts.values())) == 4
     assert "transposed convolutions" in capsys.readouterr().out
+    asked = []
+
+    def seen(config, data, output, names, **_):
+        asked.extend(names)
+        raise ConfigurationError("seen")
+
+    monkeypatch.setattr(comparison, "compare", seen)
+    assert main(arguments(place, tmp_path / "b", "--ablations")) == 2
+    assert asked == list(ABLATIONS)
+    asked.clear()
+    assert main(arguments(place, tmp_path / "b")) == 2
+    assert asked == list(NETWORKS) == list(FIVE)
 
 
 def test_a_limit_of_time_ends_the_training_and_the_rest_follows(place, tmp_path):

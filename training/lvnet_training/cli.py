@@ -28,10 +28,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         print(f"lvnet-train: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in _EXTRAS:
+        # Lightning names what it misses in its sentence only.
+        missing = error.name.partition(".")[0] if error.name else str(error)
+        package = next((name for name in _EXTRAS if (name == missing if error.name else name in missing)), None)
+        if package is None:
             raise
-        print(f"lvnet-train: this needs {package}; pip install 'lvnet-segmentation[train]'", file=sys.stderr)
+        print(f"lvnet-train: this needs {package}; pip install '.[train]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("lvnet-train: interrupted; what was saved last is kept, run the same command to go on", file=sys.stderr)

@@ -22,19 +22,18 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 def box_plots(results: Mapping[str, Any]) -> bytes:
     """A PNG with one plot a metric and one box a network; points are cases."""
     names = [entry["title"] for entry in results["networks"].values()]
-    figure = figure_of(3.1 * len(paper.METRICS), 1.6 + 0.34 * len(names))
-    for axes, (key, heading, _) in zip(figure.subplots(1, len(paper.METRICS), sharey=True), paper.METRICS):
+    figure = figure_of(3.1 * len(paper.METRICS), 4.6)
+    for axes, (key, heading, _) in zip(figure.subplots(1, len(paper.METRICS)), paper.METRICS):
         groups = [
             [case[key] for case in entry["cases"].values() if case.get(key) is not None]
             for entry in results["networks"].values()
         ]
-        axes.boxplot(groups, vert=False, widths=0.6, showfliers=False, medianprops={"color": "#c0392b"})
+        axes.boxplot(groups, widths=0.6, showfliers=False, medianprops={"color": "#c0392b"})
         for place, group in enumerate(groups, start=1):
-            axes.plot(group, [place] * len(group), linestyle="", marker="o", markersize=3, alpha=0.5, color="#1273c4")
+            axes.plot([place] * len(group), group, linestyle="", marker="o", markersize=3, alpha=0.5, color="#1273c4")
         axes.set_title(heading, fontsize=11)
-        axes.set_yticks(range(1, len(names) + 1), names)
-        axes.grid(axis="x", alpha=0.3)
-        axes.invert_yaxis()
+        axes.set_xticks(range(1, len(names) + 1), names, rotation=50, ha="right", fontsize=9)
+        axes.grid(axis="y", alpha=0.3)
     figure.tight_layout()
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=90)
