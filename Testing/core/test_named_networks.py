@@ -53,6 +53,8 @@ def test_weights_of_every_network_segment_by_the_command_line(tmp_path, scan, na
     command = ["segment", str(scan), "-o", str(out), "--weights", str(weights), "--device", "cpu"]
     assert main([*command, "--no-postprocessing", "--quiet"]) == 0, capsys.readouterr().err
     assert read_labels(out).shape == (24, 48, 48)
+    assert main(["info", "--weights", str(weights)]) == 0
+    assert (f"network: {name}," in capsys.readouterr().out) == (name in NARROW)
     assert main(["info", "--weights", str(weights), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)["weights"]
     assert facts["parameters"] > 1000 and facts["macs"] > facts["parameters"]

@@ -29,6 +29,7 @@ from lvnet_training.comparison.running import train
 from lvnet_training.config import load_config
 from lvnet_training.materials import gather
 from lvnet_training.networks import build_network
+from lvnet_training.splits import keep_split, read_split
 
 ROOT = Path(__file__).parents[2]
 FIVE = ("lvnet", "unet", "cenet", "unet3d", "vnet")
@@ -217,6 +218,20 @@ def test_a_validation_part_chooses_the_epoch(place, tmp_path):
     best = torch.load(output / "lvnet" / "best.pt", weights_only=True)
     entry = json.loads((output / "results.json").read_text())["networks"]["lvnet"]
     assert entry["epoch"] == best["epoch"] in (1, 2) and list(entry["cases"]) == ["p4"]
+
+
+def test_going_on_without_the_split_keeps_to_it(place, whole, tmp_path):
+    """Else the test cases would be trained on."""
+    output = tmp_path / "again"
+    bare = arguments(place, output, "--networks", "lvnet")
+    del bare[bare.index("--split") : bare.index("--split") + 2]
+    assert main(bare) == 2
+    keep_split(read_split(place / "split.yaml"), output / "split.yaml")
+    assert main(bare) == 0
+    results = json.loads((output / "results.json").read_text())
+    assert results["split"]["train"] == ["p1", "p2"] and list(results["networks"]["lvnet"]["cases"]) == ["p3", "p4"]
+    before = json.loads((whole / "results.json").read_text())
+    assert results["networks"]["lvnet"]["summary"] == before["networks"]["lvnet"]["summary"]
 
 
 @pytest.mark.parametrize(

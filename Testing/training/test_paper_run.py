@@ -1,6 +1,6 @@
 """The paper's run from beginning to end: LiTS' layout, 90 / 10 / 31 cases, whole slices, the epoch best on validation.
 
-Shrunk, so that it takes minutes on two CPU cores: scans of 18 to 21 slices of 64 x 64 pixels, 2 epochs of 8 slabs for
+Shrunk, so that it takes minutes on two CPU cores: scans of 16 or 17 slices of 64 x 64 pixels, 2 epochs of 12 slabs for
 the 20 of 2,500, and a network of 4 to 8 channels with 3x3x3 kernels.  Slabs of 16 x 256 x 256, batches of four, window,
 split, optimiser, schedule and the choice of the epoch are the paper's, as `configs/paper.yaml` has them.
 """
@@ -23,7 +23,7 @@ from lvnet_training.splits import read_split
 PAPER = Path(__file__).parents[2] / "training" / "configs" / "paper.yaml"
 SHRUNK = {
     "base": str(PAPER),
-    "samples_per_epoch": 8,
+    "samples_per_epoch": 12,
     "architecture": {"widths": [4, 4, 8, 8, 8], "expansion": 1, "kernel_size": 3},
     "stages": [{"epochs": 2, "spacing": None, "patch": [16, 256, 256], "batch": 4, "learning_rate": 1.0e-3}],
 }
@@ -35,7 +35,7 @@ def make_lits(folder):
     """131 scans named as LiTS names them: a body, a liver in it, in every other one a tumour in that."""
     for number in range(131):
         rng = np.random.default_rng(number)
-        depth = 18 + number % 4
+        depth = 16 + number % 2
         image = np.full((depth, 64, 64), -1000, np.int16)
         image[:, 6:58, 4:60] = rng.integers(-60, 40, (depth, 52, 56))
         label = np.zeros(image.shape, np.uint8)
@@ -78,5 +78,5 @@ def test_the_papers_run_goes_to_its_end_on_lits(tmp_path):
 
     found = tmp_path / "test.json"
     score = ["evaluate", str(data), "--split", str(output / "split.yaml"), "--config", str(settings), "--weights"]
-    assert main([*score, str(output / "best.pt"), "--device", "cpu", "--json", str(found)]) == 0
+    assert main([*score, str(output / "best.pt"), "--device", "cpu", "--overlap", "0", "--json", str(found)]) == 0
     assert set(json.loads(found.read_text())) == set(split.test)

@@ -81,14 +81,15 @@ def compare(
         raise ConfigurationError("--seconds-each and --checkpoint-every must be positive")
     configs = {entry.name: entry.config(config, narrower) for entry in contestants}
     _keep_settings(output / "comparison.json", {name: c.digest for name, c in configs.items()}, seconds_each)
+    kept = output / "split.yaml"
     if split is not None:
-        keep_split(read_split(split), output / "split.yaml")
-    elif not config.split and not (output / "split.yaml").exists():
+        keep_split(read_split(split), kept)
+    elif not config.split and not kept.exists():
         raise ConfigurationError("nothing says which cases judge: give --split, or `split` in the configuration")
-    material = gather(config, output, data, split=output / "split.yaml" if split else None, cache=cache)
+    material = gather(config, output, data, split=kept if kept.exists() else None, cache=cache)
     for remark in material.remarks:
         report(remark)
-    parts = read_split(output / "split.yaml")
+    parts = read_split(kept)
     sources = part_of(find_cases(data), parts.test)
     for source in sources:
         # Before the hours of training, not after them.
