@@ -70,7 +70,7 @@ def cross_validate(
     if any(output.glob(f"fold-{folds + 1}")):
         raise ConfigurationError(f"{output} holds a cross-validation of more folds; take another --output")
     for number, split in enumerate(parts, start=1):
-        keep_split(split, output / f"fold-{number}")
+        keep_split(split, output / f"fold-{number}" / "split.yaml")
     scores: Dict[str, Dict[str, Any]] = {}
     for number, split in enumerate(parts, start=1):
         report(f"fold {number} of {folds}: {len(split.train)} cases train, {len(split.test)} judge")
