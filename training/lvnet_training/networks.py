@@ -19,7 +19,7 @@ __all__ = ["NAMES", "architecture_of", "build_network", "channels_last", "diviso
 #: LV-Net with a full convolution in the place of every IRB block's three.
 VANILLA = "lvnet-vanilla"
 #: What `network` of a configuration may be.
-NAMES: Tuple[str, ...] = (*CHOICES["network"], VANILLA)
+NAMES: Tuple[str, ...] = (*CHOICES["network"][1:], "lvnet", VANILLA)
 
 
 def architecture_of(network: str, architecture: Architecture) -> Architecture:
