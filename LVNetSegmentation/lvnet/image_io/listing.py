@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import ImageError
 from ..progress import Progress, silent
-from .dicom_passes import heights_of
 from .dicom_series import Candidate, find_series, study_of
+from .dicom_slices import heights_of
 from .names import PathLike, shown, walk_files
 
 
