@@ -9,7 +9,7 @@ from lvnet.cli import main
 from lvnet.errors import ConfigurationError
 from lvnet.image_io import write_image, write_labels
 from lvnet.recipe import Recipe
-from lvnet.report.palette import PREDICTION, rgb
+from lvnet.report.palette import PREDICTION, REFERENCE, rgb
 from lvnet.report.portrait import portrait
 from lvnet.volume import Volume
 
@@ -102,6 +102,37 @@ def test_the_body_is_seen_from_the_front():
     assert upper[:, 15 : SIDE // 2].any()
     assert not upper[:, SIDE // 2 : -15].any()
     assert lower[:, SIDE // 2 : -15].any()
+
+
+def test_a_reference_is_drawn_below_in_the_planes_that_differ_most():
+    ct = scan(spacing=(2.0, 2.0, 2.0), shape=(60, 60, 60))
+    found = marked(ct, (10, 50), (10, 50), (10, 50))
+    true = found.with_array(found.array.copy())
+    true.array[20, 30, 50:58] = 1  # missed in one slice only
+    axial = views(portrait(ct, found, body=False, side=SIDE, reference=true))[0]
+    assert (axial == rgb(REFERENCE)).all(axis=2).any()
+    assert (axial == ORANGE).all(axis=2).any()
+    alone = views(portrait(ct, found, body=False, side=SIDE))[0]
+    assert not (alone == rgb(REFERENCE)).all(axis=2).any()
+
+
+@pytest.mark.parametrize("stored", ["turned", "cropped"])
+def test_the_command_takes_masks_in_another_orientation_or_cropped(tmp_path, stored):
+    ct = scan()
+    write_image(ct, tmp_path / "ct.nii.gz")
+    mask = marked(ct, (10, 20), (20, 35), (20, 50))
+    write_labels(mask, tmp_path / "whole.nii.gz", Recipe().classes)
+    if stored == "turned":
+        array = np.ascontiguousarray(mask.array[:, ::-1, ::-1])
+        other = Volume(array, mask.spacing, (79.0, 118.0, 0.0), (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0))
+    else:
+        other = Volume(mask.array[5:25, 15:40, 10:60].copy(), mask.spacing, (10.0, 30.0, 15.0))
+    write_labels(other, tmp_path / "other.nii.gz", Recipe().classes)
+    for name in ("whole", "other"):
+        reference = str(tmp_path / "whole.nii.gz")
+        arguments = ["picture", str(tmp_path / "ct.nii.gz"), str(tmp_path / f"{name}.nii.gz"), "--reference", reference]
+        assert main([*arguments, "-o", str(tmp_path / f"{name}.png"), "--quiet"]) == 0
+    assert (tmp_path / "whole.png").read_bytes() == (tmp_path / "other.png").read_bytes()
 
 
 def test_a_scan_of_another_shape_is_refused():

@@ -213,6 +213,7 @@ def _add_picture(commands: Any) -> None:
     command.add_argument("--label", metavar="L", help="a label value or name, several joined by + (default: all)")
     command.add_argument("--series", metavar="S", help="of a folder of DICOM: number, UID or description")
     command.add_argument("--threshold", type=float, metavar="P", help="of a probability map (default 0.5)")
+    command.add_argument("--reference", metavar="FILE", help="labels to draw in blue, in the planes that differ most")
     command.add_argument("--no-body", action="store_true", help="the three planes only")
     command.add_argument("--quiet", action="store_true", help="print errors only")
     command.set_defaults(run=_run("picture", "run_picture"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ..errors import ConfigurationError
 from ..metrics.bits import bounding_box
 from ..orientation import to_canonical
 from ..volume import Volume
-from .palette import PREDICTION, rgb
+from .palette import PREDICTION, REFERENCE, rgb
 from .scan import window_of
 from .solid import SIDES, Solid
 
@@ -30,17 +30,20 @@ _LETTERS = {
 }
 
 
-def portrait(scan: Volume, labels: Volume, body: bool = True, side: int = SIDE) -> np.ndarray:
+def portrait(
+    scan: Volume, labels: Volume, body: bool = True, side: int = SIDE, reference: Optional[Volume] = None
+) -> np.ndarray:
     """Draws a scan with its segmentation.
 
-    The planes are those in which the segmentation is largest, in the radiological view, true to scale; the bar
-    is 50 mm long.
+    The planes are those in which the segmentation is largest, or differs most from the reference, in the radiological
+    view, true to scale; the bar is 50 mm long.
 
     Args:
         scan: in HU or anything else with a brightness, in any orientation.
         labels: on the same grid; what is not zero is drawn.
         body: also draw the body from the front.
         side: pixels of a view's sides.
+        reference: on the same grid; drawn in blue, and below.
 
     Returns:
         (side, 3 or 4 views, 3) uint8.
@@ -48,14 +51,20 @@ def portrait(scan: Volume, labels: Volume, body: bool = True, side: int = SIDE) 
     Raises:
         ConfigurationError: the two have different shapes.
     """
-    if scan.shape != labels.shape:
+    if any(part is not None and part.shape != scan.shape for part in (labels, reference)):
         raise ConfigurationError("the label map lies on another grid than the scan; give the scan that it was made of")
     canonical = to_canonical(scan)[0]
     mask = to_canonical(labels.with_array(labels.array != 0))[0].array
+    masks = [(mask, PREDICTION)]
+    telling = mask
+    if reference is not None:
+        true = to_canonical(reference.with_array(reference.array != 0))[0].array
+        masks = [(true, REFERENCE), *masks]
+        telling = true ^ mask if (true ^ mask).any() else mask
     box = bounding_box(mask)
     spacing, window = canonical.spacing, window_of(canonical.array)
     scale = side / max(n * mm for n, mm in zip(canonical.shape, spacing))
-    views = [_plane(canonical.array, mask, box is not None, spacing, window, scale, side, *plane) for plane in _PLANES]
+    views = [_plane(canonical.array, masks, telling, spacing, window, scale, side, *plane) for plane in _PLANES]
     if body:
         views.append(_body(mask[box] if box is not None else None, spacing, side))
     gap = np.zeros((side, _GAP, 3), np.uint8)
@@ -67,8 +76,8 @@ def portrait(scan: Volume, labels: Volume, body: bool = True, side: int = SIDE) 
 
 def _plane(
     array: np.ndarray,
-    mask: np.ndarray,
-    found: bool,
+    masks: Sequence[Tuple[np.ndarray, str]],
+    telling: np.ndarray,
     spacing: Tuple[float, float, float],
     window: Tuple[float, float],
     scale: float,
@@ -77,16 +86,16 @@ def _plane(
     turned: bool,
     letters: str,
 ) -> np.ndarray:
-    index = _largest(mask, axis) if found else mask.shape[axis] // 2
+    index = _largest(telling, axis) if telling.any() else telling.shape[axis] // 2
     steps = [mm for other, mm in enumerate(spacing) if other != axis]
-    seen, marked = (np.moveaxis(part, axis, 0)[index] for part in (array, mask))
-    if turned:
-        seen, marked = seen[::-1], marked[::-1]
+    planes = [np.moveaxis(part, axis, 0)[index] for part in (array, *(mask for mask, _ in masks))]
+    seen, *marked = [plane[::-1] for plane in planes] if turned else planes
     rows, columns = (_nearest(n, mm * scale) for n, mm in zip(seen.shape, steps))
     low, high = window
     grey = np.clip((seen[np.ix_(rows, columns)].astype(np.float32) - low) / (high - low), 0, 1) * 255
     pixels = np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
-    pixels[_edge(marked[np.ix_(rows, columns)])] = rgb(PREDICTION)
+    for mask, (_, colour) in zip(marked, masks):
+        pixels[_edge(mask[np.ix_(rows, columns)])] = rgb(colour)
     view = _on_black(pixels, side)
     _write(view, letters)
     length = min(side - 16, round(_BAR_MM * scale))
