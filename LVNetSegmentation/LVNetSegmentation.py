@@ -1,6 +1,5 @@
 """The 3D Slicer module: panel, logic and self-test, thin layers over LVNetSegmentationLib and lvnet."""
 
-import contextlib
 import os
 import sys
 from typing import Optional
@@ -114,9 +113,7 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.removeObservers()
         if self.panel:
             self.panel.cleanup()
-        # When Slicer exits, the widgets may be gone already, which their wrappers say by an exception.
-        with contextlib.suppress(ValueError, AttributeError, RuntimeError):
-            self._release()
+        self._release()
 
     def enter(self) -> None:
         """The user opens the panel."""
@@ -180,7 +177,12 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             if self.hasObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified):
                 self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
             released, self._parameterNode = self._parameterNode, None
-            released.disconnectGui(self._parameterNodeGuiTag)
+            try:
+                released.disconnectGui(self._parameterNodeGuiTag)
+            except (ValueError, AttributeError, RuntimeError):
+                # When Slicer exits, the widgets may be gone already.  Slicer stops at the first of them, and would go
+                # on filling them at each change of the node.
+                released.parameterNode.RemoveObservers(vtk.vtkCommand.ModifiedEvent)
 
     def _boundWidgets(self) -> dict:
         """The widgets that the .ui file binds to a parameter, by the name of the parameter."""
