@@ -22,6 +22,8 @@ class InputChoice:
         """
         self._parameters: Optional[Any] = None
         self._automatic = ""
+        #: The volume of which the selector is about to say that the user picked it, without anybody having done so.
+        self._notPicked = ""
         selector.connect("currentNodeChanged(vtkMRMLNode*)", self._onCurrentNode)
         selector.connect("nodeActivated(vtkMRMLNode*)", self._onActivated)
 
@@ -58,11 +60,20 @@ class InputChoice:
         self._parameters.inputVolume = volumeNode
 
     def _onCurrentNode(self, volumeNode: Optional[Any]) -> None:
-        # The parameters have it already where a script wrote it.
-        if self._parameters is None or self._parameters.inputVolume is not None or volumeNode is None:
+        if self._parameters is None or volumeNode is None:
             return
-        # By itself: where a user picks one, `nodeActivated` follows.
-        self._automatic = volumeNode.GetID()
+        before = self._parameters.inputVolume
+        if before is None:
+            # A selector without a choice takes the first volume that comes.
+            self._automatic = volumeNode.GetID()
+        elif before.GetID() != volumeNode.GetID():
+            return
+        # Else the parameters had it before, from `_choose` or a script.  In both cases Slicer's selector sends itself a
+        # key, and so says right after this that the user picked the volume.
+        self._notPicked = volumeNode.GetID()
 
-    def _onActivated(self, _volumeNode: Optional[Any]) -> None:
-        self.keep()
+    def _onActivated(self, volumeNode: Optional[Any]) -> None:
+        picked = volumeNode is not None and volumeNode.GetID() != self._notPicked
+        self._notPicked = ""
+        if picked and self._parameters is not None:
+            self.keep()
