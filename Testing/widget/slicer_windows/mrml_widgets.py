@@ -26,7 +26,11 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
 
     connect = PythonQtObject.connect
     currentNodeChanged = QtCore.Signal(object)
-    own_signals = {"currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged"}
+    nodeActivated = QtCore.Signal(object)
+    own_signals = {
+        "currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged",
+        "nodeActivated(vtkMRMLNode*)": "nodeActivated",
+    }
 
     def __init__(self, parent: QtWidgets.QWidget = None) -> None:
         super().__init__(parent)
@@ -41,6 +45,8 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Fixed)
         self.box.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.currentIndexChanged.connect(self._on_index)
+        # After the change, and for a user's pick only.
+        self.box.activated.connect(lambda _index: self.nodeActivated.emit(self.currentNode()))
 
     def setMRMLScene(self, scene: Any) -> None:
         self._scene = scene
@@ -92,6 +98,11 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
     def setCurrentNode(self, wanted: Optional[Any]) -> None:
         index = next((i for i, node in enumerate(self._nodes) if node is wanted), -1)
         self.box.setCurrentIndex(index)
+
+    def pick(self, wanted: Any) -> None:
+        """What a user does: chooses a node in the list, which may be the current one."""
+        self.setCurrentNode(wanted)
+        self.box.activated.emit(self.box.currentIndex())
 
     def _on_index(self, _index: int) -> None:
         if not self._filling:
