@@ -1,6 +1,5 @@
 """The 3D Slicer module: panel, logic and self-test, thin layers over LVNetSegmentationLib and lvnet."""
 
-import contextlib
 import os
 import sys
 from typing import Optional
@@ -81,12 +80,14 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.panel = None
+        self._inputChoice = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
 
     def setup(self) -> None:
         """Builds the panel when it is opened for the first time."""
         ScriptedLoadableModuleWidget.setup(self)
+        from LVNetSegmentationLib.panel.inputchoice import InputChoice
         from LVNetSegmentationLib.panel.panel import Panel
 
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/LVNetSegmentation.ui"))
@@ -94,13 +95,17 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = LVNetSegmentationLogic()
-        self.panel = Panel(self.ui, self.logic)
+        self._inputChoice = InputChoice(self.ui.inputSelector)
+        self.panel = Panel(self.ui, self.logic, self._inputChoice)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         for event in (slicer.mrmlScene.NodeAddedEvent, slicer.mrmlScene.NodeRemovedEvent):
             self.addObserver(slicer.mrmlScene, event, self.onParametersModified)
+        selectionNode = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+        if selectionNode is not None:
+            self.addObserver(selectionNode, vtk.vtkCommand.ModifiedEvent, self.onSelectionModified)
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
@@ -108,9 +113,7 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.removeObservers()
         if self.panel:
             self.panel.cleanup()
-        # When Slicer exits, the widgets may be gone already, which their wrappers say by an exception.
-        with contextlib.suppress(ValueError, AttributeError, RuntimeError):
-            self._release()
+        self._release()
 
     def enter(self) -> None:
         """The user opens the panel."""
@@ -128,8 +131,14 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
 
+    def onSelectionModified(self, caller, event) -> None:
+        """Slicer shows another volume, for example one that was loaded."""
+        if not slicer.mrmlScene.IsBatchProcessing() and not self.panel.busy:
+            self._inputChoice.follow()
+
     def onSceneStartClose(self, caller, event) -> None:
         self.panel.sceneCloses()
+        self._inputChoice.keep()
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller, event) -> None:
@@ -138,7 +147,8 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def onSceneStartImport(self, caller, event) -> None:
         # While a scene comes in, each selector picks the first node that fits; none of that may reach the
-        # parameters that the scene brings.
+        # parameters that the scene brings, whose volume is the user's choice.
+        self._inputChoice.keep()
         self.setParameterNode(None)
 
     def onSceneEndImport(self, caller, event) -> None:
@@ -147,20 +157,13 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def initializeParameterNode(self) -> None:
         """Takes the scene's parameter node, and the volume that is shown where none was chosen."""
-        from LVNetSegmentationLib.views import shownVolume
-
-        parameterNode = self.logic.getParameterNode()
-        # Before the selectors are bound: an empty one would choose the first volume by itself.
-        if not parameterNode.inputVolume:
-            volumeNode = shownVolume() or slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
-            if volumeNode:
-                parameterNode.inputVolume = volumeNode
-        self.setParameterNode(parameterNode)
+        self.setParameterNode(self.logic.getParameterNode())
 
     def setParameterNode(self, parameterNode: Optional[LVNetSegmentationParameterNode]) -> None:
         """Binds the panel to a parameter node, or to none."""
         self._release()
         self._parameterNode = parameterNode
+        self._inputChoice.bind(parameterNode)
         if self._parameterNode:
             # Not connectGui: that of Slicer 5.8 gives no tag, so that what it binds is never released.
             self._parameterNodeGuiTag = self._parameterNode.connectParametersToGui(self._boundWidgets())
@@ -174,7 +177,12 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             if self.hasObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified):
                 self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
             released, self._parameterNode = self._parameterNode, None
-            released.disconnectGui(self._parameterNodeGuiTag)
+            try:
+                released.disconnectGui(self._parameterNodeGuiTag)
+            except (ValueError, AttributeError, RuntimeError):
+                # When Slicer exits, the widgets may be gone already.  Slicer stops at the first of them, and would go
+                # on filling them at each change of the node.
+                released.parameterNode.RemoveObservers(vtk.vtkCommand.ModifiedEvent)
 
     def _boundWidgets(self) -> dict:
         """The widgets that the .ui file binds to a parameter, by the name of the parameter."""

@@ -1,21 +1,22 @@
-"""A running slicer-core: Slicer's real MRML, without its windows."""
+"""A running slicer-core: Slicer's real MRML, and the stand-in for its windows that Testing/widget uses too."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
-import types
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-MODULE_FILE = Path(__file__).parents[2] / "LVNetSegmentation" / "LVNetSegmentation.py"
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+sys.path.insert(0, str(Path(__file__).parents[1] / "widget"))
 
 
 @pytest.fixture(scope="session")
-def slicer_core():
+def slicer_core() -> Any:
     """The module `slicer` with a scene and the logics that nodes need, started once a process."""
     if importlib.util.find_spec("slicer") is None:
         pytest.skip("slicer-core is not installed here: pip install slicer-core (Python 3.10 to 3.13)")
@@ -28,36 +29,11 @@ def slicer_core():
     return start_slicer_core()
 
 
-def start_slicer_core():
+def start_slicer_core() -> Any:
     """The module `slicer` with everything that its windows would otherwise have started."""
-    slicer = importlib.import_module("slicer")
-    scene = slicer.vtkMRMLScene()
-    application = slicer.vtkSlicerApplicationLogic()
-    application.SetMRMLScene(scene)
-    colors = application.GetColorLogic()
-    colors.SetMRMLScene(scene)
-    colors.AddDefaultColorNodes()
-    application.SetModuleLogic("Colors", colors)
-    slicer.mrmlScene = scene
-    logics = {"Colors": colors}
-    kinds = {
-        "SubjectHierarchy": slicer.vtkSlicerSubjectHierarchyModuleLogic,
-        "Volumes": slicer.vtkSlicerVolumesLogic,
-        "Segmentations": slicer.vtkSlicerSegmentationsModuleLogic,
-        "Sequences": slicer.vtkSlicerSequencesLogic,
-    }
-    for name, kind in kinds.items():
-        logic = kind()
-        logic.SetMRMLScene(scene)
-        logic.SetMRMLApplicationLogic(application)
-        application.SetModuleLogic(name, logic)
-        logics[name] = logic
-    slicer.modules = SimpleNamespace(
-        **{name.lower(): SimpleNamespace(logic=lambda logic=logic: logic) for name, logic in logics.items()}
-    )
-    # Python must not let go of what the scene points to.
-    slicer.applicationForTests = application
-    return slicer
+    from slicer_windows.application import start
+
+    return start()
 
 
 @pytest.fixture
@@ -87,44 +63,14 @@ def weights(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="session")
-def module(slicer_core):
-    """The module's file, with stand-ins for what of Slicer's own Python needs its windows.
-
-    They hold nothing but the names: what is tested here is the logic, on real nodes.
-    """
-
-    class Base:
-        def __init__(self, parent=None):
-            self.parent = parent
-
-    kinds = ("ScriptedLoadableModule", "Widget", "Logic", "Test")
-    bases = {kind if kind == kinds[0] else kinds[0] + kind: type(kind, (Base,), {}) for kind in kinds}
-    stand_ins = {
-        "qt": {},
-        "ctk": {},
-        "slicer.i18n": {"tr": lambda text: text, "translate": lambda _context, text: text},
-        "slicer.parameterNodeWrapper": {
-            **dict.fromkeys(("Choice", "Default", "WithinRange"), lambda *limits: limits),
-            "parameterNodeWrapper": lambda kind: kind,
-        },
-        "slicer.ScriptedLoadableModule": bases,
-    }  # fmt: skip
-    for name, names in stand_ins.items():
-        sys.modules[name] = types.ModuleType(name)
-        vars(sys.modules[name]).update(names)
-    specification = importlib.util.spec_from_file_location("LVNetSegmentation", MODULE_FILE)
-    loaded = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(loaded)
-    yield loaded
-    for name in stand_ins:
-        del sys.modules[name]
+def module(slicer_core) -> Any:
+    """The product's module file."""
+    return importlib.import_module("LVNetSegmentation")
 
 
 @pytest.fixture(scope="session")
 def shared_logic(module, tmp_path_factory):
     """A logic whose worker stays warm for all tests."""
-    import os
-
     os.environ["LVNET_LOG_DIR"] = str(tmp_path_factory.mktemp("logs"))
     made = module.LVNetSegmentationLogic()
     yield made

@@ -185,6 +185,93 @@ def test_the_volume_that_is_shown_is_the_one_that_is_chosen(bench, slicer, phant
     assert bench.parameters.inputVolume is first
 
 
+def show(bench, volume) -> None:
+    """What Slicer does with a volume that it has loaded."""
+    bench.slicer.application_logic.GetSelectionNode().SetActiveVolumeID(volume.GetID())
+    bench.events()
+
+
+@pytest.fixture
+def loaded(bench, phantom):
+    """A volume that was loaded while the panel is open, and then a second one."""
+    bench.first = bench.add_volume(phantom[0], "first")
+    show(bench, bench.first)
+    bench.second = bench.add_volume(phantom[0], "second")
+    return bench
+
+
+def test_a_second_volume_that_is_loaded_while_the_panel_is_open_is_the_one_that_is_chosen(loaded):
+    assert loaded.parameters.inputVolume is loaded.first
+    show(loaded, loaded.second)
+    assert loaded.parameters.inputVolume is loaded.second
+    assert loaded.ui.inputSelector.currentNode() is loaded.second
+
+
+def test_what_the_user_picked_stays_when_another_volume_is_loaded(loaded, phantom):
+    """Picking the volume that is there already is a choice too."""
+    loaded.ui.inputSelector.pick(loaded.first)
+    show(loaded, loaded.second)
+    assert loaded.parameters.inputVolume is loaded.first
+    loaded.widget.exit()
+    loaded.widget.enter()
+    assert loaded.parameters.inputVolume is loaded.first
+
+
+def test_what_a_script_chose_stays_when_another_volume_is_loaded(loaded):
+    loaded.parameters.inputVolume = loaded.second
+    show(loaded, loaded.second)
+    show(loaded, loaded.first)
+    assert loaded.parameters.inputVolume is loaded.second
+
+
+def test_a_volume_that_was_segmented_stays_when_another_one_is_loaded(warm, phantom):
+    run(warm)
+    show(warm, warm.add_volume(phantom[0], "next"))
+    assert warm.parameters.inputVolume is warm.volume
+    warm.parameters.outputSegmentation = None
+    show(warm, warm.volume)
+    show(warm, warm.slicer.util.getNode("next"))
+    assert warm.parameters.inputVolume is warm.volume
+
+
+def test_a_volume_that_is_loaded_in_another_module_is_chosen_on_the_way_back(loaded):
+    loaded.widget.exit()
+    show(loaded, loaded.second)
+    loaded.widget.enter()
+    assert loaded.parameters.inputVolume is loaded.second
+
+
+def test_the_choice_of_a_scene_that_is_loaded_stays_when_another_volume_is_shown(two, slicer, tmp_path):
+    choose(two, two.other)
+    path = str(tmp_path / "scene.mrml")
+    slicer.mrmlScene.SetURL(path)
+    assert slicer.mrmlScene.Commit(path)
+    slicer.mrmlScene.Clear(0)
+    slicer.mrmlScene.SetURL(path)
+    slicer.mrmlScene.Import()
+    two.events()
+    show(two, slicer.util.getNode("ct"))
+    assert two.parameters.inputVolume.GetName() == "other"
+
+
+def shown_segments(bench) -> str:
+    bench.until(lambda: not bench.panel.volumes.counting)
+    return bench.ui.segmentsLabel.text()
+
+
+def test_segments_of_the_output_stand_in_the_panel_with_their_volumes(warm):
+    assert not warm.ui.segmentsLabel.isVisible()
+    run(warm)
+    node = warm.parameters.outputSegmentation
+    assert shown_segments(warm) == f"liver ({voxels(warm, node).sum() * 5.0 * 4.2 * 4.2 / 1000:.0f} ml)"
+    edit(warm, node)
+    warm.panel.refresh()
+    assert shown_segments(warm) == f"liver ({voxels(warm, node).sum() * 5.0 * 4.2 * 4.2 / 1000:.0f} ml)"
+    warm.parameters.outputSegmentation = None
+    warm.events()
+    assert not warm.ui.segmentsLabel.isVisible()
+
+
 def test_a_result_comes_into_sight(warm, slicer):
     composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     slices = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode")

@@ -69,6 +69,28 @@ def test_a_reference_can_be_a_label_map_and_the_label_is_chosen(pair, slicer, ph
     assert float(shown(pair)["DICE"]) == pytest.approx(pair.expected, abs=5e-5)
 
 
+def test_segments_to_compare_have_their_volumes_behind_their_names(pair, slicer, phantom):
+    """Segments that do not overlap share an image, as in a segmentation that was loaded from a file."""
+    node = pair.parameters.referenceNode
+    empty = node.GetSegmentation().AddEmptySegment("", "tail")
+    tail = np.zeros_like(phantom[1].array)
+    tail[:5, :40, :40] = 1 - phantom[1].array[:5, :40, :40]
+    slicer.util.updateSegmentBinaryLabelmapFromArray(tail, node, empty, pair.volume)
+    node.GetSegmentation().CollapseBinaryLabelmaps(False)
+    images = {node.GetSegmentation().GetNthSegment(index).GetRepresentation("Binary labelmap") for index in (0, 1)}
+    assert len(images) == 1
+    pair.panel.refresh()
+    pair.until(lambda: not pair.panel.volumes.counting)
+    box = pair.ui.referenceSegmentComboBox
+    millilitres = 5.0 * 4.2 * 4.2 / 1000
+    whole, part = phantom[1].array.sum() * millilitres, tail.sum() * millilitres
+    assert [box.itemText(index) for index in range(box.count())] == [f"liver ({whole:.0f} ml)", f"tail ({part:.0f} ml)"]
+    box.setCurrentIndex(1)
+    node.GetSegmentation().AddEmptySegment("", "other")
+    pair.panel.refresh()
+    assert box.currentText().startswith("tail")
+
+
 def add_label_map(pair, slicer, label, array):
     node = pair.add_volume(label.with_array(array.astype(np.uint8)), "labels")
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "label map")

@@ -136,14 +136,104 @@ def test_samples_without_addresses_are_refused(slicer):
         SampleData.SampleDataLogic.registerCustomSampleDataSource(category="a", sampleTitle="b", uris="", fileNames="")
 
 
+@pytest.fixture
+def wrapped(slicer):
+    """Parameters of each kind, on a node of their own."""
+    from typing import Annotated, Union
+
+    from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
+
+    kinds = {
+        "volume": slicer.vtkMRMLScalarVolumeNode,
+        "either": Union[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLLabelMapVolumeNode, None],
+        "share": Annotated[float, WithinRange(0.0, 0.9)],
+        "count": Annotated[int, WithinRange(0, 9)],
+        "kind": Annotated[str, Choice(["a", "b"])],
+        "on": bool,
+    }
+    defaults = {"share": 0.5, "count": 2, "kind": "a", "on": True}
+    Parameters = type("Parameters", (), {"__annotations__": kinds, **defaults})
+    made = parameterNodeWrapper(Parameters)(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
+    yield made
+    slicer.mrmlScene.Clear(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "error"),
+    [
+        ("volume", "vtkMRMLSegmentationNode", TypeError),
+        ("either", "vtkMRMLModelNode", TypeError),
+        ("share", "0.5", TypeError),
+        ("share", 2.0, ValueError),
+        ("count", 0.5, TypeError),
+        ("count", None, ValueError),
+        ("kind", "c", ValueError),
+        ("on", 1, TypeError),
+    ],
+)
+def test_a_parameter_takes_what_slicers_takes_and_nothing_else(slicer, wrapped, name, kind, error):
+    value = slicer.mrmlScene.AddNewNodeByClass(kind) if str(kind).startswith("vtk") else kind
+    before = getattr(wrapped, name)
+    with pytest.raises(error):
+        setattr(wrapped, name, value)
+    assert getattr(wrapped, name) == before
+
+
+def test_parameters_lie_in_the_node_as_slicer_writes_them(slicer, wrapped):
+    node = wrapped.parameterNode
+    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+    wrapped.either, wrapped.on = labels, False
+    assert sorted(node.GetParameterNames()) == ["count", "either.1", "kind", "on", "share", "volume"]
+    assert node.GetNodeReference("either.1") is labels
+    assert node.GetParameter("on") == "False"
+    wrapped.either = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    assert node.GetNodeReference("either.1") is None
+    wrapped.either = None
+    assert wrapped.either is None
+
+
+def test_a_value_is_read_again_only_when_the_node_says_that_it_was_modified(wrapped):
+    node = wrapped.parameterNode
+    modified = node.StartModify()
+    node.SetParameter("count", "7")
+    assert wrapped.count == 2
+    node.EndModify(modified)
+    assert wrapped.count == 7
+
+
+def test_parameters_whose_widgets_are_gone_say_so_when_they_are_released(slicer, wrapped):
+    import qt
+
+    box = qt.QCheckBox()
+    tag = wrapped.connectParametersToGui({"on": box})
+    box.setChecked(False)
+    assert not wrapped.on
+    shiboken6.delete(box)
+    with pytest.raises(ValueError, match="destroyed"):
+        wrapped.disconnectGui(tag)
+
+
+def test_only_the_widgets_that_slicer_knows_are_bound(slicer, wrapped):
+    import qt
+
+    class Box(qt.QCheckBox):
+        pass
+
+    for name, widget in (("on", Box()), ("count", qt.QLineEdit()), ("volume", qt.QComboBox())):
+        with pytest.raises(RuntimeError, match="connector"):
+            wrapped.connectParametersToGui({name: widget})
+    with pytest.raises(ValueError, match="Cannot find a param"):
+        wrapped.connectParametersToGui({"off": qt.QCheckBox()})
+
+
 def test_the_stand_ins_functions_take_what_slicers_take(slicer):
     """Names and order of parameters, as the sources of both versions have them."""
     from slicer_windows.pythonqt import api_entries
 
     checked = 0
     for entry in api_entries():
-        function = stand_in_of(entry.owner, entry.name)
-        if entry.kind != "function" or function is None:
+        function = stand_in_of(entry.owner, entry.name) if entry.kind == "function" else None
+        if function is None:
             continue
         # Slicer's own functions are those of the later version.
         own_of_slicer = entry.owner in ("slicer.util", "VTKObservationMixin")

@@ -57,6 +57,9 @@ class CompareSection:
         reference = None if parameters is None else parameters.referenceNode
         self._compared.offer(compared)
         self._reference.offer(reference)
+        for chooser, node in ((self._compared, compared), (self._reference, reference)):
+            if node is not None and node.IsA("vtkMRMLSegmentationNode"):
+                chooser.tellVolumes(self._panel.volumes.of(node))
         if parameters is not None:
             self._ui.presetComboBox.currentIndex = list(PRESETS).index(parameters.preset)
             self._ui.presetComboBox.toolTip = PRESETS[parameters.preset].summary

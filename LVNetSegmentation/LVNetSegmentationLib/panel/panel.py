@@ -11,6 +11,7 @@ from .batch import BatchSection
 from .compare import CompareSection
 from .log import LogSection
 from .run import RunSection
+from .volumes import SegmentVolumes
 from .wording import sentence
 
 
@@ -21,14 +22,17 @@ class Panel:
         parameters: the bound parameter node; None while another module or no scene is open.
     """
 
-    def __init__(self, ui: Any, logic: Any) -> None:
+    def __init__(self, ui: Any, logic: Any, inputChoice: Any) -> None:
         """Args:
         ui: the widgets of the .ui file by name.
         logic: the module's logic.
+        inputChoice: the inputchoice.InputChoice of the input selector.
         """
         self.parameters: Optional[Any] = None
         self._logic = logic
         self._devicesJob: Optional[Any] = None
+        self.inputChoice = inputChoice
+        self.volumes = SegmentVolumes(self.refresh)
         self.log = LogSection(ui)
         self.run = RunSection(ui, logic, self)
         self.compare = CompareSection(ui, logic, self)
@@ -104,11 +108,13 @@ class Panel:
         self.run.sceneCloses()
         self.batch.cancel()
         self.compare.forget()
+        self.volumes.stop()
         self.bind(None)
 
     def cleanup(self) -> None:
         """The panel is about to go: nothing runs on without it."""
         self.parameters = None
+        self.volumes.stop()
         # Widgets may be gone already when a job says that it was cancelled.
         self._logic.forgetJobs()
         self._logic.shutdown()

@@ -10,12 +10,14 @@ from slicer.i18n import tr as _
 
 from .. import pace
 from ..belonging import belongsTo, referenceVolumeOf
+from ..choosing import listed, namesOf
 from ..views import resetThreeDViews, showResult
 from .devices import DeviceChooser
 from .doubts import aboutOutput, identifiersOf, stateOfOutput, stateOfVolume
 from .findings import FindingsLabel
 from .startbutton import StartButton
 from .surfaces import SurfaceButton
+from .volumes import withVolume
 from .weights import WeightsChooser
 from .wording import duration, progressLine, sentence
 
@@ -85,6 +87,7 @@ class RunSection:
             self._check(parameters.inputVolume, output)
         self.weights.describe()
         self.surfaces.watch(output)
+        self._listSegments(output)
         for selector in (ui.inputSelector, ui.outputSelector):
             selector.enabled = not self.running
         ui.editButton.enabled = output is not None and not self.running
@@ -154,6 +157,13 @@ class RunSection:
             words = _("A run will take about {duration} on this computer.")
             self._ui.estimateLabel.text = words.format(duration=duration(max(1.0, seconds)))
 
+    def _listSegments(self, output: Any) -> None:
+        """Names the segments of the output with their volumes, as soon as these are counted."""
+        volumes = self._panel.volumes.of(output)
+        names = namesOf(output) if volumes else {}
+        self._ui.segmentsLabel.text = listed([withVolume(names[key], volumes[key]) for key in names if key in volumes])
+        self._ui.segmentsLabel.visible = bool(names)
+
     def startOnceReady(self) -> None:
         """Starts, unless something stands against it now, or PyTorch is missing and stays so."""
         # A segment may have been edited, or a volume changed, since the panel looked last.
@@ -168,6 +178,7 @@ class RunSection:
         """Segments the chosen volume."""
         parameters = self._panel.parameters
         volumeNode = parameters.inputVolume
+        self._panel.inputChoice.keep()
         self._began, self._lastStage, self.cancelling = time.monotonic(), "", False
         self.resultFindings.show([])
         self._panel.log.say(_("Segmenting {name}").format(name=volumeNode.GetName()))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..choosing import AND, liverWithTumours, namesOf, proposedLivers
+from .volumes import withVolume
 
 #: Identifier of a segment or value of a label, and its name.
 Entry = Tuple[Union[str, int], str]
@@ -21,6 +22,7 @@ class SegmentChooser:
     def __init__(self, comboBox: Any) -> None:
         self._box = comboBox
         self._identifiers: List[Union[str, int]] = []
+        self._names: List[str] = []
         self._shown: Optional[List[Entry]] = None
         self._seen: Optional[tuple] = None
 
@@ -33,10 +35,10 @@ class SegmentChooser:
         entries = segmentsOf(node)
         if entries == self._shown:
             return
-        wanted = self._box.currentText if self._shown else "liver"
+        wanted = self._chosenName() if self._shown else "liver"
         self._shown = entries
         self._identifiers = [identifier for identifier, _name in entries]
-        names = [name for _identifier, name in entries]
+        self._names = names = [name for _identifier, name in entries]
         self._box.clear()
         for name in names:
             self._box.addItem(name)
@@ -46,6 +48,21 @@ class SegmentChooser:
             together = wanted.lower() == "liver" and AND in str(entries[0][0])
             known = wanted.lower() in lower and not together
             self._box.currentIndex = lower.index(wanted.lower()) if known else 0
+
+    def tellVolumes(self, volumes: Dict[str, float]) -> None:
+        """Writes volumes behind the names.
+
+        Args:
+            volumes: millilitres by the identifier of a segment; those that are missing are not known yet.
+        """
+        for index, (identifier, name) in enumerate(zip(self._identifiers, self._names)):
+            known = volumes.get(str(identifier))
+            if self._box.itemText(index) != withVolume(name, known):
+                self._box.setItemText(index, withVolume(name, known))
+
+    def _chosenName(self) -> str:
+        index = self._box.currentIndex
+        return self._names[index] if 0 <= index < len(self._names) else ""
 
     def count(self) -> int:
         return len(self._identifiers)

@@ -163,6 +163,7 @@ def _start_mrml(slicer: Any) -> None:
         "SubjectHierarchy": slicer.vtkSlicerSubjectHierarchyModuleLogic,
         "Volumes": slicer.vtkSlicerVolumesLogic,
         "Segmentations": slicer.vtkSlicerSegmentationsModuleLogic,
+        "Sequences": slicer.vtkSlicerSequencesLogic,
     }
     for name, kind in kinds.items():
         logic = kind()

@@ -26,7 +26,11 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
 
     connect = PythonQtObject.connect
     currentNodeChanged = QtCore.Signal(object)
-    own_signals = {"currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged"}
+    nodeActivated = QtCore.Signal(object)
+    own_signals = {
+        "currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged",
+        "nodeActivated(vtkMRMLNode*)": "nodeActivated",
+    }
 
     def __init__(self, parent: QtWidgets.QWidget = None) -> None:
         super().__init__(parent)
@@ -41,6 +45,7 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Fixed)
         self.box.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.currentIndexChanged.connect(self._on_index)
+        self.box.activated.connect(lambda _index: self.nodeActivated.emit(self.currentNode()))
 
     def setMRMLScene(self, scene: Any) -> None:
         self._scene = scene
@@ -66,7 +71,7 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
                 self._scene.RemoveObserver(tag)
             return
         current = self.currentNode()
-        before = len(self._nodes)
+        before, picked = len(self._nodes), None
         nodes: List[Optional[Any]] = [None] if self.property("noneEnabled") else []
         for index in range(self._scene.GetNumberOfNodes()):
             node = self._scene.GetNthNode(index)
@@ -78,20 +83,35 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
         for node in nodes:
             self.box.addItem(node.GetName() if node else self.property("noneDisplay") or "None")
         self._filling = False
-        self.setCurrentNode(current if any(node is current for node in nodes) else None)
+        self._set(current if any(node is current for node in nodes) else None)
         if before == 0 and nodes:
             # A combo box of Qt that was empty takes its first row.
             self.box.setCurrentIndex(0)
+            picked = self.currentNode()
         if self.currentNode() is not current:
             self.currentNodeChanged.emit(self.currentNode())
+        if picked is not None:
+            self.nodeActivated.emit(picked)
 
     def currentNode(self) -> Optional[Any]:
         index = self.box.currentIndex()
         return self._nodes[index] if 0 <= index < len(self._nodes) else None
 
     def setCurrentNode(self, wanted: Optional[Any]) -> None:
+        before = self.currentNode()
+        self._set(wanted)
+        if wanted is not None and self.currentNode() is wanted and before is not wanted:
+            # Slicer's selector does that by sending itself a key, which counts as a user's.
+            self.nodeActivated.emit(wanted)
+
+    def _set(self, wanted: Optional[Any]) -> None:
         index = next((i for i, node in enumerate(self._nodes) if node is wanted), -1)
         self.box.setCurrentIndex(index)
+
+    def pick(self, wanted: Any) -> None:
+        """What a user does: chooses a node in the list, which may be the current one."""
+        self._set(wanted)
+        self.box.activated.emit(self.box.currentIndex())
 
     def _on_index(self, _index: int) -> None:
         if not self._filling:

@@ -1,0 +1,58 @@
+"""How many millilitres each segment of a segmentation has."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Tuple
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from .edits import arrayFromMatrix
+from .steps import Work
+
+
+def segmentVolumes(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Work:
+    """Counts the voxels of every segment, a plane a step; touches the node before the first step only.
+
+    Args:
+        segmentationNode: segments without a binary labelmap are left out.
+
+    Returns:
+        A generator that returns millilitres by the identifier of the segment.
+    """
+    kind = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    segmentation = segmentationNode.GetSegmentation()
+    # Segments that do not overlap share an image, in which each has a value of its own.
+    shared: Dict[str, Tuple[np.ndarray, float, Dict[int, str]]] = {}
+    volumes: Dict[str, float] = {}
+    for index in range(segmentation.GetNumberOfSegments()):
+        segment, identifier = segmentation.GetNthSegment(index), segmentation.GetNthSegmentID(index)
+        image = segment.GetRepresentation(kind)
+        if image is None:
+            continue
+        volumes[identifier] = 0.0
+        if image.GetPointData().GetScalars() is not None and image.GetNumberOfPoints() > 0:
+            address = image.GetAddressAsString("")
+            if address not in shared:
+                shared[address] = (*_voxelsOf(image), {})
+            shared[address][2][segment.GetLabelValue()] = identifier
+    return _count(shared, volumes)
+
+
+def _count(shared: Dict[str, Tuple[np.ndarray, float, Dict[int, str]]], volumes: Dict[str, float]) -> Work:
+    for planes, millilitres, identifiers in shared.values():
+        for plane in planes:
+            for value, identifier in identifiers.items():
+                volumes[identifier] += millilitres * np.count_nonzero(plane == value)
+                yield
+    return volumes
+
+
+def _voxelsOf(image: Any) -> Tuple[np.ndarray, float]:
+    """The voxels of an image, (z, y, x), and the millilitres of one."""
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    millilitres = abs(float(np.linalg.det(arrayFromMatrix(matrix)[:3, :3]))) / 1000.0
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1]), millilitres
