@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from .network import LVNet
 
-#: Share of a slab that its neighbour covers again, unless said otherwise.
-DEFAULT_OVERLAP = SegmentOptions.overlap
-
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -218,9 +215,14 @@ def run(
         short: List[str] = []
         spread = np.zeros((len(model.recipe.classes), *prepared.array.shape), np.float32)
         scores = predict(
-            prepared.array, model, options.overlap, lambda done: progress(0.08 + 0.82 * done, "segmenting"), cancelled, short,
+            prepared.array,
+            model,
+            options.overlap,
+            lambda done: progress(0.08 + 0.82 * done, "segmenting"),
+            cancelled,
+            short,
             spread,
-        )  # fmt: skip
+        )
         progress(0.90, "bringing the result to the scan's grid")
         labels, soft = _to_scan(scan, prepared, scores, model.recipe, probabilities, cancelled)
         found = labels
@@ -274,7 +276,7 @@ def slab_weights(depth: int) -> np.ndarray:
 def predict(
     array: np.ndarray,
     model: Model,
-    overlap: float = DEFAULT_OVERLAP,
+    overlap: float = SegmentOptions.overlap,
     progress: Optional[Callable[[float], None]] = None,
     cancelled: CancelCheck = never_cancelled,
     notes: Optional[List[str]] = None,

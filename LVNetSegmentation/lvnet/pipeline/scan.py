@@ -61,7 +61,8 @@ def segment_file(
     began = time.monotonic()
     options = SegmentOptions() if options is None else options
     given = {"probabilities": probabilities, "uncertainty": uncertainty}
-    maps = {name: Path(path) for name, path in given.items() if path is not None}
+    named = {name: str(path) for name, path in given.items() if path is not None}
+    maps = {name: Path(path) for name, path in named.items()}
     output = Output(Path(source), Path(target), maps, options.series, files)
     progress(0.0, "reading the scan")
     scan = read_image(source, series=options.series, files=files)
@@ -80,8 +81,14 @@ def segment_file(
     progress(_WRITING, "writing")
     output.write(result, model)
     progress(1.0, "done")
-    written = {name: str(path) for name, path in maps.items()}
-    return replace(report, source=str(source), output=str(target), **written, seconds=time.monotonic() - began)
+    return replace(
+        report,
+        source=str(source),
+        output=str(target),
+        probabilities=named.get("probabilities"),
+        uncertainty=named.get("uncertainty"),
+        seconds=time.monotonic() - began,
+    )
 
 
 def segment_volume(
