@@ -87,7 +87,7 @@ class SegmentOptions:
             if problem is not None:
                 raise ConfigurationError(f"{known.label} {problem}")
             # A whole number is a real one as well; one option has one form in JSON.
-            object.__setattr__(self, name, value + 0.0 if known.kind is float else value)
+            object.__setattr__(self, name, float(value) + 0.0 if known.kind is float else value)
 
     def to_dict(self) -> Dict[str, Any]:
         """Every setting by name, in a settled order, as JSON has it; equal options give equal JSON."""
@@ -141,7 +141,7 @@ def _plain(value: Any, kind: type) -> Any:
     """A path as a text, and numbers of NumPy as Python's own."""
     if kind is str and isinstance(value, os.PathLike):
         return os.fspath(value)
-    if isinstance(value, (bool, str, bytes)) or value is None:
+    if isinstance(value, (int, float, str, bytes)) or value is None:
         return value
     if kind is int and hasattr(value, "__index__"):
         return operator.index(value)
