@@ -3,7 +3,7 @@
 import logging
 from typing import Callable, Optional
 
-from lvnet.pipeline.options import settings_of
+from lvnet.pipeline.options import SegmentOptions, settings_of
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 from .parameters import LVNetSegmentationParameterNode
@@ -46,10 +46,10 @@ class LVNetSegmentationLogic(WorkerLogic):
         self,
         volumeNode: vtkMRMLScalarVolumeNode,
         segmentationNode: Optional[vtkMRMLSegmentationNode] = None,
-        device: str = "auto",
+        device: str = SegmentOptions.device,
         weights: Optional[str] = None,
         overlap: Optional[float] = None,
-        postprocess: bool = True,
+        postprocess: bool = SegmentOptions.postprocess,
         threads: Optional[int] = None,
         progress: Optional[Callable[[float, str], None]] = None,
         **more,
@@ -87,10 +87,10 @@ class LVNetSegmentationLogic(WorkerLogic):
         self,
         volumeNode: vtkMRMLScalarVolumeNode,
         segmentationNode: Optional[vtkMRMLSegmentationNode] = None,
-        device: str = "auto",
+        device: str = SegmentOptions.device,
         weights: Optional[str] = None,
         overlap: Optional[float] = None,
-        postprocess: bool = True,
+        postprocess: bool = SegmentOptions.postprocess,
         threads: Optional[int] = None,
         onProgress: Optional[Callable] = None,
         onDone: Optional[Callable] = None,
@@ -142,10 +142,10 @@ class LVNetSegmentationLogic(WorkerLogic):
         inputFolder: str,
         outputFolder: str,
         suffix: str = ".seg.nrrd",
-        device: str = "auto",
+        device: str = SegmentOptions.device,
         weights: Optional[str] = None,
         overlap: Optional[float] = None,
-        postprocess: bool = True,
+        postprocess: bool = SegmentOptions.postprocess,
         threads: Optional[int] = None,
         onProgress: Optional[Callable] = None,
         onDone: Optional[Callable] = None,

@@ -371,9 +371,9 @@ def no_network(monkeypatch):
     """Fails the test if weights are loaded."""
     if importlib.util.find_spec("torch") is None:
         pytest.skip("the command needs torch")
-    from lvnet.cli import segment
+    from lvnet.pipeline import scan
 
-    monkeypatch.setattr(segment, "load_model", lambda *_: pytest.fail("the network was loaded"))
+    monkeypatch.setattr(scan, "load_model", lambda *_: pytest.fail("the network was loaded"))
 
 
 def test_a_missing_package_is_one_line_before_the_network_runs(series, tmp_path, no_network, monkeypatch, capsys):
