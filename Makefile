@@ -7,23 +7,31 @@ export LVNET_DATA_DIR ?= $(abspath $(wildcard ../shared/data))
 
 .PHONY: demo test test-core test-layers test-slow lint clean
 
-$(VENV)/ready: pyproject.toml constraints.txt
+$(VENV)/python: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	touch $@
+
+# What the demo needs: no test tools, no Qt, no MONAI.
+$(VENV)/small: $(VENV)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fast]'
+	touch $@
+
+$(VENV)/ready: $(VENV)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fast,train,test]'
 	touch $@
 
 # CT=/path/to/scan segments a scan of your own instead of a phantom.
-demo: $(VENV)/ready
+demo: $(VENV)/small
 	mkdir -p demo
 ifdef CT
 	$(BIN)/lvnet segment "$(CT)" -o demo/liver.seg.nrrd
-	$(BIN)/python -m lvnet_training.pictures "$(CT)" demo/liver.seg.nrrd demo/overlay.png
+	$(BIN)/lvnet picture "$(CT)" demo/liver.seg.nrrd -o demo/overlay.png
 else
 	$(BIN)/lvnet phantom demo --seed 7
 	$(BIN)/lvnet segment demo/ct.nii.gz -o demo/liver.seg.nrrd
 	$(BIN)/lvnet evaluate demo/liver.seg.nrrd demo/liver.nii.gz --images demo/ct.nii.gz --report demo/report.html
-	$(BIN)/python -m lvnet_training.pictures demo/ct.nii.gz demo/liver.seg.nrrd demo/overlay.png --reference demo/liver.nii.gz
+	$(BIN)/lvnet picture demo/ct.nii.gz demo/liver.seg.nrrd -o demo/overlay.png
 	@echo "demo/report.html shows the comparison"
 endif
 	@echo "demo/liver.seg.nrrd opens in 3D Slicer; demo/overlay.png shows it"
@@ -48,8 +56,9 @@ test-layers: $(VENV)/ready
 	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/fuzz
 	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/faults
 	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/mrml
-	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/widget
 	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/cmake
+	sh Testing/system-libraries.sh
+	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/widget
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -q -m slow Testing/core

@@ -23,7 +23,7 @@ from .recipe import Recipe
 from .safetensors_format import encode_safetensors, read_safetensors
 
 if TYPE_CHECKING:
-    from .network import LVNet
+    from torch import nn
 
 FORMAT = "lvnet-checkpoint"
 FORMAT_VERSION = "1"
@@ -49,7 +49,7 @@ class Checkpoint:
     checksum: str
     path: Path
 
-    def build(self) -> LVNet:
+    def build(self) -> nn.Module:
         """The network in evaluation mode, on the CPU.
 
         Raises:
@@ -57,14 +57,15 @@ class Checkpoint:
         """
         import torch
 
-        from .network import LVNet
+        from .building import build_network
 
         # Without memory first: an architecture that the file only claims must not take any.
         with torch.device("meta"):
-            wanted = {name: tuple(value.shape) for name, value in LVNet(self.recipe.architecture).state_dict().items()}
+            state = build_network(self.recipe.architecture).state_dict()
+        wanted = {name: tuple(value.shape) for name, value in state.items()}
         if wanted != {name: array.shape for name, array in self.arrays.items()}:
             raise CheckpointError(f"{self.path}: the weights do not fit the architecture that the file names")
-        network = LVNet(self.recipe.architecture)
+        network = build_network(self.recipe.architecture)
         network.load_state_dict({name: torch.from_numpy(array) for name, array in self.arrays.items()})
         return network.eval()
 

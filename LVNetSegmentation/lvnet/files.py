@@ -151,21 +151,32 @@ def _new_file(folder: str) -> Tuple[BinaryIO, str]:
 if sys.platform == "win32":
     import msvcrt
 
-    def lock(file: IO[bytes]) -> bool:
-        """Takes the lock of a file if nobody holds it; the system lets go of it when the file is closed."""
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
+    def lock(file: IO[bytes], wait: bool = False) -> bool:
+        """Takes the lock of a file if nobody holds it; the system lets go of it when the file is closed.
+
+        Args:
+            wait: until nobody holds it.
+        """
+        while True:
+            try:
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+                return True
+            except OSError:
+                if not wait:
+                    return False
+                time.sleep(0.05)
 
 else:
     import fcntl
 
-    def lock(file: IO[bytes]) -> bool:
-        """Takes the lock of a file if nobody holds it; the system lets go of it when the file is closed."""
+    def lock(file: IO[bytes], wait: bool = False) -> bool:
+        """Takes the lock of a file if nobody holds it; the system lets go of it when the file is closed.
+
+        Args:
+            wait: until nobody holds it.
+        """
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:  # held by another process, or a disk that knows no locks
             return False
         return True

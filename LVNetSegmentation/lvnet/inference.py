@@ -24,8 +24,6 @@ from .volume import Segment, Volume
 if TYPE_CHECKING:
     import torch
 
-    from .network import LVNet
-
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -40,7 +38,7 @@ class Model:
         fast: what computes logits in the network's stead, from :func:`lvnet.acceleration.fast_network`.
     """
 
-    network: LVNet
+    network: torch.nn.Module
     recipe: Recipe
     device: torch.device
     device_reason: str
@@ -119,6 +117,7 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
     import torch
 
     from .acceleration import fast_network
+    from .building import channels_last
 
     checkpoint = load_checkpoint(path)
     chosen, reason = select_device(device)
@@ -127,8 +126,7 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
         default = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)
         try:
-            network = checkpoint.build().to(chosen)
-            network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            network = channels_last(checkpoint.build().to(chosen))
             return Model(network, checkpoint.recipe, chosen, reason, checkpoint, fast_network(network))
         finally:
             torch.set_default_dtype(default)

@@ -18,6 +18,17 @@ T = TypeVar("T")
 
 #: Weights of the largest network that is built: a hundred times what the paper's has, a gigabyte.
 MOST_WEIGHTS = 2**28
+#: What `network`, `block`, `down` and `up` of an architecture may be, the paper's LV-Net first.
+CHOICES: Dict[str, Tuple[str, ...]] = {
+    "network": ("lvnet", "unet", "cenet", "unet3d", "vnet"),
+    "block": ("irb", "vanilla"),
+    "down": ("pooling", "strided"),
+    "up": ("trilinear", "transposed"),
+}
+#: Of these networks every slice is computed by itself.
+PLANAR = ("unet", "cenet")
+#: The widest layer of a baseline's first stage, and its largest kernel: what more channels or classes cost.
+_BASELINE_CHANNEL = 64 * 125
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,12 @@ class Architecture:
         widths: channels of the encoder stages, the bottom last.
         expansion: eps of the IRB blocks.
         kernel_size: k of the stem and of the depth-wise convolutions, odd.
+        network: lvnet, or a network that the paper compares it with: unet, cenet, unet3d, vnet.  Of these `widths`,
+            `expansion` and `kernel_size` say nothing.
+        block: irb, or vanilla: a k x k x k convolution in the place of each IRB block.
+        down: pooling (average, then 1x1x1), or strided: a 2x2x2 convolution of stride 2.
+        up: trilinear (1x1x1, then interpolation), or transposed: a 2x2x2 transposed convolution.
+        narrower: what every width of a baseline is divided by; 1 is the paper's.
     """
 
     in_channels: int = 1
@@ -37,6 +54,11 @@ class Architecture:
     widths: Tuple[int, ...] = (16, 32, 64, 128, 176)
     expansion: int = 4
     kernel_size: int = 5
+    network: str = "lvnet"
+    block: str = "irb"
+    down: str = "pooling"
+    up: str = "trilinear"
+    narrower: int = 1
 
     def __post_init__(self) -> None:
         numbers = (self.in_channels, self.classes, self.expansion, self.kernel_size, *self.widths)
@@ -49,18 +71,62 @@ class Architecture:
         if not 2 <= len(self.widths) <= 8:
             raise ConfigurationError(f"a network needs 2 to 8 stages, not {len(self.widths)}")
         # Of the blocks and the stem, by their formulas: a file must not ask for more memory than there is.
+        self._check_choices()
         eps, volume = self.expansion, self.kernel_size**3
         weights = self.in_channels * self.widths[0] * volume
         weights += sum(2 * w * w * eps + w * eps * volume for w in self.widths) + self.classes * max(self.widths)
+        if self.block == "vanilla":
+            # The decoder's are twice as wide, and four times as heavy.
+            weights += sum(5 * w * w * volume for w in self.widths)
+        if "strided" in self.down or "transposed" in self.up:
+            weights += sum(32 * w * w for w in self.widths)
+        if self.network != "lvnet":
+            weights = (self.in_channels + self.classes) * _BASELINE_CHANNEL
         if weights > MOST_WEIGHTS:
             raise ConfigurationError(
                 f"a network of {weights:.1e} weights is too large; {MOST_WEIGHTS:.1e} can be built"
             )
 
+    def _check_choices(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                shown = repr(getattr(self, name))[:60]
+                raise ConfigurationError(f"there is no {name} {shown}; choose {', '.join(choices)}")
+        if self.network != "lvnet" and (self.block, self.down, self.up) != ("irb", "pooling", "trilinear"):
+            raise ConfigurationError(f"`block`, `down` and `up` are LV-Net's; {self.network} has none of them")
+        if self.narrower not in (1, 2, 4, 8, 16):
+            raise ConfigurationError(f"a baseline can be 1, 2, 4, 8 or 16 times narrower, not {self.narrower}")
+        if self.network == "lvnet" and self.narrower != 1:
+            raise ConfigurationError("`narrower` is for the baselines; LV-Net has `widths`")
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is LV-Net as the paper has it, whatever its sizes."""
+        return (self.network, self.block, self.down, self.up) == ("lvnet", "irb", "pooling", "trilinear")
+
     @property
     def divisor(self) -> int:
-        """What every side of a slab must be divisible by: two to the number of poolings."""
+        """What the sides of a slice must be divisible by: two to the number of poolings."""
+        if self.network != "lvnet":
+            return 32 if self.network == "cenet" else 16
         return 2 ** (len(self.widths) - 1)
+
+    @property
+    def depth_divisor(self) -> int:
+        """What the slices of a slab must be divisible by; 1 where every slice is computed by itself."""
+        return 1 if self.network in PLANAR else self.divisor
+
+    def to_dict(self) -> Dict[str, Any]:
+        """As a JSON object, without what says nothing beyond LV-Net: files and digests of before stay as they are."""
+        data = asdict(self)
+        for name, default in _LATER.items():
+            if data[name] == default:
+                del data[name]
+        return data
+
+
+#: Settings that came after the first weights, with what they were until then.
+_LATER: Dict[str, Any] = {**{name: choices[0] for name, choices in CHOICES.items()}, "narrower": 1}
 
 
 @dataclass(frozen=True)
@@ -157,15 +223,16 @@ class Recipe:
             )
         if len({c.value for c in self.classes}) != len(self.classes):
             raise ConfigurationError("two classes share one label value")
-        if self.preprocessing.slab_depth % self.architecture.divisor:
+        divisor = self.architecture.depth_divisor
+        if self.preprocessing.slab_depth % divisor:
             raise ConfigurationError(
                 f"a slab of {self.preprocessing.slab_depth} slices cannot be halved"
-                f" {len(self.architecture.widths) - 1} times; take a multiple of {self.architecture.divisor}"
+                f" {divisor.bit_length() - 1} times; take a multiple of {divisor}"
             )
 
     def to_dict(self) -> Dict[str, Any]:
         """The recipe as a JSON object."""
-        data = asdict(self)
+        data = {**asdict(self), "architecture": self.architecture.to_dict()}
         if self.quality is None:
             del data["quality"]
         return data

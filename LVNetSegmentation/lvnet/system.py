@@ -24,6 +24,13 @@ def available_memory() -> Optional[int]:
     return None
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
 def let_waiting_threads_sleep() -> None:
     """Lets PyTorch's threads sleep between two tasks, for processes of our own; before PyTorch is loaded.
 

@@ -29,7 +29,7 @@ def build(name: str) -> Any:
     torch.manual_seed(1)
     if name == "nnunet":
         return _nnunet()
-    from lvnet_training.baselines import build as build_baseline
+    from lvnet.baselines import build as build_baseline
 
     return build_baseline(name.partition("-")[0])
 

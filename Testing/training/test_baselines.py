@@ -5,10 +5,10 @@ import math
 
 import pytest
 import torch
+from lvnet import baselines
+from lvnet.baselines import NETWORKS, build
 from lvnet.complexity import measure
 from lvnet.errors import ConfigurationError
-from lvnet_training import baselines
-from lvnet_training.baselines import NETWORKS, build
 from lvnet_training.paper import TABLE_3
 from torch.nn import functional as F  # noqa: N812
 

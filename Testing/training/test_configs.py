@@ -16,10 +16,12 @@ from lvnet.recipe import Architecture, Preprocessing
 from lvnet.volume import Volume
 from lvnet_training.batches import draw_batch
 from lvnet_training.case import Case, make_case
+from lvnet_training.comparison import ABLATIONS, NETWORKS
 from lvnet_training.config import Config, Stage, load_config
 from lvnet_training.loop import fit
 from lvnet_training.networks import NAMES, build_network
 from lvnet_training.slabs import draw_slab
+from lvnet_training.splits import read_split
 from lvnet_training.state import Run
 from lvnet_training.validation import model_of
 
@@ -223,3 +225,29 @@ def test_settings_that_are_none_are_refused_in_one_line_and_soon(tmp_path, text)
     with pytest.raises(ConfigurationError) as refusal:
         load_config(tmp_path / "c.yaml")
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 1000
+
+
+def test_the_comparison_keeps_patients_apart_and_scores_no_label_of_its_own():
+    """Of the split that is run here: whole patients, labels of others, every source that has several scans."""
+    split = read_split(ROOT / "training" / "data" / "compare_split.yaml")
+    with (ROOT / "training" / "data" / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["case"]: row for row in csv.DictReader(file) if row["split"] == "train"}
+    assert not {rows[c]["patient"] for c in split.train} & {rows[c]["patient"] for c in split.test}
+    assert split.validation == ()
+    own = {case for case, row in rows.items() if "this project" in row["label_origin"]}
+    assert set(split.train) | set(split.test) == set(rows) - own
+    assert not [case for case in split.test if "empty" in rows[case]["label_origin"]]
+    patients = {}
+    for case in (*split.train, *split.test):
+        patients.setdefault(rows[case]["source"], set()).add(rows[case]["patient"])
+    several = {source for source, found in patients.items() if len(found) > 1 and "empty" not in source}
+    assert {rows[case]["source"] for case in split.test} >= several
+
+
+@pytest.mark.parametrize(("name", "least"), [("compare", 1500), ("compare-ablations", 800)])
+def test_the_comparisons_budget_is_what_the_tables_promise(name, least):
+    config = load_config(CONFIGS / f"{name}.yaml")
+    assert config.epochs * config.samples_per_epoch >= least
+    for entry in {**NETWORKS, **ABLATIONS}.values():
+        assert entry.config(config).stages == config.stages
+    assert (config.dice_loss, config.eta, config.decay, config.weight_decay) == (0.0, (0.2, 0.4, 0.6, 0.8), 0.9, 1e-5)

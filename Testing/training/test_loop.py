@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lvnet.checkpoint import load_checkpoint
 from lvnet.errors import ConfigurationError, ResourceError
 from lvnet.image_io import write_image, write_labels
 from lvnet.phantom import make_phantom
@@ -23,7 +24,7 @@ from lvnet.volume import Volume
 from lvnet_training.batches import draw_batch, share
 from lvnet_training.case import make_case
 from lvnet_training.cli import main
-from lvnet_training.config import Config, Stage, load_config
+from lvnet_training.config import Config, Stage
 from lvnet_training.loop import Hardware, fit
 from lvnet_training.state import Run
 
@@ -357,16 +358,56 @@ def test_curve_examples_and_tensorboard_can_be_looked_at_after_every_epoch(recip
         assert [event.value for event in scalars] == pytest.approx([float(row[name]) for row in rows], rel=1e-4)
 
 
-def test_a_run_of_a_baseline_is_scored_but_not_exported(recipe, capsys):
+def test_a_run_of_another_network_is_scored_and_exported(recipe, capsys):
     set_in(recipe, samples_per_epoch=2, network="lvnet-vanilla",
            stages=[{"epochs": 1, "spacing": [8, 8, 8], "patch": [16, 32, 32]}])  # fmt: skip
     assert main(arguments(recipe, recipe / "run")) == 0
     last, settings = str(recipe / "run" / "last.pt"), str(recipe / "c.yaml")
-    scored = ["evaluate", str(recipe / "data"), "--weights", last, "--device", "cpu", "--json", str(recipe / "s.json")]
-    assert main([*scored, "--config", settings]) == 0
+    scored = ["evaluate", str(recipe / "data"), "--device", "cpu", "--json", str(recipe / "s.json"), "--weights"]
+    assert main([*scored, last, "--config", settings]) == 0
     assert 0 <= json.loads((recipe / "s.json").read_text())["p3"]["dice"] <= 1
-    assert main(scored) == 2
+    assert main([*scored, last]) == 2
     assert "--config" in capsys.readouterr().err
-    assert main(["export", last, str(recipe / "w.safetensors"), "--config", settings]) == 2
-    assert "lvnet-vanilla" in capsys.readouterr().err
-    assert load_config(recipe / "c.yaml").network == "lvnet-vanilla"
+    exported = recipe / "w.safetensors"
+    assert main(["export", last, str(exported), "--config", settings]) == 0
+    assert load_checkpoint(exported).recipe.architecture.block == "vanilla"
+    assert main([*scored, str(exported)]) == 0
+
+
+class StopError(Exception):
+    """Ends a run from within, as a kill does from without."""
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_run_that_ends_within_an_epoch_goes_on_from_its_last_checkpoint(tmp_path, cases, accumulate):
+    settings = config(samples_per_epoch=16, stages=(dataclasses.replace(STAGE, epochs=2),), accumulate=accumulate)
+    hardware = Hardware(CPU, deterministic=True)
+    run = Run.start(settings, CPU)
+    fit(run, cases, [], tmp_path / "whole", report=silent, hardware=hardware, save_every=4)
+
+    def stop(share, stage):
+        if stage.startswith("epoch 2") and share > 0.8:
+            raise StopError
+
+    with pytest.raises(StopError):
+        fit(Run.start(settings, CPU), cases, [], tmp_path / "cut", progress=stop, report=silent, hardware=hardware,
+            save_every=4)  # fmt: skip
+    again = Run.start(settings, CPU)
+    again.restore(tmp_path / "cut" / "last.pt")
+    assert (again.epoch, again.step) == (1, 4)
+    fit(again, cases, [], tmp_path / "cut", report=silent, hardware=hardware, save_every=4)
+    assert_same_weights(tmp_path / "whole" / "last.pt", tmp_path / "cut" / "last.pt")
+    logs = [[row["loss"] for row in csv.DictReader((tmp_path / name / "log.csv").open())] for name in ("whole", "cut")]
+    assert logs[0] == logs[1] and len(logs[0]) == 2
+
+
+def test_a_limit_of_time_ends_a_run_within_an_epoch_and_more_time_goes_on(tmp_path, cases):
+    settings = config(samples_per_epoch=16)
+    run = Run.start(settings, CPU)
+    fit(run, cases, [], tmp_path, report=silent, seconds=1e-6)
+    assert (run.epoch, run.step) == (0, 1)
+    again = Run.start(settings, CPU)
+    again.restore(tmp_path / "last.pt")
+    assert fit(again, cases, [], tmp_path, report=silent, seconds=1e-6) == []
+    fit(again, cases, [], tmp_path, report=silent, epochs=1)
+    assert (again.epoch, again.step) == (1, 0)

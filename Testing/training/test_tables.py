@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from lvnet_training import tables
 from lvnet_training.cli import main
+from lvnet_training.paper import TABLE_2, TABLE_3
 from lvnet_training.tables import table_1, table_2, table_3
 
 
@@ -55,6 +57,27 @@ def test_what_was_not_run_is_a_dash_and_what_the_paper_prints_is_there():
     assert {cell for r in rows for cell in r[3::2]} == {"-"}
     assert "-" not in {cell for r in rows for cell in r[2::2]}
     assert row(table_2([]), "LV-Net")[2::2] == ("0.9543", "0.0856", "0.0156", "1.8705", "29.4960")
+
+
+def test_the_papers_shares_of_v_net_follow_from_its_table_3():
+    light, heavy = TABLE_3["lvnet"], TABLE_3["vnet"]
+    assert [round(100 * ours / theirs, 2) for ours, theirs in zip(light, heavy)] == [2.55, 11.25, 2.64]
+
+
+def test_results_of_a_comparison_are_printed_where_the_repository_holds_them(tmp_path, capsys, monkeypatch):
+    case = {"dice": 0.5, "voe": 0.2, "rvd": 0.01, "assd_mm": 2.0, "mssd_mm": 20.0}
+    networks = {"vnet": {"title": "V-Net", "cases": {"a": case}}, "eps-1": {"title": "eps = 1", "cases": {"a": case}}}
+    file = tmp_path / "comparison.json"
+    monkeypatch.setattr(tables, "RESULTS", file)
+    assert main(["tables", "--table", "2"]) == 0
+    assert "0.5000" not in capsys.readouterr().out
+    file.write_text(json.dumps({"format": "lvnet-comparison", "networks": networks}))
+    assert main(["tables", "--table", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("0.5000") == 2 and "| eps = 1 " in printed
+    # The paper's 25 numbers are there all the same.
+    numbers = [f"{value:.4f}" for row in TABLE_2.values() for value in row.values()]
+    assert len(numbers) == 25 and all(number in printed for number in numbers)
 
 
 @pytest.mark.parametrize("number", ["1", "2", "3"])

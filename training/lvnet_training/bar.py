@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from datetime import timedelta
-from typing import Optional
+from typing import Optional, TextIO
 
 
 class Bar:
@@ -13,10 +13,11 @@ class Bar:
 
     Args:
         quiet: say nothing at all.
+        lines: where lines that stay go; None takes standard output.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
-        self._quiet = quiet
+    def __init__(self, quiet: bool = False, lines: Optional[TextIO] = None) -> None:
+        self._quiet, self._lines = quiet, lines
 
     def __enter__(self) -> Bar:
         from tqdm import tqdm
@@ -53,6 +54,6 @@ class Bar:
         if self._quiet:
             return
         if self._bar.disable:
-            print(line, flush=True)
+            print(line, flush=True, file=self._lines)
         else:
-            self._bar.write(line)
+            self._bar.write(line, file=self._lines)

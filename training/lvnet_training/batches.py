@@ -74,7 +74,10 @@ def draw_placed_batch(config: Config, stage: Stage, cases: Sequence[Case], phant
 
 @dataclass(frozen=True)
 class Steps(Dataset):
-    """The batches of one epoch, by step; `items` is what this process draws of each, by the losses at its start."""
+    """The batches of one epoch from step number `first` on.
+
+    `items` is what this process draws of each, by the losses at the epoch's start.
+    """
 
     config: Config
     epoch: int
@@ -82,14 +85,15 @@ class Steps(Dataset):
     phantoms: Sequence[Case]
     items: Sequence[int]
     hardness: Hardness
+    first: int = 0
 
     def __len__(self) -> int:
-        return steps_of(self.config, self.epoch)
+        return steps_of(self.config, self.epoch) - self.first
 
     def __getitem__(self, step: int) -> Tuple[Tensor, Tensor, Tensor]:
         stage, _ = self.config.stage_of(self.epoch)
-        return draw_placed_batch(self.config, stage, self.cases, self.phantoms, self.epoch, step, self.items,
-                                 self.hardness)  # fmt: skip
+        return draw_placed_batch(self.config, stage, self.cases, self.phantoms, self.epoch, self.first + step,
+                                 self.items, self.hardness)  # fmt: skip
 
 
 def steps_of(config: Config, epoch: int) -> int:
@@ -111,8 +115,9 @@ class Batches(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Of the epoch that is due; asked for before every epoch."""
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        items = share(self.run.config.stage_of(self.run.epoch)[0].batch, rank, world)
-        steps = Steps(self.run.config, self.run.epoch, self.cases, self.phantoms, items, dict(self.run.hardness))
+        run = self.run
+        items = share(run.config.stage_of(run.epoch)[0].batch, rank, world)
+        steps = Steps(run.config, run.epoch, self.cases, self.phantoms, items, dict(run.hardness), run.step)
         return DataLoader(
             steps, batch_size=None, num_workers=self.workers, worker_init_fn=_one_thread if self.workers else None
         )

@@ -1,4 +1,4 @@
-"""`lvnet-train`: prepare, fit, evaluate, stress, calibrate, crossvalidate, export, tables."""
+"""`lvnet-train`: prepare, fit, evaluate, stress, calibrate, crossvalidate, compare, export, tables."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         print(f"lvnet-train: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in _EXTRAS:
+        # Lightning names what it misses in its sentence only.
+        missing = error.name.partition(".")[0] if error.name else str(error)
+        package = next((name for name in _EXTRAS if (name == missing if error.name else name in missing)), None)
+        if package is None:
             raise
-        print(f"lvnet-train: this needs {package}; pip install 'lvnet-segmentation[train]'", file=sys.stderr)
+        print(f"lvnet-train: this needs {package}; pip install '.[train]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "lvnet-train: interrupted; the last finished epoch is kept, run the same command to go on", file=sys.stderr
-        )
+        print("lvnet-train: interrupted; what was saved last is kept, run the same command to go on", file=sys.stderr)
         return 130
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lvnet-train", description="Trains LV-Net on CTs with labels.")
     commands = parser.add_subparsers(
-        required=True, metavar="prepare|fit|evaluate|stress|calibrate|crossvalidate|export|tables"
+        required=True, metavar="prepare|fit|evaluate|stress|calibrate|crossvalidate|compare|export|tables"
     )
 
     command = commands.add_parser("prepare", help="check a data set, fill the cache, write a report and a split")
@@ -145,6 +145,31 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="auto")
     command.set_defaults(run=jobs.calibrate)
 
+    command = commands.add_parser(
+        "compare", help="the paper's Table 2: train its five networks alike, score them on the same test cases"
+    )
+    command.add_argument("data", type=Path, help=_DATA)
+    command.add_argument("--config", type=Path, required=True, help="YAML of every network's run, such as"
+                         " training/configs/compare.yaml")  # fmt: skip
+    command.add_argument("--output", type=Path, required=True, help="a folder a network, results.json, cases.csv,"
+                         " table2.md, boxplots.png and report.html")  # fmt: skip
+    command.add_argument("--networks", metavar="NAME,...", help="default: lvnet,unet2d,cenet,unet3d,vnet; also those of"
+                         " --ablations")  # fmt: skip
+    command.add_argument("--ablations", action="store_true", help="LV-Net and no-deep-supervision, eps-1, eps-2, eps-6,"
+                         " vanilla, strided, transposed")  # fmt: skip
+    command.add_argument("--split", type=Path, help="which cases train, choose the epoch and judge; default: what the"
+                         " configuration's `split` asks for")  # fmt: skip
+    command.add_argument("--cache", type=Path, help="default: OUTPUT/cache")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    command.add_argument("--checkpoint-every", type=int, default=50, metavar="N", help="patches; default: %(default)s")
+    command.add_argument("--seconds-each", type=float, metavar="S", help="train each network for so long at most")
+    command.add_argument("--validate-every", type=int, default=1, metavar="N", help="epochs between validations")
+    command.add_argument("--overlap", type=float, default=0.5, help="of slabs, on the test cases")
+    command.add_argument("--narrower", type=int, default=1, metavar="N", help="divide the widths of the paper's other"
+                         " networks by 2, 4, 8 or 16, to try the command out")  # fmt: skip
+    command.add_argument("--json", action="store_true", help="print the results as JSON instead of Table 2")
+    command.set_defaults(run=jobs.compare)
+
     command = commands.add_parser("export", help="make a checkpoint in the bundled format from a run")
     command.add_argument("run_file", type=Path, help="best.pt or last.pt of a run")
     command.add_argument("output", type=Path, help="the .safetensors file to write")
@@ -154,7 +179,8 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("tables", help="the paper's tables with our numbers beside them")
     command.add_argument("--table", type=int, choices=(1, 2, 3), required=True)
-    command.add_argument("evaluations", nargs="*", metavar="NETWORK=FILE", help="for --table 2: JSON of evaluations")
+    command.add_argument("evaluations", nargs="*", metavar="NETWORK=FILE", help="for --table 2: JSON of evaluations, or"
+                         " results.json of `compare`; default: the results that the repository holds")  # fmt: skip
     command.set_defaults(run=jobs.tables)
     return parser
 

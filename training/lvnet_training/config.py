@@ -13,7 +13,7 @@ from lvnet.errors import ConfigurationError
 from lvnet.fieldtypes import check_fields
 from lvnet.recipe import LIVER, Architecture, LabelClass, Preprocessing, Recipe
 
-from .networks import divisors, supervises
+from .networks import architecture_of, divisors, supervises
 from .pathology import Pathology
 from .yamlfiles import read_mapping
 
@@ -189,7 +189,7 @@ class Config:
             )
         if min(self.seed, self.phantoms, self.clip, self.weight_decay, self.dice_loss) < 0:
             raise ConfigurationError("seed, phantoms, clip, weight_decay and dice_loss cannot be negative")
-        divisor = divisors(self.network, self.architecture)
+        divisor = divisors(self.shape)
         for stage in self.stages:
             if any(side % multiple for side, multiple in zip(stage.patch, divisor)):
                 raise ConfigurationError(f"the sides of a patch must be multiples of {divisor}: {stage.patch}")
@@ -206,9 +206,14 @@ class Config:
                     f"a stage without spacing takes whole slices: its patch must be of in_plane_size {p.in_plane_size},"
                     " and the preprocessing without spacings"
                 )
-        stages = len(self.architecture.widths) - 1 if supervises(self.network) else 0
+        stages = len(self.architecture.widths) - 1 if supervises(self.shape) else 0
         if self.eta and len(self.eta) != stages:
             raise ConfigurationError(f"{len(self.eta)} eta for {stages} auxiliary outputs of {self.network}")
+
+    @property
+    def shape(self) -> Architecture:
+        """The architecture as the recipe has it, with the network's name in it."""
+        return architecture_of(self.network, self.architecture)
 
     @property
     def epochs(self) -> int:
@@ -235,12 +240,13 @@ class Config:
 
     def recipe(self, provenance: Optional[Mapping[str, Any]] = None) -> Recipe:
         """The recipe that the exported weights carry."""
-        return Recipe(self.architecture, self.preprocessing, self.classes, self.name, provenance or {})
+        return Recipe(self.shape, self.preprocessing, self.classes, self.name, provenance or {})
 
     @property
     def digest(self) -> str:
         """SHA-256 of the settings, so that weights can name the run that made them."""
         settings = asdict(self)
+        settings["architecture"] = self.architecture.to_dict()
         # Settings that came later count only where they are used: runs of before keep their digest.
         for later in (f for f in fields(self) if f.name in _LATER):
             default = later.default_factory() if callable(later.default_factory) else later.default

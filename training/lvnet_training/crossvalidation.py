@@ -19,7 +19,7 @@ from .dataset import load_cases
 from .loop import Hardware, fit
 from .materials import gather, part_of
 from .sources import find_cases
-from .splits import Split, make_folds, read_split, write_split
+from .splits import Split, keep_split, make_folds
 from .state import Run
 from .validation import by_label, dice_of, load_pairs, model_of, score
 
@@ -70,7 +70,7 @@ def cross_validate(
     if any(output.glob(f"fold-{folds + 1}")):
         raise ConfigurationError(f"{output} holds a cross-validation of more folds; take another --output")
     for number, split in enumerate(parts, start=1):
-        _keep_split(split, output / f"fold-{number}")
+        keep_split(split, output / f"fold-{number}" / "split.yaml")
     scores: Dict[str, Dict[str, Any]] = {}
     for number, split in enumerate(parts, start=1):
         report(f"fold {number} of {folds}: {len(split.train)} cases train, {len(split.test)} judge")
@@ -83,16 +83,6 @@ def cross_validate(
     write_whole(output / "scores.json", json.dumps(scores, indent=2).encode("utf-8"))
     write_whole(output / "scores.csv", _table(scores).encode("utf-8"))
     return scores
-
-
-def _keep_split(split: Split, folder: Path) -> None:
-    path = folder / "split.yaml"
-    if not path.exists():
-        write_split(split, path)
-        return
-    found = read_split(path)
-    if (found.train, found.test) != (split.train, split.test):
-        raise ConfigurationError(f"{path} is of other cases, folds or seed; take another --output")
 
 
 def _one_fold(

@@ -263,20 +263,39 @@ def crossvalidate(options: argparse.Namespace) -> int:
     return 0
 
 
+def compare(options: argparse.Namespace) -> int:
+    from lvnet.acceleration.allocator import keep_pages
+    from lvnet.devices import select_device
+
+    from .comparison import ABLATIONS, NETWORKS, compare, table_of
+    from .config import load_config
+
+    keep_pages()
+    named = options.networks.split(",") if options.networks else [] if options.ablations else list(NETWORKS)
+    names = [*named, *(ABLATIONS if options.ablations else ())]
+    config = load_config(options.config)
+    device, reason = select_device(options.device)
+    print(reason, file=sys.stderr)
+    with Bar(lines=sys.stderr) as bar:
+        results = compare(
+            config, options.data, options.output, names, split=options.split, cache=options.cache, device=device,
+            narrower=options.narrower, save_every=options.checkpoint_every, seconds_each=options.seconds_each,
+            validate_every=options.validate_every, overlap=options.overlap, progress=bar.progress, report=bar.say,
+        )  # fmt: skip
+    print(f"report in {options.output / 'report.html'}", file=sys.stderr)
+    print(json.dumps(results, indent=2) if options.json else table_of(results).markdown())
+    return 0
+
+
 def export(options: argparse.Namespace) -> int:
     import torch
     from lvnet.checkpoint import SUMS_FILE, file_sum, save_checkpoint
-    from lvnet.errors import CheckpointError, ConfigurationError
+    from lvnet.errors import CheckpointError
 
     from .config import load_config
     from .state import Run
 
     config = load_config(options.config)
-    if config.network != "lvnet":
-        raise ConfigurationError(
-            f"the bundled format holds LV-Net, not {config.network}; score it with `lvnet-train evaluate --weights"
-            f" {options.run_file} --config {options.config}`"
-        )
     run = Run.start(config, torch.device("cpu"))
     run.restore(options.run_file)
     provenance: Dict[str, Any] = {}
@@ -297,11 +316,12 @@ def export(options: argparse.Namespace) -> int:
 def tables(options: argparse.Namespace) -> int:
     from lvnet.errors import ConfigurationError
 
-    from .tables import table_1, table_2, table_3
+    from .tables import RESULTS, table_1, table_2, table_3
 
     if options.evaluations and options.table != 2:
         raise ConfigurationError("evaluation files go with --table 2")
-    table = table_2(options.evaluations) if options.table == 2 else (table_1, table_3)[options.table == 3]()
+    evaluations = options.evaluations or ([str(RESULTS)] if RESULTS.exists() else [])
+    table = table_2(evaluations) if options.table == 2 else (table_1, table_3)[options.table == 3]()
     print(table.markdown())
     return 0
 

@@ -1,6 +1,6 @@
-"""The training loop on Lightning: Adam, a checkpoint after every epoch, exact resume, one process or several.
+"""The training loop on Lightning: Adam, checkpoints after and within epochs, exact resume, one process or several.
 
-Lightning runs the steps, the precision and the processes.  What is kept between epochs is a :class:`.state.Run`,
+Lightning runs the steps, the precision and the processes.  What is kept between steps is a :class:`.state.Run`,
 in a file that holds tensors and numbers only.
 """
 
@@ -69,14 +69,22 @@ class Training(lightning.LightningModule):
 
     Args:
         names: of the cases that are trained on, in the order in which batches number them.
+        after_step: called after every batch, once the weights and their average have moved.
     """
 
-    def __init__(self, run: Run, progress: Progress = silent, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        run: Run,
+        progress: Progress = silent,
+        names: Sequence[str] = (),
+        after_step: Optional[Callable[[lightning.Trainer, Training], None]] = None,
+    ) -> None:
         super().__init__()
-        self.run, self.progress, self.names = run, progress, names
+        self.run, self.progress, self.names, self.after_step = run, progress, names, after_step
         self.network = run.network
-        self.total = 0.0
         self.tally: Optional[Tally] = None
+        # Batches of this epoch that an earlier start of the run has done; Lightning counts from there.
+        self.first = run.step
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam with the state that the run came with."""
@@ -100,7 +108,7 @@ class Training(lightning.LightningModule):
             for module in self.network.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
-        self.total = 0.0
+        self.first = self.run.step
         self.tally = Tally(len(self.names)) if config.hardness > 0 else None
 
     def training_step(self, batch: Tuple[Tensor, Tensor, Tensor], step: int) -> Tensor:
@@ -112,8 +120,8 @@ class Training(lightning.LightningModule):
         loss = deep_supervision_loss(main, auxiliary, target, self.run.config.eta, self.run.config.dice_loss)
         value = float(loss.detach())
         if value != value or abs(value) == float("inf"):
-            raise FloatingPointError(f"the loss became {value} in epoch {self.run.epoch + 1}, step {step + 1}")
-        self.total += value
+            raise FloatingPointError(f"the loss became {value} in epoch {self.run.epoch + 1}, step {self.run.step + 1}")
+        self.run.total += value
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, step: int) -> None:
@@ -121,15 +129,19 @@ class Training(lightning.LightningModule):
         run = self.run
         steps = steps_of(run.config, run.epoch)
         every = run.config.accumulate
+        step += self.first
+        run.step = step + 1
         if (step + 1) % every == 0 or step + 1 == steps:
             # Once for every step of Adam, the last of an epoch too, which may be of fewer batches.
             run.update_average(run.epoch * -(-steps // every) + step // every)
-        text = f"epoch {run.epoch + 1}/{run.config.epochs}, loss {self.total / (step + 1):.4f}"
+        text = f"epoch {run.epoch + 1}/{run.config.epochs}, loss {run.total / (step + 1):.4f}"
         self.progress((run.epoch + (step + 1) / steps) / run.config.epochs, text)
+        if self.after_step is not None:
+            self.after_step(self.trainer, self)
 
 
 class Keeper(lightning.Callback):
-    """After every epoch: validation, checkpoints, logs, and whether to stop."""
+    """After every epoch: validation, checkpoints, logs, and whether to stop; checkpoints within an epoch."""
 
     def __init__(
         self,
@@ -138,35 +150,59 @@ class Keeper(lightning.Callback):
         validate_every: int,
         report: Callable[[str], None],
         after_epoch: Sequence[AfterEpoch],
+        save_every: int = 0,
+        seconds: Optional[float] = None,
     ) -> None:
         self.folder, self.validate, self.validate_every = folder, validate, validate_every
         self.report, self.after_epoch = report, after_epoch
-        self.began = 0.0
+        self.save_every, self.seconds = save_every, seconds
+        self.began = self._clock = 0.0
         #: Mean loss of every epoch since the start.
         self.losses: List[float] = []
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Starts the clock."""
-        self.began = time.perf_counter()
+        self.began = self._clock = time.perf_counter()
+
+    def after_step(self, trainer: lightning.Trainer, module: Training) -> None:
+        """After every batch: counts the seconds, saves where it is due, stops where the time is over."""
+        run, config = module.run, module.run.config
+        now = time.perf_counter()
+        run.seconds, self._clock = run.seconds + now - self._clock, now
+        if run.step == steps_of(config, run.epoch) or run.step % config.accumulate or module.tally is not None:
+            # The end of the epoch saves it; half a step of Adam, or half a table of losses, cannot be kept.
+            return
+        over = self.seconds is not None and run.seconds >= self.seconds
+        batch = config.stage_of(run.epoch)[0].batch
+        due = self.save_every > 0 and run.step * batch // self.save_every > (run.step - 1) * batch // self.save_every
+        if (over or due) and trainer.is_global_zero:
+            run.precision = trainer.precision_plugin.state_dict()
+            run.save(self.folder / "last.pt")
+            # Saving is no training.
+            self._clock = time.perf_counter()
+        trainer.should_stop = trainer.should_stop or over
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """See the class."""
         assert isinstance(module, Training)
         run = module.run
-        mean = torch.tensor(module.total / steps_of(run.config, run.epoch), device=module.device)
+        if run.step < steps_of(run.config, run.epoch):
+            # The time was over; the checkpoint is written, and a later start goes on from there.
+            return
+        mean = torch.tensor(run.total / steps_of(run.config, run.epoch), device=module.device)
         loss = float(trainer.strategy.reduce(mean, reduce_op="mean"))
         if module.tally is not None:
             for part in (module.tally.sums, module.tally.counts):
                 # Every process draws a part of each batch; all go on with the same table.
                 part.copy_(trainer.strategy.reduce(part.float().to(module.device), reduce_op="sum").cpu())
             run.hardness = module.tally.merged(module.names, run.hardness)
-        run.epoch += 1
+        run.epoch, run.step, run.total = run.epoch + 1, 0, 0.0
         run.precision = trainer.precision_plugin.state_dict()
         self.losses.append(loss)
         if trainer.is_global_zero:
             self._finish(trainer, module, run, loss)
         run.best_dice, run.stale = trainer.strategy.broadcast((run.best_dice, run.stale))
-        trainer.should_stop = run.finished
+        trainer.should_stop = run.finished or (self.seconds is not None and run.seconds >= self.seconds)
 
     def _finish(self, trainer: lightning.Trainer, module: Training, run: Run, loss: float) -> None:
         row: Dict[str, float] = {"epoch": run.epoch, "loss": loss, "seconds": time.perf_counter() - self.began}
@@ -213,6 +249,8 @@ def fit(
     hardware: Optional[Hardware] = None,
     epochs: Optional[int] = None,
     after_epoch: Sequence[AfterEpoch] = (),
+    save_every: int = 0,
+    seconds: Optional[float] = None,
 ) -> List[float]:
     """Trains to the end of the last stage, or until validation has long not improved.
 
@@ -223,6 +261,8 @@ def fit(
         validate_every: epochs between validations; the last epoch always has one.
         epochs: at most so many now.
         after_epoch: called when an epoch is over and saved.
+        save_every: patches between checkpoints within an epoch; 0 saves at its end only.
+        seconds: of training in all, over every start of the run, after which it ends even within an epoch.
 
     Returns:
         The mean loss of every epoch that was run.
@@ -232,11 +272,11 @@ def fit(
         ResourceError: memory does not suffice.
         FloatingPointError: the loss is no number any more.
     """
-    if run.finished:
+    if run.finished or (seconds is not None and run.seconds >= seconds):
         return []
     folder.mkdir(parents=True, exist_ok=True)
     hardware = hardware or Hardware(next(run.network.parameters()).device)
-    keeper = Keeper(folder, validate, validate_every, report, after_epoch)
+    keeper = Keeper(folder, validate, validate_every, report, after_epoch, save_every, seconds)
     left = run.config.epochs - run.epoch
     with _quiet(), _bits(hardware), _advice(run), _interruptible():
         trainer = lightning.Trainer(
@@ -256,7 +296,8 @@ def fit(
             default_root_dir=folder,
         )
         names = [case.name for case in cases]
-        trainer.fit(Training(run, progress, names), datamodule=Batches(run, cases, phantoms, hardware.workers))
+        training = Training(run, progress, names, keeper.after_step)
+        trainer.fit(training, datamodule=Batches(run, cases, phantoms, hardware.workers))
     return keeper.losses
 
 

@@ -1,7 +1,7 @@
 """The numbers of the paper's tables, as they are printed there.
 
 Lei et al., "Lightweight V-Net for Liver Segmentation".  Networks go by the names of
-:data:`lvnet_training.baselines.NETWORKS`.
+:data:`lvnet.baselines.NETWORKS`.
 """
 
 from __future__ import annotations

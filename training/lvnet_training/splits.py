@@ -166,6 +166,20 @@ def read_split(path: Path) -> Split:
         raise ConfigurationError(f"the split {path} cannot be used: {error}") from error
 
 
+def keep_split(split: Split, path: Path) -> None:
+    """Writes a split where there is none yet.
+
+    Raises:
+        ConfigurationError: there is another.
+    """
+    if not path.exists():
+        write_split(split, path)
+        return
+    found = read_split(path)
+    if any(getattr(found, part) != getattr(split, part) for part in PARTS):
+        raise ConfigurationError(f"{path} is of other cases, folds or seed; take another --output")
+
+
 def read_patients(path: Path) -> Dict[str, str]:
     """Patient by case.
 

@@ -1,4 +1,4 @@
-"""What a training run consists of between two epochs, and the file that it resumes from."""
+"""What a training run consists of between two steps, and the file that it resumes from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass
 class Run:
-    """What a training run consists of between two epochs.
+    """What a training run consists of between two epochs, or within one.
 
     Attributes:
         average: moving average of the weights, which is what is validated and exported.
@@ -32,6 +32,9 @@ class Run:
         stale: validations since then.
         precision: state of the loss scaling of float16; empty otherwise.
         hardness: recent losses by case, see :mod:`.hardness`; empty where the configuration does not ask for them.
+        step: batches that are done of the epoch after these.
+        total: sum of their losses.
+        seconds: that were spent on steps, over all starts of the run.
     """
 
     config: Config
@@ -43,6 +46,9 @@ class Run:
     stale: int = 0
     precision: Dict[str, Any] = field(default_factory=dict)
     hardness: Dict[str, Tensor] = field(default_factory=dict)
+    step: int = 0
+    total: float = 0.0
+    seconds: float = 0.0
 
     @classmethod
     def start(cls, config: Config, device: torch.device) -> Run:
@@ -63,6 +69,9 @@ class Run:
             "stale": self.stale,
             "precision": self.precision,
             "hardness": self.hardness,
+            "step": self.step,
+            "total": self.total,
+            "seconds": self.seconds,
             "network": self.network.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
@@ -101,7 +110,10 @@ class Run:
             # Files of before early stopping have neither.
             self.stale, self.precision = int(state.get("stale", 0)), dict(state.get("precision", {}))
             self.hardness = checked(state.get("hardness", {}))
-            if min(self.epoch, self.stale) < 0 or not -1 <= self.best_dice <= 1:
+            # Files of before checkpoints within an epoch have none of these.
+            self.step, self.total = int(state.get("step", 0)), float(state.get("total", 0.0))
+            self.seconds = float(state.get("seconds", 0.0))
+            if min(self.epoch, self.stale, self.step, self.seconds) < 0 or not -1 <= self.best_dice <= 1:
                 raise ValueError("it names epochs or scores that there are not")
         except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise CheckpointError(f"cannot resume from {path}: {_first_line(error)}") from error
@@ -113,7 +125,7 @@ class Run:
             CheckpointError: the file cannot be used, or is of another architecture.
         """
         checkpoint = load_checkpoint(path)
-        if checkpoint.recipe.architecture != self.config.architecture:
+        if checkpoint.recipe.architecture != self.config.shape:
             raise CheckpointError(f"{path} is of another architecture than the configuration asks for")
         state = {name: torch.from_numpy(array) for name, array in checkpoint.arrays.items()}
         self.network.load_state_dict(state, strict=False)

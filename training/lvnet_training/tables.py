@@ -12,6 +12,8 @@ from lvnet.errors import ConfigurationError
 from . import paper
 
 Rows = List[Tuple[str, ...]]
+#: What `lvnet-train compare` found with the scans at hand, where the repository holds it.
+RESULTS = Path(__file__).parents[1] / "data" / "comparison.json"
 
 
 class Table(NamedTuple):
@@ -78,43 +80,58 @@ def table_1() -> Table:
     )
 
 
-def table_2(evaluations: Sequence[str]) -> Table:
+def table_2(evaluations: Sequence[str] = ()) -> Table:
     """Mean scores of evaluation runs beside the paper's.
 
     Args:
-        evaluations: each `NETWORK=FILE` or `FILE`: JSON of `lvnet evaluate --json` or `lvnet-train evaluate --json`.
-            A name or a file's stem that is a network's (lvnet, vnet, unet3d, unet, cenet) stands beside
-            the paper's row; any other is a row of its own.
+        evaluations: each `NETWORK=FILE` or `FILE`: JSON of `lvnet evaluate --json` or `lvnet-train evaluate --json`,
+            or `results.json` of `lvnet-train compare`.  A name or a file's stem that is a network's (lvnet, vnet,
+            unet3d, unet, cenet) stands beside the paper's row; any other is a row of its own.
 
     Raises:
         ConfigurationError: a file cannot be read or holds no scores.
     """
-    from .baselines import NETWORKS
+    from lvnet.baselines import NETWORKS
 
-    runs: Dict[str, Dict[str, Tuple[Optional[float], int]]] = {}
-    counts: Dict[str, int] = {}
+    runs: Dict[str, Any] = {}
     for given in evaluations:
         name, equals, path = given.partition("=")
         if not equals:
             name, path = Path(given).stem, given
-        key = name.lower().replace("-", "").replace("_", "").replace(" ", "")
-        key = {"3dunet": "unet3d"}.get(key, key)
-        key = key if key in NETWORKS else name
-        if key in runs:
-            raise ConfigurationError(f"two evaluations are called {key}; name them, as in vnet=FILE")
-        scores = _scores(Path(path))
-        counts[key] = len(scores)
-        runs[key] = {metric: _mean([case.get(metric) for case in scores]) for metric, _, _ in paper.METRICS}
+        data = _read(Path(path))
+        if isinstance(data, dict) and isinstance(data.get("networks"), dict):
+            found = data["networks"]
+        else:
+            key = name.lower().replace("-", "").replace("_", "").replace(" ", "")
+            key = {"3dunet": "unet3d"}.get(key, key)
+            found = {key if key in NETWORKS else name: data}
+        for key, value in found.items():
+            if key in runs:
+                raise ConfigurationError(f"two evaluations are called {key}; name them, as in vnet=FILE")
+            if not list(_cases(value)):
+                raise ConfigurationError(
+                    f"{path} holds no scores; write it with `lvnet evaluate --json {Path(path).name}`"
+                )
+            runs[key] = value
+    return table_2_of(runs)
+
+
+def table_2_of(runs: Mapping[str, Any]) -> Table:
+    """The same of evaluations in memory, by network; a `title` among them names the row of one that the paper lacks."""
+    from lvnet.baselines import NETWORKS
+
     rows: Rows = []
     gaps = []
     for key in [*NETWORKS, *(k for k in runs if k not in NETWORKS)]:
-        printed, ours = paper.TABLE_2.get(key, {}), runs.get(key, {})
-        cells = [NETWORKS[key].title if key in NETWORKS else key, str(counts.get(key, "-"))]
+        scores = list(_cases(runs[key])) if key in runs else []
+        printed = paper.TABLE_2.get(key, {})
+        title = NETWORKS[key].title if key in NETWORKS else str(runs[key].get("title", key))
+        cells = [title, str(len(scores) or "-")]
         for metric, heading, digits in paper.METRICS:
-            value, missing = ours.get(metric, (None, 0))
+            value, missing = _mean([case.get(metric) for case in scores])
             cells += [_number(printed.get(metric), digits), _number(value, digits)]
             if missing:
-                gaps.append(f"{heading} of {cells[0]}: mean without {missing} undefined")
+                gaps.append(f"{heading} of {title}: mean without {missing} undefined")
         rows.append(tuple(cells))
     head = ["network", "cases"]
     for _, heading, _ in paper.METRICS:
@@ -125,9 +142,8 @@ def table_2(evaluations: Sequence[str]) -> Table:
 
 def table_3() -> Table:
     """Parameters, operations and size of every network, counted the paper's way."""
+    from lvnet.baselines import NETWORKS, build
     from lvnet.complexity import measure
-
-    from .baselines import NETWORKS, build
 
     rows: Rows = []
     for name, network in NETWORKS.items():
@@ -165,16 +181,11 @@ def _mean(values: Sequence[Optional[float]]) -> Tuple[Optional[float], int]:
     return (sum(defined) / len(defined) if defined else None), len(values) - len(defined)
 
 
-def _scores(path: Path) -> List[Mapping[str, Any]]:
-    """The metrics of every case of an evaluation file, whichever command wrote it."""
+def _read(path: Path) -> Any:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"cannot read the evaluation {path}: {error}") from error
-    found = list(_cases(data))
-    if not found:
-        raise ConfigurationError(f"{path} holds no scores; write it with `lvnet evaluate --json {path.name}`")
-    return found
 
 
 def _cases(data: Any) -> Iterator[Mapping[str, Any]]:

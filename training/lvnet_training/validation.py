@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, cast
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from lvnet.acceleration import fast_network
 from lvnet.evaluation import evaluate
 from lvnet.image_io import read_image, read_labels
 from lvnet.inference import Model, segment
-from lvnet.network import LVNet
 from lvnet.postprocessing import postprocess
 from lvnet.progress import Progress, silent
 from lvnet.recipe import LIVER, LabelClass, Recipe
@@ -110,8 +109,7 @@ def dice_of(case: Mapping[str, Any]) -> float:
 def model_of(network: nn.Module, recipe: Recipe) -> Model:
     """A network of any kind as inference takes it; only LV-Net itself has fast paths."""
     channels_last(network.eval())
-    fast = fast_network(network) if type(network) is LVNet else None
-    return Model(cast(LVNet, network), recipe, next(network.parameters()).device, "", fast=fast)
+    return Model(network, recipe, next(network.parameters()).device, "", fast=fast_network(network))
 
 
 def validate(network: nn.Module, recipe: Recipe, pairs: Sequence[Pair], overlap: float = 0.25,

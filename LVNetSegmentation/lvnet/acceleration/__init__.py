@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from functools import lru_cache
-from typing import TYPE_CHECKING, Callable, Optional
+from typing import TYPE_CHECKING, Callable, Optional, cast
 
 import torch
 from torch import Tensor, nn
@@ -169,7 +169,7 @@ def norm_elu_depthwise(x: Tensor, norm: nn.BatchNorm3d, weight: Tensor, followin
     return fast(x, following, True, (statistics[2], statistics[3]))
 
 
-def fast_network(network: LVNet) -> Callable[[Tensor], Tensor]:
+def fast_network(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """The fastest way to compute a network at inference that works here.
 
     On a CPU batch norm is folded and IRB blocks run in tiles that fit the caches: by Numba kernels
@@ -181,17 +181,22 @@ def fast_network(network: LVNet) -> Callable[[Tensor], Tensor]:
 
     Returns:
         What maps (N, channels, D, H, W) to logits (N, classes, D, H, W): the network itself on
-        other devices, in other number formats, in training, and where the fast paths are switched off.
+        other devices, in other number formats, in training, where the fast paths are switched off, and where it is
+        another than LV-Net.
     """
+    architecture = getattr(network, "architecture", None)
+    if architecture is None or not architecture.plain:
+        return network
     first = next(network.parameters())
     if switched_off() or network.training or first.device.type != "cpu" or first.dtype != torch.float32:
         return network
     from .cpu_network import CPUNetwork
     from .folding import fold_network
 
-    folded = fold_network(network)
+    lvnet = cast("LVNet", network)
+    folded = fold_network(lvnet)
     plain = CPUNetwork(folded)
-    return _with_numba(folded, plain, network) if numba_available() else plain
+    return _with_numba(folded, plain, lvnet) if numba_available() else plain
 
 
 def _with_numba(folded: FoldedNetwork, plain: Callable[[Tensor], Tensor], network: LVNet) -> Callable[[Tensor], Tensor]:

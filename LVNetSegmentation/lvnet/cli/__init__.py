@@ -23,7 +23,7 @@ EXIT_DONE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 _FULL = (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
 _PATHS = (
     "inputs", "output", "weights", "probabilities", "uncertainty", "prediction", "reference", "compare", "csv",
-    "report", "images", "json", "folder",
+    "report", "images", "json", "folder", "scan", "labels",
 )  # fmt: skip
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -37,7 +37,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     Returns:
         The exit code.
     """
-    options = build_parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = build_parser().parse_args(given)
+    options.given = given
     let_waiting_threads_sleep()
     previous = _interrupt_on_termination()
     try:
@@ -87,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_measure(commands)
     _add_surface(commands)
+    _add_picture(commands)
     _add_info(commands)
     _add_phantom(commands)
     return parser
@@ -109,6 +112,15 @@ def _add_segment(commands: Any) -> None:
     command.add_argument(
         "--uncertainty", metavar="FILE", help="also write where the network is unsure, 0 to 1 (one scan only)"
     )
+    command.add_argument(
+        "--resume", action="store_true", help="many scans: keep records in OUT/cohort, and skip what is done already"
+    )
+    command.add_argument("--retry-failed", action="store_true", help="as --resume, and try again what failed before")
+    command.add_argument("--shard", metavar="K/N", help="as --resume, only the K-th of N shares of the scans")
+    command.add_argument("--jobs", metavar="N", help="as --resume, N scans at a time, or auto (by cores and memory)")
+    command.add_argument("--list", action="store_true", help="print what would be segmented, and do nothing")
+    # One of the processes of --jobs.
+    command.add_argument("--member", action="store_true", help=argparse.SUPPRESS)
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     command.add_argument("--quiet", action="store_true", help="print errors only")
     command.set_defaults(run=_run("segment", "run_segment"))
@@ -192,6 +204,20 @@ def _add_surface(commands: Any) -> None:
     command.add_argument("--threshold", type=float, metavar="P", help="of a probability map (default 0.5)")
     command.add_argument("--quiet", action="store_true", help="print errors only")
     command.set_defaults(run=_run("surface", "run_surface"))
+
+
+def _add_picture(commands: Any) -> None:
+    command = commands.add_parser("picture", help="draw a result for a report: three planes and the body, as PNG")
+    command.add_argument("scan", metavar="SCAN", help="a CT: a file or a folder of DICOM")
+    command.add_argument("labels", metavar="LABELS", help="a label map, mask, .seg.nrrd, DICOM SEG or RTSTRUCT")
+    command.add_argument("-o", "--output", required=True, metavar="OUT", help="the file (.png)")
+    command.add_argument("--label", metavar="L", help="a label value or name, several joined by + (default: all)")
+    command.add_argument("--series", metavar="S", help="of a folder of DICOM: number, UID or description")
+    command.add_argument("--threshold", type=float, metavar="P", help="of a probability map (default 0.5)")
+    command.add_argument("--reference", metavar="FILE", help="labels to draw in blue, in the planes that differ most")
+    command.add_argument("--no-body", action="store_true", help="the three planes only")
+    command.add_argument("--quiet", action="store_true", help="print errors only")
+    command.set_defaults(run=_run("picture", "run_picture"))
 
 
 def _add_info(commands: Any) -> None:

@@ -28,6 +28,9 @@ def run_info(options: argparse.Namespace) -> int:
         memory = "" if device["memory_gb"] is None else f", {device['memory_gb']} GB"
         print(f"device {device['name']}: {device['description']}{memory}")
     print(f"weights {weights['name']} ({weights['path']})")
+    network = weights["recipe"]["architecture"].get("network")
+    if network:
+        print(f"  network: {network}, which the paper compares LV-Net with")
     print(f"  classes: {', '.join(entry['name'] for entry in weights['classes'])}")
     print(
         f"  parameters: {weights['parameters']:,}; multiply-accumulates on {weights['macs_input']}: {weights['macs']:,}"

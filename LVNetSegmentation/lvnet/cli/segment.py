@@ -5,19 +5,26 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Tuple
 
 from ..acceleration.allocator import keep_pages
 from ..batch import Job, plan
 from ..errors import ConfigurationError, LVNetError
-from ..inference import Model
+from ..inference import Model, Segmentation
 from ..inputcheck import NOTE, Finding
 from ..pipeline.options import SegmentOptions
 from ..pipeline.output import MAPS, Output
 from ..pipeline.report import ScanReport, failure
-from ..pipeline.scan import load, options_of_scan, segment_file
+from ..pipeline.scan import Look, load, options_of_scan, segment_file
+from ..report.png import png
+from ..report.portrait import portrait
 from ..selfcheck import OK
+from ..volume import Volume
+from .cohort import SegmentOne, asked_for, run_cohort, run_list
 from .terminal import ProgressBar, json_text, one_line
+
+#: Pixels of the sides of one view in the pictures of a cohort.
+_PICTURE_SIDE = 240
 
 
 def run_segment(arguments: argparse.Namespace) -> int:
@@ -26,15 +33,16 @@ def run_segment(arguments: argparse.Namespace) -> int:
     options = SegmentOptions.from_request(vars(arguments))
     planned = plan(arguments.inputs, arguments.output, arguments.format)
     jobs, batch = planned.jobs, planned.batch
+    if arguments.list:
+        return run_list(arguments, planned)
     maps = {name: Path(path) for name in MAPS for path in [getattr(arguments, name)] if path is not None}
     if batch and maps:
         raise ConfigurationError(f"--{next(iter(maps))} goes with one scan; segment them one by one")
     if not batch:
         Output(jobs[0].scan.path, jobs[0].target, maps, options.series)
-    keep_pages()
-    model = load(options)
-    if not arguments.quiet:
-        print(f"lvnet: computing on {model.device_reason}", file=sys.stderr)
+    if asked_for(arguments):
+        return run_cohort(arguments, planned, options.for_results(), lambda: _with_pictures(arguments, options))
+    model = _model(arguments, options)
     results: List[Dict[str, Any]] = []
     for number, job in enumerate(jobs):
         title = f"{number + 1}/{len(jobs)} " if batch else ""
@@ -56,8 +64,37 @@ def run_segment(arguments: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
+def _model(arguments: argparse.Namespace, options: SegmentOptions) -> Model:
+    keep_pages()
+    model = load(options)
+    if not arguments.quiet:
+        print(f"lvnet: computing on {model.device_reason}", file=sys.stderr)
+    return model
+
+
+def _with_pictures(arguments: argparse.Namespace, options: SegmentOptions) -> SegmentOne:
+    """What a cohort calls for each scan."""
+    model = _model(arguments, options)
+
+    def segment_one(job: Job, title: str) -> Tuple[Dict[str, Any], Optional[bytes]]:
+        pictures: List[bytes] = []
+
+        def look(scan: Volume, result: Segmentation) -> None:
+            pictures.append(png(portrait(scan, result.labels, body=False, side=_PICTURE_SIDE)))
+
+        one = options_of_scan(options, job.scan.path)
+        return _segment_one(arguments, one, model, job, title, look).to_dict(), pictures[0]
+
+    return segment_one
+
+
 def _segment_one(
-    arguments: argparse.Namespace, options: SegmentOptions, model: Model, job: Job, title: str
+    arguments: argparse.Namespace,
+    options: SegmentOptions,
+    model: Model,
+    job: Job,
+    title: str,
+    look: Optional[Look] = None,
 ) -> ScanReport:
     with ProgressBar(title, None if not arguments.quiet else False) as bar:
 
@@ -74,6 +111,7 @@ def _segment_one(
             files=job.scan.files,
             **{name: getattr(arguments, name) for name in MAPS},
             noticed=noticed,
+            look=look,
             progress=bar,
         )
     if not arguments.quiet:

@@ -6,13 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from ..batch import refuse_overwriting
-from ..evaluation.pair import side_in
-from ..image_io import check_output_path, read_segments
+from ..image_io import check_output_path
 from ..image_io.write import atomic_file
 from ..surface import DEFAULT_SMOOTHING_MM, SUFFIXES, encoded, surface_of
+from .labels import chosen_mask
 from .terminal import one_line
 
 
@@ -21,14 +19,8 @@ def run_surface(options: argparse.Namespace) -> int:
     target = Path(options.output)
     suffix = check_output_path(target, SUFFIXES)
     refuse_overwriting([Path(options.labels)], [target], "the label map itself")
-    volume = read_segments(options.labels, threshold=options.threshold)
-    array = volume.array != 0
-    if options.label is not None:
-        side = side_in(options.labels, volume)
-        chosen = [segment for term in options.label.split("+") for segment in side.found(term.strip())]
-        array = np.isin(volume.array, [value for segment in chosen for value in segment.voxels])
     smoothing = DEFAULT_SMOOTHING_MM if options.smooth is None else options.smooth
-    surface = surface_of(volume.with_array(array), smoothing)
+    surface = surface_of(chosen_mask(options), smoothing)
     data = encoded(surface, suffix, options.coordinates)
     with atomic_file(target) as file:
         file.write(data)

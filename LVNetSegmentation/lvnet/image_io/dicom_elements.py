@@ -162,3 +162,16 @@ class ElementReader:
         self._depth -= 1
         self._explicit = before
         return items
+
+
+def plain_text(value: bytes) -> str:
+    """A text without its padding."""
+    return value.decode("latin-1").strip(" \0")
+
+
+def floats(value: Any) -> Tuple[float, ...]:
+    """The numbers of a text; none where one of them is none."""
+    try:
+        return tuple(float(part) for part in plain_text(value or b"").split("\\") if part.strip())
+    except ValueError:
+        return ()

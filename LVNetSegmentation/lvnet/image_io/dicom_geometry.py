@@ -26,7 +26,7 @@ import numpy as np
 
 from ..errors import ImageError
 from .dicom_header import read_pixels
-from .dicom_passes import SAME_PLACE_MM, Slice
+from .dicom_slices import SAME_PLACE_MM, Slice
 
 _GAP_SLICES, _GAP_MM, _EVEN_GAP_MM = 5, 30.0, 10.0
 _JITTER = 0.1

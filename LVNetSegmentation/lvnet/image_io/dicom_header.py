@@ -13,22 +13,29 @@ import struct
 import time
 import zlib
 from functools import lru_cache
-from io import BytesIO
-from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import BinaryIO, Dict, List, NamedTuple, Optional, Tuple, Union
 
-from .dicom_elements import Dataset, ElementReader, Tag
+from .dicom_elements import Dataset, ElementReader, plain_text
+from .dicom_frames import (
+    FRAME_ACQUISITION,
+    FRAME_CONTENT,
+    FRAME_GROUPS,
+    FRAME_KIND,
+    FRAME_TEMPORAL,
+    FRAME_TYPE,
+    MEASURES,
+    RECONSTRUCTION,
+    SHARED_GROUPS,
+    STACK,
+    TRANSFORMATION,
+    FrameFields,
+    frame_fields,
+)
+from .dicom_part10 import BIG_ENDIAN, DEFLATED, IMPLICIT, data_set, first_element, is_index
 
-TRANSFER_SYNTAX: Tag = (0x0002, 0x0010)
-IMPLICIT = "1.2.840.10008.1.2"
-EXPLICIT = "1.2.840.10008.1.2.1"
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
-DEFLATED = "1.2.840.10008.1.2.1.99"
-_SHARED_GROUPS, _FRAME_GROUPS = (0x5200, 0x9229), (0x5200, 0x9230)
-_FRAME_CONTENT, _FRAME_TYPE, _RECONSTRUCTION = (0x0020, 0x9111), (0x0018, 0x9329), (0x0018, 0x9314)
-_MEASURES, _TRANSFORMATION = (0x0028, 0x9110), (0x0028, 0x9145)
 #: Sequences that hold a field of ours; all others are skipped.
 _SEQUENCES = (
-    _SHARED_GROUPS, _FRAME_GROUPS, _FRAME_CONTENT, _FRAME_TYPE, _RECONSTRUCTION, _MEASURES, _TRANSFORMATION,
+    SHARED_GROUPS, FRAME_GROUPS, FRAME_CONTENT, FRAME_TYPE, RECONSTRUCTION, MEASURES, TRANSFORMATION,
     (0x0020, 0x9113), (0x0020, 0x9116),
 )  # fmt: skip
 _WANTED = {
@@ -78,13 +85,9 @@ _WANTED = {
 _BINARY = ("samples", "rows", "columns", "allocated", "bits", "signed")
 _PADDINGS = ("padding", "padding_limit")
 _DESCRIPTION, _PATIENT_ID, _PATIENT_NAME = (0x0008, 0x103E), (0x0010, 0x0020), (0x0010, 0x0010)
-_FRAME_ACQUISITION, _FRAME_TEMPORAL, _STACK = (0x0020, 0x9156), (0x0020, 0x9128), (0x0020, 0x9056)
-_FRAME_KIND, _FRAME_KERNEL = (0x0008, 0x9007), (0x0018, 0x1210)
 _KEPT = frozenset((
-    *_WANTED, _DESCRIPTION, _PATIENT_ID, _PATIENT_NAME, _FRAME_ACQUISITION, _FRAME_TEMPORAL, _STACK, _FRAME_KIND
+    *_WANTED, _DESCRIPTION, _PATIENT_ID, _PATIENT_NAME, FRAME_ACQUISITION, FRAME_TEMPORAL, STACK, FRAME_KIND
 ))  # fmt: skip
-#: What a deflated file may come to; a series of a thousand slices takes half of it.
-_MOST_INFLATED = 2**30
 #: Headers that are kept for a second look, each some kilobytes; and how old a file is that may be one of them.
 _MOST_REMEMBERED, _SETTLED_NS = 4096, 2_000_000_000
 
@@ -94,23 +97,6 @@ class Unspoken(str):
 
     def __repr__(self) -> str:
         return "'...'"
-
-
-class FrameFields(NamedTuple):
-    """Where one slice lies, as numbers, empty where the file does not say; intercept and slope of its HU.
-
-    `distance` to the next slice is what the header says of it.  What tells the frames of one file apart: `group` holds
-    stack, kind and kernel, `acquisition` and `temporal` the numbers of its pass and of its time.
-    """
-
-    position: Tuple[float, ...] = ()
-    orientation: Tuple[float, ...] = ()
-    pixel_spacing: Tuple[float, ...] = ()
-    rescale: Tuple[float, float] = (0.0, 1.0)
-    distance: Tuple[float, ...] = ()
-    group: Tuple[str, ...] = ()
-    acquisition: str = ""
-    temporal: str = ""
 
 
 class DicomHeader(NamedTuple):
@@ -138,25 +124,25 @@ class DicomHeader(NamedTuple):
 
 def looks_like_dicom(path: Union[str, os.PathLike[str]]) -> bool:
     """Whether the first bytes of a file are those of a DICOM file with an image or the like in it."""
-    if _is_index(path) or not os.path.isfile(path):
+    if is_index(path) or not os.path.isfile(path):
         return False
     try:
         with open(path, "rb") as file:
-            return _begin(file) is not None
+            return first_element(file) is not None
     except OSError:
         return False
 
 
 def read_dicom_header(path: str) -> Optional[DicomHeader]:
     """The fields of a file, or None where it is no DICOM file or its header is damaged."""
-    if _is_index(path) or not os.path.isfile(path):
+    if is_index(path) or not os.path.isfile(path):
         return None
     try:
         with open(path, "rb") as file:
-            start = _begin(file)
+            start = first_element(file)
             if start is None:
                 return None
-            syntax, body = _body(file, start)
+            syntax, body = data_set(file, start)
             order = ">" if syntax == BIG_ENDIAN else "<"
             reader = ElementReader(body, order, explicit=syntax != IMPLICIT, wanted=_KEPT, sequences=_SEQUENCES)
             dataset = reader.dataset(None)
@@ -193,73 +179,12 @@ def read_pixels(header: DicomHeader) -> List[bytes]:
     with open(header.path, "rb") as file:
         body: BinaryIO = file
         if header.transfer_syntax == DEFLATED:
-            _, body = _body(file, _begin(file) or 0)
+            _, body = data_set(file, first_element(file) or 0)
         pieces = []
         for begin, length in header.pixels:
             body.seek(begin)
             pieces.append(body.read(length))
         return pieces
-
-
-def _is_index(path: Union[str, os.PathLike[str]]) -> bool:
-    """Whether a file is the table of contents of an exported disc, which is DICOM but no image."""
-    return os.path.basename(os.fspath(path)).upper() == "DICOMDIR"
-
-
-def _begin(file: BinaryIO) -> Optional[int]:
-    """Where the first element lies: behind the preamble, or at once in files from before DICOM Part 10."""
-    data = file.read(132)
-    if data[128:132] == b"DICM":
-        return 132
-    if data[:1] == b"\x08" and data[1:2] == b"\0" and data[3:4] == b"\0" and len(data) == 132:
-        length = struct.unpack_from("<I", data, 4)[0]
-        if data[4:6].isalpha() or length < 4096:
-            return 0
-    return None
-
-
-def _body(file: BinaryIO, start: int) -> Tuple[str, BinaryIO]:
-    """The transfer syntax, and the data set at its first element."""
-    file.seek(start)
-    syntax, body = _transfer_syntax(file)
-    if syntax == DEFLATED:
-        inflater = zlib.decompressobj(-15)
-        body = BytesIO(inflater.decompress(body.read(), _MOST_INFLATED))
-        if inflater.unconsumed_tail:
-            raise ValueError("inflates to too much")
-    return syntax, body
-
-
-def _transfer_syntax(file: BinaryIO) -> Tuple[str, BinaryIO]:
-    """The transfer syntax, with the file left at the first element of the data set."""
-    start = file.tell()
-    if start == 0:
-        explicit = file.read(6)[4:].isalpha()
-        file.seek(0)
-        return (EXPLICIT if explicit else IMPLICIT), file
-    reader = ElementReader(file, "<", explicit=True)
-    syntax = IMPLICIT
-    while True:
-        here = file.tell()
-        data = file.read(4)
-        file.seek(here)
-        if len(data) < 4 or data[:2] != b"\x02\0":
-            return syntax, file
-        tag, _, length = reader.element_header()
-        value = reader.exactly(length)
-        if tag == TRANSFER_SYNTAX:
-            syntax = _text(value)
-
-
-def _text(value: bytes) -> str:
-    return value.decode("latin-1").strip(" \0")
-
-
-def _floats(value: Any) -> Tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in _text(value or b"").split("\\") if part.strip())
-    except ValueError:
-        return ()
 
 
 def _header(path: str, syntax: str, dataset: Dataset, order: str, reader: ElementReader) -> DicomHeader:
@@ -272,24 +197,24 @@ def _header(path: str, syntax: str, dataset: Dataset, order: str, reader: Elemen
         if key in _BINARY:
             numbers[key] = struct.unpack_from(order + "H", value)[0] if len(value) >= 2 else 0
         else:
-            fields[key] = _text(value)
+            fields[key] = plain_text(value)
     for key in ("frames", "series_number", "acquisition", "instance"):
         try:
             numbers[key] = int(float(fields[key].split("\\")[0] or 0))
         except (ValueError, OverflowError):
             numbers[key] = 0
-    groups = dataset.get(_FRAME_GROUPS)
-    shared = (dataset.get(_SHARED_GROUPS) or [{}])[0]
+    groups = dataset.get(FRAME_GROUPS)
+    shared = (dataset.get(SHARED_GROUPS) or [{}])[0]
     frames = (
-        tuple(_frame(group, shared, {}, dataset, order) for group in groups)
+        tuple(frame_fields(group, shared, {}, dataset, order) for group in groups)
         if groups
-        else (_frame({}, shared, dataset, dataset, order),)
+        else (frame_fields({}, shared, dataset, dataset, order),)
     )
     complete, pixels = reader.reaches_end_of_pixels, tuple(reader.pixels)
     padding = tuple(
         _unsigned(dataset[tag], order) for tag, key in _WANTED.items() if key in _PADDINGS and tag in dataset
     )
-    description = Unspoken(_text(dataset.get(_DESCRIPTION, b"")))
+    description = Unspoken(plain_text(dataset.get(_DESCRIPTION, b"")))
     identity = (dataset.get(_PATIENT_ID) or b"").strip(b" \0") or (dataset.get(_PATIENT_NAME) or b"").strip(b" \0^")
     return DicomHeader(
         path, syntax, fields, numbers, frames, complete, reader.encapsulated, pixels,
@@ -304,52 +229,3 @@ def _unsigned(value: bytes, order: str) -> int:
     if len(value) not in (2, 4):
         return -1
     return int(struct.unpack(order + ("H" if len(value) == 2 else "I"), value)[0])
-
-
-def _frame(own: Dataset, shared: Dataset, top: Dataset, whole: Dataset, order: str) -> FrameFields:
-    """Fields of a frame: its own, those of all frames, or of the data set where it has no frames.
-
-    A rescale beside the functional groups, where the standard does not want it, counts as well.
-    """
-
-    def value(sequence: Tag, tag: Tag, last: Dataset = top) -> bytes:
-        for place in (own, shared):
-            items = place.get(sequence)
-            if items and tag in items[0]:
-                return bytes(items[0][tag] or b"")
-        return bytes(last.get(tag) or b"")
-
-    def rescale(tag: Tag, default: float) -> float:
-        text = value(_TRANSFORMATION, tag, whole)
-        found = _floats(text) or ((float("nan"),) if _text(text) else (default,))
-        return found[0]
-
-    return FrameFields(
-        position=_floats(value((0x0020, 0x9113), (0x0020, 0x0032))),
-        orientation=_floats(value((0x0020, 0x9116), (0x0020, 0x0037))),
-        pixel_spacing=_floats(value(_MEASURES, (0x0028, 0x0030))),
-        distance=_floats(value(_MEASURES, (0x0018, 0x0088))),
-        # A slope of 0 is an empty field of some programs; it would make a scan of one value.
-        rescale=(rescale((0x0028, 0x1052), 0.0), rescale((0x0028, 0x1053), 1.0) or 1.0),
-        **_apart(value, order) if own else {},
-    )
-
-
-def _apart(value: Callable[..., bytes], order: str) -> Dict[str, Any]:
-    """What tells the frames of one file apart, from a function that finds a field of a frame."""
-
-    def number(tag: Tag, form: str) -> str:
-        found = value(_FRAME_CONTENT, tag)
-        size = struct.calcsize(form)
-        return str(struct.unpack(order + form, found)[0]) if len(found) == size else ""
-
-    return {
-        "group": tuple(
-            _text(text)
-            for text in (
-                value(_FRAME_CONTENT, _STACK), value(_FRAME_TYPE, _FRAME_KIND), value(_RECONSTRUCTION, _FRAME_KERNEL)
-            )
-        ),
-        "acquisition": number(_FRAME_ACQUISITION, "H"),
-        "temporal": number(_FRAME_TEMPORAL, "I"),
-    }  # fmt: skip

@@ -21,7 +21,8 @@ from ..errors import ImageError
 from ..files import passing_folder
 from . import itk
 from .codestreams import BEGINS, check_rle, jpeg_2000_size, jpeg_size
-from .dicom_header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, DicomHeader, read_pixels
+from .dicom_header import DicomHeader, read_pixels
+from .dicom_part10 import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT
 from .names import check_name, shown
 
 _PLAIN = (IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-import numpy as np
-
 from ..errors import ImageError
 from ..progress import Progress
-from .dicom_header import DicomHeader, FrameFields, known_header, looks_like_dicom, read_dicom_header
-from .dicom_passes import Slice, passes_of
+from .dicom_groups import grouped, listed, series_of, study_of, why_unread, without_copies
+from .dicom_header import DicomHeader, known_header, read_dicom_header
+from .dicom_passes import passes_of
+from .dicom_slices import Slice
 from .dicom_suitability import Verdict, judge
 
 __all__ = ["Candidate", "Found", "Series", "Slice", "choose", "choose_series", "find_series", "study_of"]
@@ -76,25 +75,25 @@ def find_series(name: str, paths: Iterable[str], progress: Progress, closed: int
     Raises:
         ImageError: there is no CT series.
     """
-    listed = list(paths)
+    names = list(paths)
     headers = []
     left_out: Counter = Counter({"folders that may not be opened": closed} if closed else {})
-    for index, path in enumerate(listed):
+    for index, path in enumerate(names):
         header = known_header(path)
         if header is not None:
             headers.append(header)
         else:
             # Without a word the scan would end a slice earlier, or have one made up in its midst.
-            left_out.update(_why_unread(path))
+            left_out.update(why_unread(path))
         if index % 32 == 0:
-            progress(index / len(listed), "reading the scan's headers")
+            progress(index / len(names), "reading the scan's headers")
     if not headers and left_out:
-        raise ImageError(f"{name} holds no DICOM that can be read ({_listed(left_out)}); copy or export it again")
+        raise ImageError(f"{name} holds no DICOM that can be read ({listed(left_out)}); copy or export it again")
     if not headers:
         raise ImageError(f"{name} holds no DICOM files; give a folder with a CT series, or an image file")
-    groups = _group(headers, left_out)
+    groups = grouped(headers, left_out)
     if not groups:
-        raise ImageError(f"{name} holds no CT series that can be placed in space ({_listed(left_out)}); choose another")
+        raise ImageError(f"{name} holds no CT series that can be placed in space ({listed(left_out)}); choose another")
     return Found(_candidates(groups), left_out)
 
 
@@ -125,7 +124,7 @@ def choose_series(
         chosen = next((c for c in candidates if any(s.header.path == wanted for s in c.slices)), None)
         chosen = chosen or _of_same_series(candidates, wanted)
         if chosen is None:
-            raise ImageError(f"{name} is no slice of a CT series ({_listed(found.left_out)}); choose another file")
+            raise ImageError(f"{name} is no slice of a CT series ({listed(found.left_out)}); choose another file")
         why = "the one of the given file"
     elif series:
         chosen, why = choose(name, candidates, series), "as asked for"
@@ -173,19 +172,8 @@ def choose(name: str, candidates: Sequence[Candidate], wanted: str) -> Candidate
     return fitting[0]
 
 
-def study_of(header: DicomHeader) -> Tuple[int, str]:
-    """What tells studies, and the patients they are of, apart."""
-    return header.patient, header.fields["study_uid"]
-
-
-def _series_of(header: DicomHeader) -> Tuple[object, ...]:
-    """What slices of one series share; some programs give each of them a study of its own."""
-    uid = header.fields["series_uid"]
-    return (header.patient, uid, "" if uid else header.fields["study_uid"])
-
-
 def _series_key(header: DicomHeader) -> Tuple[object, ...]:
-    return (*_series_of(header), header.fields["series_number"], header.description)
+    return (*series_of(header), header.fields["series_number"], header.description)
 
 
 def _of_same_series(candidates: Sequence[Candidate], wanted: str) -> Optional[Candidate]:
@@ -198,7 +186,7 @@ def _of_same_series(candidates: Sequence[Candidate], wanted: str) -> Optional[Ca
 def _candidates(groups: Sequence[List[Slice]]) -> List[Candidate]:
     passes: List[Tuple[List[Slice], int]] = []
     for group in groups:
-        slices = _without_copies(group)
+        slices = without_copies(group)
         copies = len(group) - len(slices)
         for number, part in enumerate(passes_of(slices)):
             passes.append((part, 0 if number else copies))
@@ -224,20 +212,6 @@ def _order(header: DicomHeader) -> Tuple[int, ...]:
 
 def _earliest(part: Sequence[Slice]) -> Tuple[int, ...]:
     return min((s.header.numbers["acquisition"], s.header.numbers["instance"]) for s in part)
-
-
-def _without_copies(group: List[Slice]) -> List[Slice]:
-    """Slices without those that are the same object at the same place once more."""
-    seen = set()
-    kept = []
-    for slice_ in group:
-        uid = slice_.header.fields["instance_uid"]
-        key = (uid, slice_.frame, slice_.fields.position)
-        if uid and key in seen:
-            continue
-        seen.add(key)
-        kept.append(slice_)
-    return kept
 
 
 def _slices(count: int) -> str:
@@ -277,79 +251,5 @@ def _notes(candidates: Sequence[Candidate], chosen: Candidate, why: str, left_ou
             f"{chosen.copies} slices at positions that others have too were left out (copies or a later phase)"
         )
     if left_out:
-        notes.append(f"left out: {_listed(left_out)}")
+        notes.append(f"left out: {listed(left_out)}")
     return tuple(notes)
-
-
-def _group(headers: List[DicomHeader], left_out: Counter) -> List[List[Slice]]:
-    """Slices by series, plane and pixel grid; an enhanced file is a group of its own."""
-    groups: Dict[Tuple[object, ...], List[List[Slice]]] = {}
-    for header in headers:
-        reason = _not_a_slice(header)
-        if reason:
-            left_out[reason] += 1
-            continue
-        numbers = header.numbers
-        single = len(header.frames) == 1
-        place = (numbers["rows"], numbers["columns"], "" if single else header.path)
-        key = (*_series_of(header), *place)
-        for frame, fields in enumerate(header.frames):
-            slice_ = Slice(header, frame, fields)
-            same = groups.setdefault(key, [])
-            for group in same:
-                if _same_plane(group[0].fields, fields):
-                    group.append(slice_)
-                    break
-            else:
-                same.append([slice_])
-    return [group for same in groups.values() for group in same]
-
-
-def _not_a_slice(header: DicomHeader) -> str:
-    """Why a file is no slice of a CT volume; empty if it is one."""
-    fields, numbers = header.fields, header.numbers
-    if fields["modality"].upper() != "CT":
-        return "other modalities"
-    if not numbers["rows"] or not numbers["columns"]:
-        return "files without an image"
-    if "LOCALIZER" in fields["image_type"].upper() or "SCOUT" in fields["image_type"].upper():
-        return "localizers"
-    if numbers["samples"] > 1 or not (fields["photometric"] or "MONOCHROME").upper().startswith("MONOCHROME"):
-        return "colour images"
-    if numbers["frames"] > 1 and numbers["frames"] != len(header.frames):
-        return "multi-frame images without positions"
-    for frame in header.frames:
-        sizes = (len(frame.position), len(frame.orientation), len(frame.pixel_spacing))
-        if sizes != (3, 6, 2) or not np.isfinite(frame.position + frame.orientation + frame.pixel_spacing).all():
-            return "images without a position"
-        axes = np.asarray(frame.orientation).reshape(2, 3)
-        if np.abs(axes @ axes.T - np.eye(2)).max() > 1e-2:
-            return "images without a position"
-    return ""
-
-
-def _why_unread(path: str) -> List[str]:
-    """Why a file that may be a slice gave no header; empty for what is no DICOM."""
-    try:
-        os.stat(path)
-        if not os.path.isfile(path):
-            return []
-        with open(path, "rb") as file:
-            if not file.read(1):
-                return ["empty files"]
-    except PermissionError:
-        return ["files that may not be read"]
-    except OSError:
-        return ["files that cannot be opened"]
-    return ["damaged files"] if looks_like_dicom(path) else []
-
-
-def _same_plane(first: FrameFields, second: FrameFields) -> bool:
-    return bool(
-        np.allclose(first.orientation, second.orientation, rtol=0, atol=1e-3)
-        and np.allclose(first.pixel_spacing, second.pixel_spacing, rtol=1e-3, atol=0)
-    )
-
-
-def _listed(counts: Counter) -> str:
-    return ", ".join(f"{counts[reason]} x {reason}" for reason in sorted(counts)) or "none"

@@ -11,7 +11,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from .dicom_passes import SAME_PLACE_MM, Slice, heights_of
+from .dicom_slices import SAME_PLACE_MM, Slice, heights_of
 
 # What makes an image something else than a scan: words of image type and description, and what it is called.
 _DERIVED = (

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
 from ..errors import ImageError
 from ..progress import Progress, silent
-from .dicom_passes import heights_of
 from .dicom_series import Candidate, find_series, study_of
+from .dicom_slices import heights_of
 from .names import PathLike, shown, walk_files
 
 
-def list_scans(folder: PathLike, *, progress: Progress = silent) -> Dict[str, Any]:
+def list_scans(
+    folder: PathLike, *, files: Optional[Sequence[str]] = None, progress: Progress = silent
+) -> Dict[str, Any]:
     """What a folder of DICOM holds.
 
     Args:
         folder: the folder.
+        files: those of the folder that are looked at; None: all.
         progress: told the share of headers read.
 
     Returns:
@@ -36,7 +39,9 @@ def list_scans(folder: PathLike, *, progress: Progress = silent) -> Dict[str, An
     if not os.path.isdir(folder):
         raise ImageError(f"{name} is no folder; give a folder of DICOM")
     closed: List[str] = []
-    found = find_series(name, list(walk_files(folder, closed=closed)), progress, len(closed))
+    found = find_series(
+        name, list(walk_files(folder, closed=closed) if files is None else files), progress, len(closed)
+    )
     patients: Dict[Any, int] = {}
     studies: Dict[Any, int] = {}
     scans = []

@@ -42,13 +42,14 @@ class SegmentOptions:
         Setting(
             text("must be the path of a checkpoint", optional=True),
             "a checkpoint; default: the bundled liver weights", str, "the weights", "--weights", "FILE",
+            changes_results=False,  # their checksum does
         ),
     )  # fmt: skip
     device: str = setting(
         "auto",
         Setting(
             text("must be auto, cpu, cuda, cuda:N or mps", optional=False),
-            "auto, cpu, cuda, cuda:N or mps (default auto)", str, "the device", "--device",
+            "auto, cpu, cuda, cuda:N or mps (default auto)", str, "the device", "--device", changes_results=False,
         ),
     )  # fmt: skip
     overlap: float = setting(
@@ -76,7 +77,7 @@ class SegmentOptions:
         None,
         Setting(
             count_within(1, MOST_THREADS, f"must be 1 to {MOST_THREADS}"),
-            "CPU threads (default: all cores)", int, "the number of threads", "--threads", "N",
+            "CPU threads (default: all cores)", int, "the number of threads", "--threads", "N", changes_results=False,
         ),
     )  # fmt: skip
 
@@ -92,6 +93,11 @@ class SegmentOptions:
     def to_dict(self) -> Dict[str, Any]:
         """Every setting by name, in a settled order, as JSON has it; equal options give equal JSON."""
         return asdict(self)
+
+    def for_results(self) -> Dict[str, Any]:
+        """The part of :meth:`to_dict` that results depend on, besides the scan and the checksum of the weights."""
+        known = settings_of(type(self))
+        return {name: value for name, value in self.to_dict().items() if known[name].changes_results}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SegmentOptions:

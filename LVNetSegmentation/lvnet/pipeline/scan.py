@@ -18,6 +18,8 @@ from .options import SegmentOptions
 from .output import Output
 from .report import ScanReport
 
+#: Shown the scan and its result.
+Look = Callable[[Volume, Segmentation], None]
 #: Told of each thing that was noticed about a scan, before it is segmented.
 Notice = Callable[[Finding], None]
 
@@ -35,12 +37,11 @@ def segment_file(
     probabilities: Optional[Union[str, Path]] = None,
     uncertainty: Optional[Union[str, Path]] = None,
     noticed: Optional[Notice] = None,
+    look: Optional[Look] = None,
     progress: Progress = silent,
     cancelled: CancelCheck = never_cancelled,
 ) -> ScanReport:
-    """Segments one scan into files; none is written before the result is there.
-
-    Whether the target would take the place of a scan is for :mod:`lvnet.batch` to say, which knows all of them.
+    """Segments one scan into files; none is written before the result is there, and none over the scan.
 
     Args:
         source: a file, or a folder of DICOM.
@@ -51,6 +52,7 @@ def segment_file(
         probabilities: also write the probability map here.
         uncertainty: also write here where the network is unsure.
         noticed: told what the checks of the scan found, before the computing.
+        look: shown the scan and the result, once it is written.
         progress: called with the share that is done and the stage.
         cancelled: asked between slabs and stages, the last time before the first file is written.
 
@@ -80,6 +82,8 @@ def segment_file(
     raise_if_cancelled(cancelled)
     progress(_WRITING, "writing")
     output.write(result, model)
+    if look is not None:
+        look(scan, result)
     progress(1.0, "done")
     return replace(
         report,

@@ -25,6 +25,7 @@ class Setting:
         label: how a message calls it.
         flag: of the command line; of a bool, the flag that switches it off.
         metavar: stands for the value in the help text.
+        changes_results: whether a result made with another value is another result.
     """
 
     problem: Problem
@@ -33,6 +34,7 @@ class Setting:
     label: str
     flag: str
     metavar: Optional[str] = None
+    changes_results: bool = True
 
 
 def setting(default: Any, known: Setting) -> Any:

@@ -11,7 +11,7 @@ from .content import Content
 from .style import CSS
 
 #: Nothing is loaded, nothing is run: the page is what the file holds.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 _DEFINITIONS = (
     ("DICE", "twice the common volume over the sum of both volumes; 1 is perfect"),
@@ -30,7 +30,7 @@ def page(content: Content) -> str:
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{title}</title><style>{CSS}</style></head><body>",
         f"<header><h1>{title}</h1>{_lead(content)}</header>",

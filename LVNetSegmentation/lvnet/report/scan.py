@@ -85,7 +85,7 @@ class Backdrop:
 
         self._scan, self._grid = to_canonical(scan)[0], grid
         self.same_grid = self._scan.same_grid(grid)
-        self.window = _window_of(self._scan.array)
+        self.window = window_of(self._scan.array)
 
     def plane(self, z: int, rows: slice, columns: slice) -> Optional[np.ndarray]:
         """(rows, columns) uint8; None where the scan does not reach."""
@@ -117,7 +117,7 @@ def _matrix(volume: Volume) -> Any:
     return volume.direction_matrix * np.array(volume.spacing[::-1])
 
 
-def _window_of(array: np.ndarray) -> Tuple[float, float]:
+def window_of(array: np.ndarray) -> Tuple[float, float]:
     """The soft tissue window for HU; for images without air below -500, all but their extremes."""
     sample = array[:: max(1, array.shape[0] // 32), ::4, ::4]
     if float(sample.min()) < -500:

@@ -35,26 +35,28 @@ class VNet(nn.Module):
     Args:
         in_channels: of the slab.
         classes: of the output, background among them.
+        narrower: what every width is divided by.
 
     Shape:
         Input (N, in_channels, D, H, W), every side a multiple of 16; output: logits (N, classes, D, H, W).
     """
 
-    def __init__(self, in_channels: int = 1, classes: int = 2) -> None:
+    def __init__(self, in_channels: int = 1, classes: int = 2, narrower: int = 1) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv3d(in_channels, 16, 5, padding=2, bias=False), nn.BatchNorm3d(16), nn.PReLU())
-        widths = ((16, 32), (32, 64), (64, 128), (128, 256))
+        a, b, c, d, e = (width // narrower for width in (16, 32, 64, 128, 256))
+        self.stem = nn.Sequential(nn.Conv3d(in_channels, a, 5, padding=2, bias=False), nn.BatchNorm3d(a), nn.PReLU())
+        widths = ((a, b), (b, c), (c, d), (d, e))
         self.down = nn.ModuleList(
             nn.Sequential(nn.Conv3d(i, o, 2, stride=2, bias=False), nn.PReLU()) for i, o in widths
         )
         self.encoder = nn.ModuleList(Stage(o, n) for (_, o), n in zip(widths, (2, 3, 3, 3)))
         # Half of a decoder stage's input comes from below, half is the skip.
-        stages = ((256, 256, 3), (256, 128, 3), (128, 64, 2), (64, 32, 1))
+        stages = ((e, e, 3), (e, d, 3), (d, c, 2), (c, b, 1))
         self.up = nn.ModuleList(
             nn.Sequential(nn.ConvTranspose3d(i, o // 2, 2, stride=2, bias=False), nn.PReLU()) for i, o, _ in stages
         )
         self.decoder = nn.ModuleList(Stage(o, n) for _, o, n in stages)
-        self.output = nn.Conv3d(32, classes, 1)
+        self.output = nn.Conv3d(b, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""

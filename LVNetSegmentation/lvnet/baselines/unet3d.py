@@ -34,21 +34,19 @@ class UNet3D(nn.Module):
     Args:
         in_channels: of the slab.
         classes: of the output, background among them.
+        narrower: what every width is divided by.
 
     Shape:
         Input (N, in_channels, D, H, W), any size; output: logits (N, classes, D, H, W).
     """
 
-    def __init__(self, in_channels: int = 1, classes: int = 2) -> None:
+    def __init__(self, in_channels: int = 1, classes: int = 2, narrower: int = 1) -> None:
         super().__init__()
-        self.encoder = nn.ModuleList(
-            encoder_stage(i, o) for i, o in ((in_channels, 64), (64, 128), (128, 256), (256, 512))
-        )
+        a, b, c, d = (width // narrower for width in (64, 128, 256, 512))
+        self.encoder = nn.ModuleList(encoder_stage(i, o) for i, o in ((in_channels, a), (a, b), (b, c), (c, d)))
         self.pool = nn.MaxPool3d(2, padding=1)
-        self.decoder = nn.ModuleList(
-            decoder_stage(i, o) for i, o in ((512 + 256, 256), (256 + 128, 128), (128 + 64, 64))
-        )
-        self.output = nn.Conv3d(64, classes, 1)
+        self.decoder = nn.ModuleList(decoder_stage(i, o) for i, o in ((d + c, c), (c + b, b), (b + a, a)))
+        self.output = nn.Conv3d(a, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""

@@ -1,6 +1,7 @@
 """The networks that the paper compares LV-Net with, by name.
 
-Each is in the size of the paper's Table 3 and starts from random weights; nothing is downloaded.
+Each is in the size of the paper's Table 3 and starts from random weights; nothing is downloaded.  They are here so that
+weights whose recipe names one of them run wherever LV-Net's do; nothing imports them before that.
 """
 
 from __future__ import annotations
@@ -8,17 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, Dict, Tuple
 
-from lvnet.errors import ConfigurationError
-from lvnet.network import LVNet
-from lvnet.recipe import Architecture
 from torch import nn
 
+from ..errors import ConfigurationError
+from ..network import LVNet
+from ..recipe import Architecture
 from .cenet import CENet
+from .planar import Planar
 from .unet import UNet
 from .unet3d import UNet3D
 from .vnet import VNet
 
-__all__ = ["NETWORKS", "Baseline", "CENet", "UNet", "UNet3D", "VNet", "build"]
+__all__ = ["NETWORKS", "Baseline", "CENet", "Planar", "UNet", "UNet3D", "VNet", "build"]
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,13 @@ class Baseline:
 
     Attributes:
         title: its name in the table.
-        make: from channels in and classes to the network.
+        make: from channels in, classes, and what every width is divided by, to the network.
         input_size: (N, C, ...) that the table's operations belong to.
         reading: what of it follows from the table's numbers rather than from its own paper.
     """
 
     title: str
-    make: Callable[[int, int], nn.Module]
+    make: Callable[[int, int, int], nn.Module]
     input_size: Tuple[int, ...]
     reading: str = ""
 
@@ -43,8 +45,9 @@ class Baseline:
         return len(self.input_size) == 4
 
 
-def _lvnet(in_channels: int, classes: int) -> nn.Module:
-    return LVNet(Architecture(in_channels=in_channels, classes=classes))
+def _lvnet(in_channels: int, classes: int, narrower: int) -> nn.Module:
+    widths = tuple(width // narrower for width in Architecture().widths)
+    return LVNet(Architecture(in_channels=in_channels, classes=classes, widths=widths))
 
 
 _SLICE, _SLAB = (1, 1, 512, 512), (1, 1, 16, 256, 256)
@@ -59,17 +62,18 @@ NETWORKS: Dict[str, Baseline] = {
 }
 
 
-def build(name: str, in_channels: int = 1, classes: int = 2) -> nn.Module:
+def build(name: str, in_channels: int = 1, classes: int = 2, narrower: int = 1) -> nn.Module:
     """A network with random weights.
 
     Args:
         name: unet, cenet, unet3d, vnet or lvnet.
         in_channels: channels of a slice or slab.
         classes: classes including background.
+        narrower: what every width is divided by; 1 is the paper's network.
 
     Raises:
         ConfigurationError: there is no network of that name.
     """
     if name not in NETWORKS:
         raise ConfigurationError(f"there is no network {name!r}; choose {', '.join(NETWORKS)}")
-    return NETWORKS[name].make(in_channels, classes)
+    return NETWORKS[name].make(in_channels, classes, narrower)

@@ -76,7 +76,8 @@ class ResidualMultiKernelPooling(nn.Module):
         side = x.shape[2:]
         pooled = [
             F.interpolate(self.convolve(F.max_pool2d(x, size)), size=side, mode="bilinear", align_corners=False)
-            for size in self.sizes
+            # No larger than the map: a slice of less than 192 pixels leaves it fewer than six.
+            for size in ([min(wanted, n) for n in side] for wanted in self.sizes)
         ]
         return torch.cat([*pooled, x], dim=1)
 
@@ -107,29 +108,31 @@ class CENet(nn.Module):
     Args:
         in_channels: of the slice.  ResNet takes three; a slice of one channel is shown to it three times.
         classes: of the output, background among them.
+        narrower: what every width is divided by.
 
     Shape:
-        Input (N, in_channels, H, W), sides multiples of 32 and at least 192, which leaves the largest pooling
-        one pixel; output: logits (N, classes, H, W).
+        Input (N, in_channels, H, W), sides multiples of 32; below 192 the larger poolings take all there is.
+        Output: logits (N, classes, H, W).
     """
 
-    def __init__(self, in_channels: int = 1, classes: int = 2) -> None:
+    def __init__(self, in_channels: int = 1, classes: int = 2, narrower: int = 1) -> None:
         super().__init__()
         self.in_channels = in_channels
-        self.stem = nn.Sequential(convolution(max(3, in_channels), 64, 7, stride=2), nn.ReLU(inplace=True))
+        a, b, c, d = (width // narrower for width in (64, 128, 256, 512))
+        self.stem = nn.Sequential(convolution(max(3, in_channels), a, 7, stride=2), nn.ReLU(inplace=True))
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
         self.encoder = nn.ModuleList(
             nn.Sequential(BasicBlock(i, o, stride), *(BasicBlock(o, o, 1) for _ in range(n - 1)))
-            for i, o, n, stride in ((64, 64, 3, 1), (64, 128, 4, 2), (128, 256, 6, 2), (256, 512, 3, 2))
+            for i, o, n, stride in ((a, a, 3, 1), (a, b, 4, 2), (b, c, 6, 2), (c, d, 3, 2))
         )
-        self.context = nn.Sequential(DenseAtrousConvolution(512), ResidualMultiKernelPooling(512))
-        self.decoder = nn.ModuleList(DecoderBlock(i, o) for i, o in ((516, 256), (256, 128), (128, 64), (64, 64)))
+        self.context = nn.Sequential(DenseAtrousConvolution(d), ResidualMultiKernelPooling(d))
+        self.decoder = nn.ModuleList(DecoderBlock(i, o) for i, o in ((d + 4, c), (c, b), (b, a), (a, a)))
         self.output = nn.Sequential(
-            nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1),
+            nn.ConvTranspose2d(a, a // 2, 4, stride=2, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(32, 32, 3, padding=1),
+            nn.Conv2d(a // 2, a // 2, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(32, classes, 3, padding=1),
+            nn.Conv2d(a // 2, classes, 3, padding=1),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -26,22 +26,25 @@ class UNet(nn.Module):
     Args:
         in_channels: of the slice.
         classes: of the output, background among them.
+        narrower: what every width is divided by.
 
     Shape:
         Input (N, in_channels, H, W) with H and W multiples of 16; output: logits (N, classes, H, W).
     """
 
-    def __init__(self, in_channels: int = 1, classes: int = 2) -> None:
+    def __init__(self, in_channels: int = 1, classes: int = 2, narrower: int = 1) -> None:
         super().__init__()
-        self.enter = double_convolution(in_channels, 64)
+        first = 64 // narrower
+        self.enter = double_convolution(in_channels, first)
         self.down = nn.ModuleList(
-            nn.Sequential(nn.MaxPool2d(2), double_convolution(i, o))
-            for i, o in ((64, 128), (128, 256), (256, 512), (512, 512))
+            nn.Sequential(nn.MaxPool2d(2), double_convolution(i * first, o * first))
+            for i, o in ((1, 2), (2, 4), (4, 8), (8, 8))
         )
         self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
         # Each takes the skip and what comes from below, both of the skip's width.
-        self.up = nn.ModuleList(double_convolution(i, o) for i, o in ((1024, 256), (512, 128), (256, 64), (128, 64)))
-        self.output = nn.Conv2d(64, classes, 1)
+        widths = ((16, 4), (8, 2), (4, 1), (2, 1))
+        self.up = nn.ModuleList(double_convolution(i * first, o * first) for i, o in widths)
+        self.output = nn.Conv2d(first, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""

@@ -1,0 +1,242 @@
+"""`lvnet segment` of many scans: with records, so that it can be resumed and shared out among processes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from ..batch import Job, Plan
+from ..checkpoint import BUNDLED_WEIGHTS
+from ..cohort import Ledger, Shard, State
+from ..cohort.page import page_of
+from ..cohort.rows import table_of
+from ..errors import ConfigurationError, ImageError, LVNetError
+from ..files import sha256_of, write_whole
+from ..image_io import list_scans
+from ..image_io.names import shown
+from ..system import available_memory, usable_cores
+from .terminal import ProgressBar, json_text, one_line, printable
+
+TABLE, PAGE = "cohort.csv", "cohort.html"
+#: Memory that one process is given when their number is chosen: PyTorch, a large scan, and its result.
+_BYTES_A_PROCESS = 4e9
+#: Cores beyond which one scan hardly gets faster.
+_CORES_A_PROCESS = 4
+_TICK_SECONDS = 0.2
+
+#: Segments one scan; what `--json` prints of it, and a picture.
+SegmentOne = Callable[[Job, str], Tuple[Dict[str, Any], Optional[bytes]]]
+
+
+def asked_for(options: argparse.Namespace) -> bool:
+    """Whether records are to be kept."""
+    return bool(options.resume or options.retry_failed or options.shard or options.jobs)
+
+
+def run_cohort(
+    options: argparse.Namespace, planned: Plan, settings: Dict[str, Any], make_segment_one: Callable[[], SegmentOne]
+) -> int:
+    """Segments the scans that are not done yet, each once, whatever other processes do at the same time.
+
+    Args:
+        options: of the command line.
+        planned: all scans of all shards.
+        settings: what results depend on besides the scan and the weights.
+        make_segment_one: loads the network; called only if there is something to do.
+    """
+    if not planned.batch:
+        raise ConfigurationError("--resume, --shard and --jobs need an output folder, since they keep records there")
+    shard = Shard.parse(options.shard) if options.shard else Shard()
+    processes = processes_for(options.jobs)
+    results = planned.jobs[0].target.parent
+    ledger = Ledger(results, _checksum(options.weights), settings)
+    jobs = shard.of(planned.jobs)
+    states = [ledger.state(job) for job in jobs]
+    wanted = (State.NEW, State.FAILED) if options.retry_failed else (State.NEW,)
+    todo = [job for job, state in zip(jobs, states) if state in wanted]
+    if options.member:
+        _end_with_the_parent()
+    elif not options.quiet:
+        share = f" of shard {shard.number}/{shard.total}" if shard.total > 1 else ""
+        print(f"lvnet: {len(todo)} of {len(jobs)} scans{share} are to be segmented", file=sys.stderr)
+    if todo and min(processes, len(todo)) > 1:
+        _share_out(options, ledger, todo, min(processes, len(todo)))
+    elif todo:
+        _work_through(options, ledger, todo, wanted, make_segment_one())
+    if options.member:
+        return 0
+    if not todo or ledger.results_so_far():
+        write_tables(ledger, planned)
+    return _report(options, ledger, jobs, planned, shard, sum(state is State.DONE for state in states))
+
+
+def processes_for(text: Optional[str]) -> int:
+    """How many processes `--jobs` means; `auto` goes by cores and memory.
+
+    Raises:
+        ConfigurationError: it is neither `auto` nor a number from 1 on.
+    """
+    if text is None:
+        return 1
+    if text == "auto":
+        memory = available_memory()
+        by_memory = usable_cores() if memory is None else int(memory / _BYTES_A_PROCESS)
+        return max(1, min(usable_cores() // _CORES_A_PROCESS, by_memory))
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1024:
+        raise ConfigurationError(f"--jobs takes a number from 1 on, or auto, not {text!r}")
+    return int(text)
+
+
+def _checksum(weights: Optional[str]) -> str:
+    path = Path(weights) if weights else BUNDLED_WEIGHTS
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise ImageError(f"cannot read the weights {shown(path)}: {error.strerror}; check the path") from error
+
+
+def _work_through(
+    options: argparse.Namespace, ledger: Ledger, todo: Sequence[Job], wanted: Sequence[State], segment_one: SegmentOne
+) -> None:
+    for number, job in enumerate(todo):
+        with ledger.claimed(job) as ours:
+            # Another process may work on it, or have done so since we looked.
+            if not ours or ledger.state(job) not in wanted:
+                continue
+            picture = None
+            try:
+                result, picture = segment_one(job, f"{number + 1}/{len(todo)} ")
+            except LVNetError as error:
+                print(one_line(f"lvnet: {job.scan.path.name}: {error}"), file=sys.stderr)
+                result = {"input": str(job.scan.path), "output": None, "error": one_line(error)}
+            ledger.write(job, result, picture)
+
+
+def _share_out(options: argparse.Namespace, ledger: Ledger, todo: Sequence[Job], processes: int) -> None:
+    """Lets several processes take one scan after the other; they end when this one does."""
+    threads = options.threads or max(1, usable_cores() // processes)
+    command = [sys.executable, "-m", "lvnet", *options.given, "--resume", "--member", "--quiet", "--jobs", "1"]
+    command += ["--threads", str(threads)]
+    members = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) for _ in range(processes)]
+    before = len(ledger.results_so_far())
+    try:
+        with ProgressBar("", None if not options.quiet else False) as bar:
+            while any(member.poll() is None for member in members):
+                done = min(len(todo), max(0, len(ledger.results_so_far()) - before))
+                bar(done / len(todo), f"{done} of {len(todo)} scans, {processes} processes")
+                _wait(members)
+    finally:
+        for member in members:
+            if member.poll() is None:
+                member.terminate()
+        for member in members:
+            member.wait()
+            assert member.stdin is not None
+            member.stdin.close()
+    ended = [member.returncode for member in members if member.returncode != 0]
+    if ended:
+        raise ConfigurationError(
+            f"{len(ended)} of {processes} processes ended early (code {ended[0]}), perhaps for want of memory; what is"
+            " done is kept: run the same again, with fewer --jobs"
+        )
+
+
+def _wait(members: Sequence[Any]) -> None:
+    for member in members:
+        if member.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                member.wait(_TICK_SECONDS)
+            return
+
+
+def _end_with_the_parent() -> None:
+    """Ends this process when the one that started it is gone, however that ended."""
+
+    def watch() -> None:
+        # Nothing is ever written there; it ends with the parent.  Past Python's own buffer, whose lock this thread
+        # would still hold at the end.
+        os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def write_tables(ledger: Ledger, planned: Plan) -> None:
+    """Writes the table and the page of all that is noted, by whatever process.
+
+    Raises:
+        ImageError: they cannot be written there.
+    """
+    with ledger.tables():
+        results = ledger.results_so_far()
+        left_out = [f"{one.path.name}: {one.reason}" for one in planned.left_out]
+        page = page_of(results, f"Cohort {ledger.results.resolve().name}", left_out, ledger.picture_of)
+        try:
+            for name, data in ((TABLE, table_of(results)), (PAGE, page)):
+                write_whole(ledger.results / name, data)
+        except OSError as error:
+            raise ImageError(f"cannot write {ledger.results / name}: {error.strerror}") from error
+
+
+def _report(
+    options: argparse.Namespace, ledger: Ledger, jobs: Sequence[Job], planned: Plan, shard: Shard, before: int
+) -> int:
+    results = [result for job in jobs if (result := ledger.result(job)) is not None]
+    failed = sum(result.get("error") is not None for result in results)
+    left_out = [{"input": str(one.path), "output": None, "left_out": one.reason} for one in planned.left_out]
+    if options.json:
+        print(json_text([*results, *left_out]))
+    if not options.quiet:
+        said = f"{len(results) - failed} of {len(jobs)} scans are segmented, {before} of them before"
+        if failed:
+            said += f"; {failed} failed, --retry-failed tries them again"
+        missing = len(jobs) - len(results)
+        if missing:
+            said += f"; {missing} are in the hands of other processes"
+        if planned.left_out:
+            said += f"; {len(planned.left_out)} left out, see {PAGE}"
+        print(one_line(f"lvnet: {said}"), file=sys.stderr)
+        print(one_line(f"lvnet: {ledger.results / TABLE} and {PAGE} list all"), file=sys.stderr)
+    return 2 if failed else 0
+
+
+def run_list(options: argparse.Namespace, planned: Plan) -> int:
+    """Prints what would be segmented, and to which file, without doing it."""
+    jobs = (Shard.parse(options.shard) if options.shard else Shard()).of(planned.jobs)
+    entries: List[Dict[str, Any]] = [
+        {"input": str(job.scan.path), "output": str(job.target), "series": _series_of(job)} for job in jobs
+    ]
+    left_out = [{"input": str(one.path), "output": None, "left_out": one.reason} for one in planned.left_out]
+    if options.json:
+        print(json_text([*entries, *left_out]))
+        return 0
+    for entry in entries:
+        print(printable(f"{entry['input']} -> {entry['output']}"))
+        series = entry["series"]
+        if series is not None and "error" in series:
+            print(printable(f"    {series['error']}"))
+        elif series is not None:
+            more = f"; {series['others']} more in the study" if series["others"] else ""
+            words = ", ".join(part for part in (series["description"], series["words"]) if part)
+            print(printable(f"    series {series['series']}, {series['slices']} slices, {words}{more}"))
+    for one in left_out:
+        print(printable(f"left out: {one['input']}: {one['left_out']}"))
+    return 0
+
+
+def _series_of(job: Job) -> Optional[Dict[str, Any]]:
+    """The series that would be taken of a study of DICOM."""
+    if not os.path.isdir(job.scan.path):
+        return None
+    try:
+        found = list_scans(job.scan.path, files=job.scan.files)["scans"]
+    except LVNetError as error:
+        return {"error": one_line(error)}
+    taken = {key: found[0][key] for key in ("series", "uid", "description", "words", "slices", "slice_distance_mm")}
+    return {**taken, "others": len(found) - 1}

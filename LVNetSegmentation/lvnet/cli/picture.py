@@ -1,0 +1,51 @@
+"""`lvnet picture`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..batch import refuse_overwriting
+from ..errors import GeometryError
+from ..evaluation.grids import on_one_grid
+from ..image_io import check_output_path, read_image
+from ..image_io.names import shown
+from ..image_io.write import atomic_file
+from ..orientation import to_canonical
+from ..report.png import png
+from ..report.portrait import portrait
+from ..volume import Volume
+from .labels import chosen_mask
+from .terminal import one_line
+
+
+def run_picture(options: argparse.Namespace) -> int:
+    """Writes a picture for a report: three planes and the body from the front."""
+    target = Path(options.output)
+    check_output_path(target, (".png",))
+    refuse_overwriting([Path(options.scan), Path(options.labels)], [target], "what the picture is made of")
+    # Masks may be stored in another orientation of the same grid.
+    scan = to_canonical(read_image(options.scan, series=options.series))[0]
+    labels = _on_scan(chosen_mask(options), options.labels, scan, options.scan)
+    reference = None
+    if options.reference is not None:
+        given = chosen_mask(argparse.Namespace(**{**vars(options), "labels": options.reference}))
+        reference = _on_scan(given, options.reference, scan, options.scan)
+    data = png(portrait(scan, labels, body=not options.no_body, reference=reference))
+    with atomic_file(target) as file:
+        file.write(data)
+    if not options.quiet:
+        blue = "" if reference is None else "; blue is the reference"
+        words = f"{target}: R, L, A, P, S, I are the patient's sides; the bar is 50 mm{blue}"
+        print(one_line(f"lvnet: {words}"), file=sys.stderr)
+    return 0
+
+
+def _on_scan(mask: Volume, path: str, scan: Volume, scan_path: str) -> Volume:
+    try:
+        return on_one_grid(scan, mask, False)[1]
+    except GeometryError as error:
+        raise GeometryError(
+            f"{shown(path)} does not lie on the grid of {shown(scan_path)}; give the scan that it was made of"
+        ) from error

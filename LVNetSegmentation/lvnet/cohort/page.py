@@ -1,0 +1,155 @@
+"""All results on one page, the doubtful ones first and with pictures."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from pathlib import Path
+from typing import Any, Callable, List, Mapping, Sequence
+
+from .._version import __version__
+from ..report.charts import box_plot
+from ..report.page import POLICY
+from ..report.style import CSS
+from .rows import FAILED, ORDER, by_doubt, doubts_of, row_of, status_of
+
+#: Doubtful results that are shown with a picture; the table lists all.
+MOST_PICTURES = 60
+_WORDS = {"failed": "failed", "wrong": "probably wrong", "look": "to be looked at", "ok": "as expected"}
+_CSS = """
+.scan { border: 1px solid var(--line); border-left: 5px solid #d9640a; border-radius: 6px; padding: 8px 14px;
+  margin: 12px 0; break-inside: avoid; }
+.scan.wrong, .scan.failed { border-left-color: #b3261e; }
+.scan img { width: 100%; max-width: 1000px; display: block; margin: 6px 0; border-radius: 3px; }
+.scan ul { margin: 4px 0; padding-left: 18px; }
+td.text { white-space: normal; text-align: left; overflow-wrap: anywhere; }
+"""
+
+
+def page_of(
+    results: Sequence[Mapping[str, Any]],
+    title: str,
+    left_out: Sequence[str],
+    picture_of: Callable[[str], Path],
+) -> bytes:
+    """The page as a file that holds everything itself.
+
+    Args:
+        results: what is noted of each scan, with `name`.
+        title: of the page.
+        left_out: sentences about inputs that are no scans.
+        picture_of: where the picture of a result lies, by its name.
+    """
+    ordered = by_doubt(results)
+    doubtful = [result for result in ordered if status_of(result) != ORDER[-1]]
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escape(title)}</title><style>{CSS}{_CSS}</style></head><body>",
+        f"<header><h1>{escape(title)}</h1>{_lead(ordered)}</header>",
+        _tiles(ordered),
+        _charts(ordered),
+        f"<h2>To be looked at ({len(doubtful)})</h2>" if doubtful else "",
+        *(_shown(result, picture_of) for result in doubtful[:MOST_PICTURES]),
+        f"<p>{len(doubtful) - MOST_PICTURES} more are in the table.</p>" if len(doubtful) > MOST_PICTURES else "",
+        f"<h2>All scans ({len(ordered)})</h2>" if ordered else "",
+        _table(ordered),
+        _left_out(left_out),
+        f"<footer>Made by lvnet {__version__}. For research; not a medical device.</footer></body></html>",
+    ]
+    return "\n".join(part for part in parts if part).encode("utf-8", "backslashreplace")
+
+
+def _lead(results: Sequence[Mapping[str, Any]]) -> str:
+    counts = {status: sum(status_of(result) == status for result in results) for status in ORDER}
+    words = ", ".join(f"{count} {_WORDS[status]}" for status, count in counts.items() if count)
+    return f'<p class="lead">{len(results)} scans: {words or "none yet"}</p>'
+
+
+def _tiles(results: Sequence[Mapping[str, Any]]) -> str:
+    tiles = []
+    for name, values in _numbers(results, "volumes_ml").items():
+        tiles.append((f"{sum(values) / len(values):.0f} ml", f"mean volume of {name}"))
+    seconds = [result["seconds"] for result in results if result.get("seconds") is not None]
+    if seconds:
+        tiles.append((f"{sum(seconds) / len(seconds):.1f} s", "a scan"))
+    drawn = "".join(f'<div class="tile"><b>{value}</b><span>{escape(name)}</span></div>' for value, name in tiles)
+    return f'<div class="tiles">{drawn}</div>' if tiles else ""
+
+
+def _numbers(results: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, List[float]]:
+    found: dict = {}
+    for result in results:
+        for name, value in (result.get(key) or {}).items():
+            number = value["dice"] if isinstance(value, dict) else value
+            if number is not None:
+                found.setdefault(name, []).append(number)
+    return found
+
+
+def _charts(results: Sequence[Mapping[str, Any]]) -> str:
+    drawn = []
+    for key, title in (("volumes_ml", "{} (ml)"), ("expected_dice", "expected DICE, {}")):
+        for name in _numbers(results, key):
+            cases = [
+                (result["name"], value["dice"] if isinstance(value, dict) else value)
+                for result in results
+                if (value := (result.get(key) or {}).get(name)) is not None
+            ]
+            if len(cases) >= 3:
+                drawn.append(f"<figure>{box_plot(title.format(name), [('', cases)])}</figure>")
+    return f'<div class="boxes">{"".join(drawn)}</div>' if drawn else ""
+
+
+def _shown(result: Mapping[str, Any], picture_of: Callable[[str], Path]) -> str:
+    status, row = status_of(result), row_of(result)
+    sentences = [row["error"]] if status == FAILED else [*doubts_of(result), *result["notes"]]
+    volumes = ", ".join(f"{name} {value:.0f} ml" for name, value in (result.get("volumes_ml") or {}).items())
+    entries = "".join(f"<li>{escape(str(sentence))}</li>" for sentence in sentences)
+    try:
+        data = base64.b64encode(picture_of(result["name"]).read_bytes()).decode("ascii")
+        picture = f'<img alt="the result in three planes" src="data:image/png;base64,{data}">'
+    except OSError:
+        picture = ""
+    return (
+        f'<section class="scan {status}"><h3>{escape(result["name"])}<small>{_WORDS[status]}'
+        f"{'; ' + escape(volumes) if volumes else ''}</small></h3>{picture}<ul>{entries}</ul></section>"
+    )
+
+
+def _table(results: Sequence[Mapping[str, Any]]) -> str:
+    if not results:
+        return ""
+    rows = [row_of(result) for result in results]
+    left = ("input", "output", "device", "weights_sha256", "name", "status", "doubts", "notes", "error")
+    numbers = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in left]
+    heads = ["name", "status", *numbers, "remarks"]
+    lines = []
+    for row in rows:
+        cells = "".join(f"<td>{_number(row.get(key))}</td>" for key in numbers)
+        remarks = row.get("error") or "; ".join(part for part in (row.get("doubts"), row.get("notes")) if part)
+        out = ' class="out"' if row["status"] != ORDER[-1] else ""
+        lines.append(
+            f"<tr><th>{escape(row['name'])}</th><td{out}>{row['status']}</td>{cells}"
+            f'<td class="text">{escape(str(remarks))}</td></tr>'
+        )
+    head = "".join(f"<th>{escape(key.replace('_', ' '))}</th>" for key in heads)
+    return (
+        f'<div class="wide"><table class="cases"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 100 else f"{value:.0f}"
+
+
+def _left_out(sentences: Sequence[str]) -> str:
+    if not sentences:
+        return ""
+    entries = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f"<h2>Left out ({len(sentences)})</h2><ul>{entries}</ul>"

@@ -1,0 +1,129 @@
+"""The report of a comparison: one HTML file that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+from typing import Any, List, Mapping, Sequence
+
+from lvnet._version import __version__
+from lvnet.report.style import CSS
+
+from .. import paper
+from ..pictures import figure_of
+from ..tables import Table
+from .results import COLUMNS, cost_table, table_of, tests_table
+
+#: Nothing is loaded, nothing is run: the page is what the file holds.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def box_plots(results: Mapping[str, Any]) -> bytes:
+    """A PNG with one plot a metric and one box a network; points are cases."""
+    names = [entry["title"] for entry in results["networks"].values()]
+    figure = figure_of(3.1 * len(paper.METRICS), 4.6)
+    for axes, (key, heading, _) in zip(figure.subplots(1, len(paper.METRICS)), paper.METRICS):
+        groups = [
+            [case[key] for case in entry["cases"].values() if case.get(key) is not None]
+            for entry in results["networks"].values()
+        ]
+        axes.boxplot(groups, widths=0.6, showfliers=False, medianprops={"color": "#c0392b"})
+        for place, group in enumerate(groups, start=1):
+            axes.plot([place] * len(group), group, linestyle="", marker="o", markersize=3, alpha=0.5, color="#1273c4")
+        axes.set_title(heading, fontsize=11)
+        axes.set_xticks(range(1, len(names) + 1), names, rotation=50, ha="right", fontsize=9)
+        axes.grid(axis="y", alpha=0.3)
+    figure.tight_layout()
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=90)
+    return file.getvalue()
+
+
+def page(results: Mapping[str, Any], plots: bytes) -> str:
+    """The whole file.
+
+    Args:
+        results: see :func:`.results.assemble`.
+        plots: what :func:`box_plots` drew.
+    """
+    tests = tests_table(results)
+    picture = base64.b64encode(plots).decode("ascii")
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>Comparison of networks</title><style>{CSS}</style></head><body>",
+        f"<header><h1>Comparison of networks</h1>{_lead(results)}</header>",
+        _table(table_of(results)),
+        "<h2>Case by case</h2>",
+        f'<figure><img alt="box plots" style="max-width:100%" src="data:image/png;base64,{picture}">'
+        "<figcaption>Boxes from the first to the third quartile, red the median; each point is a case.</figcaption>"
+        "</figure>",
+        _table(tests) if tests else "",
+        _table(cost_table(results)),
+        "<h2>Every case</h2>",
+        _cases(results),
+        _how(results),
+        f"<footer>Made by lvnet {__version__}. For research; not a medical device.</footer>",
+        "</body></html>",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _lead(results: Mapping[str, Any]) -> str:
+    parts = [f"{len(results['networks'])} networks", f"{len(results['split']['test'])} test cases", results["date"]]
+    return f'<p class="lead">{escape(" · ".join(parts))}</p>'
+
+
+def _how(results: Mapping[str, Any]) -> str:
+    split, settings, machine = results["split"], results["settings"], results["machine"]
+    budget = "; ".join(
+        f"{stage['epochs']} epochs of {settings['samples_per_epoch']} patches of"
+        f" {' x '.join(map(str, stage['patch']))}, batch {stage['batch']}"
+        for stage in settings["stages"]
+    )
+    if settings["seconds_each"]:
+        budget += f"; at most {settings['seconds_each']:g} s of training each"
+    chosen = "the epoch best on validation" if split["validation"] else "the last epoch"
+    entries = (
+        ("data", f"{len(split['train'])} cases trained, {len(split['validation'])} chose the epoch, "
+                 f"{len(split['test'])} judged: {', '.join(split['test'])}"),
+        ("budget", budget),
+        ("the same for all", "cases, patches and their order, loss of the main output, optimiser, schedule"),
+        ("scored", f"{chosen}, by the inference of `lvnet segment`, on the scans' own grids"),
+        ("machine", ", ".join(f"{key} {value}" for key, value in machine.items() if value)),
+        ("settings", f"{settings['name']}, SHA-256 {settings['sha256']}"),
+    )  # fmt: skip
+    return (
+        "<h2>How it was made</h2><dl>"
+        + "".join(f"<dt>{escape(name)}</dt><dd>{escape(words)}</dd>" for name, words in entries)
+        + "</dl>"
+    )
+
+
+def _cases(results: Mapping[str, Any]) -> str:
+    rows: List[Sequence[str]] = []
+    for entry in results["networks"].values():
+        for case, values in entry["cases"].items():
+            rows.append((entry["title"], case, *(_shown(values.get(key)) for key in COLUMNS[2:])))
+    return _html(COLUMNS, rows)
+
+
+def _shown(value: Any) -> str:
+    return "–" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _table(table: Table) -> str:
+    remarks = "".join(f'<p class="faint">{escape(remark)}</p>' for remark in table.remarks)
+    return f"<h2>{escape(table.title)}</h2>{_html(table.head, table.rows)}{remarks}"
+
+
+def _html(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    heads = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
+    body = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{escape(text)}</td>" for text in row[1:]) + "</tr>"
+        for row in rows
+    )
+    return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
