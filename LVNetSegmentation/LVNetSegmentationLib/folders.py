@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from lvnet.files import remove_stale
+from lvnet.pipeline.options import SegmentOptions
 
 from .dependencies import ensureTorch
 from .jobs import ProgressCallback
@@ -23,7 +24,7 @@ class FolderJob(RemoteJob):
         source: str,
         target: str,
         suffix: str,
-        settings: Dict[str, Any],
+        settings: Mapping[str, Any],
         onProgress: Optional[ProgressCallback] = None,
         onDone: Optional[Callable[..., None]] = None,
         onError: Optional[Callable[[str], None]] = None,
@@ -33,10 +34,12 @@ class FolderJob(RemoteJob):
         self._onScan = onScan
         self._target = Path(os.path.abspath(target))
         places = {"input": os.path.abspath(source), "output": str(self._target)}
-        self._fields = {"do": "folder", **places, "suffix": suffix, **settings}
+        self._fields = {"do": "folder", **places, "suffix": suffix}
+        self._settings = settings
         super().__init__(service, True, onProgress, onDone, onError, onCancelled)
 
     def _begin(self) -> None:
+        self._fields.update(SegmentOptions.from_request(self._settings).to_dict())
         ensureTorch()
 
     def _message(self) -> Optional[Dict[str, Any]]:

@@ -3,6 +3,7 @@
 import logging
 from typing import Callable, Optional
 
+from lvnet.pipeline.options import SegmentOptions, settings_of
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 from .parameters import LVNetSegmentationParameterNode
@@ -45,12 +46,13 @@ class LVNetSegmentationLogic(WorkerLogic):
         self,
         volumeNode: vtkMRMLScalarVolumeNode,
         segmentationNode: Optional[vtkMRMLSegmentationNode] = None,
-        device: str = "auto",
+        device: str = SegmentOptions.device,
         weights: Optional[str] = None,
         overlap: Optional[float] = None,
-        postprocess: bool = True,
+        postprocess: bool = SegmentOptions.postprocess,
         threads: Optional[int] = None,
         progress: Optional[Callable[[float, str], None]] = None,
+        **more,
     ) -> vtkMRMLSegmentationNode:
         """Segments a volume, waits, and returns the segmentation node; works without a main window.
 
@@ -62,6 +64,7 @@ class LVNetSegmentationLogic(WorkerLogic):
             overlap: share of a slab that its neighbour covers again, 0 to 0.9; None takes the usual one.
             postprocess: keep the largest component and fill its holes.
             threads: on the CPU; None takes all.
+            more: any further setting of lvnet.pipeline.SegmentOptions.
             progress: called with the share that is done (0 to 1) and the stage.
 
         Raises:
@@ -75,6 +78,7 @@ class LVNetSegmentationLogic(WorkerLogic):
             overlap=overlap,
             postprocess=postprocess,
             threads=threads,
+            **more,
             onProgress=None if progress is None else lambda share, stage, _remaining: progress(share, stage),
         )
         return job.wait()[0]
@@ -83,15 +87,16 @@ class LVNetSegmentationLogic(WorkerLogic):
         self,
         volumeNode: vtkMRMLScalarVolumeNode,
         segmentationNode: Optional[vtkMRMLSegmentationNode] = None,
-        device: str = "auto",
+        device: str = SegmentOptions.device,
         weights: Optional[str] = None,
         overlap: Optional[float] = None,
-        postprocess: bool = True,
+        postprocess: bool = SegmentOptions.postprocess,
         threads: Optional[int] = None,
         onProgress: Optional[Callable] = None,
         onDone: Optional[Callable] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
+        **more,
     ):
         """Segments a volume in the worker process while Slicer goes on.
 
@@ -99,7 +104,8 @@ class LVNetSegmentationLogic(WorkerLogic):
         second one fails with a sentence that says so.
 
         Args:
-            volumeNode, segmentationNode, device, weights, overlap, postprocess, threads: see :meth:`segment`.
+            volumeNode, segmentationNode, device, weights, overlap, postprocess, threads, more: see
+                :meth:`segment`.
             onProgress: called with the share that is done, the stage and the remaining seconds or None.
             onDone: called with the segmentation node and a LVNetSegmentationLib.outcome.Outcome.
             onError: called with one sentence: what went wrong and what to do.
@@ -121,7 +127,9 @@ class LVNetSegmentationLogic(WorkerLogic):
                 self.service,
                 volumeNode,
                 segmentationNode,
-                _settings(device, weights, overlap, postprocess, threads),
+                _settings(
+                    more, device=device, weights=weights, overlap=overlap, postprocess=postprocess, threads=threads
+                ),
                 onProgress=onProgress,
                 onDone=done,
                 onError=onError,
@@ -134,10 +142,10 @@ class LVNetSegmentationLogic(WorkerLogic):
         inputFolder: str,
         outputFolder: str,
         suffix: str = ".seg.nrrd",
-        device: str = "auto",
+        device: str = SegmentOptions.device,
         weights: Optional[str] = None,
         overlap: Optional[float] = None,
-        postprocess: bool = True,
+        postprocess: bool = SegmentOptions.postprocess,
         threads: Optional[int] = None,
         onProgress: Optional[Callable] = None,
         onDone: Optional[Callable] = None,
@@ -145,25 +153,36 @@ class LVNetSegmentationLogic(WorkerLogic):
         onCancelled: Optional[Callable[[], None]] = None,
         onScan: Optional[Callable[[dict], None]] = None,
         series: Optional[str] = None,
+        **more,
     ):
         """Segments every scan of a folder (images, or folders of DICOM) into another folder.
 
         The scene is not touched.  A scan that fails does not stop the others.
 
         Args:
-            suffix: .seg.nrrd, .nii.gz, .nrrd or .mha.
+            suffix: .seg.nrrd, .nii.gz, .nrrd, .mha, or .dcm for DICOM SEG, which needs highdicom.
             onDone: called with a list of dict, one a scan: `input`, `output` (None if it failed),
-                `error` (None or one sentence), `volumes_ml`, `checks`, `input_checks`, `scan_notes`, `seconds`.
+                `error` (None or one sentence), and what lvnet.pipeline.ScanReport.to_dict says: `volumes_ml`,
+                `checks`, `input_checks`, `scan_notes`, `seconds` and more.
             onScan: called with each of these as it is done; then with one for each entry of the folder that is
                 no scan: `input` and `left_out`, the reason.
             series: of each folder of DICOM, the series' UID, number or description; None takes the most suitable.
+            more: any further setting of lvnet.pipeline.SegmentOptions.
 
         Returns:
             A job, see :meth:`segmentAsync`.
         """
         from .folders import FolderJob
 
-        settings = {**_settings(device, weights, overlap, postprocess, threads), "series": series or None}
+        settings = _settings(
+            more,
+            device=device,
+            weights=weights,
+            overlap=overlap,
+            postprocess=postprocess,
+            threads=threads,
+            series=series,
+        )
         callbacks = (onProgress, onDone, onError, onCancelled, onScan)
         return self._watched(FolderJob(self.service, inputFolder, outputFolder, suffix, settings, *callbacks))
 
@@ -337,12 +356,13 @@ class LVNetSegmentationLogic(WorkerLogic):
             logging.info("LV-Net Segmentation: %s", line)
 
 
-def _settings(device, weights, overlap, postprocess, threads) -> dict:
-    """How to segment, as the worker takes it."""
-    return {
-        "device": device,
-        "weights": weights,
-        "overlap": overlap,
-        "postprocess": postprocess,
-        "threads": threads,
-    }
+def _settings(more: dict, **given) -> dict:
+    """How to segment, by the names that SegmentOptions has.
+
+    Raises:
+        TypeError: a further keyword is none of them.
+    """
+    unknown = [name for name in more if name not in settings_of()]
+    if unknown:
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
+    return {**given, **more}

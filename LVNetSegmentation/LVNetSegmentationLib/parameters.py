@@ -2,6 +2,7 @@
 
 from typing import Annotated, Union
 
+from lvnet.pipeline.options import OVERLAP_RANGE, SegmentOptions
 from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
@@ -28,10 +29,10 @@ class LVNetSegmentationParameterNode:
 
     inputVolume: vtkMRMLScalarVolumeNode
     outputSegmentation: vtkMRMLSegmentationNode
-    device: str = "auto"
+    device: str = SegmentOptions.device
     weights: str = ""
-    overlap: Annotated[float, WithinRange(0.0, 0.9)] = 0.5
-    postprocess: bool = True
+    overlap: Annotated[float, WithinRange(*OVERLAP_RANGE)] = SegmentOptions.overlap
+    postprocess: bool = SegmentOptions.postprocess
     threads: Annotated[int, WithinRange(0, 256)] = 0
     keepWarm: bool = True
     comparedNode: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]

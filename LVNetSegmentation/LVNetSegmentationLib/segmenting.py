@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 import numpy as np
 import slicer
 from lvnet.errors import Cancelled, ImageError
+from lvnet.pipeline.options import SegmentOptions
 from lvnet.recipe import LabelClass
 from lvnet.worker.exchange import SCAN_FILE, Exchange, map_array
 from lvnet.worker.handing import place_of
@@ -32,7 +33,7 @@ class SegmentJob(RemoteJob):
         service: has the worker.
         volumeNode: a CT in HU.
         segmentationNode: takes the segments; None adds a new one.
-        settings: `device`, `weights`, `overlap`, `postprocess`, `threads`, as the logic has them.
+        settings: how to segment, by the names that SegmentOptions has; None stands for the default.
         onDone: gets the segmentation node and an :class:`Outcome`.
     """
 
@@ -41,7 +42,7 @@ class SegmentJob(RemoteJob):
         service: Service,
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         segmentationNode: Optional[slicer.vtkMRMLSegmentationNode],
-        settings: Dict[str, Any],
+        settings: Mapping[str, Any],
         onProgress: Optional[ProgressCallback] = None,
         onDone: Optional[Callable[..., None]] = None,
         onError: Optional[Callable[[str], None]] = None,
@@ -50,6 +51,7 @@ class SegmentJob(RemoteJob):
         self._volumeNode = volumeNode
         self._segmentationNode = segmentationNode
         self._settings = settings
+        self._options = SegmentOptions()
         self._exchange: Optional[Exchange] = None
         self._handOver: Optional[Steps] = None
         self._collecting: Optional[Steps] = None
@@ -58,6 +60,7 @@ class SegmentJob(RemoteJob):
         super().__init__(service, True, onProgress, onDone, onError, onCancelled)
 
     def _begin(self) -> None:
+        self._options = SegmentOptions.from_request(self._settings)
         refuseOtherNodes(self._volumeNode)
         if self._segmentationNode is not None:
             nodes.checkOutput(self._segmentationNode, self._volumeNode)
@@ -74,7 +77,7 @@ class SegmentJob(RemoteJob):
             self._report(0.0, "handing over the scan")
             return None
         place = place_of(self._handOver.result)
-        return {"do": "segment", "folder": str(self._exchange.path), **place, **self._settings}
+        return {"do": "segment", "folder": str(self._exchange.path), **place, **self._options.to_dict()}
 
     def _results(self, answer: Dict[str, Any]) -> Optional[tuple]:
         assert self._exchange is not None
@@ -133,7 +136,7 @@ class SegmentJob(RemoteJob):
             dict(answer["volumes_ml"]),
             time.monotonic() - self._began,
             str(volumeNode.GetID()),
-            str(answer["device"]),
+            str(answer["device_reason"]),
             str(answer["weights"]),
             self._service.logPath,
         )

@@ -11,8 +11,12 @@ from typing import List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 from .errors import ConfigurationError, ImageError
 from .image_io import IMAGE_SUFFIXES, LABEL_SUFFIXES, check_output_path, output_name
 from .image_io.dicom_header import read_dicom_header
+from .image_io.dicom_seg import SEG_SUFFIX, load_highdicom
 from .image_io.names import shown
 from .inputs import Inputs, LeftOut, Scan, find_inputs
+
+#: What a result may be: a label map, or a DICOM SEG where the input is DICOM.
+OUTPUT_SUFFIXES = (*LABEL_SUFFIXES, SEG_SUFFIX)
 
 
 class Job(NamedTuple):
@@ -51,36 +55,35 @@ def plan_folder(source: Union[str, Path], target: Union[str, Path], suffix: str)
     Args:
         source: a folder of images, or of folders of DICOM.
         target: a folder, made if it is not there.
-        suffix: of the results, one of `LABEL_SUFFIXES`.
+        suffix: of the results, one of `OUTPUT_SUFFIXES`.
 
     Raises:
         LVNetError: nothing to segment, or nothing can be written there.
     """
     source, target = Path(source), Path(target)
-    if suffix not in LABEL_SUFFIXES:
-        raise ConfigurationError(f"results can be {' '.join(LABEL_SUFFIXES)}, not {suffix!r}")
+    if suffix not in OUTPUT_SUFFIXES:
+        raise ConfigurationError(f"results can be {' '.join(OUTPUT_SUFFIXES)}, not {suffix!r}")
     if not os.path.isdir(source):
         raise ImageError(f"{source} is no folder; choose the folder that holds the scans")
     found = _inputs_of(source)
-    return Plan(_into_folder(found.scans, target, suffix, LABEL_SUFFIXES), found.left_out, True)
+    return Plan(_into_folder(found.scans, target, suffix), found.left_out, True)
 
 
-def plan(inputs: Sequence[str], output: str, suffix: str, suffixes: Sequence[str]) -> Plan:
+def plan(inputs: Sequence[str], output: str, suffix: str) -> Plan:
     """The scans of files and folders, and the file that each result goes to: what `lvnet segment` does.
 
     Args:
         inputs: scans, folders of DICOM, folders of scans.
         output: a file for one scan, a folder for several.
         suffix: of the results in a folder.
-        suffixes: that a result may have.
 
     Raises:
         LVNetError: an input or the output cannot be used.
     """
-    if suffix not in suffixes:
-        raise ConfigurationError(f"--format must be one of {' '.join(suffixes)}, not {suffix!r}")
+    if suffix not in OUTPUT_SUFFIXES:
+        raise ConfigurationError(f"--format must be one of {' '.join(OUTPUT_SUFFIXES)}, not {suffix!r}")
     target = Path(output)
-    is_file = target.name.lower().endswith(tuple(suffixes)) and not os.path.isdir(target)
+    is_file = target.name.lower().endswith(OUTPUT_SUFFIXES) and not os.path.isdir(target)
     scans: List[Scan] = []
     left_out: List[LeftOut] = []
     batch = len(inputs) > 1
@@ -97,15 +100,15 @@ def plan(inputs: Sequence[str], output: str, suffix: str, suffixes: Sequence[str
             batch = True
         left_out += found.left_out
     if is_file and len(scans) == 1 and len(inputs) == 1:
-        check_output_path(target, suffixes)
+        check_output_path(target, OUTPUT_SUFFIXES)
         refuse_overwriting([scans[0].path], [target])
         return Plan([Job(scans[0], target)], left_out, False)
     if is_file:
         raise ConfigurationError(f"{len(scans)} scans need an output folder, not the file {target}")
     if target.suffix and not os.path.isdir(target) and not output.endswith(("/", "\\")) and not batch:
         # A mistyped suffix must not quietly become a folder.
-        check_output_path(target, suffixes)
-    return Plan(_into_folder(scans, target, suffix, suffixes), left_out, batch)
+        check_output_path(target, OUTPUT_SUFFIXES)
+    return Plan(_into_folder(scans, target, suffix), left_out, batch)
 
 
 def _inputs_of(folder: Path) -> Inputs:
@@ -115,7 +118,9 @@ def _inputs_of(folder: Path) -> Inputs:
     return found
 
 
-def _into_folder(scans: Sequence[Scan], target: Path, suffix: str, suffixes: Sequence[str]) -> List[Job]:
+def _into_folder(scans: Sequence[Scan], target: Path, suffix: str) -> List[Job]:
+    if suffix == SEG_SUFFIX:
+        load_highdicom()
     try:
         target.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
@@ -123,7 +128,7 @@ def _into_folder(scans: Sequence[Scan], target: Path, suffix: str, suffixes: Seq
         raise ImageError(f"cannot make the output folder {target}: {reason}; choose another") from error
     jobs = [Job(scan, target / f"{name}{suffix}") for scan, name in zip(scans, distinct_names(scans))]
     for job in jobs:
-        check_output_path(job.target, suffixes)
+        check_output_path(job.target, OUTPUT_SUFFIXES)
     refuse_overwriting([scan.path for scan in scans], [job.target for job in jobs])
     return jobs
 
@@ -181,3 +186,8 @@ def distinct_names(scans: Sequence[Scan]) -> List[str]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigurationError(f"two inputs would both be written as {twice}; segment them into different folders")
     return names
+
+
+def is_dicom_seg(target: Path) -> bool:
+    """Whether a result of this name is a DICOM SEG."""
+    return target.name.lower().endswith(SEG_SUFFIX)

@@ -10,9 +10,9 @@ import numpy as np
 
 from .checkpoint import Checkpoint, load_checkpoint
 from .devices import select_device
-from .errors import ConfigurationError
 from .inputcheck import refuse_impossible
 from .memory import Computing, readable_memory_errors
+from .pipeline.options import SegmentOptions, check_setting
 from .postprocessing import postprocess as clean
 from .preprocessing import Prepared, prepare
 from .progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
@@ -23,9 +23,6 @@ from .volume import Segment, Volume
 
 if TYPE_CHECKING:
     import torch
-
-#: Share of a slab that its neighbour covers again, unless said otherwise.
-DEFAULT_OVERLAP = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,9 +138,9 @@ def segment(
     series: Optional[str] = None,
     model: Optional[Model] = None,
     weights: Optional[Union[str, Path]] = None,
-    device: str = "auto",
-    overlap: float = DEFAULT_OVERLAP,
-    postprocess: bool = True,
+    device: str = SegmentOptions.device,
+    overlap: float = SegmentOptions.overlap,
+    postprocess: bool = SegmentOptions.postprocess,
     probabilities: bool = False,
     progress: Progress = silent,
     cancelled: CancelCheck = never_cancelled,
@@ -171,6 +168,15 @@ def segment(
         LVNetError: the scan, the weights or the device cannot be used.
         Cancelled: `cancelled` answered True.
     """
+    if model is not None:
+        weights, device = None, SegmentOptions.device
+    options = SegmentOptions(
+        weights=weights,  # type: ignore[arg-type]
+        device=device,
+        overlap=overlap,
+        series=series or None,
+        postprocess=postprocess,
+    )
     with readable_memory_errors():
         if not isinstance(scan, Volume):
             from .image_io import read_image
@@ -180,7 +186,26 @@ def segment(
             scan = given_volume(scan, "the scan", lambda path: read_image(path, series=series))
         if model is None:
             progress(0.02, "loading the network")
-            model = load_model(weights, device)
+            model = load_model(options.weights, options.device)
+    return run(scan, model, options, probabilities=probabilities, progress=progress, cancelled=cancelled)
+
+
+def run(
+    scan: Volume,
+    model: Model,
+    options: SegmentOptions,
+    *,
+    probabilities: bool = False,
+    progress: Progress = silent,
+    cancelled: CancelCheck = never_cancelled,
+) -> Segmentation:
+    """Segments a volume with a network that is loaded; see :func:`segment`.
+
+    Raises:
+        LVNetError: the scan cannot be segmented.
+        Cancelled: `cancelled` answered True.
+    """
+    with readable_memory_errors():
         raise_if_cancelled(cancelled)
         refuse_impossible(scan)
         progress(0.04, "preparing the scan")
@@ -188,13 +213,18 @@ def segment(
         short: List[str] = []
         spread = np.zeros((len(model.recipe.classes), *prepared.array.shape), np.float32)
         scores = predict(
-            prepared.array, model, overlap, lambda done: progress(0.08 + 0.82 * done, "segmenting"), cancelled, short,
+            prepared.array,
+            model,
+            options.overlap,
+            lambda done: progress(0.08 + 0.82 * done, "segmenting"),
+            cancelled,
+            short,
             spread,
-        )  # fmt: skip
+        )
         progress(0.90, "bringing the result to the scan's grid")
         labels, soft = _to_scan(scan, prepared, scores, model.recipe, probabilities, cancelled)
         found = labels
-        if postprocess:
+        if options.postprocess:
             progress(0.96, "cleaning up")
             labels = clean(labels)
         progress(0.98, "checking the result")
@@ -223,8 +253,7 @@ def slab_starts(length: int, depth: int, overlap: float) -> List[int]:
     Raises:
         ConfigurationError: the overlap is not between 0 and 0.9.
     """
-    if not 0 <= overlap <= 0.9:
-        raise ConfigurationError(f"the overlap of slabs must lie between 0 and 0.9, not {overlap}")
+    check_setting("overlap", overlap)
     if length <= depth:
         return [0]
     step = max(1, int(depth * (1 - overlap)))
@@ -245,7 +274,7 @@ def slab_weights(depth: int) -> np.ndarray:
 def predict(
     array: np.ndarray,
     model: Model,
-    overlap: float = DEFAULT_OVERLAP,
+    overlap: float = SegmentOptions.overlap,
     progress: Optional[Callable[[float], None]] = None,
     cancelled: CancelCheck = never_cancelled,
     notes: Optional[List[str]] = None,

@@ -212,7 +212,7 @@ def test_wrong_usage_says_how(arguments, capsys):
 
 
 def test_a_bug_keeps_its_traceback(scan, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr("lvnet.cli.segment.segment", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("lvnet.pipeline.scan.run", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("segment", scan, "-o", tmp_path / "a.nii.gz", "--weights", weights, "--device", "cpu")
 

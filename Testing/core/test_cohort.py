@@ -122,12 +122,12 @@ def test_other_weights_or_options_do_everything_again(scans, tmp_path, weights):
 def test_a_second_run_does_not_even_load_the_network(scans, tmp_path, weights, monkeypatch):
     out = tmp_path / "out"
     run(scans, out, weights, "--resume")
-    from lvnet.cli import segment
+    from lvnet.pipeline import scan
 
     def refuse(*_a, **_k):
         raise AssertionError("loaded")
 
-    monkeypatch.setattr(segment, "load_model", refuse)
+    monkeypatch.setattr(scan, "load_model", refuse)
     assert run(scans, out, weights, "--resume") == 0
 
 

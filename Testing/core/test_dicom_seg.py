@@ -371,9 +371,9 @@ def no_network(monkeypatch):
     """Fails the test if weights are loaded."""
     if importlib.util.find_spec("torch") is None:
         pytest.skip("the command needs torch")
-    from lvnet.cli import segment
+    from lvnet.pipeline import scan
 
-    monkeypatch.setattr(segment, "load_model", lambda *_: pytest.fail("the network was loaded"))
+    monkeypatch.setattr(scan, "load_model", lambda *_: pytest.fail("the network was loaded"))
 
 
 def test_a_missing_package_is_one_line_before_the_network_runs(series, tmp_path, no_network, monkeypatch, capsys):
@@ -396,15 +396,15 @@ def test_an_input_that_is_no_dicom_is_refused_before_the_network_runs(tmp_path, 
 @pytest.fixture
 def everything_is_liver(monkeypatch):
     torch = pytest.importorskip("torch")
-    from lvnet.cli import segment
     from lvnet.inference import Model
+    from lvnet.pipeline import scan
 
     class Everything(torch.nn.Module):
         def forward(self, x):
             return torch.cat([x * 0, x * 0 + 9], dim=1)
 
     model = Model(Everything().eval(), Recipe(), torch.device("cpu"), "for a test")
-    monkeypatch.setattr(segment, "load_model", lambda *_: model)
+    monkeypatch.setattr(scan, "load_model", lambda *_: model)
 
 
 def test_the_command_line_writes_dicom_seg_and_says_what_to_look_at(series, tmp_path, everything_is_liver, capsys):
@@ -432,3 +432,18 @@ def test_a_batch_of_series_becomes_a_folder_of_objects(series, tmp_path, everyth
     assert code == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["one.dcm", "two.dcm"]
     assert [errors_of(file) for file in (tmp_path / "out").iterdir()] == [[], []]
+
+
+def test_the_worker_writes_dicom_seg_of_a_folder_too(series, tmp_path, everything_is_liver, monkeypatch):
+    from lvnet.worker import tasks
+
+    monkeypatch.setattr("lvnet.acceleration.allocator.keep_pages", lambda: False)
+    monkeypatch.setitem(tasks._loaded, "key", None)
+    (tmp_path / "all").mkdir()
+    series(folder="all/one")
+    request = {"input": str(tmp_path / "all"), "output": str(tmp_path / "out"), "suffix": ".dcm"}
+    (scan,) = tasks.folder_task(request, lambda *_: None, lambda: False)["scans"]
+    monkeypatch.setitem(tasks._loaded, "key", None)
+    assert scan["error"] is None
+    assert errors_of(scan["output"]) == []
+    assert pydicom.dcmread(scan["output"]).pixel_array.all()

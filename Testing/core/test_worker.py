@@ -287,7 +287,7 @@ def test_the_result_is_what_the_core_finds(service, tiny_weights):
     assert 0 < whole.mean() < 1
     assert answer["volumes_ml"] == pytest.approx(expected.volumes_ml)
     assert [check["sentence"] for check in answer["checks"]] == [check.sentence for check in expected.checks]
-    assert answer["device"] == "CPU, as asked"
+    assert answer["device"] == "cpu" and answer["device_reason"] == "CPU, as asked"
 
 
 def test_a_scan_without_the_organ_gives_an_empty_class(service, tiny_weights):

@@ -88,6 +88,7 @@ def test_a_scan_is_segmented_and_the_network_stays_loaded(tmp_path, tiny_weights
 
 def test_a_scan_without_the_organ_has_an_empty_class(tmp_path, tiny_weights, monkeypatch):
     import lvnet.inference
+    import lvnet.pipeline.scan
     from lvnet.recipe import LIVER, Recipe
     from lvnet.volume import Volume
 
@@ -96,7 +97,7 @@ def test_a_scan_without_the_organ_has_an_empty_class(tmp_path, tiny_weights, mon
     write_array(exchange.path / SCAN_FILE, array, array.shape, array.dtype)
     nothing = Volume(array.astype(np.uint8))
     empty = lvnet.inference.Segmentation(nothing, None, Recipe(), ("a note",), {"liver": 0.0})
-    monkeypatch.setattr(lvnet.inference, "segment", lambda scan, **_options: empty)
+    monkeypatch.setattr(lvnet.pipeline.scan, "run", lambda *_arguments, **_options: empty)
     _, answers = serve({
         "do": "segment", "id": 1, "folder": str(exchange.path), "spacing": [3.0, 2.0, 2.0], "origin": [0, 0, 0],
         "direction": [1, 0, 0, 0, 1, 0, 0, 0, 1], "weights": tiny_weights, "device": "cpu",

@@ -114,21 +114,21 @@ def batch(count: int, kinds: int) -> Dict[str, Any]:
         folder = Path(name)
         made, network = scans(folder, count, kinds), weights(folder)
         samples: List[Sample] = []
-        one = command._segment_one
+        one = command.segment_file
 
-        def counted(*arguments: Any) -> Dict[str, Any]:
-            result = one(*arguments)
+        def counted(*arguments: Any, **options: Any) -> Any:
+            result = one(*arguments, **options)
             samples.append(sample())
             return result
 
-        command._segment_one = counted
+        command.segment_file = counted
         began = time.monotonic()
         try:
             place = ["segment", str(folder / "scans"), "-o", str(folder / "out"), "--weights", network]
             with contextlib.redirect_stderr(io.StringIO()):
                 code = main([*place, "--device", "cpu", "--quiet"])
         finally:
-            command._segment_one = one
+            command.segment_file = one
         seconds = time.monotonic() - began
         expected = singles(folder, network, kinds)
         different = [

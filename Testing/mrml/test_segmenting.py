@@ -9,7 +9,7 @@ import types
 
 import numpy as np
 import pytest
-from lvnet.errors import Cancelled, CheckpointError, ComputationError, ConfigurationError, ImageError
+from lvnet.errors import Cancelled, CheckpointError, ComputationError, ConfigurationError, ImageError, LVNetError
 from lvnet.phantom import make_phantom
 
 
@@ -87,6 +87,48 @@ def test_the_nodes_voxels_are_those_that_the_core_finds(slicer_core, scene, logi
     assert outcome.checks == [(check.verdict, check.sentence) for check in expected.checks]
     assert (outcome.device, outcome.weights) == ("CPU, as asked", "tiny")
     assert outcome.seconds > 0 and os.path.exists(outcome.logPath)
+
+
+def test_a_setting_that_is_added_to_the_options_goes_from_the_logics_keywords_to_the_worker(
+    scene, logic, volume_node, tmp_path, monkeypatch
+):
+    from dataclasses import dataclass
+
+    from lvnet.pipeline.options import SegmentOptions, settings_of
+    from lvnet.pipeline.settings import Setting, count_within, setting
+    from LVNetSegmentationLib import folders, segmenting
+    from LVNetSegmentationLib import logic as module
+
+    @dataclass(frozen=True)
+    class More(SegmentOptions):
+        tile: int = setting(1, Setting(count_within(1, 8, "must be 1 to 8"), "of rows", int, "the tile", "--tile"))
+
+    monkeypatch.setattr(module, "settings_of", lambda: settings_of(More))
+    for file in (folders, segmenting):
+        monkeypatch.setattr(file, "SegmentOptions", More)
+    sent = []
+
+    def ask(do, **fields):
+        sent.append((do, fields))
+        raise LVNetError("not sent")
+
+    monkeypatch.setattr(logic.service, "ask", ask)
+    jobs = [
+        lambda **more: logic.segmentAsync(volume_node, device="cpu", overlap=0.25, **more),
+        lambda **more: logic.segmentFolderAsync(str(tmp_path), str(tmp_path / "out"), overlap=0.25, series="2", **more),
+    ]
+    for job in jobs:
+        with pytest.raises(LVNetError, match="not sent"):
+            job(tile=3).wait()
+        with pytest.raises(LVNetError, match="the tile must be 1 to 8, not 9"):
+            job(tile=9).wait()
+        with pytest.raises(TypeError, match="tyle"):
+            job(tyle=3)
+    assert [do for do, _ in sent] == ["segment", "folder"]
+    assert [{name: fields[name] for name in ("tile", "overlap", "series", "threads")} for _, fields in sent] == [
+        {"tile": 3, "overlap": 0.25, "series": None, "threads": None},
+        {"tile": 3, "overlap": 0.25, "series": "2", "threads": None},
+    ]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.uint16])

@@ -30,6 +30,20 @@ def test_every_parameter_that_the_ui_file_names_is_bound_both_ways(bench):
     assert bench.ui.batchFormatComboBox.currentText() == ".nii.gz"
 
 
+def test_the_panel_passes_on_every_setting_that_the_scene_keeps(bench, monkeypatch):
+    from lvnet.pipeline.options import SegmentOptions, settings_of
+    from LVNetSegmentationLib.panel import panel
+
+    defaults = SegmentOptions().to_dict()
+    del defaults["series"]  # goes with a folder
+    assert bench.panel.settings() == defaults
+    bench.parameters.overlap, bench.parameters.threads, bench.parameters.postprocess = 0.25, 3, False
+    assert bench.panel.settings() == {**defaults, "overlap": 0.25, "threads": 3, "postprocess": False}
+    # Another setting, for which the parameter node has an attribute.
+    monkeypatch.setattr(panel, "settings_of", lambda: {**settings_of(), "keepWarm": None})
+    assert bench.panel.settings()["keepWarm"] is True
+
+
 def test_presets_and_formats_are_those_of_the_core(bench):
     from lvnet.metrics import PRESETS
 

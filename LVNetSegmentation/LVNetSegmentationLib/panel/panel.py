@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional
 
+from lvnet.pipeline.options import settings_of
 from slicer.i18n import tr as _
 
 from .advanced import AdvancedSection
@@ -56,13 +57,9 @@ class Panel:
     def settings(self) -> dict:
         """How to segment, as the logic takes it."""
         parameters = self.currentParameters()
-        return {
-            "device": parameters.device,
-            "weights": self.run.weights.chosen(),
-            "overlap": parameters.overlap,
-            "postprocess": parameters.postprocess,
-            "threads": parameters.threads or None,
-        }
+        # What the scene keeps under the name of a setting; the series goes with a folder, not with a volume.
+        kept = {name: getattr(parameters, name) for name in settings_of() if hasattr(parameters, name)}
+        return {**kept, "weights": self.run.weights.chosen(), "threads": parameters.threads or None}
 
     def refresh(self) -> None:
         """Brings every section up to date."""

@@ -15,8 +15,8 @@ from typing import Any, Optional, Sequence
 from .._version import __version__
 from ..errors import Cancelled, ConfigurationError, LVNetError
 from ..files import home
+from ..pipeline.options import settings_of
 from ..system import let_waiting_threads_sleep
-from ..worker.requests import MOST_THREADS
 from .terminal import one_line
 
 EXIT_DONE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
@@ -107,19 +107,11 @@ def _add_segment(commands: Any) -> None:
         help="a file (.nii.gz .nii .nrrd .mha .seg.nrrd) for one scan, a folder for several",
     )  # fmt: skip
     command.add_argument("--format", default=".nii.gz", metavar="SUFFIX", help="of files in a folder (default .nii.gz)")
-    command.add_argument("--weights", metavar="FILE", help="a checkpoint; default: the bundled liver weights")
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default auto)")
-    command.add_argument("--overlap", type=float, metavar="F", help="of neighbouring slabs, 0 to 0.9 (default 0.5)")
-    command.add_argument(
-        "--series", metavar="UID|NUMBER|DESCRIPTION",
-        help="which series of a DICOM folder (default: the most suitable; `lvnet info FOLDER` lists them)",
-    )  # fmt: skip
+    _add_settings(command)
     command.add_argument("--probabilities", metavar="FILE", help="also write the probability map (one scan only)")
     command.add_argument(
         "--uncertainty", metavar="FILE", help="also write where the network is unsure, 0 to 1 (one scan only)"
     )
-    command.add_argument("--no-postprocessing", action="store_true", help="keep every component and hole")
-    command.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     command.add_argument(
         "--resume", action="store_true", help="many scans: keep records in OUT/cohort, and skip what is done already"
     )
@@ -132,6 +124,15 @@ def _add_segment(commands: Any) -> None:
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     command.add_argument("--quiet", action="store_true", help="print errors only")
     command.set_defaults(run=_run("segment", "run_segment"))
+
+
+def _add_settings(command: Any) -> None:
+    """A flag for every setting of SegmentOptions; one that is not given is None."""
+    for name, known in settings_of().items():
+        if known.kind is bool:
+            command.add_argument(known.flag, dest=name, action="store_const", const=False, help=known.help)
+        else:
+            command.add_argument(known.flag, dest=name, type=known.kind, metavar=known.metavar, help=known.help)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -257,8 +258,10 @@ def _respect_threads(threads: Optional[int]) -> None:
     """
     if threads is None:
         return
-    if not 1 <= threads <= MOST_THREADS:
-        raise ConfigurationError(f"--threads must be 1 to {MOST_THREADS}, not {threads}")
+    known = settings_of()["threads"]
+    problem = known.problem(threads)
+    if problem is not None:
+        raise ConfigurationError(f"{known.flag} {problem}")
     for name in _THREAD_VARIABLES:
         os.environ[name] = str(threads)
 

@@ -9,10 +9,11 @@ PyTorch is an answer and not a crash at the start.
 Requests::
 
     {"do": "segment", "id": 1, "folder": "...", "spacing": [z, y, x], "origin": [x, y, z],
-     "direction": [9 numbers], "device": "auto", "weights": null, "overlap": null,
-     "postprocess": true, "threads": null}           the scan lies in the folder, see `exchange`
+     "direction": [9 numbers], "device": "auto", ...}
+                                                     the scan lies in the folder, see `exchange`; and any setting
+                                                     of lvnet.pipeline.SegmentOptions, null for its default
     {"do": "folder", "id": 2, "input": "...", "output": "...", "suffix": ".seg.nrrd",
-     "series": null, ...}                            of folders of DICOM: UID, number or description
+     "series": null, ...}                            and any other setting
     {"do": "devices", "id": 3}
     {"do": "torch", "id": 4}
     {"do": "cancel", "id": 1}                        stops request 1, waiting or under way

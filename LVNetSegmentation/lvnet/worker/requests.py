@@ -7,9 +7,8 @@ import os
 from typing import Any, Callable, Dict, Mapping, Optional, Union
 
 from ..errors import ConfigurationError
-
-#: More threads than any computer has cores would only bring the process down.
-MOST_THREADS = 1024
+from ..pipeline.options import SegmentOptions
+from ..pipeline.settings import is_text, shown
 
 
 def request_id(request: Mapping[str, Any]) -> Optional[Union[int, str]]:
@@ -26,37 +25,21 @@ def check_request(request: Mapping[str, Any]) -> None:
     """
     kind = request.get("do")
     if not isinstance(kind, str) or kind not in _FIELDS:
-        raise ConfigurationError(f"there is no task {_shown(kind)}; the worker knows {', '.join(_FIELDS)}")
+        raise ConfigurationError(f"there is no task {shown(kind)}; the worker knows {', '.join(_FIELDS)}")
     for name, fits in _FIELDS[kind].items():
         if not fits(request.get(name)):
-            raise ConfigurationError(f"the request {kind!r} cannot have {_shown(request.get(name))} as {name}")
-
-
-def _shown(value: Any) -> str:
-    text = ascii(value)
-    return text if len(text) <= 60 else text[:60] + "..."
-
-
-def _text(value: Any) -> bool:
-    # No file is called by a name with a zero in it, and none by half a letter.
-    return isinstance(value, str) and 0 < len(value) <= 32768 and "\0" not in value and _encodes(value)
-
-
-def _encodes(value: str) -> bool:
-    try:
-        value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return False
-    return True
+            raise ConfigurationError(f"the request {kind!r} cannot have {shown(request.get(name))} as {name}")
+    if kind in _SEGMENTING:
+        SegmentOptions.from_request(request)
 
 
 def _path(value: Any) -> bool:
     # Relative to what?  The worker's own folder is none that anybody knows.
-    return _text(value) and os.path.isabs(value)
+    return is_text(value) and os.path.isabs(value)
 
 
 def _text_or_none(value: Any) -> bool:
-    return value is None or value == "" or _text(value)
+    return value is None or value == "" or is_text(value)
 
 
 def _number(value: Any) -> bool:
@@ -68,14 +51,6 @@ def _numbers(count: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and len(value) == count and all(map(_number, value))
 
 
-def _share_or_none(value: Any) -> bool:
-    return value is None or (_number(value) and 0 <= value <= 0.9)
-
-
-def _threads_or_none(value: Any) -> bool:
-    return value is None or (type(value) is int and 0 <= value <= MOST_THREADS)
-
-
 def _seed(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**32
 
@@ -84,26 +59,21 @@ def _yes_no_or_none(value: Any) -> bool:
     return value is None or isinstance(value, bool)
 
 
-_NETWORK: Dict[str, Callable[[Any], bool]] = {
-    "device": _text_or_none,
-    "weights": _text_or_none,
-    "overlap": _share_or_none,
-    "postprocess": _yes_no_or_none,
-    "threads": _threads_or_none,
-}
 _PLACE: Dict[str, Callable[[Any], bool]] = {"spacing": _numbers(3), "origin": _numbers(3), "direction": _numbers(9)}
 _FIELDS: Dict[str, Dict[str, Callable[[Any], bool]]] = {
-    "segment": {"folder": _path, **_PLACE, **_NETWORK},
-    "folder": {"input": _path, "output": _path, "suffix": _text, "series": _text_or_none, **_NETWORK},
+    "segment": {"folder": _path, **_PLACE},
+    "folder": {"input": _path, "output": _path, "suffix": is_text},
     "compare": {
         "folder": _path,
         **{f"{side}{key}": fits for side in ("", "reference_") for key, fits in _PLACE.items()},
         "name": _text_or_none,
         "reference_name": _text_or_none,
-        "preset": _text,
+        "preset": is_text,
         "resample": _yes_no_or_none,
     },
     "phantom": {"folder": _path, "seed": _seed},
     "devices": {},
     "torch": {},
 }
+#: Tasks that also take every setting of :class:`~lvnet.pipeline.options.SegmentOptions`.
+_SEGMENTING = ("segment", "folder")

@@ -6,13 +6,14 @@ import importlib
 import importlib.util
 import os
 import re
-import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Tuple, runtime_checkable
 
 import numpy as np
 
 from ..errors import LVNetError
+from ..pipeline.options import SegmentOptions
 from ..progress import CancelCheck, Progress, raise_if_cancelled
 from ..system import available_memory
 from .exchange import SCAN_FILE, write_array
@@ -23,7 +24,7 @@ from .plain_tasks import compare_task, phantom_task
 _TORCH_FLOOR = (2, 1)
 #: The network that was used last, and what it was loaded from.
 _loaded: Dict[str, Any] = {"key": None, "model": None}
-_torch: Dict[str, Any] = {"module": None, "threads": 0}
+_torch: Dict[str, Any] = {"module": None}
 
 
 def load_torch() -> Any:
@@ -46,7 +47,7 @@ def load_torch() -> Any:
         from ..acceleration.allocator import keep_pages
 
         keep_pages()
-        _torch.update(module=module, threads=module.get_num_threads())
+        _torch["module"] = module
     return _torch["module"]
 
 
@@ -68,12 +69,21 @@ def segment_task(request: Mapping[str, Any], progress: Progress, cancelled: Canc
     Writes `class-<value>.npy` of every class that was found, uint8 zeros and ones within its box.
 
     Returns:
-        `classes`: for each its fields, `box` (three pairs z, y, x, or None) and `file`; `volumes_ml`,
-        `notes`, `checks`, `device`, `weights`, `weights_sha256`, `network_seconds`.
+        `classes`: for each its fields, `box` (three pairs z, y, x, or None) and `file`; and what
+        :meth:`lvnet.pipeline.ScanReport.to_dict` says.
     """
+    options = SegmentOptions.from_request(request)
     scan = handed_over(request, SCAN_FILE, "the scan")
-    model = _model(request, progress, cancelled)
-    result = _segment(scan, request, model, lambda share, stage: progress(0.04 + 0.94 * share, stage), cancelled)
+    model = _model(options, progress, cancelled)
+    from ..pipeline.scan import segment_volume
+
+    result, report = segment_volume(
+        scan,
+        options,
+        model,
+        progress=lambda share, stage: progress(0.04 + 0.94 * share, stage),
+        cancelled=cancelled,
+    )
     progress(0.99, "handing over the result")
     classes = []
     for entry in model.recipe.to_dict()["classes"]:
@@ -83,7 +93,7 @@ def segment_task(request: Mapping[str, Any], progress: Progress, cancelled: Canc
             write_array(Path(request["folder"]) / file, planes, result.labels.array[box].shape, np.dtype(np.uint8))
         pairs = None if box is None else [[int(side.start), int(side.stop)] for side in box]
         classes.append({**entry, "box": pairs, "file": None if box is None else file})
-    return {"classes": classes, **_facts(result, model)}
+    return {"classes": classes, **report.to_dict()}
 
 
 @runtime_checkable
@@ -98,17 +108,18 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
     """Segments every scan of a folder into another; one that fails does not stop the others.
 
     Returns:
-        `scans`: for each `input`, `output`, `error`, and where it succeeded `volumes_ml`, `notes`,
-        `checks`, `input_checks` (severity and sentence), `scan_notes` (those of the reading alone), `seconds`;
+        `scans`: for each `input`, `output`, `error`, and where it succeeded what
+        :meth:`lvnet.pipeline.ScanReport.to_dict` says;
         `left_out`: what of the folder is not segmented (`input`, `reason`); `summary`: all that in one line.
     """
     from ..batch import plan_folder
-    from ..image_io import read_image, write_labels
-    from ..inputcheck import check_input
 
+    options = SegmentOptions.from_request(request)
     planned = plan_folder(request["input"], request["output"], request["suffix"])
-    jobs, series = planned.jobs, request.get("series") or None
-    model = _model(request, progress, cancelled)
+    model = _model(options, progress, cancelled)
+    from ..pipeline.report import failure
+    from ..pipeline.scan import options_of_scan, segment_file
+
     scans: List[Dict[str, Any]] = []
 
     def add(scan: Dict[str, Any]) -> None:
@@ -116,29 +127,28 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
         if isinstance(progress, TellsScans):
             progress.scan(scan)
 
-    for number, (given, target) in enumerate(jobs):
-        source = given.path
+    for number, (given, target) in enumerate(planned.jobs):
         raise_if_cancelled(cancelled)
-        began = time.monotonic()
 
         def tell(share: float, stage: str, number: int = number) -> None:
             # No file names here: they are often those of patients, and progress is logged.
-            progress((number + share) / len(jobs), f"scan {number + 1} of {len(jobs)}: {stage}")
+            count = len(planned.jobs)
+            progress((number + share) / count, f"scan {number + 1} of {count}: {stage}")
 
         try:
-            tell(0.0, "reading the scan")
-            scan = read_image(source, series=series if os.path.isdir(source) else None, files=given.files)
-            findings = check_input(scan, model.recipe)
-            result = _segment(scan, request, model, tell, cancelled)
-            raise_if_cancelled(cancelled)
-            write_labels(result.labels, target, model.recipe.classes)
+            report = segment_file(
+                given.path,
+                target,
+                options_of_scan(options, given.path),
+                model=model,
+                files=given.files,
+                progress=tell,
+                cancelled=cancelled,
+            )
         except LVNetError as error:
-            add({"input": str(source), "output": None, "error": " ".join(str(error).split())})
-            continue
-        seconds = round(time.monotonic() - began, 2)
-        seen = {"input_checks": [finding._asdict() for finding in findings], "scan_notes": list(scan.notes)}
-        done = {"input": str(source), "output": str(target), "error": None, "seconds": seconds}
-        add({**done, **seen, **_facts(result, model)})
+            add(failure(given.path, error))
+        else:
+            add({"error": None, **report.to_dict()})
     failed = sum(entry["error"] is not None for entry in scans)
     left_out = [{"input": str(one.path), "reason": one.reason} for one in planned.left_out]
     return {"scans": scans, "left_out": left_out, "summary": planned.summary(failed)}
@@ -180,57 +190,27 @@ TASKS: Dict[str, Callable[[Mapping[str, Any], Progress, CancelCheck], Dict[str, 
 }
 
 
-def _model(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Any:
-    """The network that a request names, loaded unless it is there already."""
+def _model(options: SegmentOptions, progress: Progress, cancelled: CancelCheck) -> Any:
+    """The network that the options name, loaded unless it is there already."""
     if _torch["module"] is None:
         progress(0.0, "loading PyTorch")
     load_torch()
     raise_if_cancelled(cancelled)
     from ..checkpoint import BUNDLED_WEIGHTS
-    from ..inference import load_model
+    from ..pipeline.scan import load
 
-    path = os.path.abspath(request.get("weights") or BUNDLED_WEIGHTS)
-    device = request.get("device") or "auto"
+    path = os.path.abspath(options.weights or BUNDLED_WEIGHTS)
     try:
         facts = os.stat(path)
-        key: Optional[Tuple[Any, ...]] = (path, facts.st_mtime_ns, facts.st_size, device)
+        key: Optional[Tuple[Any, ...]] = (path, facts.st_mtime_ns, facts.st_size, options.device)
     except OSError:
         key = None
     if key is None or key != _loaded["key"]:
         progress(0.02, "loading the network")
         _loaded.update(key=None, model=None)
-        _loaded.update(model=load_model(path, device), key=key)
+        _loaded.update(model=load(replace(options, weights=path)), key=key)
     raise_if_cancelled(cancelled)
     return _loaded["model"]
-
-
-def _segment(scan: Any, request: Mapping[str, Any], model: Any, progress: Progress, cancelled: CancelCheck) -> Any:
-    from ..inference import DEFAULT_OVERLAP, segment
-
-    threads = request.get("threads")
-    _torch["module"].set_num_threads(int(threads) if threads else _torch["threads"])
-    overlap = request.get("overlap")
-    return segment(
-        scan,
-        model=model,
-        overlap=DEFAULT_OVERLAP if overlap is None else float(overlap),
-        postprocess=request.get("postprocess") is not False,
-        progress=progress,
-        cancelled=cancelled,
-    )
-
-
-def _facts(result: Any, model: Any) -> Dict[str, Any]:
-    checkpoint = model.checkpoint
-    return {
-        "volumes_ml": dict(result.volumes_ml),
-        "notes": list(result.notes),
-        "checks": [check.to_dict() for check in result.checks],
-        "expected_dice": result.expected_dice,
-        "device": model.device_reason,
-        "weights": model.recipe.name,
-        "weights_sha256": checkpoint.checksum if checkpoint else None,
-    }
 
 
 def _box_of(labels: np.ndarray, value: int) -> Any:

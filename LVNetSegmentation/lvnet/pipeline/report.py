@@ -1,0 +1,105 @@
+"""What there is to say about one scan once it is segmented, for people and for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Optional, Tuple
+
+from ..errors import LVNetError
+from ..inference import Model, Segmentation
+from ..inputcheck import Finding
+from ..selfcheck import Check
+from ..volume import Volume
+from .options import SegmentOptions
+
+
+@dataclass(frozen=True)
+class ScanReport:
+    """One scan: what it was, how it was segmented, and what came out.
+
+    Attributes:
+        options: how it was segmented.
+        input_checks: what was noticed about the scan, the gravest first.
+        scan_notes: sentences of the reader alone.
+        notes: sentences about the scan and the run, those of the reader first.
+        checks: whether the result is believable, judged without a reference.
+        volumes_ml: millilitres by class name.
+        expected_dice: `dice`, `low` and `high` by class name, where the weights are calibrated.
+        device: where it was computed, and `device_reason`, one line that says why there.
+        weights: name of the weights, and `weights_sha256`, their checksum.
+        size: (x, y, z) voxels.
+        spacing_mm: (x, y, z).
+        source: the file or folder that was read; None where the scan was handed over in memory.
+        output: the file with the result, if any; `probabilities` and `uncertainty` those beside it.
+        seconds: from reading to writing.
+    """
+
+    options: SegmentOptions
+    input_checks: Tuple[Finding, ...]
+    scan_notes: Tuple[str, ...]
+    notes: Tuple[str, ...]
+    checks: Tuple[Check, ...]
+    volumes_ml: Dict[str, float]
+    expected_dice: Dict[str, Dict[str, float]]
+    device: str
+    device_reason: str
+    weights: str
+    weights_sha256: Optional[str]
+    size: Tuple[int, ...]
+    spacing_mm: Tuple[float, ...]
+    source: Optional[str] = None
+    output: Optional[str] = None
+    probabilities: Optional[str] = None
+    uncertainty: Optional[str] = None
+    seconds: Optional[float] = None
+
+    @classmethod
+    def of(
+        cls, scan: Volume, findings: Tuple[Finding, ...], result: Segmentation, model: Model, options: SegmentOptions
+    ) -> ScanReport:
+        """The report of a result that no file holds yet."""
+        return cls(
+            options=options,
+            input_checks=findings,
+            scan_notes=tuple(scan.notes),
+            notes=tuple(result.notes),
+            checks=tuple(result.checks),
+            volumes_ml=dict(result.volumes_ml),
+            expected_dice=result.expected_dice,
+            device=str(model.device),
+            device_reason=model.device_reason,
+            weights=model.recipe.name,
+            weights_sha256=model.checkpoint.checksum if model.checkpoint else None,
+            size=tuple(int(length) for length in scan.shape[::-1]),
+            spacing_mm=tuple(float(step) for step in scan.spacing[::-1]),
+        )
+
+    def to_dict(self) -> Dict[str, Any]:
+        """The report as a JSON object."""
+        return {
+            "input": self.source,
+            "output": self.output,
+            "probabilities": self.probabilities,
+            "uncertainty": self.uncertainty,
+            "volumes_ml": {name: round(value, 3) for name, value in self.volumes_ml.items()},
+            "notes": list(self.notes),
+            "scan_notes": list(self.scan_notes),
+            "input_checks": [finding._asdict() for finding in self.input_checks],
+            "checks": [check.to_dict() for check in self.checks],
+            "expected_dice": self.expected_dice,
+            "device": self.device,
+            "device_reason": self.device_reason,
+            "weights": self.weights,
+            "weights_sha256": self.weights_sha256,
+            "overlap": self.options.overlap,
+            "postprocessing": self.options.postprocess,
+            "options": self.options.to_dict(),
+            "size": list(self.size),
+            "spacing_mm": list(self.spacing_mm),
+            "seconds": None if self.seconds is None else round(self.seconds, 2),
+        }
+
+
+def failure(source: object, error: LVNetError) -> Dict[str, Any]:
+    """What stands in the place of a report where a scan of several failed, as a JSON object."""
+    return {"input": str(source), "output": None, "error": " ".join(str(error).split())}
