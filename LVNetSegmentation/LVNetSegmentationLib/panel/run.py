@@ -230,7 +230,7 @@ class RunSection:
             parameters.comparedNode = segmentationNode
             self._show(volumeNode, outcome, took)
             if self._panel.parameters is not None:
-                showResult(volumeNode, segmentationNode)
+                self._panel.tellHidden(showResult(volumeNode, segmentationNode))
                 if self.surfaces.isShown():
                     resetThreeDViews()
         else:
