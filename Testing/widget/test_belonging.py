@@ -306,6 +306,22 @@ def test_no_liver_is_drawn_over_the_scan_of_somebody_else(two, slicer):
     assert (first.GetDisplayNode().GetVisibility(), second.GetDisplayNode().GetVisibility()) == (1, 0)
 
 
+def test_show_3d_brings_a_hidden_result_back_with_its_volume(warm, slicer, phantom):
+    composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    other = warm.add_volume(phantom[0], "other")
+    node = warm.add_segmentation(phantom[1], warm.volume, "hidden")
+    node.GetDisplayNode().SetVisibility(False)
+    over = warm.add_segmentation(phantom[1], other, "over")
+    composite.SetBackgroundVolumeID(other.GetID())
+    warm.parameters.outputSegmentation = node
+    warm.events()
+    assert not warm.ui.show3DButton.isChecked()
+    warm.ui.show3DButton.click()
+    assert warm.ui.show3DButton.isChecked()
+    assert composite.GetBackgroundVolumeID() == warm.volume.GetID()
+    assert (node.GetDisplayNode().GetVisibility(), over.GetDisplayNode().GetVisibility()) == (1, 0)
+
+
 def test_what_belongs_to_the_volume_that_is_shown_stays_in_sight(two, slicer, phantom):
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     reference = two.add_segmentation(phantom[1], two.volume)
