@@ -9,6 +9,8 @@ from typing import Any, List, Optional
 
 import slicer
 
+from .belonging import referenceVolumeOf
+
 #: The usual window of an abdomen, HU.
 ABDOMEN = (-160.0, 240.0)
 
@@ -26,15 +28,21 @@ def shownVolume() -> Optional[Any]:
     return None
 
 
-def showResult(volumeNode: Any, segmentationNode: Any) -> None:
+def showResult(volumeNode: Any, segmentationNode: Any) -> List[str]:
     """Shows a volume that no slice view shows, and moves all slices to the middle of what was found in it.
 
     Window and level become those of an abdomen as long as the user has not touched them.
+
+    Returns:
+        The names of the segmentations that were hidden, see `hideForeign`.
     """
     identifier = volumeNode.GetID()
     shown = [(node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) for node in _sliceComposites()]
     if not any(identifier in pair for pair in shown):
         slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
+    hidden = hideForeign()
+    if segmentationNode.GetDisplayNode() is not None:
+        segmentationNode.GetDisplayNode().SetVisibility(True)
     display = volumeNode.GetDisplayNode()
     if display is not None and display.IsA("vtkMRMLScalarVolumeDisplayNode") and display.GetAutoWindowLevel():
         display.SetAutoWindowLevel(False)
@@ -42,6 +50,27 @@ def showResult(volumeNode: Any, segmentationNode: Any) -> None:
     centre = _centreOf(segmentationNode)
     if centre is not None:
         slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *centre, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+    return hidden
+
+
+def hideForeign() -> List[str]:
+    """Hides what was made on a volume that no slice view shows: it would be drawn over the scan of somebody else.
+
+    Returns:
+        The names of the segmentations that were visible until now.
+    """
+    composites = _sliceComposites()
+    if not composites:  # no main window
+        return []
+    layers = [(node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) for node in composites]
+    shown = {identifier for pair in layers for identifier in pair}
+    hidden = []
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        display, reference = node.GetDisplayNode(), referenceVolumeOf(node)
+        if display and display.GetVisibility() and reference is not None and reference.GetID() not in shown:
+            display.SetVisibility(False)
+            hidden.append(node.GetName())
+    return hidden
 
 
 def resetThreeDViews() -> None:

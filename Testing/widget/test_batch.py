@@ -39,6 +39,16 @@ def test_all_volumes_of_the_scene_are_segmented_and_one_that_fails_stops_no_othe
     assert names == {"first segmentation", "last segmentation"}
 
 
+def test_only_the_result_of_the_volume_that_is_shown_is_drawn(three, slicer):
+    composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    composite.SetBackgroundVolumeID(slicer.util.getNode("last").GetID())
+    three.ui.batchButton.click()
+    three.idle()
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    drawn = {node.GetName(): bool(node.GetDisplayNode().GetVisibility()) for node in nodes}
+    assert drawn == {"first segmentation": False, "last segmentation": True}
+
+
 def test_a_cancelled_batch_keeps_what_is_done_and_starts_nothing_more(three, slicer):
     three.ui.batchButton.click()
     three.until(lambda: " ml" in rows(three).get("first", ""))

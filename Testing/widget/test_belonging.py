@@ -289,6 +289,48 @@ def test_a_result_comes_into_sight(warm, slicer):
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-1000, 400)
 
 
+def test_no_liver_is_drawn_over_the_scan_of_somebody_else(two, slicer):
+    composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    run(two)
+    first = two.parameters.outputSegmentation
+    choose(two, two.other)
+    run(two)
+    second = two.parameters.outputSegmentation
+    assert composite.GetBackgroundVolumeID() == two.other.GetID()
+    assert (first.GetDisplayNode().GetVisibility(), second.GetDisplayNode().GetVisibility()) == (0, 1)
+    assert f"Hidden, since another volume is shown: {first.GetName()}" in two.log()
+    choose(two, two.volume)
+    two.ui.outputSelector.setCurrentNode(first)
+    run(two)
+    assert composite.GetBackgroundVolumeID() == two.volume.GetID()
+    assert (first.GetDisplayNode().GetVisibility(), second.GetDisplayNode().GetVisibility()) == (1, 0)
+
+
+def test_show_3d_brings_a_hidden_result_back_with_its_volume(warm, slicer, phantom):
+    composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    other = warm.add_volume(phantom[0], "other")
+    node = warm.add_segmentation(phantom[1], warm.volume, "hidden")
+    node.GetDisplayNode().SetVisibility(False)
+    over = warm.add_segmentation(phantom[1], other, "over")
+    composite.SetBackgroundVolumeID(other.GetID())
+    warm.parameters.outputSegmentation = node
+    warm.events()
+    assert not warm.ui.show3DButton.isChecked()
+    warm.ui.show3DButton.click()
+    assert warm.ui.show3DButton.isChecked()
+    assert composite.GetBackgroundVolumeID() == warm.volume.GetID()
+    assert (node.GetDisplayNode().GetVisibility(), over.GetDisplayNode().GetVisibility()) == (1, 0)
+
+
+def test_what_belongs_to_the_volume_that_is_shown_stays_in_sight(two, slicer, phantom):
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    reference = two.add_segmentation(phantom[1], two.volume)
+    drawn = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "of nothing")
+    drawn.CreateDefaultDisplayNodes()
+    run(two)
+    assert reference.GetDisplayNode().GetVisibility() and drawn.GetDisplayNode().GetVisibility()
+
+
 def test_the_result_goes_to_segment_editor_with_its_volume(warm, slicer):
     assert not warm.ui.editButton.isEnabled()
     run(warm)

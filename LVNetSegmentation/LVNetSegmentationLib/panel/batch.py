@@ -10,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..views import hideForeign
 from .batchqueue import CANCELLED, DONE, FAILED, RUNNING, WAITING, BatchQueue
 from .startbutton import StartButton
 from .wording import duration, progressLine, sentence
@@ -161,6 +162,7 @@ class BatchSection:
         words = {WAITING: _("waiting"), RUNNING: _("running"), CANCELLED: _("cancelled")}
         if state == DONE:
             _node, outcome = said
+            self._panel.tellHidden(hideForeign())
             text = findingsInWords(outcome.volumes, outcome.checks)
         else:
             text = sentence(said) if state == FAILED else words[state]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable, List, Optional
 
 from lvnet.pipeline.options import settings_of
 from slicer.i18n import tr as _
@@ -65,6 +65,11 @@ class Panel:
         """Brings every section up to date."""
         for section in (self.run, self.compare, self.batch, self.advanced):
             section.refresh()
+
+    def tellHidden(self, names: List[str]) -> None:
+        """Notes which segmentations were hidden because their volume is in no slice view."""
+        if names:
+            self.log.say(_("Hidden, since another volume is shown: {names}").format(names=", ".join(names)))
 
     def torchIsReady(self, tell: Callable[[str], None]) -> bool:
         """Whether PyTorch is there, installed now if the user agrees.

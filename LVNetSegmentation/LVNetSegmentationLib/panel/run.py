@@ -49,7 +49,7 @@ class RunSection:
         self.weights = WeightsChooser(ui.weightsPathLineEdit, ui.weightsInfoLabel, logic.weightsInfo)
         self.inputFindings = FindingsLabel(ui.inputFindingsLabel)
         self.resultFindings = FindingsLabel(ui.resultFindingsLabel)
-        self.surfaces = SurfaceButton(ui.show3DButton)
+        self.surfaces = SurfaceButton(ui.show3DButton, panel.tellHidden)
         ui.editButton.connect("clicked(bool)", self._onEdit)
         self._button = StartButton(
             ui.applyButton,
@@ -230,7 +230,7 @@ class RunSection:
             parameters.comparedNode = segmentationNode
             self._show(volumeNode, outcome, took)
             if self._panel.parameters is not None:
-                showResult(volumeNode, segmentationNode)
+                self._panel.tellHidden(showResult(volumeNode, segmentationNode))
                 if self.surfaces.isShown():
                     resetThreeDViews()
         else:

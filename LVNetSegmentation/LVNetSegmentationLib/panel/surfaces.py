@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Callable, List, Optional
 
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
+from ..belonging import referenceVolumeOf
 from ..closedsurfaces import makeSurfaces, surfaceName
-from ..views import resetThreeDViews
+from ..views import resetThreeDViews, showResult
 
 
 class SurfaceButton:
     """Makes the surfaces of a segmentation and shows or hides them; off where there is nothing to show."""
 
-    def __init__(self, button: Any) -> None:
+    def __init__(self, button: Any, tellHidden: Callable[[List[str]], None]) -> None:
         """Args:
         button: a checkable QPushButton.
+        tellHidden: gets the names of what was hidden, since another volume is shown now.
         """
         self._button = button
+        self._tellHidden = tellHidden
         self._node: Optional[Any] = None
         self._button.connect("clicked(bool)", self._onClicked)
 
@@ -41,10 +44,20 @@ class SurfaceButton:
         node.CreateDefaultDisplayNodes()
         if shown:
             makeSurfaces(node)
+            if not node.GetDisplayNode().GetVisibility():
+                self._bringBack(node)
         node.GetDisplayNode().SetVisibility3D(shown)
         if shown:
             resetThreeDViews()
         self.watch(node)
+
+    def _bringBack(self, node: Any) -> None:
+        """Shows a segmentation that was hidden, in the slice views over no other volume than its own."""
+        volumeNode = referenceVolumeOf(node)
+        if volumeNode is None:
+            node.GetDisplayNode().SetVisibility(True)
+        else:
+            self._tellHidden(showResult(volumeNode, node))
 
     def isShown(self) -> bool:
         """Whether there are surfaces and the display shows them."""
@@ -77,4 +90,4 @@ def isShown(segmentationNode: Any) -> bool:
     """Whether there are surfaces and the display shows them."""
     display = segmentationNode.GetDisplayNode()
     shown = segmentationNode.GetSegmentation().ContainsRepresentation(surfaceName())
-    return bool(display and display.GetVisibility3D() and shown)
+    return bool(display and display.GetVisibility() and display.GetVisibility3D() and shown)
