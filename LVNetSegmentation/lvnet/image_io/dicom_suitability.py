@@ -1,8 +1,4 @@
-"""Which of several scans in a folder is the one to segment, and what each is, in words that name nobody.
-
-A description is free text, in which a patient may stand.  What is told of it in messages is one of the words of
-this file and nothing else.
-"""
+"""Which of several scans in a folder is the one to segment, and what each is, in words of a fixed vocabulary."""
 
 from __future__ import annotations
 
