@@ -231,6 +231,7 @@ def _why(candidates: Sequence[Candidate]) -> str:
     best, next_ = candidates[0].verdict.order, candidates[1].verdict.order
     reasons = (
         "the original axial scan", "the one with one image a position", "the one of the abdomen", "the largest",
+        "the one with a wide field of view",
         "the finest", "the one with a soft kernel", "the contrast phase that suits best", "the largest", "the finest",
         "the largest",
     )  # fmt: skip
