@@ -27,8 +27,9 @@ def test_random_studies_are_one_pass_or_refused():
     assert told["one pass"] > told["refused"]
 
 
-A = Pass(20, evenly(10, 3.0), {"AcquisitionNumber": 1, "SeriesDescription": "Liver of JANE"})
-B = Pass(160, evenly(10, 3.0, 1.5), {"AcquisitionNumber": 2, "SeriesDescription": "Liver of JANE"})
+_OF_JANE = {"PatientName": "DOE^JANE", "SeriesDescription": "Liver of JANE"}
+A = Pass(20, evenly(10, 3.0), {"AcquisitionNumber": 1, **_OF_JANE})
+B = Pass(160, evenly(10, 3.0, 1.5), {"AcquisitionNumber": 2, **_OF_JANE})
 C = Pass(300, evenly(7, 3.0), {"SeriesInstanceUID": "1.2.3.4.77", "SeriesNumber": 8, "SeriesDescription": "Thin"})
 
 
@@ -53,8 +54,36 @@ def test_a_scan_is_chosen_by_number_uid_or_description(study, series, expected):
     assert first(volume) == expected
     text = " ".join(volume.notes)
     assert "also there: series" in text and "JANE" not in text and "1.2.3.4" not in text
+    assert '"Thin"' in text
     heights = [slice_.fields.position[2] for slice_ in open_seg_source(study, series).stack.slices]
     assert heights[0] == volume.origin[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "description", "told"),
+    [
+        ("DOE^JANE", "4711", "Abd portal venous 5.0 B30f", True),
+        ("DOE^JANE", "4711", "Abd Jane", False),
+        ("DOE^JANE", "4711", "xJANEx", False),
+        ("DOE^JANE", "4711", "Abd 4711", False),
+        ("DOE^JANE", "A12-SECRET", "secret abd", False),
+        ("DOE^JANE", "", "Abd 123456", False),
+        ("DOE^JANE", "", "Abd 3.12.1999", False),
+        ("DOE^JANE", "", "Abd\tportal", False),
+        ("LI^PO", "12", "Portal liver 12 s", True),
+        ("LI^PO", "12", "Abd Li", False),
+        ("M\u00dcLLER", "", "abd m\u00fcller", False),
+        ("Wang=\u738b^\u5c0f\u6771", "", "\u8179\u90e8 \u738b", False),
+        ("Wang=\u738b^\u5c0f\u6771", "", "\u8179\u90e8", True),
+    ],
+)
+def test_a_description_is_told_unless_it_may_name_the_patient(tmp_path, name, number, description, told):
+    named = {key: text.encode() for key, text in (("PatientName", name), ("SeriesDescription", description))}
+    study = write_study(tmp_path, [A.of(**named, PatientID=number, SpecificCharacterSet="ISO_IR 192"), C])
+    (note,) = read_image(study, series="3").notes
+    assert (f'"{description}"' in note) == told
+    assert description.upper() in note.upper() or not told
+    assert list_scans(study)["scans"][0]["description"] == description
 
 
 @pytest.mark.parametrize("series", ["9", "3:3", "nothing", ":2", "1.2.3"])

@@ -235,14 +235,14 @@ IDENTIFIERS = {
 
 @pytest.fixture
 def series(tmp_path):
-    """A CT series that names its patient in every way."""
+    """A CT series that names its patient in every way, and a short one beside it."""
     pydicom = pytest.importorskip("pydicom", reason="pydicom writes the test series")
     from pydicom.dataset import Dataset, FileMetaDataset
 
     scan = make_phantom(3, size=(12, 40, 40))[0]
     folder = tmp_path / "series"
     folder.mkdir()
-    for index, plane in enumerate(scan.array):
+    for index, plane in [*enumerate(scan.array), *enumerate(scan.array[:5], 100)]:
         data = Dataset()
         data.file_meta = FileMetaDataset()
         data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = pydicom.uid.CTImageStorage
@@ -251,6 +251,8 @@ def series(tmp_path):
         data.update({})
         for key, value in {**IDENTIFIERS, "Modality": "CT", "InstanceNumber": index + 1}.items():
             setattr(data, key, value)
+        if index >= 100:
+            data.SeriesInstanceUID, data.SeriesNumber, data.SeriesDescription = "1.2.840.99.2.9", 9, "chest"
         data.ImagePositionPatient, data.ImageOrientationPatient = [0, 0, 8 * index], [1, 0, 0, 0, 1, 0]
         data.PixelSpacing, data.SliceThickness = [8, 8], 8
         data.Rows, data.Columns, data.SamplesPerPixel, data.PhotometricInterpretation = 40, 40, 1, "MONOCHROME2"
@@ -281,6 +283,7 @@ def test_no_identifier_of_the_patient_is_in_any_output_report_or_message(scene, 
     assert code == 2
     contents = {path.name: path.read_bytes() for path in out.iterdir()}
     assert {"a.nii", "a.seg.nrrd", "r.html", "r.csv", "r.json"} <= contents.keys()
+    assert "was taken out of 2 scans" in said and '"chest"' in said
     for key, value in IDENTIFIERS.items():
         for words in {value, value.replace("^", " "), value.split("^")[0]}:
             assert words not in said + text, key

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from corpus.studies import Pass, evenly, write_study
 from lvnet.errors import Cancelled, CheckpointError, ComputationError, ConfigurationError, DeviceError, ImageError
 from lvnet.image_io import read_labels, write_image
 from lvnet.inference import segment
@@ -455,6 +456,25 @@ def test_a_folder_is_segmented_into_a_folder_and_a_bad_scan_does_not_stop_the_re
     assert np.array_equal(read_labels(target / "second.seg.nrrd").array, expected)
     service.shutdown()
     assert all("Jane" not in path.read_text() for path in log_folder.iterdir())
+
+
+def test_descriptions_of_series_reach_the_answer_and_no_log(service, tiny_weights, tmp_path, log_folder):
+    passes = [
+        Pass(20 + 140 * index, evenly(12 - index, 3.0), {"SeriesInstanceUID": f"1.2.3.{index}",
+                                                        "SeriesNumber": index + 2, "SeriesDescription": words})
+        for index, words in enumerate(("Quokka venous", "Wombat arterial"))
+    ]  # fmt: skip
+    write_study(tmp_path / "scans" / "study", passes)
+    settings = {"device": "cpu", "weights": tiny_weights, "overlap": None, "postprocess": True, "threads": 1}
+    ((scan,),) = FolderJob(service, str(tmp_path / "scans"), str(tmp_path / "out"), ".nii.gz", settings).wait()
+    assert '"Quokka venous", portal venous, 12 slices; also there: series 3 ("Wombat arterial"' in scan["scan_notes"][0]
+    asked = {**settings, "series": "emu"}
+    ((refused,),) = FolderJob(service, str(tmp_path / "scans"), str(tmp_path / "out"), ".nii.gz", asked).wait()
+    assert "fits what was asked for" in refused["error"]
+    service.shutdown()
+    logged = "".join(path.read_text() for path in log_folder.iterdir())
+    assert logged.count("a scan of the folder is done") == 2
+    assert not any(word in logged for word in ("Quokka", "Wombat", "venous"))
 
 
 @pytest.mark.parametrize("stage", ["segmenting", "writing"])

@@ -16,9 +16,33 @@ from .case import Case
 
 def all_cases() -> List[Case]:
     """Every case, by kind, in the order of the table."""
-    from . import contents, dicom, dicom_packed, dicom_studies, files, geometry, machine, names, values
+    from . import (
+        contents,
+        dicom,
+        dicom_clinic,
+        dicom_packed,
+        dicom_studies,
+        files,
+        geometry,
+        machine,
+        names,
+        statements,
+        values,
+    )
 
-    kinds = (files, geometry, values, contents, dicom, dicom_packed, dicom_studies, names, machine)
+    kinds = (
+        files,
+        geometry,
+        statements,
+        values,
+        contents,
+        dicom,
+        dicom_packed,
+        dicom_studies,
+        dicom_clinic,
+        names,
+        machine,
+    )
     cases = [case for kind in kinds for case in kind.CASES.cases]
     assert len({case.name for case in cases}) == len(cases)
     return cases

@@ -192,7 +192,14 @@ def _write_by_itk(plane: np.ndarray, place: np.ndarray, path: Path, codec: str) 
         locale.setlocale(locale.LC_ALL, before)
 
 
-def enhanced(path: Path, values: np.ndarray, heights: Sequence[float], *, rescale_each: bool = False) -> Path:
+def enhanced(
+    path: Path,
+    values: np.ndarray,
+    heights: Sequence[float],
+    *,
+    rescale_each: bool = False,
+    content: Optional[Callable[[int], Dataset]] = None,
+) -> Path:
     """One file with all slices as frames.
 
     Args:
@@ -200,6 +207,7 @@ def enhanced(path: Path, values: np.ndarray, heights: Sequence[float], *, rescal
         values: (z, y, x) as stored.
         heights: of each frame.
         rescale_each: every frame has a slope of its own.
+        content: the item of FrameContentSequence of the frame of that number.
     """
     dataset = base(EnhancedCTImageStorage, ExplicitVRLittleEndian, ImageType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])
     dataset.NumberOfFrames, dataset.Rows, dataset.Columns = values.shape
@@ -220,6 +228,8 @@ def enhanced(path: Path, values: np.ndarray, heights: Sequence[float], *, rescal
         if rescale_each:
             own = item(RescaleSlope=f"{1 + index / 4:g}", RescaleIntercept=str(-HU_OFFSET))
             frame.PixelValueTransformationSequence = DicomSequence([own])
+        if content is not None:
+            frame.FrameContentSequence = DicomSequence([content(index)])
         frames.append(frame)
     dataset.PerFrameFunctionalGroupsSequence = DicomSequence(frames)
     dataset.PixelData = values.tobytes()

@@ -47,7 +47,8 @@ def truth_of(one: Pass, *, size: Tuple[int, int] = _SIZE, **place: Any) -> Volum
     return Volume(array, (step, 2.0, 2.0), **{"origin": origin, **place})
 
 
-def _study(
+def study_case(
+    kind: Kind,
     name: str,
     title: str,
     passes: Sequence[Pass],
@@ -55,15 +56,21 @@ def _study(
     truth: Optional[Volume] = None,
     **how: Any,
 ) -> None:
+    """Registers a study with shuffled file names; the truth is its first pass unless another is given."""
+
     def make(folder: Path) -> Made:
         names = shuffled_names(sum(len(one.heights) for one in passes), 5)
         path = write_study(folder / "ct", passes, size=_SIZE, names=names, **how)
         return Made(path, None if isinstance(answer, Refused) else truth or truth_of(passes[0]))
 
-    CASES.case(title, answer, name=name)(make)
+    kind.case(title, answer, name=name)(make)
 
 
-def _with_middle(volume: Volume, index: int) -> Volume:
+def _study(name: str, title: str, passes: Sequence[Pass], answer: Any, truth: Any = None, **how: Any) -> None:
+    study_case(CASES, name, title, passes, answer, truth, **how)
+
+
+def with_middle(volume: Volume, index: int) -> Volume:
     """A scan with one slice that is the mean of its neighbours."""
     array = volume.array.copy()
     array[index] = np.rint((array[index - 1].astype(float) + array[index + 1]) / 2)
@@ -154,7 +161,7 @@ _study("tilted_phases", "two phases half a slice apart, gantry tilted",
 _study("one_slice_missing_in_each", "two phases half a slice apart, each lacks a slice",
        [replace(one, heights=tuple(h for i, h in enumerate(one.heights) if i != 5 + k))
         for k, one in enumerate(_two("acquisition number", 1.5))],
-       Handled((_TAKEN, "1 slice is missing")), _with_middle(truth_of(_A), 5))  # fmt: skip
+       Handled((_TAKEN, "1 slice is missing")), with_middle(truth_of(_A), 5))  # fmt: skip
 
 # Series beside the scan, all of them longer or with a lower number.
 _SIBLINGS: Dict[str, Tuple[str, Dict[str, Any]]] = {

@@ -6,9 +6,11 @@ import os
 import signal
 import time
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
+from corpus.studies import Pass, evenly, write_study
 from lvnet.errors import Cancelled, CheckpointError, ComputationError, ConfigurationError, ImageError, LVNetError
 from lvnet.phantom import make_phantom
 
@@ -403,11 +405,27 @@ def test_devices_and_pytorch_are_asked_from_the_worker(scene, logic):
     assert logic.weightsInfo()["organs"] == ["liver"]
 
 
+def test_a_batch_tells_descriptions_of_series_and_slicers_log_holds_none(scene, logic, weights, tmp_path, caplog):
+    passes = [
+        Pass(20 + 140 * index, evenly(12 - index, 3.0), {"SeriesInstanceUID": f"1.2.3.{index}",
+                                                        "SeriesDescription": words})
+        for index, words in enumerate(("Quokka venous", "Wombat arterial"))
+    ]  # fmt: skip
+    write_study(tmp_path / "scans", passes)
+    caplog.set_level("DEBUG")
+    told = []
+    where = (str(tmp_path / "scans"), str(tmp_path / "out"))
+    logic.segmentFolderAsync(*where, device="cpu", weights=weights, onScan=told.append).wait()
+    assert '"Quokka venous"' in told[0]["notes"][0] and '"Wombat arterial"' in told[0]["notes"][0]
+    logged = caplog.text + "".join(path.read_text() for path in Path(logic.logFolder()).glob("*.log"))
+    assert "a scan of the folder is done" in logged
+    assert not any(word in logged for word in ("Quokka", "Wombat", "venous"))
+
+
 def test_torch_is_not_imported_into_slicer(weights):
     """In a process of its own, since these tests import it themselves."""
     import subprocess
     import sys
-    from pathlib import Path
 
     script = (
         f"import sys; sys.path[:0] = [{str(Path(__file__).parents[2] / 'LVNetSegmentation')!r}]\n"

@@ -2,8 +2,9 @@
 
 Read here rather than by GDCM, because GDCM needs the whole file to be sound before it tells
 anything, takes memory for whatever length an element claims, hides what lies in sequences (the
-frames of enhanced CT), and is slow on thousands of files.  Of the fields that name a patient one is
-looked at, and only a hash of it is kept, which tells patients apart and holds for this process alone.
+frames of enhanced CT), and is slow on thousands of files.  The patient's name and number are looked at
+to see whether the description repeats them, and only a hash is kept, which tells patients apart and holds
+for this process alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import zlib
 from functools import lru_cache
 from typing import BinaryIO, Dict, List, NamedTuple, Optional, Tuple, Union
 
+from .dicom_descriptions import free_text, may_be_told
 from .dicom_elements import Dataset, ElementReader, plain_text
 from .dicom_frames import (
     FRAME_ACQUISITION,
@@ -53,6 +55,7 @@ _WANTED = {
     (0x0018, 0x0050): "thickness",
     (0x0018, 0x0060): "kvp",
     (0x0018, 0x0088): "slice_distance",
+    (0x0018, 0x1060): "trigger_time",
     (0x0018, 0x1100): "diameter",
     (0x0018, 0x1150): "exposure_time",
     (0x0018, 0x1151): "tube_current",
@@ -67,6 +70,7 @@ _WANTED = {
     (0x0020, 0x0037): "orientation",
     (0x0020, 0x0052): "frame_of_reference",
     (0x0020, 0x0100): "temporal",
+    (0x0020, 0x9241): "cardiac_phase",
     (0x0028, 0x0002): "samples",
     (0x0028, 0x0004): "photometric",
     (0x0028, 0x0008): "frames",
@@ -85,8 +89,10 @@ _WANTED = {
 _BINARY = ("samples", "rows", "columns", "allocated", "bits", "signed")
 _PADDINGS = ("padding", "padding_limit")
 _DESCRIPTION, _PATIENT_ID, _PATIENT_NAME = (0x0008, 0x103E), (0x0010, 0x0020), (0x0010, 0x0010)
+_CHARACTER_SET = (0x0008, 0x0005)
 _KEPT = frozenset((
-    *_WANTED, _DESCRIPTION, _PATIENT_ID, _PATIENT_NAME, FRAME_ACQUISITION, FRAME_TEMPORAL, STACK, FRAME_KIND
+    *_WANTED, _CHARACTER_SET, _DESCRIPTION, _PATIENT_ID, _PATIENT_NAME,
+    FRAME_ACQUISITION, FRAME_TEMPORAL, STACK, FRAME_KIND,
 ))  # fmt: skip
 #: Headers that are kept for a second look, each some kilobytes; and how old a file is that may be one of them.
 _MOST_REMEMBERED, _SETTLED_NS = 4096, 2_000_000_000
@@ -106,7 +112,8 @@ class DicomHeader(NamedTuple):
     the file ends before its pixels do, or garbage lies between its fragments.  `encapsulated` pixels are
     in fragments; `pixels` are begin and length of the pixels or of each fragment, see :func:`read_pixels`.
     `padding` are the stored values, as bits, that stand for no value: one, or the ends of a range.
-    `description` is free text for the user's own eyes; `patient` tells patients apart and says no more.
+    `description` is free text for the user's own eyes; `told` is the same, or empty where it may name the patient;
+    `patient` tells patients apart and says no more.
     """
 
     path: str
@@ -119,6 +126,7 @@ class DicomHeader(NamedTuple):
     pixels: Tuple[Tuple[int, int], ...]
     padding: Tuple[int, ...] = ()
     description: Unspoken = Unspoken()
+    told: Unspoken = Unspoken()
     patient: int = 0
 
 
@@ -214,11 +222,16 @@ def _header(path: str, syntax: str, dataset: Dataset, order: str, reader: Elemen
     padding = tuple(
         _unsigned(dataset[tag], order) for tag, key in _WANTED.items() if key in _PADDINGS and tag in dataset
     )
-    description = Unspoken(plain_text(dataset.get(_DESCRIPTION, b"")))
+    character_set = plain_text(dataset.get(_CHARACTER_SET, b""))
+    description, *named = (
+        Unspoken(free_text(dataset.get(tag) or b"", character_set))
+        for tag in (_DESCRIPTION, _PATIENT_NAME, _PATIENT_ID)
+    )
+    told = description if may_be_told(description, named) else Unspoken()
     identity = (dataset.get(_PATIENT_ID) or b"").strip(b" \0") or (dataset.get(_PATIENT_NAME) or b"").strip(b" \0^")
     return DicomHeader(
         path, syntax, fields, numbers, frames, complete, reader.encapsulated, pixels,
-        padding if all(value >= 0 for value in padding) else (), description,
+        padding if all(value >= 0 for value in padding) else (), description, told,
         # Python's hash of bytes is salted anew in every process.
         hash(identity.upper()) if identity else 0,
     )  # fmt: skip

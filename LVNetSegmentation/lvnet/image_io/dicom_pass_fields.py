@@ -59,8 +59,10 @@ LABELS = (
     _field("acquisition_uid"), _acquisition, _temporal, _quantity("thickness"), _quantity("slice_distance"),
     _quantity("diameter"), _field("contrast"),
 )  # fmt: skip
-TRACES = (_quantity("exposure_time"), _quantity("exposure"), _quantity("tube_current"), _moment,
-           _field("content_time"))  # fmt: skip
+TRACES = (
+    _quantity("trigger_time"), _field("cardiac_phase"), _quantity("exposure_time"), _quantity("exposure"),
+    _quantity("tube_current"), _moment, _field("content_time"),
+)  # fmt: skip
 CLOCKS = (_moment, _field("content_time"))
 
 

@@ -94,11 +94,21 @@ def _by_label(part: Part, values: Sequence[Hashable], heights: np.ndarray) -> Li
 
 
 def _by_stacks(part: Part, values: Sequence[Hashable], heights: np.ndarray) -> List[Part]:
-    """By a value that may change from slice to slice as well: only into a few regular stacks that overlap."""
+    """By a value that may change from slice to slice as well: only into a few regular stacks that overlap, or into
+    any number at the same places."""
     groups = _grouped(part, values)
-    if not 1 < len(groups) <= _MOST_PARTS or not all(is_stack(heights[group]) for group in groups):
+    if len(groups) == 1 or not all(is_stack(heights[group]) for group in groups):
+        return [part]
+    if len(groups) > _MOST_PARTS and not _at_same_places(groups, heights):
         return [part]
     return groups if overlap(groups, heights) else stitched(groups, heights)
+
+
+def _at_same_places(groups: Sequence[Part], heights: np.ndarray) -> bool:
+    places = [np.sort(heights[group]) for group in groups]
+    return all(
+        len(one) == len(places[0]) and float(np.abs(one - places[0]).max()) <= SAME_PLACE_MM for one in places[1:]
+    )
 
 
 def _by_folder(part: Part, slices: Sequence[Slice], heights: np.ndarray) -> List[Part]:
@@ -108,21 +118,32 @@ def _by_folder(part: Part, slices: Sequence[Slice], heights: np.ndarray) -> List
     return _by_stacks(part, _values(slices, part, folder_of), heights) if twice else [part]
 
 
+def _seconds(time: str) -> float:
+    """Of a time of day, HHMMSS.FFFFFF, with or without a date before it."""
+    number = float(time.split("&")[0])
+    whole = int(number)
+    return whole // 10**6 * 86400.0 + whole // 10**4 % 100 * 3600 + whole // 100 % 100 * 60 + number % 100
+
+
 def _by_runs(part: Part, times: Sequence[Hashable], heights: np.ndarray) -> List[Part]:
     """By the clock: a pass goes one way, the next one begins anew."""
     try:
-        clock = np.array([float(str(time)) for time in times])
-    except ValueError:
+        clock = np.array([_seconds(str(time)) for time in times])
+    except (ValueError, OverflowError):
         return [part]
     order = np.lexsort((heights[part], clock))
     ordered = part[order]
+    waits = [0.0, *np.diff(clock[order]).tolist(), 0.0]
     runs: List[List[int]] = [[int(ordered[0])]]
     way = 0.0
-    for before, index in zip(ordered, ordered[1:]):
+    for place, (before, index) in enumerate(zip(ordered, ordered[1:]), 1):
         step = float(np.sign(heights[index] - heights[before]))
         if step and way and step != way:
-            runs.append([])
-            way = 0.0
+            # Where a pass from below follows one from above, the slice at the turn goes on with either: the longer
+            # wait tells where the first one ended.
+            turned = len(runs[-1]) > 1 and waits[place - 1] > waits[place]
+            runs.append([runs[-1].pop()] if turned else [])
+            way = step if turned else 0.0
         elif step:
             way = step
         runs[-1].append(int(index))

@@ -46,9 +46,15 @@ class Candidate(NamedTuple):
 
     @property
     def named(self) -> str:
-        """For messages: number, what it is, slices; nothing that could name a patient."""
-        words = f"{self.verdict.words}, " if self.verdict.words else ""
-        return f"series {self.key} ({words}{_slices(len(self.slices))})"
+        """For messages: number, description, what it is, slices; nothing that could name a patient."""
+        return f"series {self.key} ({self.words})"
+
+    @property
+    def words(self) -> str:
+        """The same without the number."""
+        told = {slice_.header.told for slice_ in self.slices}
+        description = f'"{told.pop()}"' if len(told) == 1 and all(told) else ""
+        return ", ".join(word for word in (description, self.verdict.words, _slices(len(self.slices))) if word)
 
 
 class Found(NamedTuple):
@@ -225,6 +231,7 @@ def _why(candidates: Sequence[Candidate]) -> str:
     best, next_ = candidates[0].verdict.order, candidates[1].verdict.order
     reasons = (
         "the original axial scan", "the one with one image a position", "the one of the abdomen", "the largest",
+        "the one with a wide field of view",
         "the finest", "the one with a soft kernel", "the contrast phase that suits best", "the largest", "the finest",
         "the largest",
     )  # fmt: skip
@@ -238,10 +245,9 @@ def _notes(candidates: Sequence[Candidate], chosen: Candidate, why: str, left_ou
         named = [c.named for c in others[:_MOST_NAMED]]
         if len(others) > _MOST_NAMED:
             named.append(f"{len(others) - _MOST_NAMED} more")
-        words = f"{chosen.verdict.words}, " if chosen.verdict.words else ""
         note = (
-            f"series {chosen.key} was taken out of {len(candidates)} scans, {why}:"
-            f" {words}{_slices(len(chosen.slices))}; also there: {', '.join(named)}"
+            f"series {chosen.key} was taken out of {len(candidates)} scans, {why}: {chosen.words};"
+            f" also there: {', '.join(named)}"
         )
         if chosen.siblings > 1:
             note += f"; the {chosen.siblings} passes of one series were told apart"

@@ -1,8 +1,4 @@
-"""Which of several scans in a folder is the one to segment, and what each is, in words that name nobody.
-
-A description is free text, in which a patient may stand.  What is told of it in messages is one of the words of
-this file and nothing else.
-"""
+"""Which of several scans in a folder is the one to segment, and what each is, in words of a fixed vocabulary."""
 
 from __future__ import annotations
 
@@ -48,8 +44,8 @@ _PHASES = (
     (r"NATIV|NON ?-?CON|UNENH|WITHOUT|\bW/?O\b|PLAIN|\bPRE\b|\bNC\b|SANS|PRE ?-?CONTRAST", "unenhanced", 4),
 )  # fmt: skip
 _UNKNOWN_PHASE = 1
-# mm of a scan that hold a liver: more than this is no more suitable.
-_ENOUGH_MM, _SHARE = 220.0, 0.8
+# mm of a scan that hold a liver, along the patient and across: more than this is no more suitable.
+_ENOUGH_MM, _ENOUGH_ACROSS_MM, _SHARE = 220.0, 300.0, 0.8
 _AXIAL = 0.8
 
 
@@ -74,6 +70,7 @@ class Facts(NamedTuple):
     tier: int
     part: int
     extent: float
+    across: float
     step: float
     repeated: bool
     sharp: bool
@@ -85,18 +82,20 @@ def judge(stacks: Sequence[Sequence[Slice]]) -> List[Verdict]:
     """How suitable each of several stacks of slices is for finding a liver.
 
     Original primary axial scans come first, then those with one position a slice, of the abdomen, that cover more of
-    the patient (up to what holds a liver), with slices up to 5 mm apart, a soft kernel, a portal venous phase.
+    the patient (up to what holds a liver), in a wide field of view, with slices up to 5 mm apart, a soft kernel, a
+    portal venous phase.
     """
     facts = [_facts(stack) for stack in stacks]
     verdicts = []
     for one, stack in zip(facts, stacks):
-        rivals = [other.extent for other in facts if (other.tier, other.part) == (one.tier, one.part)]
-        reach = min(_ENOUGH_MM, max(rivals))
+        rivals = [other for other in facts if (other.tier, other.part) == (one.tier, one.part)]
+        reach = min(_ENOUGH_MM, max(other.extent for other in rivals))
+        across = min(_ENOUGH_ACROSS_MM, max(other.across for other in rivals))
         short = 0.0 if one.extent >= _SHARE * reach else 1 - one.extent / reach
         coarse = 0 if one.step <= 5.5 else 1 if one.step <= 10 else 2
         order = (
-            float(one.tier), float(one.repeated), float(one.part), short, float(coarse), float(one.sharp),
-            float(one.phase_order), -round(one.extent), one.step, -float(len(stack)),
+            float(one.tier), float(one.repeated), float(one.part), short, float(one.across < _SHARE * across),
+            float(coarse), float(one.sharp), float(one.phase_order), -round(one.extent), one.step, -float(len(stack)),
         )  # fmt: skip
         words = ", ".join(word for word in (one.kind, "sharp kernel" if one.sharp else "", one.phase) if word)
         verdicts.append(Verdict(order, one.kind, words))
@@ -120,6 +119,7 @@ def _facts(stack: Sequence[Slice]) -> Facts:
         part = 2 if re.search(_OTHER_PARTS, said) else 1 if re.search(_CHEST, said) else 0
     return Facts(
         kind, tier, part, float(heights[-1] - heights[0]),
+        min(header.numbers[side] * mm for side, mm in zip(("rows", "columns"), stack[0].fields.pixel_spacing)),
         float(np.median(gaps)) if gaps.size else 1e3,
         bool(gaps.size and (gaps <= SAME_PLACE_MM).any()),
         _is_sharp(fields["kernel"].upper() or "".join(stack[0].fields.group[2:3]).upper(), said),

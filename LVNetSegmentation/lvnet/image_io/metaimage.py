@@ -94,6 +94,10 @@ def read_metaimage(name: str, path: Path, progress: Progress) -> Source:
         given = [key for key in keys if key in fields]
         if any(_values(fields[key]) != _values(fields[given[0]]) for key in given[1:]):
             notes += (f"the header's {' and '.join(given)} differ: the first was taken, as ITK does",)
+    slope = _values(fields.get("elementtointensityfunctionslope", "1"))
+    intercept = _values(fields.get("elementtointensityfunctionoffset", "0"))
+    if slope != [1.0] or intercept != [0.0]:
+        notes += ("the header gives a slope or an offset of intensities: the values are taken as stored, as ITK does",)
     return Source(stack, *_positive(written), notes + tuple(surplus))
 
 

@@ -23,8 +23,11 @@ from . import itk
 from .grid import check_grid, check_memory, check_size
 from .nifti_transforms import (
     Transforms,
+    check_rotation,
     check_transforms,
+    grid_of_sform,
     is_skewed,
+    lacks_spacing,
     nearest_grid,
     read_transforms,
     spacing_of_sform,
@@ -78,16 +81,16 @@ def read_nifti(name: str, path: Path, progress: Progress) -> Source:
     dropped = check_size(name, size[:4] if rank > 4 and components == 1 else size, components)
     if header.datatype not in _TYPES:
         raise ImageError(f"{name} stores voxels of NIfTI type {header.datatype}; save it with whole or real numbers")
-    spacing = header.pixdim[1:4]
-    check_grid(name, spacing, (0.0,) * 3, IDENTITY_DIRECTION)
     shape = (size[2], size[1], size[0])
+    check_transforms(name, header.transforms)
+    if not lacks_spacing(header.transforms, header.pixdim[1:4]):
+        check_grid(name, header.pixdim[1:4], (0.0,) * 3, IDENTITY_DIRECTION)
     dtype = np.dtype(header.order + _TYPES[header.datatype])
     needed = header.offset + math.prod(shape) * dtype.itemsize
     check_length(name, "gzip" if header.compressed else "raw", path.stat().st_size, needed)
     if header.compressed and not path.name.lower().endswith(".gz"):
         raise ImageError(f"{name} is compressed, which its name does not say; rename it to end with .nii.gz")
     check_memory(name, shape, INT16_BYTES)
-    check_transforms(name, header.transforms)
     grid, grid_notes = _grid(name, path, header, shape)
     check_grid(name, *grid)
     notes = squeezed_note(dropped) + grid_notes
@@ -106,6 +109,13 @@ def read_nifti(name: str, path: Path, progress: Progress) -> Source:
 def _grid(name: str, path: Path, header: _Header, shape: Tuple[int, int, int]) -> Tuple[itk.Grid, Tuple[str, ...]]:
     """Spacing, origin and direction as ITK has them, put right where its way is not the standard's; and notes."""
     sform = header.transforms.sform
+    if header.transforms.qform is None and sform is not None and not np.linalg.norm(sform[:, :3], axis=0).all():
+        raise ImageError(f"{name}: the axes of its sform span no volume; correct the file's header")
+    if lacks_spacing(header.transforms, header.pixdim[1:4]):
+        found = grid_of_sform(header.transforms, shape)
+        if found is None:
+            raise ImageError(f"{name}: the axes of its sform are not perpendicular; resample the scan first")
+        return found
     try:
         grid = itk.grid_of(itk.read_header(name, path, "NiftiImageIO"))
     except ImageError as error:
@@ -155,6 +165,7 @@ def _read_header(name: str, path: Path) -> _Header:
     dim = struct.unpack_from(order + "8h", data, 40)
     if not 1 <= dim[0] <= 7:
         raise damaged(name)
+    check_rotation(name, data, order)
     slope, intercept = struct.unpack_from(order + "2f", data, 112)
     if not np.isfinite((slope, intercept)).all():
         slope, intercept = 0.0, 0.0

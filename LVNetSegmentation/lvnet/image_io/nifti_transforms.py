@@ -8,7 +8,7 @@ on the scan in some programs and beside it in others, so the user is told.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from .itk import Grid
 
 # Share of the smallest voxel edge up to which two places are one.
 _SAME = 0.1
+# Share by which the square of a quaternion may be longer than one.
+_ROUNDING = 1e-3
 _UNIT_MM = {1: 1000.0, 3: 0.001}
 
 
@@ -57,6 +59,39 @@ def check_transforms(name: str, transforms: Transforms) -> None:
     for matrix in transforms:
         if matrix is not None and not np.isfinite(matrix).all():
             raise ImageError(f"{name}: its orientation holds something that is not a number; correct the file's header")
+
+
+def check_rotation(name: str, data: bytes, order: str) -> None:
+    """Fails where the only transform of a header is a qform that is no rotation.
+
+    Args:
+        name: the file's name for messages.
+        data: the header's 348 bytes.
+        order: "<" or ">".
+
+    Raises:
+        ImageError: the quaternion is longer than one by more than rounding.
+    """
+    codes = struct.unpack_from(order + "2h", data, 252)
+    square = float(np.square(struct.unpack_from(order + "3f", data, 256)).sum())
+    if codes[0] > 0 and codes[1] <= 0 and square > 1 + _ROUNDING:
+        raise ImageError(f"{name}: its qform is no rotation, and there is no sform; correct the file's header")
+
+
+def lacks_spacing(transforms: Transforms, pixdim: Sequence[float]) -> bool:
+    """Whether pixdim holds no spacing and an sform alone tells it."""
+    return transforms.qform is None and transforms.sform is not None and not all(0 < step < np.inf for step in pixdim)
+
+
+def grid_of_sform(transforms: Transforms, shape: Tuple[int, int, int]) -> Optional[Tuple[Grid, Tuple[str, ...]]]:
+    """The grid that an sform alone gives, and what to say of it; None where its axes span none."""
+    sform = transforms.sform
+    assert sform is not None
+    found = nearest_grid(sform, shape)
+    if found is None:
+        return None
+    note = "the voxel spacing in pixdim is not positive: that of the sform was taken, which other programs may not do"
+    return found[0], ((note, *found[1]) if is_skewed(sform) else (note,))
 
 
 def is_skewed(matrix: Optional[np.ndarray]) -> bool:

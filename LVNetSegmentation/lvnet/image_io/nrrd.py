@@ -83,33 +83,32 @@ def open_nrrd(name: str, path: Path) -> Tuple[sitk.ImageFileReader, Tuple[str, .
     sizes = fields.get("sizes", "").split()
     if any(part.lstrip("-0") == "" or part.startswith("-") for part in sizes):
         raise ImageError(f"{name} is empty: its size is {' x '.join(sizes)} voxels; export the scan again")
-    # Where an axis has no direction or spacing, ITK quietly takes 1 mm along an axis of its choice.
-    for key, axes in (("space directions", _VECTOR.findall), ("spacings", str.split)):
-        known = [axis for axis in axes(fields.get(key, "")) if "nan" not in axis.lower() and axis != "none"]
-        if key in fields and len(known) < min(3, len(sizes)):
-            raise ImageError(f"{name}: its header lacks the voxel spacing of an axis; export the scan again")
+    _check_spacing(name, fields, len(sizes))
     _check_voxels(name, path, fields)
     notes: Tuple[str, ...] = () if "space directions" in fields or "spacings" in fields else (UNKNOWN_SPACING,)
-    notes += _two_spacings(fields)
     if "old min" in fields or "old max" in fields or "oldmin" in fields or "oldmax" in fields:
         notes += ("its header says that the values were quantised (old min, old max): they are taken as stored",)
     return itk.read_header(name, path, "NrrdImageIO"), notes
 
 
-def _two_spacings(fields: Dict[str, str]) -> Tuple[str, ...]:
-    """What to say where directions and spacings are both given and differ."""
-    try:
-        axes = [
-            [float(part) for part in axis.strip("()").split(",")]
-            for axis in _VECTOR.findall(fields["space directions"])
-        ]
-        lengths = [math.sqrt(sum(part * part for part in axis)) for axis in axes]
-        steps = [float(step) for step in fields["spacings"].split() if "nan" not in step.lower()]
-    except (KeyError, ValueError):
-        return ()
-    if len(steps) != len(lengths) or all(abs(a - b) <= 1e-3 * abs(a) for a, b in zip(lengths, steps)):
-        return ()
-    return ("the header's space directions and spacings differ: the directions were taken",)
+def _check_spacing(name: str, fields: Dict[str, str], dimensions: int) -> None:
+    """Fails where the spacing of an axis is missing, said twice, or not in mm.
+
+    Raises:
+        ImageError: the header does not tell one voxel spacing in mm.
+    """
+    steps = [step for step in fields.get("spacings", "").split() if "nan" not in step.lower()]
+    directions = [axis for axis in _VECTOR.findall(fields.get("space directions", "")) if "nan" not in axis.lower()]
+    if directions and steps:
+        raise ImageError(f"{name}: its header gives both space directions and spacings; remove one of them")
+    # Where an axis has no direction or spacing, ITK quietly takes 1 mm along an axis of its choice.
+    given = "space directions" in fields or "spacings" in fields
+    if given and max(len(directions), len(steps)) < min(3, dimensions):
+        raise ImageError(f"{name}: its header lacks the voxel spacing of an axis; export the scan again")
+    # ITK reads any unit as mm.
+    units = set(re.findall(r'"([^"]*)"', fields.get("space units", "" if directions else fields.get("units", ""))))
+    for unit in sorted(units - {"", "mm", "millimeter", "millimetre", "???"}):
+        raise ImageError(f"{name}: its header gives lengths in {unit[:20]!r}; save it with a voxel spacing in mm")
 
 
 def _check_voxels(name: str, path: Path, fields: Dict[str, str]) -> None:
