@@ -232,7 +232,7 @@ def table(verdicts: Dict[str, str]) -> str:
     counts = {owner: Counter(kind_of(v) for name, v in verdicts.items() if name.startswith(owner)) for owner in owners}
     kinds = sorted(
         {*counts["pydicom"], *counts["nibabel"]},
-        key=lambda kind: (kind[:4] != "read", -sum(counts[owner][kind] for owner in owners)),
+        key=lambda kind: (kind[:4] != "read", -sum(counts[owner][kind] for owner in owners), kind),
     )
     lines = ["| what became of it | pydicom | nibabel |", "|---|---:|---:|"]
     lines += [f"| {kind} | {counts['pydicom'][kind]} | {counts['nibabel'][kind]} |" for kind in kinds]

@@ -148,8 +148,10 @@ def outcome(study: Study, folder: Path) -> str:
     base = (np.asarray(volume.origin) - np.array([-40.0, -30.0, 12.0])) @ normal
     heights = base + volume.spacing[0] * np.arange(volume.shape[0])
     found = passes_in(volume.array, heights, study.passes)
-    if study.disjoint(sorted(set(found) - {-1})) and not study.told_apart:
-        # Nothing tells where one pass ends, so that what is filled in between lies between the two.
+    # Of passes that follow one another, a slice that is missing between them lies between the two.  Where headers tell
+    # the passes apart, that is one slice at most, and the note says so.
+    said = any("filled in" in note for note in volume.notes) and found.count(-1) < len({*found} - {-1})
+    if study.disjoint(sorted({*found} - {-1})) and (said or not study.told_apart):
         found = [one for one in found if one != -1]
     runs = [one for one, before in zip(found, [None, *found]) if one != before]
     assert -1 not in found, (found, volume.notes)

@@ -82,7 +82,6 @@ def read_nifti(name: str, path: Path, progress: Progress) -> Source:
     if header.datatype not in _TYPES:
         raise ImageError(f"{name} stores voxels of NIfTI type {header.datatype}; save it with whole or real numbers")
     shape = (size[2], size[1], size[0])
-    check_transforms(name, header.transforms)
     if not lacks_spacing(header.transforms, header.pixdim[1:4]):
         check_grid(name, header.pixdim[1:4], (0.0,) * 3, IDENTITY_DIRECTION)
     dtype = np.dtype(header.order + _TYPES[header.datatype])
@@ -91,6 +90,7 @@ def read_nifti(name: str, path: Path, progress: Progress) -> Source:
     if header.compressed and not path.name.lower().endswith(".gz"):
         raise ImageError(f"{name} is compressed, which its name does not say; rename it to end with .nii.gz")
     check_memory(name, shape, INT16_BYTES)
+    check_transforms(name, header.transforms)
     grid, grid_notes = _grid(name, path, header, shape)
     check_grid(name, *grid)
     notes = squeezed_note(dropped) + grid_notes
