@@ -11,7 +11,6 @@ import contextlib
 import io
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -45,10 +44,15 @@ def sample(process: str = "self") -> Sample:
 
 
 def judged(samples: List[Sample]) -> Dict[str, Any]:
-    """Growth between the second tenth of the scans, when everything is loaded and warm, and the last."""
-    tenth = max(2, len(samples) // 10)
-    early, late = samples[tenth : 2 * tenth], samples[-tenth:]
-    before, after = (statistics.median(memory for memory, _ in part) for part in (early, late))
+    """Growth between the second tenth of the scans, when everything is loaded and warm, and the last.
+
+    The least of each part counts, and of few scans more than a tenth: a process gives free pages back after its
+    answer, so that a sample may be taken before or after that.  What leaks is never given back.
+    """
+    start = max(2, len(samples) // 10)
+    window = max(len(samples) // 10, min(8, len(samples) // 2 - start))
+    early, late = samples[start : start + window], samples[-window:]
+    before, after = (min(memory for memory, _ in part) for part in (early, late))
     return {
         "memory_mb": [round(before / 2**20, 1), round(after / 2**20, 1)],
         "growth": round(after / before - 1, 4),
