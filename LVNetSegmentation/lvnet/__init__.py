@@ -11,11 +11,11 @@ fraction of a second; names below are loaded when they are first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, List
+from typing import TYPE_CHECKING
 
 from ._version import __version__
 from .errors import LVNetError
+from .lazynames import lazy_names
 
 if TYPE_CHECKING:
     from .evaluation import evaluate
@@ -49,12 +49,4 @@ __all__ = [
     "write_labels",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> List[str]:
-    return sorted(set(globals()) | set(_LAZY))
+__getattr__, __dir__ = lazy_names(globals(), _LAZY)

@@ -6,7 +6,7 @@ import os
 import stat
 from collections import Counter
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 from .errors import ConfigurationError, ImageError
 from .image_io import IMAGE_SUFFIXES, LABEL_SUFFIXES, check_output_path, output_name
@@ -38,6 +38,10 @@ class Plan(NamedTuple):
     jobs: List[Job]
     left_out: List[LeftOut]
     batch: bool
+
+    def told_left_out(self) -> List[Dict[str, Optional[str]]]:
+        """What is not segmented, as JSON has it beside the results."""
+        return [{"input": str(one.path), "output": None, "left_out": one.reason} for one in self.left_out]
 
     def summary(self, failed: int) -> str:
         """What became of every input, in one line."""

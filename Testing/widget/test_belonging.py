@@ -132,16 +132,21 @@ def test_a_segment_that_is_edited_during_a_run_stays_and_the_result_goes_beside_
     assert "was edited during the run" in warm.log()
 
 
-def test_a_scene_with_two_volumes_comes_back_with_the_chosen_one(two, slicer, tmp_path):
-    choose(two, two.other)
-    run(two)
-    path = str(tmp_path / "scene.mrml")
+def reload_scene(bench, slicer, folder):
+    """Saves the scene, closes it, and loads it again with the panel open."""
+    path = str(folder / "scene.mrml")
     slicer.mrmlScene.SetURL(path)
     assert slicer.mrmlScene.Commit(path)
     slicer.mrmlScene.Clear(0)
     slicer.mrmlScene.SetURL(path)
     slicer.mrmlScene.Import()
-    two.events()
+    bench.events()
+
+
+def test_a_scene_with_two_volumes_comes_back_with_the_chosen_one(two, slicer, tmp_path):
+    choose(two, two.other)
+    run(two)
+    reload_scene(two, slicer, tmp_path)
     assert two.parameters.inputVolume.GetName() == "other"
     assert two.ui.inputSelector.currentNode().GetName() == "other"
     assert two.parameters.outputSegmentation.GetName() == "other segmentation"
@@ -243,13 +248,7 @@ def test_a_volume_that_is_loaded_in_another_module_is_chosen_on_the_way_back(loa
 
 def test_the_choice_of_a_scene_that_is_loaded_stays_when_another_volume_is_shown(two, slicer, tmp_path):
     choose(two, two.other)
-    path = str(tmp_path / "scene.mrml")
-    slicer.mrmlScene.SetURL(path)
-    assert slicer.mrmlScene.Commit(path)
-    slicer.mrmlScene.Clear(0)
-    slicer.mrmlScene.SetURL(path)
-    slicer.mrmlScene.Import()
-    two.events()
+    reload_scene(two, slicer, tmp_path)
     show(two, slicer.util.getNode("ct"))
     assert two.parameters.inputVolume.GetName() == "other"
 

@@ -12,8 +12,9 @@ from functools import cache, lru_cache
 from typing import Callable, Dict, Tuple
 
 from .kernel_cache import kernels_of
-from .layout import irb_gang, irb_workspace, ring_workspace, weight_workspace
+from .layout import TAPS, irb_gang, irb_workspace, ring_workspace, weight_workspace
 from .native import Kernel, open_kernels
+from .winograd import POINTS
 
 
 @cache
@@ -26,13 +27,11 @@ class IRBKernels:
     """An IRB block at inference; see :mod:`.numba_irb`.
 
     Attributes:
-        lanes: channels of a group.
         gang: groups that pass at once; the number of groups is a multiple of it.
         tile: computes one tile.
         workspace: (slices, channels, results, rows, columns) to the number of float32 that `tile` works in.
     """
 
-    lanes: int
     gang: int
     tile: Kernel
     workspace: Callable[[int, int, int, int, int], int]
@@ -41,7 +40,7 @@ class IRBKernels:
 @lru_cache(maxsize=2)
 def irb_kernels(lanes: int) -> IRBKernels:
     """The kernel for one width of register."""
-    return IRBKernels(lanes, irb_gang(lanes), _opened("numba_irb", lanes)["tile"], irb_workspace(lanes))
+    return IRBKernels(irb_gang(lanes), _opened("numba_irb", lanes)["tile"], irb_workspace(lanes))
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,6 @@ class StageKernels:
         pointwise: a 1x1x1 convolution, and ELU.
     """
 
-    lanes: int
     stem: Kernel
     halve: Kernel
     double: Kernel
@@ -67,7 +65,7 @@ class StageKernels:
 @lru_cache(maxsize=2)
 def stage_kernels(lanes: int) -> StageKernels:
     """The kernels for one width of register."""
-    return StageKernels(lanes, **_opened("numba_stages", lanes))
+    return StageKernels(**_opened("numba_stages", lanes))
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,6 @@ class AdjointKernels:
         room: (width) to the number of float32 that `double` works in, for each call at the same time.
     """
 
-    lanes: int
     halve: Kernel
     double: Kernel
     room: Callable[[int], int]
@@ -91,7 +88,7 @@ class AdjointKernels:
 @lru_cache(maxsize=2)
 def adjoint_kernels(lanes: int) -> AdjointKernels:
     """The kernels for one width of register."""
-    return AdjointKernels(lanes, **_opened("numba_adjoints", lanes), room=lambda width: (2 * width + 2) * lanes)
+    return AdjointKernels(**_opened("numba_adjoints", lanes), room=lambda width: (2 * width + 2) * lanes)
 
 
 @dataclass(frozen=True)
@@ -102,8 +99,6 @@ class NormKernels:
     then rows, C, and the blocks `first` to `last` - 1 that it works on.
 
     Attributes:
-        lanes: of a vector.
-        together: vectors of a row that are worked on at once; C is a multiple of both together.
         sums: of x; parameter pivot; sums of x - pivot and of its square, two rows of C a block.
         apply: of x, out; parameters scale, shift.
         gradient_sums: of x, the gradient to the output; parameters scale, shift, mean; sums of g and
@@ -112,8 +107,6 @@ class NormKernels:
             a g + b (x - mean) + c.
     """
 
-    lanes: int
-    together: int
     sums: Kernel
     apply: Dict[bool, Kernel]
     gradient_sums: Dict[bool, Kernel]
@@ -134,7 +127,7 @@ def _norm_kernels(lanes: int, together: int) -> NormKernels:
     def both(name: str) -> Dict[bool, Kernel]:
         return {False: found[name], True: found[f"{name}_elu"]}
 
-    return NormKernels(lanes, together, found["sums"], both("apply"), both("gradient_sums"), both("gradient"))
+    return NormKernels(found["sums"], both("apply"), both("gradient_sums"), both("gradient"))
 
 
 @dataclass(frozen=True)
@@ -179,4 +172,4 @@ def weight_kernels(lanes: int, activated: bool = False) -> TileKernels:
         activated: what was convolved is ELU of scale x + shift.
     """
     tile = _opened("numba_depthwise", lanes, int(activated))["tile"]
-    return TileKernels(lanes, tile, weight_workspace(lanes), (8 * 25 * lanes, "float32"))
+    return TileKernels(lanes, tile, weight_workspace(lanes), (POINTS * TAPS * TAPS * lanes, "float32"))

@@ -7,14 +7,13 @@ threads.  Nothing but the input is kept for the backward pass: ELU's slope is co
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List
+from typing import Any, Dict, List
 
 from numba.core import types
 
 from .layout import BLOCK
+from .native import Kernel
 from .vector_code import Loop, VectorCode, intrinsic, put_word, stack_memory
-
-Kernel = Callable[..., None]
 
 
 def functions(lanes: int, together: int) -> Dict[str, Kernel]:

@@ -20,6 +20,7 @@ from ..errors import ConfigurationError, ImageError, LVNetError
 from ..files import sha256_of, write_whole
 from ..image_io import list_scans
 from ..image_io.names import shown
+from ..pipeline.report import failure
 from ..system import available_memory, usable_cores
 from .terminal import ProgressBar, json_text, one_line, printable
 
@@ -71,7 +72,7 @@ def run_cohort(
         _work_through(options, ledger, todo, wanted, make_segment_one())
     if options.member:
         return 0
-    if not todo or ledger.results_so_far():
+    if not todo or ledger.count():
         write_tables(ledger, planned)
     return _report(options, ledger, jobs, planned, shard, sum(state is State.DONE for state in states))
 
@@ -114,7 +115,7 @@ def _work_through(
                 result, picture = segment_one(job, f"{number + 1}/{len(todo)} ")
             except LVNetError as error:
                 print(one_line(f"lvnet: {job.scan.path.name}: {error}"), file=sys.stderr)
-                result = {"input": str(job.scan.path), "output": None, "error": one_line(error)}
+                result = {**failure(job.scan.path, error), "error": one_line(error)}
             ledger.write(job, result, picture)
 
 
@@ -124,11 +125,11 @@ def _share_out(options: argparse.Namespace, ledger: Ledger, todo: Sequence[Job],
     command = [sys.executable, "-m", "lvnet", *options.given, "--resume", "--member", "--quiet", "--jobs", "1"]
     command += ["--threads", str(threads)]
     members = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) for _ in range(processes)]
-    before = len(ledger.results_so_far())
+    before = ledger.count()
     try:
         with ProgressBar("", None if not options.quiet else False) as bar:
             while any(member.poll() is None for member in members):
-                done = min(len(todo), max(0, len(ledger.results_so_far()) - before))
+                done = min(len(todo), max(0, ledger.count() - before))
                 bar(done / len(todo), f"{done} of {len(todo)} scans, {processes} processes")
                 _wait(members)
     finally:
@@ -189,9 +190,8 @@ def _report(
 ) -> int:
     results = [result for job in jobs if (result := ledger.result(job)) is not None]
     failed = sum(result.get("error") is not None for result in results)
-    left_out = [{"input": str(one.path), "output": None, "left_out": one.reason} for one in planned.left_out]
     if options.json:
-        print(json_text([*results, *left_out]))
+        print(json_text([*results, *planned.told_left_out()]))
     if not options.quiet:
         said = f"{len(results) - failed} of {len(jobs)} scans are segmented, {before} of them before"
         if failed:
@@ -212,9 +212,8 @@ def run_list(options: argparse.Namespace, planned: Plan) -> int:
     entries: List[Dict[str, Any]] = [
         {"input": str(job.scan.path), "output": str(job.target), "series": _series_of(job)} for job in jobs
     ]
-    left_out = [{"input": str(one.path), "output": None, "left_out": one.reason} for one in planned.left_out]
     if options.json:
-        print(json_text([*entries, *left_out]))
+        print(json_text([*entries, *planned.told_left_out()]))
         return 0
     for entry in entries:
         print(printable(f"{entry['input']} -> {entry['output']}"))
@@ -225,8 +224,8 @@ def run_list(options: argparse.Namespace, planned: Plan) -> int:
             more = f"; {series['others']} more in the study" if series["others"] else ""
             words = ", ".join(part for part in (series["description"], series["words"]) if part)
             print(printable(f"    series {series['series']}, {series['slices']} slices, {words}{more}"))
-    for one in left_out:
-        print(printable(f"left out: {one['input']}: {one['left_out']}"))
+    for one in planned.left_out:
+        print(printable(f"left out: {one.path}: {one.reason}"))
     return 0
 
 

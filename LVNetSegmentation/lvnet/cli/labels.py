@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import Optional
 
 import numpy as np
 
@@ -11,12 +11,18 @@ from ..image_io import read_segments
 from ..volume import Volume
 
 
-def chosen_mask(options: argparse.Namespace) -> Volume:
-    """The segmentation of the command line, or those of its labels that `--label` names, as uint8 zeros and ones."""
-    volume = read_segments(options.labels, threshold=options.threshold)
+def chosen_mask(path: str, label: Optional[str], threshold: Optional[float]) -> Volume:
+    """A segmentation, or some of its labels, as uint8 zeros and ones.
+
+    Args:
+        path: of the segmentation.
+        label: values or names, joined by +; None takes all labels.
+        threshold: of a probability map.
+    """
+    volume = read_segments(path, threshold=threshold)
     mask = volume.array != 0
-    if options.label is not None:
-        side = side_in(options.labels, volume)
-        chosen = [segment for term in options.label.split("+") for segment in side.found(term.strip())]
+    if label is not None:
+        side = side_in(path, volume)
+        chosen = [segment for term in label.split("+") for segment in side.found(term.strip())]
         mask = np.isin(volume.array, [value for segment in chosen for value in segment.voxels])
     return volume.with_array(mask.astype(np.uint8))

@@ -27,11 +27,8 @@ def run_picture(options: argparse.Namespace) -> int:
     refuse_overwriting([Path(options.scan), Path(options.labels)], [target], "what the picture is made of")
     # Masks may be stored in another orientation of the same grid.
     scan = to_canonical(read_image(options.scan, series=options.series))[0]
-    labels = _on_scan(chosen_mask(options), options.labels, scan, options.scan)
-    reference = None
-    if options.reference is not None:
-        given = chosen_mask(argparse.Namespace(**{**vars(options), "labels": options.reference}))
-        reference = _on_scan(given, options.reference, scan, options.scan)
+    labels = _mask_on(scan, options.labels, options)
+    reference = None if options.reference is None else _mask_on(scan, options.reference, options)
     data = png(portrait(scan, labels, body=not options.no_body, reference=reference))
     with atomic_file(target) as file:
         file.write(data)
@@ -42,10 +39,10 @@ def run_picture(options: argparse.Namespace) -> int:
     return 0
 
 
-def _on_scan(mask: Volume, path: str, scan: Volume, scan_path: str) -> Volume:
+def _mask_on(scan: Volume, path: str, options: argparse.Namespace) -> Volume:
     try:
-        return on_one_grid(scan, mask, False)[1]
+        return on_one_grid(scan, chosen_mask(path, options.label, options.threshold), False)[1]
     except GeometryError as error:
         raise GeometryError(
-            f"{shown(path)} does not lie on the grid of {shown(scan_path)}; give the scan that it was made of"
+            f"{shown(path)} does not lie on the grid of {shown(options.scan)}; give the scan that it was made of"
         ) from error

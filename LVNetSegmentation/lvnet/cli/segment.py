@@ -55,9 +55,8 @@ def run_segment(arguments: argparse.Namespace) -> int:
             print(one_line(f"lvnet: {job.scan.path.name}: {error}"), file=sys.stderr)
             results.append(failure(job.scan.path, error))
     failed = sum("error" in result for result in results)
-    left_out = [{"input": str(one.path), "output": None, "left_out": one.reason} for one in planned.left_out]
     if arguments.json:
-        print(json_text([*results, *left_out] if batch else results[0]))
+        print(json_text([*results, *planned.told_left_out()] if batch else results[0]))
     if batch and not arguments.quiet:
         said = f"{len(results) - failed} of {len(results)} scans segmented; {planned.summary(failed)}"
         print(one_line(f"lvnet: {said}"), file=sys.stderr)

@@ -20,7 +20,7 @@ def run_surface(options: argparse.Namespace) -> int:
     suffix = check_output_path(target, SUFFIXES)
     refuse_overwriting([Path(options.labels)], [target], "the label map itself")
     smoothing = DEFAULT_SMOOTHING_MM if options.smooth is None else options.smooth
-    surface = surface_of(chosen_mask(options), smoothing)
+    surface = surface_of(chosen_mask(options.labels, options.label, options.threshold), smoothing)
     data = encoded(surface, suffix, options.coordinates)
     with atomic_file(target) as file:
         file.write(data)

@@ -119,6 +119,10 @@ class Ledger:
                 found.append({**record["result"], "name": path.name[: -len(".json")]})
         return found
 
+    def count(self) -> int:
+        """How many scans anything is noted of, without reading it."""
+        return sum(1 for _ in self._records.glob("*.json"))
+
     def picture_of(self, name: str) -> Path:
         """Where the picture of a result lies."""
         return self.results / FOLDER / "pictures" / f"{name}.png"

@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 from html import escape
 from pathlib import Path
-from typing import Any, Callable, List, Mapping, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Sequence
 
-from .._version import __version__
-from ..report.charts import box_plot
-from ..report.page import POLICY
-from ..report.style import CSS
+from ..report.charts import Named, box_plot
+from ..report.document import document
 from .rows import FAILED, ORDER, by_doubt, doubts_of, row_of, status_of
 
 #: Doubtful results that are shown with a picture; the table lists all.
@@ -43,12 +41,6 @@ def page_of(
     ordered = by_doubt(results)
     doubtful = [result for result in ordered if status_of(result) != ORDER[-1]]
     parts = [
-        "<!DOCTYPE html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(title)}</title><style>{CSS}{_CSS}</style></head><body>",
-        f"<header><h1>{escape(title)}</h1>{_lead(ordered)}</header>",
         _tiles(ordered),
         _charts(ordered),
         f"<h2>To be looked at ({len(doubtful)})</h2>" if doubtful else "",
@@ -57,9 +49,9 @@ def page_of(
         f"<h2>All scans ({len(ordered)})</h2>" if ordered else "",
         _table(ordered),
         _left_out(left_out),
-        f"<footer>Made by lvnet {__version__}. For research; not a medical device.</footer></body></html>",
     ]
-    return "\n".join(part for part in parts if part).encode("utf-8", "backslashreplace")
+    page = document(title, _lead(ordered), parts, "For research; not a medical device.", _CSS)
+    return page.encode("utf-8", "backslashreplace")
 
 
 def _lead(results: Sequence[Mapping[str, Any]]) -> str:
@@ -70,8 +62,9 @@ def _lead(results: Sequence[Mapping[str, Any]]) -> str:
 
 def _tiles(results: Sequence[Mapping[str, Any]]) -> str:
     tiles = []
-    for name, values in _numbers(results, "volumes_ml").items():
-        tiles.append((f"{sum(values) / len(values):.0f} ml", f"mean volume of {name}"))
+    for name, cases in _numbers(results, "volumes_ml").items():
+        mean = sum(value for _, value in cases) / len(cases)
+        tiles.append((f"{mean:.0f} ml", f"mean volume of {name}"))
     seconds = [result["seconds"] for result in results if result.get("seconds") is not None]
     if seconds:
         tiles.append((f"{sum(seconds) / len(seconds):.1f} s", "a scan"))
@@ -79,25 +72,21 @@ def _tiles(results: Sequence[Mapping[str, Any]]) -> str:
     return f'<div class="tiles">{drawn}</div>' if tiles else ""
 
 
-def _numbers(results: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, List[float]]:
-    found: dict = {}
+def _numbers(results: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, List[Named]]:
+    """Scans with their number, by what the number is of."""
+    found: Dict[str, List[Named]] = {}
     for result in results:
         for name, value in (result.get(key) or {}).items():
             number = value["dice"] if isinstance(value, dict) else value
             if number is not None:
-                found.setdefault(name, []).append(number)
+                found.setdefault(name, []).append((result["name"], number))
     return found
 
 
 def _charts(results: Sequence[Mapping[str, Any]]) -> str:
     drawn = []
     for key, title in (("volumes_ml", "{} (ml)"), ("expected_dice", "expected DICE, {}")):
-        for name in _numbers(results, key):
-            cases = [
-                (result["name"], value["dice"] if isinstance(value, dict) else value)
-                for result in results
-                if (value := (result.get(key) or {}).get(name)) is not None
-            ]
+        for name, cases in _numbers(results, key).items():
             if len(cases) >= 3:
                 drawn.append(f"<figure>{box_plot(title.format(name), [('', cases)])}</figure>")
     return f'<div class="boxes">{"".join(drawn)}</div>' if drawn else ""

@@ -8,9 +8,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, List
+from typing import TYPE_CHECKING
 
+from ..lazynames import lazy_names
 from .options import SegmentOptions
 
 if TYPE_CHECKING:
@@ -22,12 +22,4 @@ _LAZY = {"ScanReport": "report", "segment_file": "scan", "segment_volume": "scan
 
 __all__ = ["ScanReport", "SegmentOptions", "segment_file", "segment_volume"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> List[str]:
-    return sorted(set(globals()) | set(_LAZY))
+__getattr__, __dir__ = lazy_names(globals(), _LAZY)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-from .._version import __version__
 from ..metrics import PRESETS
 from . import numbers, pictured
 from .content import Content
-from .style import CSS
-
-#: Nothing is loaded, nothing is run: the page is what the file holds.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+from .document import document
 
 _DEFINITIONS = (
     ("DICE", "twice the common volume over the sum of both volumes; 1 is perfect"),
@@ -26,14 +22,7 @@ _DEFINITIONS = (
 
 def page(content: Content) -> str:
     """The whole file."""
-    title = escape(content.title)
     parts = [
-        "<!DOCTYPE html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{title}</title><style>{CSS}</style></head><body>",
-        f"<header><h1>{title}</h1>{_lead(content)}</header>",
         numbers.tiles(content),
         numbers.troubles(content),
         numbers.cases(content),
@@ -42,10 +31,9 @@ def page(content: Content) -> str:
         pictured.worst(content),
         pictured.slices(content),
         _how(content),
-        f"<footer>Made by lvnet {__version__}. A comparison of label maps for research; not a medical device.</footer>",
-        "</body></html>",
     ]
-    return "\n".join(part for part in parts if part)
+    purpose = "A comparison of label maps for research; not a medical device."
+    return document(content.title, _lead(content), parts, purpose)
 
 
 def _lead(content: Content) -> str:

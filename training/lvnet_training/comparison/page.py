@@ -7,16 +7,12 @@ import io
 from html import escape
 from typing import Any, List, Mapping, Sequence
 
-from lvnet._version import __version__
-from lvnet.report.style import CSS
+from lvnet.report.document import document
 
 from .. import paper
 from ..pictures import figure_of
 from ..tables import Table
 from .results import COLUMNS, cost_table, table_of, tests_table
-
-#: Nothing is loaded, nothing is run: the page is what the file holds.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def box_plots(results: Mapping[str, Any]) -> bytes:
@@ -50,12 +46,6 @@ def page(results: Mapping[str, Any], plots: bytes) -> str:
     tests = tests_table(results)
     picture = base64.b64encode(plots).decode("ascii")
     parts = [
-        "<!DOCTYPE html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Comparison of networks</title><style>{CSS}</style></head><body>",
-        f"<header><h1>Comparison of networks</h1>{_lead(results)}</header>",
         _table(table_of(results)),
         "<h2>Case by case</h2>",
         f'<figure><img alt="box plots" style="max-width:100%" src="data:image/png;base64,{picture}">'
@@ -66,10 +56,8 @@ def page(results: Mapping[str, Any], plots: bytes) -> str:
         "<h2>Every case</h2>",
         _cases(results),
         _how(results),
-        f"<footer>Made by lvnet {__version__}. For research; not a medical device.</footer>",
-        "</body></html>",
     ]
-    return "\n".join(part for part in parts if part)
+    return document("Comparison of networks", _lead(results), parts, "For research; not a medical device.")
 
 
 def _lead(results: Mapping[str, Any]) -> str:
