@@ -66,10 +66,12 @@ def after_task() -> None:
 def segment_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
     """Segments the scan in an exchange folder.
 
-    Writes `class-<value>.npy` of every class that was found, uint8 zeros and ones within its box.
+    Writes `class-<value>.npy` of every class that was found, uint8 zeros and ones within its box, and `doubtful.npy`
+    with the regions in which the network was unsure, uint8 zeros and ones as well.
 
     Returns:
-        `classes`: for each its fields, `box` (three pairs z, y, x, or None) and `file`; and what
+        `classes`: for each its fields, `box` (three pairs z, y, x, or None) and `file`;
+        `doubtful`: `box` and `file`, or None where there is no such region; and what
         :meth:`lvnet.pipeline.ScanReport.to_dict` says.
     """
     options = SegmentOptions.from_request(request)
@@ -91,9 +93,19 @@ def segment_task(request: Mapping[str, Any], progress: Progress, cancelled: Canc
         if box is not None:
             planes = (plane == entry["value"] for plane in result.labels.array[box])
             write_array(Path(request["folder"]) / file, planes, result.labels.array[box].shape, np.dtype(np.uint8))
-        pairs = None if box is None else [[int(side.start), int(side.stop)] for side in box]
-        classes.append({**entry, "box": pairs, "file": None if box is None else file})
-    return {"classes": classes, **report.to_dict()}
+        classes.append({**entry, "box": _pairs(box), "file": None if box is None else file})
+    found = result.doubtful.on_scan() if result.doubtful is not None else None
+    doubtful = None
+    if found is not None:
+        box, numbers = found
+        doubtful = {"box": _pairs(box), "file": "doubtful.npy"}
+        write_array(
+            Path(request["folder"]) / "doubtful.npy",
+            (plane > 0 for plane in numbers),
+            numbers.shape,
+            np.dtype(np.uint8),
+        )
+    return {"classes": classes, "doubtful": doubtful, **report.to_dict()}
 
 
 @runtime_checkable
@@ -211,6 +223,11 @@ def _model(options: SegmentOptions, progress: Progress, cancelled: CancelCheck) 
         _loaded.update(model=load(replace(options, weights=path)), key=key)
     raise_if_cancelled(cancelled)
     return _loaded["model"]
+
+
+def _pairs(box: Optional[Tuple[slice, ...]]) -> Optional[List[List[int]]]:
+    """A box as JSON has it."""
+    return None if box is None else [[int(side.start), int(side.stop)] for side in box]
 
 
 def _box_of(labels: np.ndarray, value: int) -> Any:
