@@ -15,7 +15,7 @@ from .dicom_studies import study_case, truth_of, with_middle
 from .scans import ORIGIN, scan, waves
 from .studies import Pass, evenly, write_study
 
-CASES = Kind("studies of clinics")
+CASES = Kind("DICOM studies as clinics produce them")
 _COUNT, _STEP = 14, 3.0
 _TOLD = "passes of one series were told apart"
 _A = Pass(20, evenly(_COUNT, _STEP))

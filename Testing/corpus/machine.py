@@ -11,7 +11,7 @@ from .headers import nifti, write
 from .rights import without_rights
 from .scans import scan, waves
 
-CASES = Kind("machine")
+CASES = Kind("permissions, output and disk space")
 _LOST = Refused("is the scan itself, which would be lost; choose another output")
 
 

@@ -12,7 +12,7 @@ from .case import Handled, Kind, Made, Refused
 from .headers import changes, field, metaimage, nifti, nrrd, write
 from .scans import scan
 
-CASES = Kind("two statements of one quantity")
+CASES = Kind("repeated or contradictory geometry in a header")
 _NAN = float("nan")
 _QFORM_ALONE, _SFORM_ALONE = field(252, "2h", 1, 0), field(252, "2h", 0, 1)
 
