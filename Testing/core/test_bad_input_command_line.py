@@ -216,9 +216,8 @@ def test_json_is_printed_where_the_terminal_has_no_unicode(folder, results, tiny
 def test_there_are_enough_cases_and_each_has_a_name_of_its_own():
     assert len(all_cases()) >= 60
     kinds = {
-        "files", "geometry", "repeated or contradictory geometry in a header", "values", "contents", "DICOM",
-        "DICOM studies", "DICOM studies as clinics produce them", "names and folders",
-        "permissions, output and disk space",
+        "files", "geometry", "two statements of one quantity", "values", "contents", "DICOM", "DICOM studies",
+        "studies of clinics", "names and folders", "machine",
     }  # fmt: skip
     assert {case.kind for case in all_cases()} == kinds
 

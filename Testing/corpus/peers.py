@@ -214,14 +214,14 @@ def _by_pydicom(path: Path) -> Tuple[str, np.ndarray, np.ndarray]:
 def kind_of(said: str) -> str:
     """A verdict without what is the file's own."""
     if said.startswith("read, not compared"):
-        return "read; the library itself cannot read it, or gives no position"
+        return "read; the library itself cannot, or tells no place"
     if said.startswith("read"):
         return said
     words = (
-        ("other modalities", "a modality other than CT"), ("without an image", "DICOM without an image"),
+        ("other modalities", "another modality than CT"), ("without an image", "DICOM without an image"),
         ("localizers", "a localizer"), ("without a position", "no position"), ("without positions", "no positions"),
-        ("damaged", "damaged"), ("no DICOM", "not an image format that is read"), ("4D image", "a 4D image"),
-        ("no image that can be read", "not an image format that is read"), ("NIfTI-2", "NIfTI-2"),
+        ("damaged", "damaged"), ("no DICOM", "no image of a kind that is read"), ("4D image", "a 4D image"),
+        ("no image that can be read", "no image of a kind that is read"), ("NIfTI-2", "NIfTI-2"),
     )  # fmt: skip
     return next((f"refused: {kind}" for word, kind in words if word in said), said.split(";")[0].replace("FILE ", ""))
 
