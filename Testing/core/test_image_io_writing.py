@@ -398,7 +398,7 @@ def test_a_folder_that_takes_no_files_is_refused(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
-    with pytest.raises(ImageError, match="takes no new files"):
+    with pytest.raises(ImageError, match="is not writable"):
         check_output_path(tmp_path / "a.nrrd", LABEL_SUFFIXES)
 
 

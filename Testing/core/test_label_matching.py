@@ -128,13 +128,13 @@ def test_labels_as_said_are_taken_literally():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"labels": "1=hepar2"}, "the reference has nothing called 'hepar2'; it holds labels 1, 2"),
-        ({"labels": "1=2=3"}, "make no sense"),
-        ({"labels": "1="}, "make no sense"),
+        ({"labels": "1=hepar2"}, "the reference has no label 'hepar2'; it contains labels 1, 2"),
+        ({"labels": "1=2=3"}, "are invalid; write PREDICTION=REFERENCE"),
+        ({"labels": "1="}, "are invalid; write PREDICTION=REFERENCE"),
         ({"labels": "1=1,1=2"}, "twice"),
         ({"labels": "0=1"}, "background"),
-        ({"labels": "1=1", "label": 1}, "give one of them"),
-        ({"reference_set": "mine"}, "there are lits, msd, btcv"),
+        ({"labels": "1=1", "label": 1}, "give only one of them"),
+        ({"reference_set": "mine"}, "choose one of lits, msd, btcv"),
         ({"threshold": 2.0}, "threshold"),
     ],
 )

@@ -155,7 +155,7 @@ def test_a_scan_of_another_place_is_left_out_and_one_on_another_grid_is_interpol
     save(tmp_path / "scans" / "bad.nii.gz", np.full((32, 60, 40), 50, np.int16), spacing=(2.5, 1.0, 1.0))
     text = report_of(folders, tmp_path, images=tmp_path / "scans")
     assert text.count("vector-effect") == 2 * 3
-    assert "another place" in text and "interpolated for the pictures" in text
+    assert "does not overlap with the label maps" in text and "interpolated for the pictures" in text
 
 
 def test_names_cannot_become_markup(tmp_path):

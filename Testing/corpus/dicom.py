@@ -15,7 +15,7 @@ from .dicom_files import HU_OFFSET, enhanced, save, series, slice_dataset, store
 from .scans import ORIGIN, scan, waves
 
 CASES = Kind("DICOM")
-_NO_SERIES = "holds no CT series that can be placed in space"
+_NO_SERIES = "contains no CT series with slice positions"
 
 
 def _truth(array: Optional[np.ndarray] = None, **place: Any) -> Volume:
@@ -32,7 +32,7 @@ def one_file_of_a_series(folder: Path) -> Made:
     return Made(series(folder / "ct", stored()) / "IM0003.dcm", _truth())
 
 
-@CASES.case("slices without pixels at their end", Refused("a slice is damaged or its file ends too early"))
+@CASES.case("slices without pixels at their end", Refused("a slice is damaged or truncated"))
 def cut_slice(folder: Path) -> Made:
     made = series(folder / "ct", stored())
     path = made / "IM0004.dcm"
@@ -77,12 +77,12 @@ def all_headers_damaged(folder: Path) -> Made:
     return Made(made)
 
 
-@CASES.case("headers of 65535 x 65535 pixels with hardly any", Refused("does not have the size that its header tells"))
+@CASES.case("headers of 65535 x 65535 pixels with hardly any", Refused("the size of a slice contradicts its header"))
 def huge_slices(folder: Path) -> Made:
     return Made(series(folder / "ct", stored(), Rows=65535, Columns=65535))
 
 
-@CASES.case("16-bit pixels that the header calls 8-bit", Refused("does not have the size that its header tells"))
+@CASES.case("16-bit pixels that the header calls 8-bit", Refused("the size of a slice contradicts its header"))
 def wrong_bits(folder: Path) -> Made:
     return Made(series(folder / "ct", stored(), BitsAllocated=8, BitsStored=8, HighBit=7))
 
@@ -154,7 +154,7 @@ def missing_slices(folder: Path) -> Made:
     return Made(made, _truth(array))
 
 
-@CASES.case("two slices twice", Handled(("2 slices at positions that others have too",)))
+@CASES.case("two slices twice", Handled(("2 slices at duplicate positions",)))
 def duplicate_slices(folder: Path) -> Made:
     made = series(folder / "ct", stored())
     for index in (3, 7):
@@ -162,12 +162,12 @@ def duplicate_slices(folder: Path) -> Made:
     return Made(made, _truth())
 
 
-@CASES.case("all slices at one place", Handled(("the scan is a single slice", "11 slices at positions")))
+@CASES.case("all slices at one place", Handled(("the scan is a single slice", "11 slices at duplicate positions")))
 def all_at_one_place(folder: Path) -> Made:
     return Made(series(folder / "ct", stored(), heights=[0.0] * 12), _truth(waves()[:1]))
 
 
-@CASES.case("slices so uneven that no grid can hold them", Refused("which no regular grid can hold"))
+@CASES.case("slices so uneven that no grid can hold them", Refused("too uneven for a regular grid"))
 def uneven_slices(folder: Path) -> Made:
     heights = [0, 0.02, 0.04, 0.06, 0.08, *range(30, 37)]
     return Made(series(folder / "ct", stored(), heights=heights))
@@ -185,7 +185,7 @@ def gantry_tilt(folder: Path) -> Made:
 
 
 @CASES.case(
-    "several series in one folder: the largest is taken", Handled(("series 2 was taken out of 3 scans, the largest",))
+    "several series in one folder: the largest is taken", Handled(("series 2 was chosen from 3 scans, the largest",))
 )
 def mixed_series(folder: Path) -> Made:
     series(folder / "ct", stored()[:4], prefix="A", SeriesInstanceUID="1.2.3.4.1", SeriesNumber=1)

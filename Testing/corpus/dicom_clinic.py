@@ -17,7 +17,7 @@ from .studies import Pass, evenly, write_study
 
 CASES = Kind("studies of clinics")
 _COUNT, _STEP = 14, 3.0
-_TOLD = "passes of one series were told apart"
+_TOLD = "passes of one series were separated"
 _A = Pass(20, evenly(_COUNT, _STEP))
 _BACK = tuple(reversed(evenly(_COUNT, _STEP, 1.5)))
 
@@ -66,14 +66,14 @@ _VMI = Pass(160, evenly(16, _STEP, -3.0), {**_OTHER, "SeriesDescription": "Mono+
 _MAP = Pass(300, evenly(18, _STEP, -6.0), {"SeriesInstanceUID": "1.2.3.4.7", "SeriesNumber": 2,
                                           "SeriesDescription": "Iodine 1.5"})  # fmt: skip
 _case("mixed_beside_virtual", "the mixed images beside virtual monoenergetic ones and an iodine map, both longer",
-      (_MIXED, _VMI, _MAP), Handled(("series 3 was taken out of 3 scans, the original axial scan",)))  # fmt: skip
+      (_MIXED, _VMI, _MAP), Handled(("series 3 was chosen from 3 scans, the original axial scan",)))  # fmt: skip
 _case("virtual_beside_map", "virtual monoenergetic images beside an iodine map and no mixed ones",
-      (_VMI, _MAP), Handled(("series 1 was taken out of 2 scans",)))  # fmt: skip
+      (_VMI, _MAP), Handled(("series 1 was chosen from 2 scans",)))  # fmt: skip
 
 # One series, two reconstructions.
 _case("two_fields_of_view", "two fields of view in one series, the narrow one first",
       (Pass(160, _A.heights, {"PixelSpacing": [1.0, 1.0]}), _A),
-      Handled(("was taken out of 2 scans, the one with a wide field of view",)), truth_of(_A))  # fmt: skip
+      Handled(("was chosen from 2 scans, the one with a wide field of view",)), truth_of(_A))  # fmt: skip
 _case("two_thicknesses", "slices of 3 mm, and of 6 mm at every second place, in one series",
       _by_place([_A.of(SliceThickness=3), Pass(160, _A.heights[::2], {"SliceThickness": 6})]),
       Handled((_TOLD,)))  # fmt: skip

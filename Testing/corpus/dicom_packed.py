@@ -18,8 +18,8 @@ from .scans import scan, waves
 CASES = Kind("DICOM")
 _BASE = "1.2.840.10008.1.2"
 _JPEG_2000 = f"{_BASE}.4.90"
-_TOO_EARLY = "a slice is damaged or its file ends too early"
-_SIZE = "does not have the size that its header tells"
+_TOO_EARLY = "a slice is damaged or truncated"
+_SIZE = "the size of a slice contradicts its header"
 
 
 def _syntax(name: str, title: str, uid: str, **options: Any) -> None:

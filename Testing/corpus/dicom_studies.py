@@ -34,7 +34,7 @@ DIFFERENCES: Dict[str, Callable[[int], Dict[str, Any]]] = {
     "contrast agent": lambda i: {"ContrastBolusAgent": "" if i == 0 else "agent"},
     "frame of reference": lambda i: {"FrameOfReferenceUID": f"1.2.3.4.6.{i + 1}"},
 }
-_TAKEN = "passes of one series were told apart"
+_TAKEN = "passes of one series were separated"
 
 
 def truth_of(one: Pass, *, size: Tuple[int, int] = _SIZE, **place: Any) -> Volume:
@@ -88,7 +88,7 @@ def _two(difference: str, start: float, count: int = _COUNT) -> Tuple[Pass, Pass
 for _name in DIFFERENCES:
     _slug = _name.replace(" ", "_").lower()
     _study(f"interleaved_by_{_slug}", f"two phases half a slice apart in one series, told apart by {_name}",
-           _two(_name, 1.5), Handled(("was taken",)))  # fmt: skip
+           _two(_name, 1.5), Handled(("was chosen from",)))  # fmt: skip
 for _name in ("acquisition number", "kernel", "temporal position", "exposure"):
     _slug = _name.replace(" ", "_").lower()
     _study(f"same_places_by_{_slug}", f"two phases at the same places in one series, told apart by {_name}",
@@ -114,20 +114,20 @@ _by_place = [
     replace(one, each=[{"InstanceNumber": 2 * i + 1 + k} for i in range(_COUNT)]) for k, one in enumerate((_A, _B))
 ]
 _study("interleaved_and_renumbered", "two phases half a slice apart that nothing in the headers tells apart", _by_place,
-       Refused("the slices take turns between 2 different images"))  # fmt: skip
+       Refused("the slices alternate between 2 different images"))  # fmt: skip
 _blind = {"InstanceNumber": None}
 _study("same_places_and_nothing_else", "two phases at the same places that nothing tells apart",
-       (_A.of(**_blind), Pass(160, _A.heights, _blind)), Refused("hold several different slices"))  # fmt: skip
+       (_A.of(**_blind), Pass(160, _A.heights, _blind)), Refused("have several different slices"))  # fmt: skip
 _study("combs", "two phases 1 mm apart that only their places tell apart",
        (replace(_A, each=[_blind] * _COUNT), Pass(160, evenly(_COUNT, _STEP, 1.0), {}, "", [_blind] * _COUNT)),
        Handled((_TAKEN,)))  # fmt: skip
 _study("two_distances", "two passes with slices 3 mm and 2 mm apart that nothing tells apart",
        (replace(_A, each=[_blind] * _COUNT), Pass(160, evenly(20, 2.0, 0.7), {}, "", [_blind] * 20)),
-       Refused("without any order"))  # fmt: skip
+       Refused("irregularly spaced"))  # fmt: skip
 _copy = Pass(20, _A.heights[3:5], {}, "", [{"SOPInstanceUID": f"1.2.3.4.99.{i}", **_blind} for i in range(2)])
 _study("copies_with_other_uids", "two slices twice, each copy an object of its own",
        (replace(_A, each=[_blind] * _COUNT), _copy),
-       Handled(("2 slices at positions that others have too",)))  # fmt: skip
+       Handled(("2 slices at duplicate positions",)))  # fmt: skip
 
 # Images of bolus tracking among the slices.
 _IN = _STEP * 6
@@ -138,7 +138,7 @@ _study("bolus_tracking_between", "an image of bolus tracking between slices, ano
 _study("bolus_tracking_series", "twelve images of bolus tracking at one place beside the scan",
        (_A, Pass(300, (_IN,) * 12, {"SeriesInstanceUID": "1.2.3.4.6", "SeriesNumber": 2,
                                     "SeriesDescription": "PreMonitoring"})),
-       Handled(("series 3 was taken out of 2 scans",)))  # fmt: skip
+       Handled(("series 3 was chosen from 2 scans",)))  # fmt: skip
 _study("bolus_tracking_unlabelled", "an image between slices that nothing but its place tells from them",
        (replace(_A, each=[_blind] * _COUNT), Pass(300, (_IN + 1.2,), _blind)), Handled((_TAKEN,)))  # fmt: skip
 
@@ -187,14 +187,14 @@ for _slug, (_words, _fields) in _SIBLINGS.items():
     _study(f"beside_{_slug}", f"the scan beside {_words} with more slices and a lower number",
            (_A.of(SeriesDescription="Abd portal venous", ConvolutionKernel="B30f"),
             Pass(160, evenly(16, _STEP, -3.0), {"ConvolutionKernel": "B30f", **_own, **_fields})),
-           Handled(("series 3 was taken out of 2 scans",)))  # fmt: skip
+           Handled(("series 3 was chosen from 2 scans",)))  # fmt: skip
 _study("beside_perfusion", "the scan beside 20 passes of 4 slices, one series",
        (_A, *(Pass(100 + 10 * i, evenly(4, _STEP, 9.0), {"SeriesInstanceUID": "1.2.3.4.6", "SeriesNumber": 1,
                                                       "AcquisitionNumber": i + 1}) for i in range(20))),
-       Handled(("series 3 was taken out of 21 scans",)))  # fmt: skip
+       Handled(("series 3 was chosen from 21 scans",)))  # fmt: skip
 _study("beside_thick_slices", "the scan beside one of slices 12 mm apart, higher by a slice",
        (_A, Pass(160, evenly(5, 12.0), {"SeriesInstanceUID": "1.2.3.4.6", "SeriesNumber": 1})),
-       Handled(("series 3 was taken out of 2 scans",)))  # fmt: skip
+       Handled(("series 3 was chosen from 2 scans",)))  # fmt: skip
 
 
 # Voxels that stand for no value.
@@ -249,7 +249,10 @@ def padding_within_the_body(folder: Path) -> Made:
     return Made(series(folder / "ct", stored_, RescaleIntercept="0", PixelPaddingValue=0), scan(truth, origin=ORIGIN))
 
 
-@CASES.case("a distance of slices in the header that is not that of the positions", Handled(("these were taken",)))
+@CASES.case(
+    "a distance of slices in the header that is not that of the positions",
+    Handled(("by the slice positions, which were used",)),
+)
 def another_slice_distance(folder: Path) -> Made:
     return Made(series(folder / "ct", _PLAIN, SpacingBetweenSlices="5"), scan())
 

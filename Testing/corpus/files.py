@@ -80,7 +80,7 @@ def zip_called_gz(folder: Path) -> Made:
     return Made(folder / "ct.nii.gz")
 
 
-@CASES.case("a picture called .nrrd", Refused("is not an NRRD file, whatever its name says"))
+@CASES.case("a picture called .nrrd", Refused("is not an NRRD file, despite its name"))
 def picture_called_nrrd(folder: Path) -> Made:
     return Made(write(folder / "ct.nrrd", b"\x89PNG\r\n\x1a\n" + bytes(500)))
 
@@ -151,7 +151,7 @@ def mha_flipped(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", _flipped(data, len(data) - 4000)))
 
 
-@CASES.case("MHD header without the file of its voxels", Refused("that its header names is not in the same folder"))
+@CASES.case("MHD header without the file of its voxels", Refused("named in its header is not in the same folder"))
 def mhd_header_alone(folder: Path) -> Made:
     return Made(write(folder / "ct.mhd", metaimage(compressed=False, data=b"", ElementDataFile="ct.raw")))
 
@@ -211,7 +211,7 @@ def nifti_2(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", struct.pack("<i", 540) + bytes(600)))
 
 
-@CASES.case("header and voxels in two files (.hdr, .img)", Refused("holds a NIfTI header without voxels"))
+@CASES.case("header and voxels in two files (.hdr, .img)", Refused("contains a NIfTI header without voxels"))
 def nifti_pair(folder: Path) -> Made:
     spoilt = nifti(change=lambda header, order: header.__setitem__(slice(344, 348), b"ni1\0"))
     return Made(write(folder / "ct.nii", spoilt))
@@ -234,7 +234,7 @@ def two_dimensions(folder: Path) -> Made:
 
 @CASES.case(
     "RGB",
-    Refused("is a colour or vector image (3 values a voxel)"),
+    Refused("is a colour or vector image (3 values per voxel)"),
     node=lambda: Node(np.zeros((*SHAPE, 3), np.uint8)),
     in_slicer=Refused("colour or vector image"),
 )
@@ -250,7 +250,7 @@ def complex_numbers(folder: Path) -> Made:
 @CASES.case(
     "a node without voxels (file: one that is not there)",
     Refused("does not exist; check the path"),
-    worker=Refused("holds neither DICOM nor scans"),
+    worker=Refused("contains neither DICOM nor scans"),
     node=lambda: Node(None),
     in_slicer=Refused("holds no voxels"),
 )
@@ -260,8 +260,8 @@ def nothing_there(folder: Path) -> Made:
 
 @CASES.case(
     "a file of another kind (.txt)",
-    Refused("is no image that can be read: give .nii.gz"),
-    worker=Refused("holds neither DICOM nor scans"),
+    Refused("is not a supported image: give .nii.gz"),
+    worker=Refused("contains neither DICOM nor scans"),
 )
 def text_file(folder: Path) -> Made:
     return Made(write(folder / "ct.txt", b"hello"))
@@ -269,14 +269,14 @@ def text_file(folder: Path) -> Made:
 
 @CASES.case(
     "an empty folder",
-    Refused("holds neither DICOM nor scans"),
+    Refused("contains neither DICOM nor scans"),
 )
 def empty_folder(folder: Path) -> Made:
     (folder / "scan").mkdir()
     return Made(folder / "scan")
 
 
-@CASES.case("a folder called ct.nii.gz", Refused("holds neither DICOM nor scans"))
+@CASES.case("a folder called ct.nii.gz", Refused("contains neither DICOM nor scans"))
 def folder_called_like_a_file(folder: Path) -> Made:
     (folder / "ct.nii.gz").mkdir()
     return Made(folder / "ct.nii.gz")

@@ -14,7 +14,7 @@ from .scans import ORIGIN, SPACING, scan, waves
 
 CASES = Kind("geometry")
 _NOT_POSITIVE = Refused("is not positive; correct the file's header")
-_NO_VOLUME = Refused("span no volume; correct the file's header")
+_NO_VOLUME = Refused("are linearly dependent; correct the file's header")
 _NAN = float("nan")
 
 
@@ -134,7 +134,7 @@ def oblique(folder: Path) -> Made:
 _OTHER_SFORM = field(280, "12f", 0, -2, 0, 40, -2, 0, 0, 30, 0, 0, 3, 12)
 
 
-@CASES.case("sform and qform that disagree: the sform is taken", Handled(("the sform was taken",)), in_slicer=Handled())
+@CASES.case("sform and qform that disagree: the sform is taken", Handled(("the sform was used",)), in_slicer=Handled())
 def sform_taken(folder: Path) -> Made:
     truth = scan(direction=(0, 1, 0, 1, 0, 0, 0, 0, 1))
     return Made(write(folder / "ct.nii", nifti(change=_OTHER_SFORM)), truth)
@@ -142,16 +142,14 @@ def sform_taken(folder: Path) -> Made:
 
 @CASES.case(
     "sform and qform that disagree: the sform is said to be less sure, the qform is taken",
-    Handled(("the qform was taken",)),
+    Handled(("the qform was used",)),
     in_slicer=Handled(),
 )
 def qform_taken(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=changes(_OTHER_SFORM, field(252, "2h", 1, 2)))), scan())
 
 
-@CASES.case(
-    "sform with the body 1.2 mm beside the qform", Handled(("place it up to 1.2 mm apart",)), in_slicer=Handled()
-)
+@CASES.case("sform with the body 1.2 mm beside the qform", Handled(("differ by up to 1.2 mm",)), in_slicer=Handled())
 def sform_shifted(folder: Path) -> Made:
     x, y, z = ORIGIN[0] + 1.2, ORIGIN[1], ORIGIN[2]
     change = field(280, "12f", -2, 0, 0, -x, 0, -2, 0, -y, 0, 0, 3, z)
@@ -167,7 +165,7 @@ def sform_rounded(folder: Path) -> Made:
 
 @CASES.case(
     "an sform alone whose spacing is not pixdim's: the sform's is taken",
-    Handled(("gives two voxel spacings: 2 x 2 x 3 mm in its sform, which was taken",)),
+    Handled(("gives two voxel spacings: 2 x 2 x 3 mm in its sform, which was used",)),
 )
 def sform_spacing_not_pixdim(folder: Path) -> Made:
     change = changes(field(252, "2h", 0, 2), field(80, "3f", 1.0, 1.0, 1.0))
@@ -182,7 +180,7 @@ def sform_spacing_not_the_qforms(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=field(80, "3f", 2.5, 2.5, 5.0))), scan())
 
 
-@CASES.case("an sform 2e-4 off perpendicular, and no qform", Handled(("not quite perpendicular",)))
+@CASES.case("an sform 2e-4 off perpendicular, and no qform", Handled(("not exactly perpendicular",)))
 def sform_nearly_perpendicular(folder: Path) -> Made:
     change = changes(field(252, "2h", 0, 1), field(280, "12f", -2, 4e-4, 0, 40, 0, -2, 0, 30, 0, 0, 3, 12))
     return Made(write(folder / "ct.nii", nifti(change=change)), scan(direction=(1, -1e-4, 0, 1e-4, 1, 0, 0, 0, 1)))
@@ -199,12 +197,12 @@ def sform_sheared(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=change)))
 
 
-@CASES.case("an sform that is not a number", Refused("holds something that is not a number"))
+@CASES.case("an sform that is not a number", Refused("contains a value that is not a number"))
 def sform_nan(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=field(280, "f", _NAN))))
 
 
-@CASES.case("NIfTI without any orientation", Handled(("holds no orientation",)))
+@CASES.case("NIfTI without any orientation", Handled(("contains no orientation",)))
 def no_orientation(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=field(252, "2h", 0, 0))), scan(origin=(0.0, 0.0, 0.0)))
 

@@ -12,7 +12,7 @@ from .rights import without_rights
 from .scans import scan, waves
 
 CASES = Kind("machine")
-_LOST = Refused("is the scan itself, which would be lost; choose another output")
+_LOST = Refused("is the scan itself, which would be overwritten; choose another output")
 
 
 @CASES.case("a scan that may not be read", Refused("cannot be read: Permission denied"))
@@ -50,7 +50,7 @@ def no_permission_for_a_subfolder(folder: Path) -> Made:
     return Made(made.parent, scan(), surroundings=without_rights)
 
 
-@CASES.case("an output folder that takes no files (read-only)", Refused("takes no new files: Permission denied"))
+@CASES.case("an output folder that takes no files (read-only)", Refused("is not writable: Permission denied"))
 def read_only_output(folder: Path) -> Made:
     place = folder / "results"
     place.mkdir(mode=0o555)
@@ -68,7 +68,7 @@ def protected_output(folder: Path) -> Made:
     return Made(path, output=protected, batch_output=place, surroundings=without_rights)
 
 
-@CASES.case("an output folder that is not there", Refused("the folder to write it to does not exist"), worker=None)
+@CASES.case("an output folder that is not there", Refused("its folder does not exist"), worker=None)
 def output_folder_absent(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti()), output=folder / "absent" / "liver.nii.gz")
 
@@ -80,7 +80,7 @@ def output_folder_is_a_file(folder: Path) -> Made:
 
 
 @CASES.case(
-    "an output name without a suffix that is known", Refused("the name of the output must end with"), worker=None
+    "an output name without a suffix that is known", Refused("the output's file name must end with"), worker=None
 )
 def output_suffix(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti()), output=folder / "liver.png")
@@ -106,7 +106,7 @@ _linked("output_links_to_the_scan", "a link to the scan as output", "symlink")
 _linked("output_is_a_hard_link_of_the_scan", "a hard link to the scan as output", "link")
 
 
-@CASES.case("a disk without room for the result (RLIMIT_FSIZE)", Refused("the file grows larger than is allowed there"))
+@CASES.case("a disk without room for the result (RLIMIT_FSIZE)", Refused("the file exceeds the size limit there"))
 def full_disk(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti()), suffix=".nii", largest_file=8192)
 

@@ -39,7 +39,7 @@ _named("250_bytes", "a name of 250 bytes", "é" * 123 + ".nii")
 
 
 @CASES.case(
-    "a name that is no UTF-8 (it would end ITK, and the process with it)", Refused("its name is not written in UTF-8")
+    "a name that is no UTF-8 (it would end ITK, and the process with it)", Refused("its name is not valid UTF-8")
 )
 def not_utf8(folder: Path) -> Made:
     return Made(write(folder / os.fsdecode(b"Bauch\xe4.nii"), nifti()))
@@ -83,12 +83,14 @@ def null_character(folder: Path) -> Made:
     return Made(folder / "ct\0.nii")
 
 
-@CASES.case("an output name that is too long", Refused("is too long for the name of a file"), worker=None)
+@CASES.case("an output name that is too long", Refused("is too long for a file name"), worker=None)
 def output_too_long(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti()), output=folder / ("x" * 300 + ".nii.gz"))
 
 
-@CASES.case("an output name with a null character", Refused("holds a null character; choose another name"), worker=None)
+@CASES.case(
+    "an output name with a null character", Refused("contains a null character; choose another name"), worker=None
+)
 def output_null(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti()), output=folder / "liver\0.nii.gz")
 

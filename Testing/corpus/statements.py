@@ -38,7 +38,7 @@ _nifti("sform_alone", "with an sform alone, and numbers in the fields of a qform
 _nifti("left_handed_qform", "with a left-handed qform alone", changes(_QFORM_ALONE, field(76, "f", -1.0)), Handled(),
        direction=(1, 0, 0, 0, 1, 0, 0, 0, -1))  # fmt: skip
 _nifti("qform_no_rotation", "with a qform alone whose quaternion is longer than one",
-       changes(_QFORM_ALONE, field(256, "3f", 0.8, 0.8, 0.8)), Refused("its qform is no rotation"))  # fmt: skip
+       changes(_QFORM_ALONE, field(256, "3f", 0.8, 0.8, 0.8)), Refused("its qform is not a rotation"))  # fmt: skip
 _nifti("qform_rounded", "with a qform alone whose quaternion is longer than one by rounding",
        changes(_QFORM_ALONE, field(256, "3f", 0.0, 0.0, 1.0001)), Handled())  # fmt: skip
 for _name, _value in (("nan", _NAN), ("zero", 0.0)):
@@ -46,7 +46,7 @@ for _name, _value in (("nan", _NAN), ("zero", 0.0)):
            changes(_SFORM_ALONE, field(80, "3f", *[_value] * 3)),
            Handled(("the voxel spacing in pixdim is not positive",)))  # fmt: skip
 _nifti("sform_of_zeros", "with an sform of zeros alone", changes(_SFORM_ALONE, field(280, "12f", *[0.0] * 12)),
-       Refused("span no volume"))  # fmt: skip
+       Refused("are linearly dependent"))  # fmt: skip
 _nifti("sform_of_zeros_and_qform", "with an sform of zeros beside a sound qform", field(280, "12f", *[0.0] * 12),
        Handled())  # fmt: skip
 
@@ -79,4 +79,4 @@ _file("mha_two_origins", "MHA with two origins", lambda: metaimage(Position="1 2
 _file("mha_two_directions", "MHA with two directions", lambda: metaimage(Orientation="0 1 0 1 0 0 0 0 1"),
       Handled(("the header's transformmatrix and orientation differ",)))  # fmt: skip
 _file("mha_slope", "MHA with a slope of intensities, which no program applies",
-      lambda: metaimage(ElementToIntensityFunctionSlope="2"), Handled(("a slope or an offset",)))  # fmt: skip
+      lambda: metaimage(ElementToIntensityFunctionSlope="2"), Handled(("a slope or offset",)))  # fmt: skip

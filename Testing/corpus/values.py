@@ -70,7 +70,7 @@ def some_voxels_of_a_nifti_are_no_number(folder: Path) -> Made:
 
 @CASES.case(
     "not a single finite value",
-    Refused("holds no voxel with a finite value"),
+    Refused("contains no voxel with a finite value"),
     node=lambda: Node(np.full(SHAPE, np.nan, np.float32)),
     in_slicer="same",
 )

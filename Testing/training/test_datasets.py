@@ -353,7 +353,7 @@ def test_prepare_writes_a_report_with_pictures_and_a_split(tmp_path, capsys):
     assert any("volume-4 is left out" in text for text in page.text)
     data = json.loads((report / "report.json").read_text())
     assert data["cases"][0]["volumes"] == {"liver": 11.5}
-    assert "nothing is labelled" in " ".join(data["cases"][4]["remarks"])
+    assert "no voxel is labelled" in " ".join(data["cases"][4]["remarks"])
 
 
 def test_a_label_that_lies_on_air_is_remarked(tmp_path, capsys):
@@ -362,4 +362,4 @@ def test_a_label_that_lies_on_air_is_remarked(tmp_path, capsys):
     write_labels(label.with_array(np.where(scan.array < -500, 1, 0).astype(np.uint8)),
                  tmp_path / "one" / "liver.nii.gz", [LIVER])  # fmt: skip
     assert main(["prepare", str(tmp_path), "--cache", str(tmp_path / "c"), "--no-pictures"]) == 0
-    assert "does the label lie on it?" in capsys.readouterr().out
+    assert "check the position of the label" in capsys.readouterr().out

@@ -466,14 +466,14 @@ def test_a_damaged_original_is_named_and_the_rest_made(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--from", "Lits={tmp}"], "is no source of the manifest"),
+        (["--from", "Lits={tmp}"], "is not a source in the manifest"),
         (["--from", "LiTS"], "SOURCE=FOLDER"),
-        (["--from", "LiTS={tmp}/nowhere"], "is no folder"),
+        (["--from", "LiTS={tmp}/nowhere"], "is not a folder"),
         (["--from", "LiTS={tmp}", "--from", "LiTS={tmp}"], "twice"),
         (["--from", "LiTS={tmp}", "--manifest", "{tmp}/none.csv"], "cannot read the manifest"),
-        (["--from", "LiTS={tmp}"], "no case could be made again"),
-        (["--again"], "go with --from"),
-        (["--part", "val"], "go with --from"),
+        (["--from", "LiTS={tmp}"], "no case could be built"),
+        (["--again"], "can only be used with --from"),
+        (["--part", "val"], "can only be used with --from"),
     ],
 )
 def test_wrong_words_are_one_line_and_leave_nothing(tmp_path, capsys, arguments, words):
