@@ -76,7 +76,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace, prediction: Path, reference: Path) -> bool:
-    """Refuses before any work what could not end well; whether two folders are compared."""
+    """Checks the arguments before any work is done; returns whether two folders are compared."""
     if os.path.isdir(prediction) != os.path.isdir(reference):
         raise ConfigurationError("prediction and reference must both be files or both be folders")
     check_jobs(options.jobs)
@@ -84,7 +84,7 @@ def _check(options: argparse.Namespace, prediction: Path, reference: Path) -> bo
     if options.compare is not None and not folders:
         raise ConfigurationError("--compare needs folders: two methods are compared over several cases")
     if options.images is not None and not options.report:
-        raise ConfigurationError("--images are for the pictures of a report; add --report FILE")
+        raise ConfigurationError("--images is only used for the pictures of a report; add --report FILE")
     for name in (options.csv, options.json):
         if name is not None and name != "-":
             check_output_folder(name)
