@@ -54,7 +54,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         print(f"lvnet: {one_line(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
     except MemoryError:
-        print("lvnet: not enough memory; close other programs, or use smaller images", file=sys.stderr)
+        print("lvnet: too little free memory; close other programs, or use smaller images", file=sys.stderr)
         return EXIT_USER_ERROR
     except (KeyboardInterrupt, Cancelled):
         print("lvnet: interrupted, nothing was written", file=sys.stderr)

@@ -24,7 +24,7 @@ _REPORT_SUFFIXES = (".html", ".htm")
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
-    """Prints the metrics as a table, or as JSON alone with `--json -`; exit code 2 where a case failed."""
+    """Prints the metrics as a table, or only JSON with `--json -`; the exit code is 2 if a case failed."""
     prediction, reference = Path(options.prediction), Path(options.reference)
     folders = _check(options, prediction, reference)
     labels = {

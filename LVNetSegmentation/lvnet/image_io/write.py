@@ -78,7 +78,7 @@ def write_image(volume: Volume, path: PathLike) -> None:
         raise ValueError(f"images are int16, uint8 or float32, not {volume.array.dtype}")
     suffix = check_output_path(path, (".seg.nrrd", *IMAGE_SUFFIXES))
     if suffix == ".seg.nrrd":
-        raise ImageError(f"{shown(path)}: .seg.nrrd holds segments, not images; write .nrrd instead")
+        raise ImageError(f"{shown(path)}: .seg.nrrd is for segmentations, not images; write .nrrd instead")
     # Noise hardly compresses: a higher level would take minutes to save a few per cent.
     _write(volume, volume.array, path, suffix, {}, level=1)
 
@@ -87,7 +87,7 @@ def _as_uint8(array: np.ndarray) -> np.ndarray:
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind not in "biu" or (array.size and not (array.min() >= 0 and array.max() <= 255)):
-        raise ValueError("a label map holds whole numbers from 0 to 255")
+        raise ValueError("a label map contains integers from 0 to 255")
     return array.astype(np.uint8)
 
 
