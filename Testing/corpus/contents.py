@@ -104,7 +104,7 @@ _add("one_value", "one value everywhere", lambda: np.full(_SHAPE, -1000, np.int1
      Handled((), ("every voxel has the value -1000",), empty=True, flagged=True))  # fmt: skip
 _add("head", "a head, without a liver", _head, Handled(warnings=("less than an adult's abdomen",), flagged=True))
 _add("leg", "two legs, without a liver", _leg, Handled(flagged=True))
-_add("metal", "an implant of metal with streaks", _metal, Handled())
+_add("metal", "a metal implant with streaks", _metal, Handled())
 _add("mr", "MR", _mr, Handled(warnings=("no value is below zero", "an MR or another image?"), flagged=True))
 _add("pet", "PET, in SUV", _pet, Handled(warnings=(_NO_HU,), flagged=True))
 _add("normalised", "a CT normalised to 0..1", _normalised, Handled(warnings=("they look normalised",), flagged=True))

@@ -91,13 +91,13 @@ for _name in DIFFERENCES:
            _two(_name, 1.5), Handled(("was chosen from",)))  # fmt: skip
 for _name in ("acquisition number", "kernel", "temporal position", "exposure"):
     _slug = _name.replace(" ", "_").lower()
-    _study(f"same_places_by_{_slug}", f"two phases at the same places in one series, told apart by {_name}",
+    _study(f"same_places_by_{_slug}", f"two phases at the same positions in one series, told apart by {_name}",
            _two(_name, 0.0), Handled((_TAKEN,)))  # fmt: skip
     _study(f"one_mm_apart_by_{_slug}", f"two phases 1 mm apart in one series, told apart by {_name}",
            _two(_name, 1.0), Handled((_TAKEN,)))  # fmt: skip
 for _name in ("acquisition number", "time of acquisition", "image type"):
     _slug = _name.replace(" ", "_").lower()
-    _study(f"chest_and_abdomen_by_{_slug}", f"two passes that overlap, told apart by {_name}: the longer one is taken",
+    _study(f"chest_and_abdomen_by_{_slug}", f"two passes that overlap, told apart by {_name}: the longer one is used",
            _two(_name, 22.0, 9), Handled((_TAKEN,)))  # fmt: skip
 
 
@@ -106,40 +106,40 @@ def _numbered(one: Pass, first: int) -> Pass:
 
 
 _A, _B = Pass(20, evenly(_COUNT, _STEP)), Pass(160, evenly(_COUNT, _STEP, 1.5))
-_study("interleaved_by_number", "two phases half a slice apart, told apart by instance numbers that run on",
+_study("interleaved_by_number", "two phases half a slice apart, told apart by continuous instance numbers",
        (_A, _B), Handled((_TAKEN,)))  # fmt: skip
-_study("interleaved_with_numbers_anew", "two phases half a slice apart, instance numbers there twice",
+_study("interleaved_with_numbers_anew", "two phases half a slice apart, with instance numbers that occur twice",
        (_numbered(_A, 1), _numbered(_B, 1)), Handled((_TAKEN,)))  # fmt: skip
 _by_place = [
     replace(one, each=[{"InstanceNumber": 2 * i + 1 + k} for i in range(_COUNT)]) for k, one in enumerate((_A, _B))
 ]
-_study("interleaved_and_renumbered", "two phases half a slice apart that nothing in the headers tells apart", _by_place,
+_study("interleaved_and_renumbered", "two phases half a slice apart that the headers do not tell apart", _by_place,
        Refused("the slices alternate between 2 different images"))  # fmt: skip
 _blind = {"InstanceNumber": None}
-_study("same_places_and_nothing_else", "two phases at the same places that nothing tells apart",
+_study("same_places_and_nothing_else", "two phases at the same positions that cannot be told apart",
        (_A.of(**_blind), Pass(160, _A.heights, _blind)), Refused("have several different slices"))  # fmt: skip
-_study("combs", "two phases 1 mm apart that only their places tell apart",
+_study("combs", "two phases 1 mm apart that only their positions tell apart",
        (replace(_A, each=[_blind] * _COUNT), Pass(160, evenly(_COUNT, _STEP, 1.0), {}, "", [_blind] * _COUNT)),
        Handled((_TAKEN,)))  # fmt: skip
-_study("two_distances", "two passes with slices 3 mm and 2 mm apart that nothing tells apart",
+_study("two_distances", "two passes with slices 3 mm and 2 mm apart that cannot be told apart",
        (replace(_A, each=[_blind] * _COUNT), Pass(160, evenly(20, 2.0, 0.7), {}, "", [_blind] * 20)),
        Refused("irregularly spaced"))  # fmt: skip
 _copy = Pass(20, _A.heights[3:5], {}, "", [{"SOPInstanceUID": f"1.2.3.4.99.{i}", **_blind} for i in range(2)])
-_study("copies_with_other_uids", "two slices twice, each copy an object of its own",
+_study("copies_with_other_uids", "two duplicated slices, each copy a separate object",
        (replace(_A, each=[_blind] * _COUNT), _copy),
        Handled(("2 slices at duplicate positions",)))  # fmt: skip
 
 # Images of bolus tracking among the slices.
 _IN = _STEP * 6
-_study("bolus_tracking_by_acquisition", "an image of bolus tracking at a slice's place, another acquisition",
+_study("bolus_tracking_by_acquisition", "a bolus-tracking image at a slice's position, another acquisition",
        (_A.of(AcquisitionNumber=5), Pass(300, (_IN,), {"AcquisitionNumber": 4})), Handled((_TAKEN,)))  # fmt: skip
-_study("bolus_tracking_between", "an image of bolus tracking between slices, another acquisition",
+_study("bolus_tracking_between", "a bolus-tracking image between slices, another acquisition",
        (_A.of(AcquisitionNumber=5), Pass(300, (_IN + 1.2,), {"AcquisitionNumber": 4})), Handled((_TAKEN,)))  # fmt: skip
-_study("bolus_tracking_series", "twelve images of bolus tracking at one place beside the scan",
+_study("bolus_tracking_series", "twelve bolus-tracking images at one position beside the scan",
        (_A, Pass(300, (_IN,) * 12, {"SeriesInstanceUID": "1.2.3.4.6", "SeriesNumber": 2,
                                     "SeriesDescription": "PreMonitoring"})),
        Handled(("series 3 was chosen from 2 scans",)))  # fmt: skip
-_study("bolus_tracking_unlabelled", "an image between slices that nothing but its place tells from them",
+_study("bolus_tracking_unlabelled", "an image between slices that only its position tells apart",
        (replace(_A, each=[_blind] * _COUNT), Pass(300, (_IN + 1.2,), _blind)), Handled((_TAKEN,)))  # fmt: skip
 
 
@@ -153,7 +153,7 @@ _WHOLE = truth_of(Pass(20, evenly(12, _STEP)))
 for _size in (1, 2, 4, 6):
     _study(f"acquisitions_of_{_size}", f"acquisitions of {_size} slice{'s' * (_size > 1)} that follow one another",
            _parts(_size, 12 // _size), Handled(), _WHOLE)  # fmt: skip
-_study("acquisitions_far_apart", "two acquisitions 200 mm apart: the longer one is taken",
+_study("acquisitions_far_apart", "two acquisitions 200 mm apart: the longer one is used",
        (_A.of(AcquisitionNumber=1), Pass(160, evenly(6, _STEP, 240.0), {"AcquisitionNumber": 2})),
        Handled((_TAKEN,)))  # fmt: skip
 _study("tilted_phases", "two phases half a slice apart, gantry tilted",
@@ -230,7 +230,7 @@ _padding("padding_range", "padding that is a range of values", _SIGNED, -1700,
          RescaleIntercept="0", PixelPaddingValue=-1900, PixelPaddingRangeLimit=-1600)  # fmt: skip
 _padding("padding_of_water", "padding of 0 HU around the field of view", np.where(_SIGNED == 0, 1, _SIGNED), 0,
          RescaleIntercept="0", PixelPaddingValue=0)  # fmt: skip
-_padding("padding_where_a_slice_is_filled_in", "padding, and a slice that is filled in", _PLAIN, 63536,
+_padding("padding_where_a_slice_is_filled_in", "padding, and an interpolated slice", _PLAIN, 63536,
          missing=True, PixelPaddingValue=63536)  # fmt: skip
 _padding("outside_of_2000", "-2000 outside the field of view, not declared", _SIGNED, -2000, RescaleIntercept="0")
 _padding("outside_of_3024", "-3024 outside the field of view, not declared", _SIGNED, -3024, RescaleIntercept="0")

@@ -52,13 +52,13 @@ def mha_spacing_zero(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(ElementSpacing="2 2 0")))
 
 
-@CASES.case("MHA with a negative spacing, by which the format means a flipped axis", Handled(), in_slicer="same")
+@CASES.case("MHA with a negative spacing, which the format defines as a flipped axis", Handled(), in_slicer="same")
 def mha_spacing_negative(folder: Path) -> Made:
     truth = scan(direction=(1, 0, 0, 0, 1, 0, 0, 0, -1))
     return Made(write(folder / "ct.mha", metaimage(ElementSpacing="2 2 -3")), truth)
 
 
-@CASES.case("MHA that does not tell its spacing", Handled(("1 mm is assumed",)), in_slicer=Handled())
+@CASES.case("MHA without a spacing", Handled(("1 mm is assumed",)), in_slicer=Handled())
 def mha_without_spacing(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(ElementSpacing=None)), scan(spacing=(1.0, 1.0, 1.0)))
 
@@ -68,7 +68,7 @@ def mha_half_an_origin(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(Offset="-40 -30")))
 
 
-@CASES.case("MHA that names its grid as older programs do", Handled())
+@CASES.case("MHA with the field names of older programs", Handled())
 def mha_old_names(folder: Path) -> Made:
     old = metaimage(Offset=None, TransformMatrix=None, ElementSpacing=None, Position="-40 -30 12",
                     Orientation="1 0 0 0 1 0 0 0 1", ElementSize="2 2 3")  # fmt: skip
@@ -134,14 +134,14 @@ def oblique(folder: Path) -> Made:
 _OTHER_SFORM = field(280, "12f", 0, -2, 0, 40, -2, 0, 0, 30, 0, 0, 3, 12)
 
 
-@CASES.case("sform and qform that disagree: the sform is taken", Handled(("the sform was used",)), in_slicer=Handled())
+@CASES.case("sform and qform that disagree: the sform is used", Handled(("the sform was used",)), in_slicer=Handled())
 def sform_taken(folder: Path) -> Made:
     truth = scan(direction=(0, 1, 0, 1, 0, 0, 0, 0, 1))
     return Made(write(folder / "ct.nii", nifti(change=_OTHER_SFORM)), truth)
 
 
 @CASES.case(
-    "sform and qform that disagree: the sform is said to be less sure, the qform is taken",
+    "sform and qform that disagree: the sform has the lower code, the qform is used",
     Handled(("the qform was used",)),
     in_slicer=Handled(),
 )
@@ -156,7 +156,7 @@ def sform_shifted(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=change)), scan(origin=(x, y, z)))
 
 
-@CASES.case("sform and qform apart by no more than rounding", Handled(), in_slicer="same")
+@CASES.case("sform and qform that differ by rounding only", Handled(), in_slicer="same")
 def sform_rounded(folder: Path) -> Made:
     x, y, z = ORIGIN[0] + 1e-4, ORIGIN[1], ORIGIN[2]
     change = field(280, "12f", -2, 0, 0, -x, 0, -2, 0, -y, 0, 0, 3, z)
@@ -164,7 +164,7 @@ def sform_rounded(folder: Path) -> Made:
 
 
 @CASES.case(
-    "an sform alone whose spacing is not pixdim's: the sform's is taken",
+    "an sform alone whose spacing is not pixdim's: the sform's is used",
     Handled(("gives two voxel spacings: 2 x 2 x 3 mm in its sform, which was used",)),
 )
 def sform_spacing_not_pixdim(folder: Path) -> Made:
@@ -180,7 +180,7 @@ def sform_spacing_not_the_qforms(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=field(80, "3f", 2.5, 2.5, 5.0))), scan())
 
 
-@CASES.case("an sform 2e-4 off perpendicular, and no qform", Handled(("not exactly perpendicular",)))
+@CASES.case("an sform whose axes are 2e-4 from perpendicular, and no qform", Handled(("not exactly perpendicular",)))
 def sform_nearly_perpendicular(folder: Path) -> Made:
     change = changes(field(252, "2h", 0, 1), field(280, "12f", -2, 4e-4, 0, 40, 0, -2, 0, 30, 0, 0, 3, 12))
     return Made(write(folder / "ct.nii", nifti(change=change)), scan(direction=(1, -1e-4, 0, 1e-4, 1, 0, 0, 0, 1)))
@@ -191,7 +191,7 @@ def mha_two_spacings(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(ElementSize="4 4 3")), scan())
 
 
-@CASES.case("an sform that shears, and no qform", Refused("the axes of its sform are not perpendicular"))
+@CASES.case("an sform with shear, and no qform", Refused("the axes of its sform are not perpendicular"))
 def sform_sheared(folder: Path) -> Made:
     change = changes(field(252, "2h", 0, 1), field(280, "12f", -2, 0.8, 0, 40, 0, -2, 0, 30, 0, 0, 3, 12))
     return Made(write(folder / "ct.nii", nifti(change=change)))
@@ -219,7 +219,7 @@ def metres(folder: Path) -> Made:
 
 
 @CASES.case(
-    "voxels of a kilometre, for which the network's grid would take all memory",
+    "voxels of a kilometre, for which the network's grid would exceed the memory",
     Refused("m large; correct the voxel spacing"),
     node=_matrix(-1e6, -1e6, 1e6),
     in_slicer="same",

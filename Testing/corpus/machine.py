@@ -34,7 +34,7 @@ def no_permission_for_the_folder(folder: Path) -> Made:
     return Made(path, surroundings=without_rights)
 
 
-@CASES.case("a slice that may not be read", Handled(("left out: 1 x files that may not be read",)))
+@CASES.case("a slice without read permission", Handled(("left out: 1 x files that may not be read",)))
 def no_permission_for_a_slice(folder: Path) -> Made:
     made = series(folder / "ct", (waves() + 1024).astype("u2"))
     (made / "IM0011.dcm").chmod(0)
@@ -42,7 +42,7 @@ def no_permission_for_a_slice(folder: Path) -> Made:
 
 
 @CASES.case(
-    "a folder among the slices that may not be entered", Handled(("left out: 1 x folders that may not be opened",))
+    "a folder without access permission among the slices", Handled(("left out: 1 x folders that may not be opened",))
 )
 def no_permission_for_a_subfolder(folder: Path) -> Made:
     made = series(folder / "ct" / "A", (waves() + 1024).astype("u2"))
@@ -79,9 +79,7 @@ def output_folder_is_a_file(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti()), output=place, batch_output=place)
 
 
-@CASES.case(
-    "an output name without a suffix that is known", Refused("the output's file name must end with"), worker=None
-)
+@CASES.case("an output name with an unknown suffix", Refused("the output's file name must end with"), worker=None)
 def output_suffix(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti()), output=folder / "liver.png")
 

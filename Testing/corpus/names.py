@@ -38,9 +38,7 @@ _named("two_suffixes", "two suffixes", "ct.nii.nii")
 _named("250_bytes", "a name of 250 bytes", "é" * 123 + ".nii")
 
 
-@CASES.case(
-    "a name that is no UTF-8 (it would end ITK, and the process with it)", Refused("its name is not valid UTF-8")
-)
+@CASES.case("a name that is not UTF-8 (it would crash ITK and the process)", Refused("its name is not valid UTF-8"))
 def not_utf8(folder: Path) -> Made:
     return Made(write(folder / os.fsdecode(b"Bauch\xe4.nii"), nifti()))
 
@@ -101,7 +99,7 @@ def link_to_itself(folder: Path) -> Made:
     return Made(folder / "ct.nii")
 
 
-@CASES.case("a folder of DICOM with links in circles", Handled(("left out: 1 x files that cannot be opened",)))
+@CASES.case("a DICOM folder with circular links", Handled(("left out: 1 x files that cannot be opened",)))
 def links_in_circles(folder: Path) -> Made:
     made = series(folder / "ct" / "A", (waves() + 1024).astype("u2"))
     os.symlink(folder / "ct", made / "up")

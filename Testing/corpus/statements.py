@@ -47,7 +47,7 @@ for _name, _value in (("nan", _NAN), ("zero", 0.0)):
            Handled(("the voxel spacing in pixdim is not positive",)))  # fmt: skip
 _nifti("sform_of_zeros", "with an sform of zeros alone", changes(_SFORM_ALONE, field(280, "12f", *[0.0] * 12)),
        Refused("are linearly dependent"))  # fmt: skip
-_nifti("sform_of_zeros_and_qform", "with an sform of zeros beside a sound qform", field(280, "12f", *[0.0] * 12),
+_nifti("sform_of_zeros_and_qform", "with an sform of zeros beside a valid qform", field(280, "12f", *[0.0] * 12),
        Handled())  # fmt: skip
 
 
@@ -73,7 +73,7 @@ _file("nrrd_in_millimetres", "NRRD that says that it is in millimetres",
       lambda: nrrd(more='space units: "mm" "mm" "mm"'), Handled())  # fmt: skip
 _file("nrrd_thickness", "NRRD whose slices are thicker than their distance",
       lambda: nrrd(more="thicknesses: nan nan 5"), Handled())  # fmt: skip
-_file("mha_one_spacing_twice", "MHA with two spacings that are one", lambda: metaimage(ElementSize="2 2 3"), Handled())
+_file("mha_one_spacing_twice", "MHA with two equal spacings", lambda: metaimage(ElementSize="2 2 3"), Handled())
 _file("mha_two_origins", "MHA with two origins", lambda: metaimage(Position="1 2 3"),
       Handled(("the header's offset and position differ",)))  # fmt: skip
 _file("mha_two_directions", "MHA with two directions", lambda: metaimage(Orientation="0 1 0 1 0 0 0 0 1"),

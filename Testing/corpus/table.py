@@ -12,19 +12,19 @@ from typing import List, Optional
 _HEAD = """\
 # Bad input: what happens
 
-<!-- Written by `python Testing/corpus/table.py > docs/bad_input.md`; a test holds it to the cases. -->
+<!-- Written by `python Testing/corpus/table.py > docs/bad_input.md`; a test compares it with the cases. -->
 
-{count} cases, made by code in `Testing/corpus`. *Handled*: the result is, voxel for voxel, what the network says of the
-true scan, on the scan's own grid. *Refused*: one line with these words, exit code 2, nothing left behind. In all
-cases the scan and everything beside it stay as they were.
+{count} cases, made by code in `Testing/corpus`. *Handled*: the result is, voxel for voxel, the network's
+result for the true scan, on the scan's own grid. *Refused*: one line with these words, exit code 2, no files left
+behind. In all cases the scan and everything beside it are unchanged.
 
 Each case runs through the command line (`Testing/core/test_bad_input_command_line.py`), through one warm worker as a
-batch of its folder (`Testing/core/test_bad_input_worker.py`), and where Slicer can hold it, through the module's Logic
+batch of its folder (`Testing/core/test_bad_input_worker.py`), and if Slicer can load it, through the module's Logic
 (`Testing/mrml/test_bad_input_logic.py`); the last column says which: C, W, L. The test of a case is
-`pytest Testing -k NAME`; those in *italics* are long and run with `make test-slow`. Permissions count in these tests
-even for root, which gives up the two capabilities that let it pass; the full disk is a limit on the size of files.
+`pytest Testing -k NAME`; those in *italics* are slow and run with `make test-slow`. Permissions count in these tests
+even for root, which drops the two capabilities that bypass them; the full disk is simulated by a file size limit.
 
-Whoever wants to try a case by hand: `python Testing/corpus/table.py NAME FOLDER` makes it there.
+To try a case by hand, `python Testing/corpus/table.py NAME FOLDER` creates it in a folder.
 """
 
 

@@ -163,8 +163,8 @@ def _print_summary(summary: Mapping[str, Any], label: str) -> None:
 
 
 def _print_comparison(entries: Mapping[str, Any], label: str, method: str, other: str) -> None:
-    print(f"{label}{method} minus {other} (Wilcoxon signed-rank, two-sided, not corrected for several metrics)")
-    print(f"{'comparison':<14} {'mean':>9} {'other':>9} {'differs':>9} {'95 % interval':>21} {'p':>9} cases")
+    print(f"{label}{method} minus {other} (Wilcoxon signed-rank, two-sided, not corrected for multiple testing)")
+    print(f"{'comparison':<14} {'mean':>9} {'other':>9} {'diff':>9} {'95 % interval':>21} {'p':>9} cases")
     for name, entry in entries.items():
         cells = [_number(entry["mean"]), _number(entry["other_mean"]), _number(entry["mean_difference"]),
                  _interval(entry["mean_difference_ci95"]), _number(entry["wilcoxon_p"])]  # fmt: skip
