@@ -133,9 +133,7 @@ def test_rle_has_a_segment_for_every_byte_of_a_value(tmp_path):
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9, 0.99])
 def test_a_codestream_that_is_cut_off_is_refused(jpeg_2000, share):
-    with pytest.raises(
-        ValueError, match=r"truncated|end too early|not a JPEG|not JPEG|no tiles|no marker|marker is missing"
-    ):
+    with pytest.raises(ValueError, match=r"truncated|end too early|not JPEG"):
         jpeg_2000_size(jpeg_2000[: int(len(jpeg_2000) * share)])
 
 

@@ -133,7 +133,7 @@ def test_a_pack_needs_a_grid_and_is_whole_or_absent(data, cases, tmp_path, capsy
     path = tmp_path / "scans.lvpack"
     with pytest.raises(ConfigurationError, match="set `grid`"):
         write_pack(path, *cases, dataclasses.replace(CONFIG, grid=None))
-    with pytest.raises(ConfigurationError, match="one name"):
+    with pytest.raises(ConfigurationError, match="the same name"):
         write_pack(path, [cases[0][0]], [cases[0][0]], CONFIG)
 
     def stop(_: str) -> None:

@@ -70,7 +70,7 @@ def make_split(cases: Sequence[str], counts: str, seed: int, patients: Mapping[s
         fits = [i for i in range(3) if room[i] >= len(group)]
         if not fits:
             raise ConfigurationError(
-                f"the split {counts} has no part with room for the {len(group)} cases of one patient ({group[0]} ...)"
+                f"the split {counts} has no room for the {len(group)} cases of one patient ({group[0]} ...)"
             )
         weights = np.array([room[i] for i in fits], float)
         chosen = int(rng.choice(fits, p=weights / weights.sum()))
