@@ -112,7 +112,7 @@ def test_the_worst_case_comes_first_and_gaps_have_reasons(folders, tmp_path):
     assert re.findall(r'<th scope="row">(?:<a[^>]*>)?(\w+)', table) == ["missed", "bad", "fair", "good"]
     words = Reader(text).words
     assert "ASSD, MSSD, HD95 undefined: the prediction is empty" in words
-    assert "alone: no reference of this name" in words
+    assert "alone: no reference with this name" in words
     assert "preset lits" in words and "18-neighbourhood" in words
     for heading in ("VOE (%)", "ASSD (mm)", "MSSD (mm)", "HD95 (mm)", "reference (ml)", "prediction (ml)"):
         assert heading in words
