@@ -341,7 +341,7 @@ def test_prepare_writes_a_report_with_pictures_and_a_split(tmp_path, capsys):
     assert main([str(a) for a in arguments]) == 0
     out = capsys.readouterr().out
     assert "5 cases ready" in out
-    assert "volume-4 is left out: the label holds the value 5" in out
+    assert "volume-4 is left out: the label contains the unknown value 5" in out
     split = read_split(tmp_path / "split.json")
     assert [len(split.train), len(split.validation), len(split.test)] == [3, 1, 1]
     assert {"volume-0", "volume-1"} <= set(split.train)

@@ -131,7 +131,7 @@ def table_2_of(runs: Mapping[str, Any]) -> Table:
             value, missing = _mean([case.get(metric) for case in scores])
             cells += [_number(printed.get(metric), digits), _number(value, digits)]
             if missing:
-                gaps.append(f"{heading} of {title}: mean without {missing} undefined values")
+                gaps.append(f"{heading} of {title}: mean without {missing} undefined")
         rows.append(tuple(cells))
     head = ["network", "cases"]
     for _, heading, _ in paper.METRICS:
