@@ -27,9 +27,7 @@ def check_size(name: str, size: Sequence[int], components: int = 1) -> int:
     if any(length < 1 for length in size):
         raise ImageError(f"{name} is empty: its size is {_times(size)} voxels; export the scan again")
     if components != 1:
-        raise ImageError(
-            f"{name} is a colour or vector image ({components} values per voxel); a CT has one"
-        )
+        raise ImageError(f"{name} is a colour or vector image ({components} values per voxel); a CT has one")
     if len(size) < 3:
         raise ImageError(f"{name} is a {len(size)}D image ({_times(size)}); a 3D volume of slices is needed")
     if any(length > 1 for length in size[3:]):
