@@ -105,7 +105,7 @@ def load_checkpoint(path: Optional[Union[str, Path]] = None) -> Checkpoint:
         if array.dtype.kind == "f":
             array = array.astype(np.float32)
             if not np.all(np.isfinite(array)):
-                raise CheckpointError(f"{path}: the weights hold numbers that are not finite")
+                raise CheckpointError(f"{path}: the weights contain values that are not finite")
         arrays[name] = array
     return Checkpoint(arrays, recipe, checksum, path)
 

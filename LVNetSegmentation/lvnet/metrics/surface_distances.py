@@ -34,7 +34,7 @@ def surface_distances(
     """The distances whose mean is ASSD and whose maximum is MSSD, with their positions.
 
     Args:
-        prediction: (z, y, x) bool or integer; what is not zero belongs to the mask.
+        prediction: (z, y, x) bool or integer; non-zero voxels belong to the mask.
         reference: the same, of the same shape.
         spacing: (z, y, x) mm between voxel centres.
         preset: the definition of a surface.
