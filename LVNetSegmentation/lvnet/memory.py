@@ -74,7 +74,7 @@ class Computing:
     def _whole(self, slab: np.ndarray) -> np.ndarray:
         import torch
 
-        from .acceleration.precision import inference_precision
+        from .acceleration.gpu.precision import inference_precision
 
         with inference_precision(self._device):
             tensor = torch.from_numpy(np.ascontiguousarray(slab))[None, None].to(self._device)
@@ -116,12 +116,12 @@ class Computing:
     def _move_to_cpu(self) -> None:
         import torch
 
-        from .acceleration import fast_network
+        from .acceleration import accelerate
 
         # As a network is loaded: what is made in inference mode could not be tried outside of it.
         with torch.inference_mode(False):
             network = copy.deepcopy(self._model.network).to("cpu")
-            self._compute, self._device = fast_network(network), torch.device("cpu")
+            self._compute, self._device = accelerate(network), torch.device("cpu")
         self._tile = None
         self.notes.clear()
         self._note(ON_THE_CPU)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from lvnet.acceleration import depthwise_cuda
-from lvnet.acceleration.precision import inference_precision
+from lvnet.acceleration.gpu import depthwise as depthwise_cuda
+from lvnet.acceleration.gpu.precision import inference_precision
 from torch.nn import functional as F  # noqa: N812
 
 HERE = Path(__file__).parent
@@ -72,7 +72,7 @@ import sys
 import triton, triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from lvnet.acceleration import triton_depthwise as kernels
+from lvnet.acceleration.gpu import triton_depthwise as kernels
 
 def machine_code(kernel, kind, architecture, warps, **sizes):
     if kind == "fp16":
