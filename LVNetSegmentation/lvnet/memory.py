@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from .errors import DeviceError, ResourceError
+from .errors import DeviceError, ResourceError, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -19,11 +19,6 @@ IN_TILES = "memory ran short: slices were computed in tiles, which may move the 
 ON_THE_CPU = "the GPU has too little free memory for this scan: it was computed on the CPU instead"
 #: Poolings' worth of voxels that a tile sees beyond what it is kept for, and that the smallest one is kept for.
 _HALO, _SMALLEST = 2, 2
-# The last two are what oneDNN says when it gets none.
-_WORDS = (
-    "not enough memory", "can't allocate", "cannot allocate", "out of memory", "bad_alloc",
-    "could not create a primitive", "could not execute a primitive",
-)  # fmt: skip
 
 
 class Computing:
@@ -138,21 +133,6 @@ class Computing:
         if self._device.type == "cuda" and torch.cuda.is_available():
             torch.cuda.empty_cache()
         release_pages()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device.
-
-    Args:
-        error: any exception; of a RuntimeError, which is what PyTorch and its libraries raise, the words count.
-    """
-    if isinstance(error, MemoryError):
-        return True
-    if not isinstance(error, RuntimeError):
-        return False
-    # PyTorch's own class by its name: an error may be asked about where PyTorch is missing or broken.
-    by_class = type(error).__name__ == "OutOfMemoryError"
-    return by_class or any(words in str(error).lower() for words in _WORDS)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import pytest
 import torch
 from lvnet import acceleration
 from lvnet.acceleration import accelerate, proof, swapping
+from lvnet.acceleration.cpu_training.modules import SWAPS
 from lvnet.acceleration.swapping import swap
 from lvnet.network import DepthwiseConv3d, DownSampling, LVNet, NormalisedConv, PointwiseConv3d, UpSampling
 from lvnet.recipe import Architecture
@@ -16,8 +17,6 @@ from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812
 
 numba = pytest.importorskip("numba", reason="the [fast] extra is not installed")
-
-from lvnet.acceleration.cpu_training.modules import SWAPS
 
 EVERY = {plain: fast for swaps in SWAPS.values() for plain, fast in swaps.items()}
 

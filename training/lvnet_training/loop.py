@@ -23,8 +23,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lvnet.acceleration import accelerate
-from lvnet.errors import ConfigurationError, ResourceError
-from lvnet.memory import is_out_of_memory
+from lvnet.errors import ConfigurationError, ResourceError, is_out_of_memory
 from lvnet.progress import Progress, silent
 from torch import Tensor, nn
 

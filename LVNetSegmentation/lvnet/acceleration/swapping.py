@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Type
 import torch
 from torch import Tensor, nn
 
-from ..memory import is_out_of_memory
+from ..errors import is_out_of_memory
 from .proof import Trial, check_logits
 from .switch import switched_off
 
