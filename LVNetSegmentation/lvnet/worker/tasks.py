@@ -214,7 +214,7 @@ def _model(options: SegmentOptions, progress: Progress, cancelled: CancelCheck) 
 
 
 def _box_of(labels: np.ndarray, value: int) -> Any:
-    from ..metrics.bits import bounding_box
+    from ..boxes import bounding_box
 
     whole = bounding_box(labels)
     if whole is None:
