@@ -9,7 +9,7 @@ import slicer
 import vtk
 from lvnet.boxes import bounding_box
 from lvnet.errors import ImageError
-from lvnet.image_io.grid import check_grid, check_size
+from lvnet.image_io.geometry_checks import check_grid, check_size
 from lvnet.image_io.voxels import AIR, VoxelStack
 from lvnet.progress import CancelCheck, never_cancelled, raise_if_cancelled
 from lvnet.recipe import LabelClass
