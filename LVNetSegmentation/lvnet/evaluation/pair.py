@@ -13,7 +13,7 @@ from ..errors import GeometryError, ImageError
 from ..metrics import Metrics, compare
 from ..recipe import LIVER
 from ..volume import Segment, Volume
-from .grids import on_one_grid
+from .common_grid import on_one_grid
 from .matching import Comparison, as_said, by_value, match
 from .reference_sets import reference_set
 from .settings import Settings, recipe_names
