@@ -9,8 +9,8 @@ reference.
 from __future__ import annotations
 
 from .check import LOOK, OK, WRONG, Check, Limits
-from .checks import self_check
 from .confidence import low_confidence, low_confidence_share
 from .measure import measure
+from .organ_checks import self_check
 
 __all__ = ["LOOK", "OK", "WRONG", "Check", "Limits", "low_confidence", "low_confidence_share", "measure", "self_check"]
