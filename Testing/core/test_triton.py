@@ -279,4 +279,4 @@ def test_a_network_that_comes_out_otherwise_on_a_gpu_is_computed_by_pytorch(trit
     network = LVNet(Architecture(widths=(4, 6), kernel_size=3)).train(training)
     assert accelerate(network, training=training) is network
     assert tritons not in classes_of(network)
-    assert "Triton's kernels: left out: " in caplog.text
+    assert "Triton's kernels are left out: " in caplog.text

@@ -108,7 +108,7 @@ def _step(network: Any) -> _Step:
 
 
 def _noise(shape: Any, seed: int = 1) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)
 
 
 def _compare_steps(found: _Step, wanted: _Step) -> None:

@@ -150,4 +150,4 @@ def _leave_out(name: str, error: Exception) -> None:
     if is_out_of_memory(error):
         raise error
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    logging.getLogger(__name__).warning("%s: left out: %s", name, reason)
+    logging.getLogger(__name__).warning("%s are left out: %s", name, reason)
