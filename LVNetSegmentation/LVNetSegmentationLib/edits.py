@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import numpy as np
 import slicer
 import vtk
-from lvnet.metrics.bits import bounding_box
+from lvnet.boxes import bounding_box
 from vtk.util.numpy_support import vtk_to_numpy
 
 #: Says of a segment what its voxels were when this module wrote them.

@@ -7,10 +7,10 @@ from typing import Generator, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 import slicer
 import vtk
+from lvnet.boxes import bounding_box
 from lvnet.errors import ImageError
-from lvnet.image_io.grid import check_grid, check_size
+from lvnet.image_io.geometry_checks import check_grid, check_size
 from lvnet.image_io.voxels import AIR, VoxelStack
-from lvnet.metrics.bits import bounding_box
 from lvnet.progress import CancelCheck, never_cancelled, raise_if_cancelled
 from lvnet.recipe import LabelClass
 from lvnet.volume import Volume

@@ -1,4 +1,4 @@
-"""Errors that a user can cause, and the exception for cancelled work.
+"""Errors that a user can cause, the exception for cancelled work, and how an out-of-memory error is recognised.
 
 Every error a user can cause is an :class:`LVNetError`: one line that says what is wrong and what
 to do.  The command line prints that line and exits with code 2, the panel shows it once.
@@ -6,6 +6,12 @@ Anything else is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
+
+# The last two are oneDNN's messages for a failed allocation.
+_WORDS = (
+    "not enough memory", "can't allocate", "cannot allocate", "out of memory", "bad_alloc",
+    "could not create a primitive", "could not execute a primitive",
+)  # fmt: skip
 
 
 class LVNetError(Exception):
@@ -49,3 +55,18 @@ class Cancelled(Exception):  # noqa: N818
 
     Not an :class:`LVNetError`: nothing is wrong, and there is nothing to fix.
     """
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whatever device.
+
+    Args:
+        error: any exception; of a RuntimeError, which is what PyTorch and its libraries raise, the words count.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    if not isinstance(error, RuntimeError):
+        return False
+    # PyTorch's own class by its name: an error may be asked about where PyTorch is missing or broken.
+    by_class = type(error).__name__ == "OutOfMemoryError"
+    return by_class or any(words in str(error).lower() for words in _WORDS)

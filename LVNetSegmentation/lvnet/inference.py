@@ -35,7 +35,7 @@ class Model:
         device: where it runs.
         device_reason: one line that says why it runs there.
         checkpoint: the file it came from.
-        fast: what computes logits in the network's stead, from :func:`lvnet.acceleration.fast_network`.
+        fast: what computes logits in the network's stead, from :func:`lvnet.acceleration.accelerate`.
     """
 
     network: torch.nn.Module
@@ -118,7 +118,7 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
     """
     import torch
 
-    from .acceleration import fast_network
+    from .acceleration import accelerate
     from .building import channels_last
 
     checkpoint = load_checkpoint(path)
@@ -129,7 +129,7 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
         torch.set_default_dtype(torch.float32)
         try:
             network = channels_last(checkpoint.build().to(chosen))
-            return Model(network, checkpoint.recipe, chosen, reason, checkpoint, fast_network(network))
+            return Model(network, checkpoint.recipe, chosen, reason, checkpoint, accelerate(network))
         finally:
             torch.set_default_dtype(default)
 

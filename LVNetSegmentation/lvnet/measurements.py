@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from .evaluation.grids import on_one_grid
+from .evaluation.common_grid import on_one_grid
 from .evaluation.organ_names import LIVER
 from .evaluation.sides import Side
 from .volume import Volume

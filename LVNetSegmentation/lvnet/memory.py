@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from .errors import DeviceError, ResourceError
+from .errors import DeviceError, ResourceError, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -19,11 +19,6 @@ IN_TILES = "memory ran short: slices were computed in tiles, which may shift the
 ON_THE_CPU = "the GPU has too little free memory for this scan: it was computed on the CPU instead"
 #: Margin of a tile, and side of the smallest tile without its margin, in multiples of the pooling divisor.
 _HALO, _SMALLEST = 2, 2
-# The last two are oneDNN's messages for a failed allocation.
-_WORDS = (
-    "not enough memory", "can't allocate", "cannot allocate", "out of memory", "bad_alloc",
-    "could not create a primitive", "could not execute a primitive",
-)  # fmt: skip
 
 
 class Computing:
@@ -74,7 +69,7 @@ class Computing:
     def _whole(self, slab: np.ndarray) -> np.ndarray:
         import torch
 
-        from .acceleration.precision import inference_precision
+        from .acceleration.gpu.precision import inference_precision
 
         with inference_precision(self._device):
             tensor = torch.from_numpy(np.ascontiguousarray(slab))[None, None].to(self._device)
@@ -116,12 +111,12 @@ class Computing:
     def _move_to_cpu(self) -> None:
         import torch
 
-        from .acceleration import fast_network
+        from .acceleration import accelerate
 
-        # Outside inference mode, as when a network is loaded: fast_network runs its checks outside of it.
+        # Outside inference mode, as when a network is loaded: accelerate() compares its fast paths outside of it.
         with torch.inference_mode(False):
             network = copy.deepcopy(self._model.network).to("cpu")
-            self._compute, self._device = fast_network(network), torch.device("cpu")
+            self._compute, self._device = accelerate(network), torch.device("cpu")
         self._tile = None
         self.notes.clear()
         self._note(ON_THE_CPU)
@@ -138,21 +133,6 @@ class Computing:
         if self._device.type == "cuda" and torch.cuda.is_available():
             torch.cuda.empty_cache()
         release_pages()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on any device.
-
-    Args:
-        error: any exception; a RuntimeError, as PyTorch and its libraries raise, is judged by its message.
-    """
-    if isinstance(error, MemoryError):
-        return True
-    if not isinstance(error, RuntimeError):
-        return False
-    # PyTorch's class is compared by name, because this must also work where PyTorch is missing or broken.
-    by_class = type(error).__name__ == "OutOfMemoryError"
-    return by_class or any(words in str(error).lower() for words in _WORDS)
 
 
 @contextlib.contextmanager

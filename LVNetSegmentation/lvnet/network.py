@@ -6,21 +6,12 @@ reading of its text that reproduces the numbers of its Table 3 best (see the REA
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from .acceleration import (
-    batch_norm_elu,
-    depthwise_conv3d,
-    double,
-    halve,
-    norm_elu_depthwise,
-    pointwise_conv3d,
-    takes_norms_along,
-)
 from .errors import GeometryError
 from .recipe import Architecture
 
@@ -30,25 +21,17 @@ DEEP_SUPERVISION_WEIGHTS = (0.2, 0.4, 0.6, 0.8)
 
 
 class DepthwiseConv3d(nn.Conv3d):
-    """A k x k x k convolution of every channel by itself, without bias, size kept."""
+    """Depth-wise: a k x k x k convolution of every channel by itself, without bias, size kept."""
 
     def __init__(self, channels: int, kernel_size: int) -> None:
         super().__init__(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, D, H, W) to the same shape."""
-        return depthwise_conv3d(x, self.weight)
-
 
 class PointwiseConv3d(nn.Conv3d):
-    """A 1x1x1 convolution."""
+    """Point-wise: a 1x1x1 convolution."""
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 1, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in, D, H, W) to (N, out, D, H, W)."""
-        return pointwise_conv3d(x, self.weight, self.bias)
 
 
 class NormalisedConv(nn.Sequential):
@@ -57,11 +40,6 @@ class NormalisedConv(nn.Sequential):
     def __init__(self, convolution: nn.Conv3d, activation: bool = True) -> None:
         layers: List[nn.Module] = [convolution, nn.BatchNorm3d(convolution.out_channels)]
         super().__init__(*layers, *([nn.ELU(inplace=True)] if activation else []))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in, D, H, W) to (N, out, D, H, W)."""
-        norm: Any = self[1]
-        return batch_norm_elu(self[0](x), norm, elu=len(self) > 2)
 
 
 def pointwise(in_channels: int, out_channels: int, activation: bool = True) -> NormalisedConv:
@@ -91,34 +69,7 @@ class IRBBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, D, H, W) to the same shape."""
-        norm: Any = self.expand[1]
-        convolution: Any = self.depthwise[0]
-        following: Any = self.depthwise[1]
-        if takes_norms_along(x, norm, convolution.weight, following):
-            return x + self.project(norm_elu_depthwise(self.expand[0](x), norm, convolution.weight, following))
         return x + self.project(self.depthwise(self.expand(x)))
-
-
-class Halving(nn.AvgPool3d):
-    """Mean over 2 x 2 x 2 voxels."""
-
-    def __init__(self) -> None:
-        super().__init__(2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, D, H, W) to (N, C, D/2, H/2, W/2)."""
-        return halve(x)
-
-
-class Doubling(nn.Upsample):
-    """Trilinear up-sampling by two."""
-
-    def __init__(self) -> None:
-        super().__init__(scale_factor=2, mode="trilinear", align_corners=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, D, H, W) to (N, C, 2D, 2H, 2W)."""
-        return double(x)
 
 
 class DownSampling(nn.Module):
@@ -126,7 +77,7 @@ class DownSampling(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.pool = Halving()
+        self.pool = nn.AvgPool3d(2)
         self.convolve = pointwise(in_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -140,7 +91,7 @@ class UpSampling(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.convolve = pointwise(in_channels, out_channels)
-        self.enlarge = Doubling()
+        self.enlarge = nn.Upsample(scale_factor=2, mode="trilinear", align_corners=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, D, H, W) to (N, out, 2D, 2H, 2W)."""

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from .metrics.bits import Box, bounding_box, union
+from .boxes import Box, bounding_box, union
 
 
 def postprocess(labels: np.ndarray) -> np.ndarray:

@@ -14,8 +14,8 @@ from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 
+from .boxes import bounding_box
 from .errors import ConfigurationError, ImageError
-from .metrics.bits import bounding_box
 from .volume import Volume
 
 #: Names of the coordinate systems that a surface can be written in.

@@ -50,6 +50,7 @@ def _inference(task: harness.Task) -> Any:
 
 def _training(task: harness.Task) -> Any:
     import torch
+    from lvnet.acceleration import accelerate
     from lvnet.network import LVNet
     from lvnet_training.loss import deep_supervision_loss
     from torch.nn import functional as F  # noqa: N812
@@ -57,6 +58,7 @@ def _training(task: harness.Task) -> Any:
     name, device = task["network"], task["device"]
     network = LVNet(deep_supervision=True) if name.startswith("lvnet") else networks.build(name)
     network = networks.in_format(network.to(device).train(), task["format"], name == "unet")
+    accelerate(network, training=True)
     x = networks.input_of(name, task["size"], task["format"], device)
     target = torch.zeros((x.shape[0], *x.shape[2:]), dtype=torch.long, device=device)
     optimiser = torch.optim.Adam(network.parameters())

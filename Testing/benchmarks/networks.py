@@ -84,9 +84,9 @@ def for_inference(name: str, network: Any) -> Callable[[Any], Any]:
     """What maps an input to logits; ours takes what `lvnet.acceleration` offers."""
     if name != "lvnet":
         return network
-    from lvnet.acceleration import fast_network
+    from lvnet.acceleration import accelerate
 
-    return fast_network(network)
+    return accelerate(network)
 
 
 def keep_pages_as_ours_do(name: str) -> None:

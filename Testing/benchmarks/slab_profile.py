@@ -56,7 +56,7 @@ def of_block(x: Any) -> float:
 def measure(task: harness.Task) -> Dict[str, Any]:
     """Median seconds of every part, in a child."""
     import torch
-    from lvnet.acceleration.cpu_network import CPUNetwork
+    from lvnet.acceleration.cpu_inference.network import CPUNetwork
 
     networks.keep_pages_as_ours_do("lvnet")
     torch.set_num_threads(task["threads"])

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from lvnet import acceleration
-from lvnet.acceleration import fast_network
-from lvnet.acceleration.cpu_network import CPUNetwork
-from lvnet.acceleration.folding import fold_network
-from lvnet.acceleration.tiled_block import TiledIRB, elu_
+from lvnet.acceleration import accelerate, swapping
+from lvnet.acceleration.cpu_inference import folding, tiled_block
+from lvnet.acceleration.cpu_inference.folding import fold_network
+from lvnet.acceleration.cpu_inference.network import CPUNetwork
+from lvnet.acceleration.cpu_inference.tiled_block import TiledIRB, elu_
 from lvnet.checkpoint import load_checkpoint
 from lvnet.network import LVNet
 from lvnet.recipe import Architecture
@@ -20,10 +21,10 @@ from torch.nn import functional as F  # noqa: N812
 
 pytest.importorskip("numba", reason="the [fast] extra is not installed")
 
-from lvnet.acceleration import winograd
-from lvnet.acceleration.fused_block import FusedIRB, network_fits
-from lvnet.acceleration.fused_stages import FusedStages
-from lvnet.acceleration.processor import register_lanes
+from lvnet.acceleration.cpu_inference.fused_block import FusedIRB, network_fits
+from lvnet.acceleration.cpu_inference.fused_stages import FusedStages
+from lvnet.acceleration.kernels.processor import register_lanes
+from lvnet.acceleration.layout import winograd
 
 #: The machine's own registers, and the narrow ones that every machine can compute with.
 LANES = sorted({register_lanes(), 8})
@@ -67,7 +68,7 @@ def test_every_fast_path_gives_the_probabilities_of_the_plain_network(shape):
 
 def test_the_bundled_network_is_computed_to_a_thousandth_of_a_probability():
     network = load_checkpoint().build()
-    fast = fast_network(network)
+    fast = accelerate(network)
     assert isinstance(fast, CPUNetwork)
     x = torch.randn((1, 1, 16, 64, 96), generator=torch.Generator().manual_seed(3))
     assert (probabilities(fast, x) - probabilities(network, x)).abs().max() < 1e-3
@@ -87,7 +88,7 @@ def test_networks_of_other_shapes_are_computed_too(architecture, fused):
     x = torch.randn((1, architecture.in_channels, 8, 24, 40))
     if fused is not None:
         assert network_fits(fold_network(network)) == fused
-    assert (probabilities(fast_network(network), x) - probabilities(network, x)).abs().max() < 1e-4
+    assert (probabilities(accelerate(network), x) - probabilities(network, x)).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("lanes", LANES)
@@ -131,7 +132,7 @@ def test_fused_blocks_take_tensors_of_any_layout(shape):
 
 
 def test_the_number_of_threads_changes_no_bit():
-    fast = fast_network(trained(SMALL))
+    fast = accelerate(trained(SMALL))
     x = torch.randn((1, 1, 16, 64, 64))
     before = torch.get_num_threads()
     results = []
@@ -156,7 +157,7 @@ def test_winograds_matrices_are_a_convolution():
 @pytest.mark.parametrize("lanes", LANES)
 def test_the_kernels_elu_is_exact_to_a_hundred_thousandth(lanes):
     import numba
-    from lvnet.acceleration.vector_code import VectorCode
+    from lvnet.acceleration.kernels.vector_code import VectorCode
     from numba.core import types
     from numba.extending import intrinsic
 
@@ -190,22 +191,54 @@ def test_the_tiles_elu_is_pytorchs():
 def test_the_switch_gives_the_plain_network(monkeypatch):
     network = trained(SMALL)
     monkeypatch.setenv(acceleration.SWITCH, "off")
-    assert fast_network(network) is network
+    assert accelerate(network) is network
 
 
 def test_a_network_in_training_or_in_other_numbers_is_left_alone():
     network = trained(SMALL).train()
-    assert fast_network(network) is network
-    assert fast_network(network.eval().double()) is network
+    assert accelerate(network) is network
+    assert accelerate(network.eval().double()) is network
 
 
 def test_kernels_that_give_something_else_are_left_out(monkeypatch, caplog):
     monkeypatch.setattr(winograd, "weight_matrix", lambda: np.zeros((8, 5)))
     network = trained(SMALL)
-    fast = fast_network(network)
-    assert "logits differ" in caplog.text
+    fast = accelerate(network)
+    assert "the Numba kernels are left out: logits differ" in caplog.text
+    assert type(fast.encoder[0]) is TiledIRB
     x = torch.randn((1, 1, 16, 16, 16))
     assert (probabilities(fast, x) - probabilities(network, x)).abs().max() < 1e-4
+
+
+def test_tiles_that_give_something_else_are_left_out(monkeypatch, caplog):
+    monkeypatch.setattr(swapping, "numba_available", lambda: False)
+    monkeypatch.setattr(tiled_block, "elu_", lambda x: x.clamp_(min=0))
+    network = trained(SMALL)
+    assert accelerate(network) is network
+    assert "tiles of PyTorch are left out: logits differ" in caplog.text
+
+
+def test_folded_weights_are_compared_with_the_network_itself_on_every_path(monkeypatch, caplog):
+    """A fault in what all paths share would not show where one of them is compared with another."""
+    right = folding.fold
+    monkeypatch.setattr(folding, "fold", lambda layers: (right(layers)[0] * 1.1, right(layers)[1]))
+    network = trained(SMALL)
+    assert accelerate(network) is network
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "the Numba kernels are left out",
+        "tiles of PyTorch are left out",
+    ]
+
+
+def test_kernels_that_cannot_be_compiled_are_left_out(monkeypatch, caplog):
+    def broken(*_):
+        raise RuntimeError("LLVM has no such processor\nand more")
+
+    monkeypatch.setattr("lvnet.acceleration.cpu_inference.fused_block.irb_kernels", broken)
+    assert type(accelerate(trained(SMALL)).encoder[0]) is TiledIRB
+    assert [record.getMessage() for record in caplog.records] == [
+        "the Numba kernels are left out: LLVM has no such processor"
+    ]
 
 
 @pytest.mark.parametrize("package", ["numba", "llvmlite"])
@@ -214,10 +247,10 @@ def test_without_a_package_pytorch_alone_computes_the_same(package):
 import sys
 sys.modules[{package!r}] = None
 import torch
-from lvnet.acceleration import fast_network
+from lvnet.acceleration import accelerate
 from lvnet.checkpoint import load_checkpoint
 network = load_checkpoint().build()
-fast = fast_network(network)
+fast = accelerate(network)
 x = torch.randn((1, 1, 16, 32, 32))
 with torch.inference_mode():
     difference = (torch.softmax(fast(x), 1) - torch.softmax(network(x), 1)).abs().max()
@@ -231,14 +264,14 @@ assert difference < 1e-4, difference
 def test_kernels_for_a_lesser_machine_than_this_are_right_too(setting):
     program = """
 import torch
-from lvnet.acceleration import fast_network
-from lvnet.acceleration.processor import register_lanes
+from lvnet.acceleration import accelerate
+from lvnet.acceleration.kernels.processor import register_lanes
 from lvnet.network import LVNet
 from lvnet.recipe import Architecture
 assert register_lanes() == 8
 torch.manual_seed(1)
 network = LVNet(Architecture(widths=(16, 16))).eval()
-fast = fast_network(network)
+fast = accelerate(network)
 assert type(fast.encoder[0]).__name__ == "FusedIRB"
 x = torch.randn((1, 1, 4, 16, 24))
 with torch.inference_mode():

@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("numba", reason="the [fast] extra is not installed")
 
-from lvnet.acceleration import kernel_cache
-from lvnet.acceleration.kernel_cache import SETTING, cache_folder, kernels_of
-from lvnet.acceleration.native import open_kernels
+from lvnet.acceleration.kernels import kernel_cache
+from lvnet.acceleration.kernels.kernel_cache import SETTING, cache_folder, kernels_of
+from lvnet.acceleration.kernels.native import open_kernels
 
 LANES = 8
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
@@ -45,7 +45,7 @@ _made = {}
 
 def machine_code():
     if "code" not in _made:
-        from lvnet.acceleration import native, numba_stages
+        from lvnet.acceleration.kernels import native, numba_stages
 
         _made["code"] = native.compile_kernels(numba_stages.functions(LANES))
     return _made["code"]
@@ -77,12 +77,12 @@ def test_another_process_neither_compiles_nor_imports_the_compiler(folder):
     program = """
 import sys
 import torch
-from lvnet.acceleration import fast_network
+from lvnet.acceleration import accelerate
 from lvnet.network import LVNet
 from lvnet.recipe import Architecture
 torch.manual_seed(1)
 network = LVNet(Architecture(widths=(16, 16))).eval()
-fast = fast_network(network)
+fast = accelerate(network)
 assert type(fast.encoder[0]).__name__ == "FusedIRB"
 x = torch.randn((1, 1, 4, 16, 24))
 with torch.inference_mode():
@@ -98,8 +98,8 @@ print("numba" in sys.modules)
 
 def test_two_processes_that_start_at_once_both_get_right_kernels(folder):
     program = """
-from lvnet.acceleration.kernel_cache import kernels_of
-from lvnet.acceleration.native import open_kernels
+from lvnet.acceleration.kernels.kernel_cache import kernels_of
+from lvnet.acceleration.kernels.native import open_kernels
 assert set(open_kernels(kernels_of("numba_stages", 8))) == {"stem", "halve", "double", "pointwise"}
 """
     both = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]

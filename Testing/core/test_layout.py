@@ -125,6 +125,31 @@ def test_only_the_acceleration_of_the_core_may_use_numba_or_triton():
     assert offences(fast, ACCELERATION_MAY_IMPORT | {"lvnet"}) == []
 
 
+def test_the_network_knows_nothing_of_what_makes_it_faster():
+    known = set(shipped())
+    names = {entry.name for entry in imports_of("lvnet.network", MODULE / "lvnet" / "network.py", known)}
+    assert "lvnet.errors" in names
+    assert not [name for name in names if name.startswith("lvnet.acceleration")]
+
+
+def test_the_rooms_of_the_acceleration_lean_on_what_they_share_and_not_on_each_other():
+    known, home = set(shipped()), "lvnet.acceleration"
+    may = {
+        "cpu_inference": {"cpu_inference", "kernels", "layout"},
+        "cpu_training": {"cpu_training", "kernels", "layout"},
+        "gpu": {"gpu"},
+        "kernels": {"kernels", "layout"},
+        "layout": {"layout", "kernels"},  # for types only
+    }
+    for room, allowed in may.items():
+        modules = {name: path for name, path in modules_of("lvnet").items() if name.startswith(f"{home}.{room}")}
+        assert len(modules) > 1
+        for module, path in modules.items():
+            for entry in imports_of(module, path, known):
+                other = entry.name.removeprefix(f"{home}.").partition(".")[0] if entry.name.startswith(home) else ""
+                assert other not in set(may) - allowed, (module, entry.name)
+
+
 def test_what_faces_slicer_imports_slicer_and_the_core_only():
     slicer_has = {"slicer", "vtk", "qt", "ctk", "numpy", "lvnet", "LVNetSegmentationLib"}
     assert offences(modules_of("LVNetSegmentationLib"), slicer_has) == []

@@ -14,9 +14,9 @@ import pytest
 import torch
 from lvnet import memory
 from lvnet.cli import main
-from lvnet.errors import DeviceError, ResourceError
+from lvnet.errors import DeviceError, ResourceError, is_out_of_memory
 from lvnet.inference import Model, predict, segment
-from lvnet.memory import IN_TILES, ON_THE_CPU, Computing, is_out_of_memory, readable_memory_errors
+from lvnet.memory import IN_TILES, ON_THE_CPU, Computing, readable_memory_errors
 from lvnet.network import LVNet
 from lvnet.phantom import make_phantom
 from lvnet.recipe import Architecture, Preprocessing, Recipe
@@ -217,7 +217,7 @@ def test_other_errors_are_not_taken_for_memory_that_ran_out(error):
 def test_asking_whether_memory_ran_out_needs_no_torch():
     script = (
         "import sys; sys.modules['torch'] = None\n"
-        "from lvnet.memory import is_out_of_memory\n"
+        "from lvnet.errors import is_out_of_memory\n"
         "assert is_out_of_memory(RuntimeError('could not create a primitive'))\n"
         "assert not is_out_of_memory(RuntimeError('a bug'))\n"
     )

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from lvnet.acceleration import fast_network
+from lvnet.acceleration import accelerate
 from lvnet.building import build_network
 from lvnet.checkpoint import load_checkpoint, save_checkpoint
 from lvnet.cli import main
@@ -73,14 +73,14 @@ def test_a_network_of_slices_computes_every_slice_by_itself(name):
 @pytest.mark.parametrize("name", [*NARROW, "vanilla", "strided", "transposed"])
 def test_the_fast_paths_leave_other_networks_alone(name):
     network = build_network(Architecture(**{**NARROW, **VARIANTS}[name])).eval()
-    assert fast_network(network) is network
+    assert accelerate(network) is network
 
 
 @pytest.mark.parametrize("eps", [1, 2, 6])
 def test_the_fast_paths_give_the_logits_of_every_expansion(eps):
     torch.manual_seed(eps)
     network = build_network(Architecture(expansion=eps)).eval()
-    fast, slab = fast_network(network), torch.randn(1, 1, 16, 32, 32)
+    fast, slab = accelerate(network), torch.randn(1, 1, 16, 32, 32)
     assert fast is not network
     with torch.inference_mode():
         assert torch.allclose(fast(slab), network(slab), atol=1e-3)

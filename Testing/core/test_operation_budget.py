@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 import torch
-from lvnet.acceleration import fast_network
+from lvnet.acceleration import accelerate
 from lvnet.complexity import count_macs
 from lvnet.network import LVNet
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -79,7 +79,7 @@ def test_the_plain_network_is_37_convolutions_and_makes_no_more_tensors_than_it_
 
 def test_the_fast_network_makes_a_tenth_of_the_tensors_and_leaves_no_convolution_to_pytorch(network):
     pytest.importorskip("numba", reason="the [fast] extra is not installed")
-    fast, x = fast_network(network), slab()
+    fast, x = accelerate(network), slab()
     count = counted(fast, x)
     assert count.operations["conv3d"] == 0
     assert count.bytes / VOXELS < 400
@@ -100,6 +100,7 @@ def test_the_fast_network_makes_a_tenth_of_the_tensors_and_leaves_no_convolution
 def test_a_training_step_leaves_no_depthwise_gradient_to_pytorch():
     pytest.importorskip("numba", reason="the [fast] extra is not installed")
     network = LVNet(deep_supervision=True).train().to(memory_format=torch.channels_last_3d)
+    accelerate(network, training=True)
     with Count() as count:
         main, auxiliary = network(slab())
         sum(out.mean() for out in (main, *auxiliary)).backward()

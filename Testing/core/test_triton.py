@@ -14,8 +14,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from lvnet.acceleration import depthwise_cuda
-from lvnet.acceleration.precision import inference_precision
+from lvnet.acceleration import accelerate, swapping
+from lvnet.acceleration.gpu import depthwise as depthwise_cuda
+from lvnet.acceleration.gpu.modules import TritonDepthwiseConv3d
+from lvnet.acceleration.gpu.precision import inference_precision
+from lvnet.network import LVNet
+from lvnet.recipe import Architecture
 from torch.nn import functional as F  # noqa: N812
 
 HERE = Path(__file__).parent
@@ -72,7 +76,7 @@ import sys
 import triton, triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from lvnet.acceleration import triton_depthwise as kernels
+from lvnet.acceleration.gpu import triton_depthwise as kernels
 
 def machine_code(kernel, kind, architecture, warps, **sizes):
     if kind == "fp16":
@@ -237,3 +241,42 @@ def test_half_precision_is_for_gpus_that_have_it(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     for device in ("cpu", "mps", "cuda"):
         assert not isinstance(inference_precision(torch.device(device)), torch.autocast)
+
+
+@pytest.fixture
+def tritons(monkeypatch):
+    """What is swapped on a GPU is swapped here; on a CPU it goes PyTorch's way."""
+    from lvnet.acceleration.gpu.modules import SWAPS
+
+    monkeypatch.delenv("LVNET_ACCELERATION", raising=False)
+    monkeypatch.setattr(swapping, "_swaps", lambda device: SWAPS)
+    monkeypatch.setattr(swapping, "_paths", lambda n, device: {"Triton's kernels": lambda: swapping._with_triton(n)})
+    return TritonDepthwiseConv3d
+
+
+def classes_of(network):
+    return {type(module) for module in network.modules()}
+
+
+def test_on_a_gpu_a_copy_infers_with_the_networks_own_tensors_and_the_network_stays_plain(tritons):
+    network = LVNet(Architecture(widths=(4, 6), kernel_size=3)).eval()
+    fast = accelerate(network)
+    assert tritons in classes_of(fast) and tritons not in classes_of(network)
+    assert all(a is b for a, b in zip(fast.parameters(), network.parameters()))
+    assert all(a is b for a, b in zip(fast.buffers(), network.buffers()))
+
+
+def test_on_a_gpu_the_network_itself_trains_with_the_kernels(tritons):
+    network = LVNet(Architecture(widths=(4, 6), kernel_size=3)).train()
+    assert accelerate(network, training=True) is network
+    assert tritons in classes_of(network)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_network_that_comes_out_otherwise_on_a_gpu_is_computed_by_pytorch(tritons, monkeypatch, caplog, training):
+    right = tritons.forward
+    monkeypatch.setattr(tritons, "forward", lambda self, x: right(self, x) * 1.2)
+    network = LVNet(Architecture(widths=(4, 6), kernel_size=3)).train(training)
+    assert accelerate(network, training=training) is network
+    assert tritons not in classes_of(network)
+    assert "Triton's kernels are left out: " in caplog.text

@@ -7,8 +7,12 @@ import os
 
 import pytest
 import torch
-from lvnet.acceleration import depthwise_conv3d, depthwise_cuda, triton_depthwise
-from lvnet.acceleration.depthwise_cuda import TritonDepthwiseFunction
+from lvnet.acceleration.gpu import depthwise as depthwise_cuda
+from lvnet.acceleration.gpu import triton_depthwise
+from lvnet.acceleration.gpu.depthwise import TritonDepthwiseFunction
+from lvnet.acceleration.gpu.modules import SWAPS
+from lvnet.acceleration.swapping import swap
+from lvnet.network import DepthwiseConv3d
 from torch.nn import functional as F  # noqa: N812
 
 assert os.environ.get("TRITON_INTERPRET") == "1"
@@ -169,7 +173,11 @@ class OnGpu(torch.Tensor):
 def test_tensors_on_a_gpu_take_the_kernels_and_autocast_decides_their_type(monkeypatch, caplog):
     monkeypatch.setattr(depthwise_cuda, "kernels_work", lambda *_: True)
     x, weight = torch.randn(1, 2, 1, 2, 3), torch.randn(2, 1, 3, 3, 3, requires_grad=True)
-    out = depthwise_conv3d(x.as_subclass(OnGpu), weight)
+    layer = DepthwiseConv3d(2, 3)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+    swap(layer, SWAPS["Triton's kernels"])
+    out = layer(x.as_subclass(OnGpu))
     assert "TritonDepthwiseFunction" in type(out.grad_fn).__name__ and out.dtype == SINGLE
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda: True)
     monkeypatch.setattr(torch, "get_autocast_dtype", lambda device: BRAIN, raising=False)

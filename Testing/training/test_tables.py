@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from lvnet_training import tables
+from lvnet_training import paper_tables
 from lvnet_training.cli import main
 from lvnet_training.paper import TABLE_2, TABLE_3
-from lvnet_training.tables import table_1, table_2, table_3
+from lvnet_training.paper_tables import table_1, table_2, table_3
 
 
 def row(table, name):
@@ -68,7 +68,7 @@ def test_results_of_a_comparison_are_printed_where_the_repository_holds_them(tmp
     case = {"dice": 0.5, "voe": 0.2, "rvd": 0.01, "assd_mm": 2.0, "mssd_mm": 20.0}
     networks = {"vnet": {"title": "V-Net", "cases": {"a": case}}, "eps-1": {"title": "eps = 1", "cases": {"a": case}}}
     file = tmp_path / "comparison.json"
-    monkeypatch.setattr(tables, "RESULTS", file)
+    monkeypatch.setattr(paper_tables, "RESULTS", file)
     assert main(["tables", "--table", "2"]) == 0
     assert "0.5000" not in capsys.readouterr().out
     file.write_text(json.dumps({"format": "lvnet-comparison", "networks": networks}))

@@ -316,7 +316,7 @@ def export(options: argparse.Namespace) -> int:
 def tables(options: argparse.Namespace) -> int:
     from lvnet.errors import ConfigurationError
 
-    from .tables import RESULTS, table_1, table_2, table_3
+    from .paper_tables import RESULTS, table_1, table_2, table_3
 
     if options.evaluations and options.table != 2:
         raise ConfigurationError("evaluation files can only be used with --table 2")

@@ -22,8 +22,8 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lvnet.errors import ConfigurationError, ResourceError
-from lvnet.memory import is_out_of_memory
+from lvnet.acceleration import accelerate
+from lvnet.errors import ConfigurationError, ResourceError, is_out_of_memory
 from lvnet.progress import Progress, silent
 from torch import Tensor, nn
 
@@ -91,7 +91,8 @@ class Training(lightning.LightningModule):
         return self.run.optimiser
 
     def on_fit_start(self) -> None:
-        """Moves the average to the device of the network."""
+        """Moves the average to the device of the network, and replaces parts of the network with faster ones."""
+        accelerate(self.network, training=True)
         self.run.average = {k: v.to(self.device) for k, v in self.run.average.items()}
         if self.run.precision:
             self.trainer.precision_plugin.load_state_dict(self.run.precision)

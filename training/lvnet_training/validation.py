@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
-from lvnet.acceleration import fast_network
+from lvnet.acceleration import accelerate
 from lvnet.evaluation import evaluate
 from lvnet.image_io import read_image, read_labels
 from lvnet.inference import Model, segment
@@ -109,7 +109,7 @@ def dice_of(case: Mapping[str, Any]) -> float:
 def model_of(network: nn.Module, recipe: Recipe) -> Model:
     """Any network as a model for inference; only LV-Net itself has fast paths."""
     channels_last(network.eval())
-    return Model(network, recipe, next(network.parameters()).device, "", fast=fast_network(network))
+    return Model(network, recipe, next(network.parameters()).device, "", fast=accelerate(network))
 
 
 def validate(network: nn.Module, recipe: Recipe, pairs: Sequence[Pair], overlap: float = 0.25,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-from . import switched_off
+from .switch import switched_off
 
 # Numbers of the parameters in glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4

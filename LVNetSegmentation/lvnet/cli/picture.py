@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..batch import refuse_overwriting
 from ..errors import GeometryError
-from ..evaluation.grids import on_one_grid
+from ..evaluation.common_grid import on_one_grid
 from ..image_io import check_output_path, read_image
 from ..image_io.names import shown
 from ..image_io.write import atomic_file

@@ -8,12 +8,12 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set,
 
 import numpy as np
 
+from ..boxes import Box, bounding_box, union
 from ..errors import GeometryError, ImageError
 from ..metrics import Metrics, compare
-from ..metrics.bits import Box, bounding_box, union
 from ..recipe import LIVER
 from ..volume import Segment, Volume
-from .grids import on_one_grid
+from .common_grid import on_one_grid
 from .matching import Comparison, as_said, by_value, match
 from .reference_sets import reference_set
 from .settings import Settings, recipe_names

@@ -13,7 +13,7 @@ from .dicom_geometry import Stack, arrange
 from .dicom_header import DicomHeader, read_dicom_header
 from .dicom_pixels import check_pixels, in_hu, stored_frames
 from .dicom_series import Series, choose_series
-from .grid import check_grid, check_memory
+from .geometry_checks import check_grid, check_memory
 from .names import walk_files
 from .padding import as_air, outside, padded, padding_note
 from .source import Source

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import ImageError
 from ..volume import Segment
 from .dicom_objects import open_object, understood
-from .grid import check_grid, check_memory
+from .geometry_checks import check_grid, check_memory
 from .overlaps import Overlaps
 from .source import Source
 from .voxels import INT16_BYTES

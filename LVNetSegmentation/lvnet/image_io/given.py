@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import ImageError
 from ..files import home
 from ..volume import Volume
-from .grid import check_grid
+from .geometry_checks import check_grid
 from .names import PathLike
 from .padding import outside
 from .voxels import AIR

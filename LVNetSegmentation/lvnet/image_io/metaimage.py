@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..progress import Progress
-from .grid import check_grid, check_memory, check_size
+from .geometry_checks import check_grid, check_memory, check_size
 from .itk import Grid
 from .source import UNKNOWN_SPACING, Source, squeezed_note
 from .streams import check_length, damaged, open_voxels, read_slices

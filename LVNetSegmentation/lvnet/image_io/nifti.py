@@ -20,7 +20,7 @@ from ..errors import ImageError
 from ..progress import Progress
 from ..volume import IDENTITY_DIRECTION
 from . import itk
-from .grid import check_grid, check_memory, check_size
+from .geometry_checks import check_grid, check_memory, check_size
 from .nifti_transforms import (
     Transforms,
     check_rotation,

@@ -15,7 +15,7 @@ import SimpleITK as sitk  # noqa: N813
 from ..errors import ImageError
 from ..progress import Progress
 from . import itk
-from .grid import check_grid, check_memory, check_size
+from .geometry_checks import check_grid, check_memory, check_size
 from .source import UNKNOWN_SPACING, Source, squeezed_note
 from .streams import check_length, damaged
 from .voxels import INT16_BYTES, VoxelStack

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import ImageError
 from ..volume import Segment, Volume
 from .dicom_objects import needs, open_object, understood
-from .grid import check_memory
+from .geometry_checks import check_memory
 from .overlaps import Overlaps
 from .source import Source
 from .voxels import INT16_BYTES

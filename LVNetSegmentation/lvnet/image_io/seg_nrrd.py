@@ -13,7 +13,7 @@ from ..errors import ImageError
 from ..recipe import LabelClass
 from ..volume import Volume
 from . import itk
-from .grid import check_grid, check_size
+from .geometry_checks import check_grid, check_size
 from .nrrd import open_nrrd
 from .source import Source
 from .voxels import VoxelStack

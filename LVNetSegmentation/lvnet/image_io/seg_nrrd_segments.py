@@ -12,7 +12,7 @@ from ..errors import ImageError
 from ..progress import silent
 from ..volume import Segment
 from . import itk
-from .grid import check_grid, check_size
+from .geometry_checks import check_grid, check_size
 from .nrrd import open_nrrd, read_nrrd
 from .overlaps import Overlaps
 from .source import Source

@@ -14,7 +14,7 @@ from ..errors import ImageError
 from ..files import whole_file
 from ..recipe import LabelClass
 from ..volume import Volume
-from .grid import check_grid
+from .geometry_checks import check_grid
 from .metaimage import compressed_size, metaimage_header
 from .names import IMAGE_SUFFIXES, LABEL_SUFFIXES, PathLike, check_output_path, shown
 from .nifti import nifti_header

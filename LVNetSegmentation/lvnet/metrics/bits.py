@@ -8,11 +8,9 @@ another line's voxels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import Tuple
 
 import numpy as np
-
-Box = Tuple[slice, slice, slice]
 
 _WORD = np.dtype("<u8")
 _BITS_IN_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1).astype(np.uint8)
@@ -74,33 +72,6 @@ class Lattice:
         start = self.lead_words - lines_before * self.line_words
         flat = words[start : start + self.shape[0] * self.plane_words]
         return flat.reshape(self.shape[0], self.lines, self.line_words)
-
-
-def bounding_box(mask: np.ndarray) -> Optional[Box]:
-    """The bounding box of all non-zero voxels, or None if there are none.
-
-    Args:
-        mask: (z, y, x) bool or integer.
-    """
-    depth = mask.shape[0]
-    first = next((z for z in range(depth) if mask[z].any()), None)
-    if first is None:
-        return None
-    last = next(z for z in range(depth - 1, -1, -1) if mask[z].any())
-    shadow = np.zeros(mask.shape[1:], bool)
-    # A few planes at a time: reducing all integers at once would make a bool copy of them.
-    for start in range(first, last + 1, 16):
-        shadow |= mask[start : min(start + 16, last + 1)].any(axis=0)
-    rows, columns = np.flatnonzero(shadow.any(axis=1)), np.flatnonzero(shadow.any(axis=0))
-    return slice(first, last + 1), slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-
-
-def union(first: Optional[Box], second: Optional[Box]) -> Optional[Box]:
-    """The bounding box of both; None counts as empty."""
-    if first is None or second is None:
-        return first or second
-    z, y, x = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second))
-    return z, y, x
 
 
 def pack(mask: np.ndarray, lattice: Lattice) -> np.ndarray:

@@ -7,8 +7,9 @@ from typing import Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..boxes import Box, bounding_box, union
 from ..errors import ConfigurationError, GeometryError, ImageError
-from .bits import Box, Lattice, bounding_box, count, pack, union
+from .bits import Lattice, count, pack
 from .nearest import nearest_distances, reach_for
 from .presets import Preset, preset_named
 from .result import Metrics

@@ -7,8 +7,9 @@ from typing import Sequence, Tuple
 
 import numpy as np
 
+from ..boxes import bounding_box, union
 from ..errors import ConfigurationError
-from .bits import Lattice, bounding_box, pack, union
+from .bits import Lattice, pack
 from .comparison import at_border, checked_mask, checked_spacing
 from .nearest import nearest_distances, reach_for
 from .presets import preset_named

@@ -15,8 +15,8 @@ from scipy import ndimage
 from ..errors import ConfigurationError
 from ..progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
 from ..volume import Volume
-from .grid import Grid, checked_size, checked_spacing
 from .painter import Patient
+from .scan_grid import Grid, checked_size, checked_spacing
 from .scanner import Scanner
 
 __all__ = ["make_phantom"]

@@ -8,9 +8,9 @@ from typing import List
 import numpy as np
 
 from .fields import SmoothField
-from .grid import Grid
 from .liver import DIAPHRAGM, Liver
 from .organs import Part, draw_abdomen, draw_heart, draw_retroperitoneum
+from .scan_grid import Grid
 from .scanner import Scanner
 from .skeleton import paint_pelvis, paint_ribs, paint_spine
 from .slab import Slab

@@ -6,7 +6,7 @@ from typing import Optional, Tuple, Union
 
 import numpy as np
 
-from .grid import Grid
+from .scan_grid import Grid
 
 Window = Tuple[slice, slice, slice]
 _ALL: Window = (slice(None), slice(None), slice(None))

@@ -7,8 +7,8 @@ from typing import List, Tuple
 
 import numpy as np
 
+from ..boxes import Box, bounding_box, union
 from ..metrics import SurfaceDistances, surface_distances
-from ..metrics.bits import Box, bounding_box, union
 from ..volume import Volume
 from .palette import diverging
 from .panel import panel

@@ -7,9 +7,9 @@ from typing import List, Optional, Sequence
 
 from .charts import bland_altman, box_plot
 from .content import Content
+from .html_tables import cases_table, comparison_table, summary_table
 from .palette import METHODS
 from .rows import Row, by_label, titled
-from .tables import cases_table, comparison_table, summary_table
 
 
 def tiles(content: Content) -> str:

@@ -6,8 +6,8 @@ from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..boxes import bounding_box
 from ..errors import ConfigurationError
-from ..metrics.bits import bounding_box
 from ..orientation import to_canonical
 from ..volume import Volume
 from .palette import PREDICTION, REFERENCE, rgb

@@ -6,7 +6,7 @@ from typing import List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from ..metrics.bits import Box, bounding_box, union
+from ..boxes import Box, bounding_box, union
 from ..volume import Volume
 from .palette import COMMON, EXTRA, MISSED, PREDICTION, REFERENCE, rgb
 from .panel import Outline, outline, panel

@@ -8,9 +8,9 @@ nothing about the accuracy of the border; that needs a reference and :mod:`lvnet
 from __future__ import annotations
 
 from .check import LOOK, OK, WRONG, Check, Limits
-from .checks import self_check
 from .confidence import low_confidence, low_confidence_share
 from .measure import measure
+from .organ_checks import self_check
 from .regions import DoubtfulRegion, DoubtfulRegions, doubtful_regions
 
 __all__ = [

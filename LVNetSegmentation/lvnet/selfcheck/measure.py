@@ -7,7 +7,7 @@ from typing import Dict, Optional, Tuple
 import numpy as np
 from scipy import ndimage
 
-from ..metrics.bits import bounding_box
+from ..boxes import bounding_box
 from ..postprocessing import largest_component
 from .confidence import NEAR_MM, low_confidence_share
 

@@ -7,7 +7,7 @@ from typing import Optional
 
 import numpy as np
 
-from ..metrics.bits import Box
+from ..boxes import Box
 from ..postprocessing import _at_faces, _components, _runs
 
 

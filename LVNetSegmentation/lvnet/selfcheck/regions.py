@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 from scipy import ndimage
 
-from ..metrics.bits import Box, bounding_box
+from ..boxes import Box, bounding_box
 from ..orientation import Orientation, to_canonical
 from ..postprocessing import largest_component
 from ..preprocessing import Prepared

@@ -6,8 +6,7 @@ import errno
 import traceback
 from typing import Any, Dict
 
-from ..errors import LVNetError
-from ..memory import is_out_of_memory
+from ..errors import LVNetError, is_out_of_memory
 
 #: Kinds of failures.  USER: an LVNetError, `error` names its class.  TORCH_MISSING, TORCH_BROKEN and
 #: TORCH_OLD: `message` is the reason only, since what to do depends on who asks.  DEVICE: the GPU or

@@ -22,7 +22,7 @@ def handed_over(request: Mapping[str, Any], file: str, what: str, prefix: str = 
     Raises:
         ImageError: the file or its place in the patient makes no sense.
     """
-    from ..image_io.grid import check_grid
+    from ..image_io.geometry_checks import check_grid
 
     place = [request[f"{prefix}{key}"] for key in ("spacing", "origin", "direction")]
     check_grid(what, *place)

@@ -231,7 +231,7 @@ def _pairs(box: Optional[Tuple[slice, ...]]) -> Optional[List[List[int]]]:
 
 
 def _box_of(labels: np.ndarray, value: int) -> Any:
-    from ..metrics.bits import bounding_box
+    from ..boxes import bounding_box
 
     whole = bounding_box(labels)
     if whole is None:

@@ -10,8 +10,8 @@ from typing import Any, List, Mapping, Sequence
 from lvnet.report.document import document
 
 from .. import paper
+from ..paper_tables import Table
 from ..pictures import figure_of
-from ..tables import Table
 from .results import COLUMNS, cost_table, table_of, tests_table
 
 

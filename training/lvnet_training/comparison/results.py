@@ -15,8 +15,8 @@ from lvnet.evaluation.statistics import compared, summarised
 
 from .. import paper
 from ..config import Config
+from ..paper_tables import Rows, Table, table_2_of
 from ..splits import Split
-from ..tables import Rows, Table, table_2_of
 from .contestants import REFERENCE, Contestant
 
 #: The format's identifier in the file.

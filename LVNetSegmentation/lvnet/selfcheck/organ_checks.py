@@ -6,7 +6,7 @@ from typing import List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
-from ..metrics.bits import Box, bounding_box, union
+from ..boxes import Box, bounding_box, union
 from ..orientation import orientation_of
 from ..quality import Expected, Quality
 from ..recipe import LIVER, LabelClass, Recipe

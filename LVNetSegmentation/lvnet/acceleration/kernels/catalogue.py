@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Callable, Dict, Tuple
 
+from ..layout.winograd import POINTS
+from ..layout.workspace import TAPS, irb_gang, irb_workspace, ring_workspace, weight_workspace
 from .kernel_cache import kernels_of
-from .layout import TAPS, irb_gang, irb_workspace, ring_workspace, weight_workspace
 from .native import Kernel, open_kernels
-from .winograd import POINTS
 
 
 @cache

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Dict, Optional
 
-from ..files import write_whole
+from ...files import write_whole
 from .native import MachineCode, compile_kernels
 from .processor import target
 
@@ -90,8 +90,10 @@ def _key(module: str, settings: tuple) -> Dict[str, object]:
 def _source() -> str:
     """A checksum of everything that kernels are made of."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    here = Path(__file__).parent
+    for folder in (here, here.parent / "layout"):
+        for path in sorted(folder.glob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

@@ -7,7 +7,7 @@ from typing import ContextManager
 
 import torch
 
-from .switch import switched_off
+from ..switch import switched_off
 
 
 def inference_precision(device: torch.device) -> ContextManager[object]:

@@ -1,4 +1,4 @@
-"""What lies between the IRB blocks at inference on a CPU, by the kernels of :mod:`.numba_stages`."""
+"""What lies between the IRB blocks at inference on a CPU, by the kernels of :mod:`..kernels.numba_stages`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .cpu_network import TorchStages
+from ..kernels.catalogue import stage_kernels
+from ..kernels.processor import register_lanes
+from ..layout.memory import in_order, laid_out, voxel_bytes
+from ..layout.workspace import STEM_COLUMNS
+from ..threads import run_parts
 from .folding import FoldedNetwork, Linear
-from .fused_block import in_order, laid_out, voxel_bytes
-from .kernels import stage_kernels
-from .layout import STEM_COLUMNS
-from .processor import register_lanes
-from .threads import run_parts
+from .network import TorchStages
 
 
 class FusedStages(TorchStages):

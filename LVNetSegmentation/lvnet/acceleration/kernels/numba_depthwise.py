@@ -15,11 +15,11 @@ from typing import Any, Callable, Dict
 import numba
 from numba.core import types
 
-from .layout import GRADIENT_RING, GRADIENT_ROWS, RADIUS, TAPS, weight_strides
+from ..layout.winograd import POINTS
+from ..layout.workspace import GRADIENT_RING, GRADIENT_ROWS, RADIUS, TAPS, weight_strides
 from .numba_rows import gradient_row, input_row, way_ahead
 from .numba_winograd import winograd_kernels
 from .vector_code import Loop, VectorCode, intrinsic, put_word, stack_memory
-from .winograd import POINTS
 
 
 def functions(lanes: int, activated: int) -> Dict[str, Callable[..., None]]:

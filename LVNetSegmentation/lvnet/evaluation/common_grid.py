@@ -8,8 +8,8 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..boxes import bounding_box
 from ..errors import GeometryError, ImageError
-from ..metrics.bits import bounding_box
 from ..orientation import to_canonical
 from ..volume import Volume
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .fused_block import aligned, laid_out
-from .kernels import TileKernels, convolution_kernels, weight_kernels
-from .processor import register_lanes
-from .threads import run_jobs
-from .winograd import POINTS, transform_weights, weights_from_products
+from ..kernels.catalogue import TileKernels, convolution_kernels, weight_kernels
+from ..kernels.processor import register_lanes
+from ..layout.memory import aligned, laid_out
+from ..layout.winograd import POINTS, transform_weights, weights_from_products
+from ..threads import run_jobs
 
 #: Rows and columns of a tile; its ring of transformed rows lies in the second-level cache.
 _TILE = (32, 32)

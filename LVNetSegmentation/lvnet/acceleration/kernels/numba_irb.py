@@ -5,13 +5,13 @@ independent until the projection, so one register's worth of them (a group) pass
 block at a time and the expanded tensor never exists in memory:
 
 1. `expand_rows`: two rows at a time, input channels times weights, ELU, and the input transform of
-   :mod:`.winograd` along x.  Six transformed rows are kept in a ring.
+   :mod:`..layout.winograd` along x.  Six transformed rows are kept in a ring.
 2. `convolve`: 5 x 5 sums along y and z for one point of the transform, two tiles of four voxels and
    two rows at once: twenty sums in registers, moved on slice by slice.
 3. `finish`: output transform, bias (folded into step 2), ELU.
 4. `project`: the group's share of the block's output, added to what is there.
 
-Batch norm is folded into the weights; see :mod:`.fused_block` for how they are laid out.
+Batch norm is folded into the weights; see :mod:`..cpu_inference.fused_block` for how they are laid out.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any, Callable, Dict
 from llvmlite import ir
 from numba.core import types
 
-from .layout import RING, irb_gang
+from ..layout.winograd import OUTPUTS, POINT_OF_BIAS, POINTS, transform_input, transform_output
+from ..layout.workspace import RING, irb_gang
 from .numba_projection import row_projection
 from .numba_winograd import winograd_kernels
 from .vector_code import Loop, VectorCode, intrinsic, put_word, stack_memory, vector_copy, word
-from .winograd import OUTPUTS, POINT_OF_BIAS, POINTS, transform_input, transform_output
 
 
 def _signature(arguments: int) -> Any:

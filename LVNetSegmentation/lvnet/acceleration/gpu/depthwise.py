@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 from torch.nn import grad as plain_gradients
 
-from .switch import switched_off
+from ..switch import switched_off
 
 #: Kernel sizes that there are kernels for.
 KERNEL_SIZES = (3, 5, 7)
@@ -30,7 +30,7 @@ _given_up = False
 
 
 def depthwise_conv3d(x: Tensor, weight: Tensor) -> Tensor:
-    """As :func:`lvnet.acceleration.depthwise_conv3d`, for tensors on a GPU.
+    """As :class:`torch.nn.Conv3d`, for tensors on a GPU.
 
     Under autocast x is brought to the half precision that autocast asks for, as PyTorch's own
     convolution does; the weight keeps its type, and sums are in float32.

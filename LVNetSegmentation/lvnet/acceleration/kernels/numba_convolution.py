@@ -10,11 +10,11 @@ from typing import Any, Callable, Dict
 from llvmlite import ir
 from numba.core import types
 
-from .layout import RING
+from ..layout.winograd import OUTPUTS, POINTS, transform_output
+from ..layout.workspace import RING
 from .numba_rows import input_row, way_ahead
 from .numba_winograd import winograd_kernels
 from .vector_code import Loop, VectorCode, intrinsic, put_word, stack_memory
-from .winograd import OUTPUTS, POINTS, transform_output
 
 
 def _signature(arguments: int) -> Any:
@@ -22,7 +22,7 @@ def _signature(arguments: int) -> Any:
 
 
 def functions(lanes: int, activated: int, measured: int, pulled: int) -> Dict[str, Callable[..., None]]:
-    """The kernel `tile`, to be compiled for vectors of `lanes` float32; see :func:`.kernels.convolution_kernels`."""
+    """The kernel `tile`, to be compiled for vectors of `lanes` float32; see :func:`.catalogue.convolution_kernels`."""
     size = 4 * lanes
     measured = measured or pulled  # what is pulled is summed too
     transform_row = input_row(lanes, bool(activated))

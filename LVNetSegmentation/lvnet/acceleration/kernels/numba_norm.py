@@ -11,13 +11,13 @@ from typing import Any, Dict, List
 
 from numba.core import types
 
-from .layout import BLOCK
+from ..layout.workspace import BLOCK
 from .native import Kernel
 from .vector_code import Loop, VectorCode, intrinsic, put_word, stack_memory
 
 
 def functions(lanes: int, together: int) -> Dict[str, Kernel]:
-    """The kernels, to be compiled for vectors of `lanes` float32; see :class:`.kernels.NormKernels`.
+    """The kernels, to be compiled for vectors of `lanes` float32; see :class:`.catalogue.NormKernels`.
 
     Args:
         together: vectors of a row that are worked on at once.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, List, Sequence
 import numpy as np
 
 if TYPE_CHECKING:
-    from .vector_code import VectorCode
+    from ..kernels.vector_code import VectorCode
 
 #: Outputs of one application, and the products they take.
 OUTPUTS, POINTS = 4, 8

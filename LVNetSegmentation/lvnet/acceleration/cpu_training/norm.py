@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .kernels import norm_kernels
-from .layout import BLOCK
-from .processor import register_lanes
-from .threads import run_parts
+from ..kernels.catalogue import norm_kernels
+from ..kernels.processor import register_lanes
+from ..layout.workspace import BLOCK
+from ..threads import run_parts
 
 
 class BatchNormELU(torch.autograd.Function):

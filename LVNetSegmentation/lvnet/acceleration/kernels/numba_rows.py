@@ -1,4 +1,4 @@
-"""Vector code for rows of voxels on their way into Winograd's domain, channels-last; see :mod:`.winograd`."""
+"""Vector code for rows of voxels on their way into Winograd's domain, channels-last; see :mod:`..layout.winograd`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numba
 from numba.core import types
 
+from ..layout.winograd import transform_gradient, transform_input
 from .vector_code import Loop, VectorCode, intrinsic, word
-from .winograd import transform_gradient, transform_input
 
 #: Slices of a row, as they are read one after the other, that are asked for ahead of time: far enough to
 #: have come from memory by then, and near enough to be still there.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Optional, Tuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .convolution_cpu import convolve, weight_gradient
-from .norm_cpu import gradient_to_input, moments, norm_parameters
+from .convolution import convolve, weight_gradient
+from .norm import batch_norm_elu, gradient_to_input, moments, move_running, norm_parameters
 
 
 class DepthwiseConv3dFunction(torch.autograd.Function):
@@ -79,3 +79,23 @@ class NormDepthwise(torch.autograd.Function):
         pulled, sums = convolve(gradient, weight.flip(2, 3, 4), values, beside=x)
         to_x, to_scale, to_bias = gradient_to_input(x, pulled, scale, mean, variance, ctx.eps, sums)
         return to_x, to_scale, to_bias, None, to_weight, None
+
+
+def norm_elu_depthwise(x: Tensor, norm: nn.BatchNorm3d, weight: Tensor, following: nn.BatchNorm3d) -> Tensor:
+    """Batch norm, ELU, depth-wise convolution, batch norm and ELU: the middle of an IRB block.
+
+    One kernel takes the first three together.
+
+    Args:
+        x: (N, C, D, H, W).
+        norm, following: in training mode; their running means and variances move on.
+        weight: (C, 1, 5, 5, 5), C a multiple of 16.
+
+    Returns:
+        (N, C, D, H, W).
+    """
+    assert following.running_mean is not None
+    pivot = following.running_mean.clone()
+    x, *statistics = NormDepthwise.apply(x, norm.weight, norm.bias, norm.eps, weight, pivot)
+    move_running(norm, statistics[0], statistics[1], x.numel() // x.shape[1])
+    return batch_norm_elu(x, following, True, (statistics[2], statistics[3]))

@@ -1,6 +1,6 @@
 """Numba kernels for the middle of Winograd's depth-wise convolution: 5 x 5 sums along y and z, point by point.
 
-See :mod:`.winograd` for the transforms along x around them.  Transformed rows lie point after point,
+See :mod:`..layout.winograd` for the transforms along x around them.  Transformed rows lie point after point,
 tile of four voxels after tile, slice after slice, one vector of channels each.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Callable, Tuple
 import numba
 from numba.core import types
 
-from .layout import RING, ring_strides, tiles_together
+from ..layout.workspace import RING, ring_strides, tiles_together
 from .vector_code import Loop, VectorCode, intrinsic
 
 

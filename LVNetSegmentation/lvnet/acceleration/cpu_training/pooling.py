@@ -1,4 +1,4 @@
-"""Halving and doubling as autograd functions for training on a CPU, channels-last throughout."""
+"""Average pooling and trilinear up-sampling by two in training on a CPU, channels-last throughout."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .fused_block import aligned
-from .kernels import adjoint_kernels, stage_kernels
-from .processor import register_lanes
-from .threads import run_parts
+from ..kernels.catalogue import adjoint_kernels, stage_kernels
+from ..kernels.processor import register_lanes
+from ..layout.memory import aligned
+from ..threads import run_parts
 
 
 class Halve(torch.autograd.Function):

@@ -12,7 +12,7 @@ import numba
 from llvmlite import ir
 from numba.core import types
 
-from .layout import STEM_COLUMNS
+from ..layout.workspace import STEM_COLUMNS
 from .numba_projection import row_projection
 from .vector_code import Loop, VectorCode, intrinsic, vector_copy
 

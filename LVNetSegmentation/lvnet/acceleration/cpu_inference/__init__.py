@@ -1,0 +1,1 @@
+"""LV-Net at inference on a CPU."""

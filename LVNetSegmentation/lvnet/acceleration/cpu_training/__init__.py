@@ -1,0 +1,1 @@
+"""LV-Net's parts in training on a CPU."""

@@ -1,0 +1,123 @@
+"""LV-Net's parts in training on a CPU: the same parameters, computed by Numba's kernels where these know how.
+
+Each class takes the place of the plain one that it derives from, see :func:`..swapping.swap`, and goes its way for
+whatever the kernels do not know: evaluation, other number formats, channels that fill no vector.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional, Type
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from ...network import DepthwiseConv3d, DownSampling, IRBBlock, NormalisedConv, PointwiseConv3d, UpSampling
+from .depthwise import DepthwiseConv3dFunction, norm_elu_depthwise
+from .norm import batch_norm_elu
+from .pooling import Double, Halve
+
+
+def _trains(x: Tensor, weight: Optional[Tensor] = None) -> bool:
+    """Whether the kernels take this tensor: in training in float32 on a CPU, with a multiple of 16 channels."""
+    return (
+        torch.is_grad_enabled()
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and (weight is None or weight.dtype == torch.float32)
+        and x.shape[1] % 16 == 0
+    )
+
+
+def _moves(norm: Any, x: Tensor) -> bool:
+    """Whether a batch norm takes its moments from x, with more than one value a channel."""
+    return norm.training and norm.affine and x.numel() > x.shape[1]
+
+
+class TrainedDepthwiseConv3d(DepthwiseConv3d):
+    """With a backward pass that is several times faster than PyTorch's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, D, H, W) to the same shape."""
+        if self.weight.requires_grad and self.kernel_size == (5, 5, 5) and _trains(x, self.weight):
+            return DepthwiseConv3dFunction.apply(x, self.weight)
+        return super().forward(x)
+
+
+class TrainedPointwiseConv3d(PointwiseConv3d):
+    """A product of matrices.
+
+    PyTorch's convolution takes another way for some sizes, whose backward pass lays every tensor out anew.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, D, H, W) to (N, out, D, H, W)."""
+        if _trains(x, self.weight) and x.is_contiguous(memory_format=torch.channels_last_3d):
+            out = F.linear(x.permute(0, 2, 3, 4, 1), self.weight.flatten(1), self.bias)
+            return out.permute(0, 4, 1, 2, 3)
+        return super().forward(x)
+
+
+class TrainedNormalisedConv(NormalisedConv):
+    """Batch norm and ELU in one pass over memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, D, H, W) to (N, out, D, H, W)."""
+        norm: Any = self[1]
+        x = self[0](x)
+        if _moves(norm, x) and _trains(x, norm.weight):
+            return batch_norm_elu(x, norm, elu=len(self) > 2)
+        x = norm(x)
+        return self[2](x) if len(self) > 2 else x
+
+
+class TrainedIRBBlock(IRBBlock):
+    """What the first ELU gives is never in memory: the depth-wise convolution computes it where it reads."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, D, H, W) to the same shape."""
+        norm: Any = self.expand[1]
+        convolution: Any = self.depthwise[0]
+        following: Any = self.depthwise[1]
+        weight = convolution.weight
+        if not (
+            all(_moves(n, x) and n.running_mean is not None for n in (norm, following))
+            and weight.requires_grad
+            and weight.shape[-3:] == (5, 5, 5)
+            and weight.shape[0] % 16 == 0
+            and _trains(x, weight)
+        ):
+            return super().forward(x)
+        return x + self.project(norm_elu_depthwise(self.expand[0](x), norm, weight, following))
+
+
+class TrainedDownSampling(DownSampling):
+    """Average pooling whose gradient is one pass over memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, D, H, W) to (N, out, D/2, H/2, W/2)."""
+        if _trains(x) and not any(side % 2 for side in x.shape[2:]):
+            return self.convolve(Halve.apply(x))
+        return super().forward(x)
+
+
+class TrainedUpSampling(UpSampling):
+    """Trilinear up-sampling whose gradient is one pass over memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, D, H, W) to (N, out, 2D, 2H, 2W)."""
+        x = self.convolve(x)
+        return Double.apply(x) if _trains(x) else self.enlarge(x)
+
+
+#: See :func:`..swapping.for_training`.
+SWAPS: Dict[str, Dict[Type[nn.Module], Type[nn.Module]]] = {
+    "the Numba kernels for depth-wise convolutions": {
+        DepthwiseConv3d: TrainedDepthwiseConv3d,
+        IRBBlock: TrainedIRBBlock,
+    },
+    "point-wise convolutions as products of matrices": {PointwiseConv3d: TrainedPointwiseConv3d},
+    "the Numba kernels for batch norm": {NormalisedConv: TrainedNormalisedConv},
+    "the Numba kernels for pooling": {DownSampling: TrainedDownSampling},
+    "the Numba kernels for up-sampling": {UpSampling: TrainedUpSampling},
+}

@@ -1,0 +1,127 @@
+"""The comparison of a fast path with the network itself, in plain PyTorch, on a small slab."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Dict, List
+
+import torch
+from torch import Tensor, nn
+
+from ..recipe import Architecture
+from .gpu.precision import inference_precision
+
+#: How far logits may differ, relative to the largest; more where a GPU computes them in half precision.
+_LOGITS, _LOGITS_IN_HALF = 1e-3, 5e-2
+#: How far outputs and gradients of a step may differ, relative to the norm of each; rounding alone gives 1e-5.
+_STEP = 1e-3
+#: What is smaller than this share of the whole is rounding.
+_NOTHING = 1e-6
+#: Stages of a network that a step is compared in, and its slab in units of its divisor: the kernels' tiles end within.
+_STAGES, _SLAB = 3, (1, 2, 10)
+
+
+def check_logits(fast: Callable[[Tensor], Tensor], network: Any) -> None:
+    """Compares what a fast path gives with what the network gives, in evaluation mode.
+
+    Raises:
+        ArithmeticError: they differ.
+    """
+    a, device = network.architecture, next(network.parameters()).device
+    slab = _noise((1, a.in_channels, a.divisor, a.divisor, a.divisor)).to(device)
+    precision = inference_precision(device)
+    with torch.inference_mode(), precision:
+        wanted, found = network(slab).float(), fast(slab).float()
+    difference = float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1))
+    if not difference < (_LOGITS_IN_HALF if isinstance(precision, torch.autocast) else _LOGITS):
+        raise ArithmeticError(f"logits differ by {difference:.2g}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """What a training step computes: outputs, gradients, and the running moments of the norms."""
+
+    outputs: List[Tensor]
+    gradients: Dict[str, Tensor]
+    moments: Dict[str, Tensor]
+
+
+class Trial:
+    """Training steps of small networks that together have every block and every width of a network.
+
+    A step of the network itself would take seconds: PyTorch's gradients of depth-wise convolutions are slow.
+
+    Args:
+        network: it has an `architecture`; neither its weights nor the random numbers of the process change.
+    """
+
+    def __init__(self, network: Any) -> None:
+        supervised, device = getattr(network, "heads", None) is not None, next(network.parameters()).device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            self._plain = [_small(a, supervised, device) for a in _parts(network.architecture)]
+        self._wanted = [_step(copy.deepcopy(plain)) for plain in self._plain]
+
+    def check(self, change: Callable[[nn.Module], None]) -> None:
+        """Compares steps of changed networks with those of the networks themselves.
+
+        Args:
+            change: swaps parts of the network that it gets.
+
+        Raises:
+            ArithmeticError: outputs, gradients or running moments differ.
+        """
+        for plain, wanted in zip(self._plain, self._wanted):
+            network = copy.deepcopy(plain)
+            change(network)
+            _compare_steps(_step(network), wanted)
+
+
+def _parts(architecture: Architecture) -> List[Architecture]:
+    """Architectures of a few stages in a row; neighbours share one, so that every down- and up-sampling is there."""
+    widths = architecture.widths
+    last = max(0, len(widths) - _STAGES)
+    return [
+        replace(architecture, widths=widths[start : start + _STAGES])
+        for start in sorted({*range(0, last, _STAGES - 1), last})
+    ]
+
+
+def _small(architecture: Architecture, supervised: bool, device: torch.device) -> nn.Module:
+    from ..building import build_network, channels_last
+
+    return channels_last(build_network(architecture, supervised)).to(device).train()
+
+
+def _step(network: Any) -> _Step:
+    a, device = network.architecture, next(network.parameters()).device
+    slab = _noise((1, a.in_channels, *(a.divisor * units for units in _SLAB))).to(device)
+    with torch.enable_grad(), torch.backends.cudnn.flags(allow_tf32=False):
+        result = network(slab)
+        outputs = [result] if isinstance(result, Tensor) else [result[0], *result[1]]
+        pulls = [_noise(tuple(out.shape), 2 + i).to(device) for i, out in enumerate(outputs)]
+        torch.stack([(out * pull).mean() for out, pull in zip(outputs, pulls)]).sum().backward()
+    gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+    moments = {name: b for name, b in network.named_buffers() if b.is_floating_point()}
+    return _Step([out.detach() for out in outputs], gradients, moments)
+
+
+def _noise(shape: Any, seed: int = 1) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)
+
+
+def _compare_steps(found: _Step, wanted: _Step) -> None:
+    for got, want in zip(found.outputs, wanted.outputs):
+        _compare("an output", got, want)
+    size = sum(float(gradient.norm()) ** 2 for gradient in wanted.gradients.values()) ** 0.5
+    for name, want in wanted.gradients.items():
+        _compare(f"the gradient to {name}", found.gradients[name], want, _NOTHING * size)
+    for name, want in wanted.moments.items():
+        _compare(name, found.moments[name], want, _NOTHING)
+
+
+def _compare(what: str, found: Tensor, wanted: Tensor, rounding: float = 0.0) -> None:
+    difference, size = float((found - wanted).norm()), float(wanted.norm())
+    if not difference <= _STEP * size + rounding:
+        raise ArithmeticError(f"{what} is off by {difference / max(size, rounding):.2g} of its size")

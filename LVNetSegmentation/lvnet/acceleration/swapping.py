@@ -1,0 +1,153 @@
+"""Which fast paths there are for a network on its device, and which of them are right."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import logging
+from functools import lru_cache, partial
+from typing import Any, Callable, Dict, List, Optional, Sequence, Type
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import is_out_of_memory
+from .proof import Trial, check_logits
+from .switch import switched_off
+
+#: By class of a plain module, the class that computes the same faster from the same parameters.
+Swaps = Dict[Type[nn.Module], Type[nn.Module]]
+#: Makes a fast path; None where there is none for the network.
+Maker = Callable[[], Optional[Callable[[Tensor], Tensor]]]
+
+
+@lru_cache(maxsize=1)
+def numba_available() -> bool:
+    """Whether Numba is installed."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def for_inference(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    """See :func:`lvnet.acceleration.accelerate`."""
+    if not _may_be_faster(network) or network.training:
+        return network
+    device = next(network.parameters()).device
+    for name, make in _paths(network, device).items():
+        try:
+            fast = make()
+            if fast is not None:
+                check_logits(fast, network)
+                return fast
+        except Exception as error:  # a broken installation fails in many ways; the network is always right
+            _leave_out(name, error)
+    return network
+
+
+def _paths(network: nn.Module, device: torch.device) -> Dict[str, Maker]:
+    """The fast paths of a device, the fastest first."""
+    if device.type == "cuda":
+        return {"Triton's kernels": lambda: _with_triton(network)}
+    architecture = getattr(network, "architecture", None)
+    if device.type != "cpu" or architecture is None or not architecture.plain:
+        return {}
+    from .cpu_inference.folding import fold_network
+    from .cpu_inference.network import CPUNetwork
+
+    lvnet: Any = network
+    folded = fold_network(lvnet)
+
+    def fused() -> Optional[CPUNetwork]:
+        from .cpu_inference.fused_block import FusedIRB, network_fits
+        from .cpu_inference.fused_stages import FusedStages
+
+        return CPUNetwork(folded, FusedIRB, FusedStages(folded)) if network_fits(folded) else None
+
+    numba: Dict[str, Maker] = {"the Numba kernels": fused} if numba_available() else {}
+    return {**numba, "tiles of PyTorch": lambda: CPUNetwork(folded)}
+
+
+def _with_triton(network: nn.Module) -> Optional[nn.Module]:
+    """A copy that shares the network's tensors and computes its depth-wise convolutions by Triton's kernels."""
+    kinds = _swaps("cuda")
+    if not any(_present(network, swaps) for swaps in kinds.values()):
+        return None
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    fast = copy.deepcopy(network, shared)
+    for swaps in kinds.values():
+        swap(fast, swaps)
+    return fast
+
+
+def for_training(network: nn.Module) -> nn.Module:
+    """See :func:`lvnet.acceleration.accelerate`."""
+    if not _may_be_faster(network):
+        return network
+    device = next(network.parameters()).device
+    kinds = {name: swaps for name, swaps in _swaps(device.type).items() if _present(network, swaps)}
+    if not kinds:
+        return network
+    trial = Trial(network)
+
+    def check(names: Sequence[str]) -> None:
+        trial.check(partial(swap, swaps={plain: fast for name in names for plain, fast in kinds[name].items()}))
+
+    for name in _right(list(kinds), check):
+        swap(network, kinds[name])
+    return network
+
+
+def _right(names: List[str], check: Callable[[Sequence[str]], None]) -> List[str]:
+    """Those of the swaps with which a network gives what it gives without."""
+    try:
+        check(names)
+        return names
+    except Exception as error:
+        together = error
+    alone = []
+    for name in names:
+        try:
+            check([name])
+            alone.append(name)
+        except Exception as error:
+            _leave_out(name, error)
+    if len(alone) == len(names):
+        _leave_out("all kernels for training", together)
+        return []
+    return _right(alone, check) if alone else []
+
+
+def swap(network: nn.Module, swaps: Swaps) -> None:
+    """Gives modules of a network another class, in place; what they hold stays as it is."""
+    for module in network.modules():
+        module.__class__ = swaps.get(type(module), type(module))
+
+
+def _present(network: nn.Module, swaps: Swaps) -> bool:
+    return any(type(module) in swaps for module in network.modules())
+
+
+def _swaps(device: str) -> Dict[str, Swaps]:
+    """What can be swapped on a kind of device, by the name under which it is left out."""
+    if device == "cpu" and numba_available():
+        from .cpu_training.modules import SWAPS
+
+        return SWAPS
+    if device == "cuda":
+        from .gpu.depthwise import triton_available
+        from .gpu.modules import SWAPS as GPU_SWAPS
+
+        return GPU_SWAPS if triton_available() else {}
+    return {}
+
+
+def _may_be_faster(network: nn.Module) -> bool:
+    first = next(network.parameters(), None)
+    return first is not None and first.dtype == torch.float32 and not switched_off()
+
+
+def _leave_out(name: str, error: Exception) -> None:
+    """Says why a fast path is not used; running out of memory is no reason."""
+    if is_out_of_memory(error):
+        raise error
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    logging.getLogger(__name__).warning("%s are left out: %s", name, reason)
