@@ -10,6 +10,8 @@ import slicer
 import vtk
 from lvnet.image_io.write import atomic_file
 
+from .masks import ComparedNode
+
 Cell = Union[str, float, None]
 
 #: Heading, and key of the result.
@@ -33,7 +35,7 @@ _IDENTITY = ("Segmentation", "Segment", "Reference", "Preset")
 
 
 def tableOfResult(
-    result: Mapping[str, Any], segmentation: Any, tableNode: Optional[slicer.vtkMRMLTableNode] = None
+    result: Mapping[str, Any], segmentation: ComparedNode, tableNode: Optional[slicer.vtkMRMLTableNode] = None
 ) -> slicer.vtkMRMLTableNode:
     """Puts a result into a table, one row a segment.
 

@@ -3,60 +3,58 @@
 from __future__ import annotations
 
 import signal
-from typing import Any, Mapping
 
-import lvnet.errors
-from lvnet.errors import ComputationError, DependencyError, DeviceError, LVNetError, ResourceError
-from lvnet.worker import failures
-
-from .dependencies import brokenTorch, hiddenTorch, missingTorch, oldTorch, torchIsMissing
+from ... import errors
+from ...errors import ComputationError, DeviceError, LVNetError, ResourceError
+from ..messages.answers import Exit, Failed, FailureKind
+from .torch_errors import broken_torch, hidden_torch, missing_torch, old_torch, torch_is_missing
 
 
-def errorOf(message: Mapping[str, Any], logPath: str = "") -> LVNetError:
-    """The error of an "error" message."""
-    kind, text = message.get("kind"), str(message.get("message", ""))
-    if kind == failures.USER:
-        known = getattr(lvnet.errors, str(message.get("error")), None)
-        if isinstance(known, type) and issubclass(known, LVNetError):
-            return known(text)
-        return LVNetError(text)
-    if kind == failures.MEMORY:
+def error_of(failure: Failed, log_path: str = "") -> LVNetError:
+    """The error that a failure of the worker is here.
+
+    Args:
+        failure: what the worker says.
+        log_path: where the rest can be read.
+    """
+    kind, text = failure.kind, failure.message
+    if kind is FailureKind.USER:
+        known = getattr(errors, str(failure.error), None)
+        return known(text) if isinstance(known, type) and issubclass(known, LVNetError) else LVNetError(text)
+    if kind is FailureKind.MEMORY:
         return ResourceError(
             f"{text} for this scan; close other programs"
             + (", or choose the CPU as the device" if "GPU" in text else ", or crop the volume to the abdomen")
         )
-    if kind == failures.DISK:
+    if kind is FailureKind.DISK:
         return ResourceError(f"{text}; free some space, or choose another folder for temporary files")
-    if kind == failures.DEVICE:
+    if kind is FailureKind.DEVICE:
         return DeviceError(f"the GPU failed ({text}); choose the CPU as the device, or restart the computer")
-    torch = {
-        failures.TORCH_MISSING: lambda: missingTorch() if torchIsMissing() else hiddenTorch(),
-        failures.TORCH_BROKEN: lambda: brokenTorch(text),
-        failures.TORCH_OLD: lambda: oldTorch(text),
-    }.get(str(kind))
-    if torch is not None:
-        error = torch()
-        assert isinstance(error, DependencyError)
-        return error
-    return ComputationError(f"the computation failed by a fault of the program ({text}); {_report(logPath)}")
+    if kind is FailureKind.TORCH_MISSING:
+        return missing_torch() if torch_is_missing() else hidden_torch()
+    if kind is FailureKind.TORCH_BROKEN:
+        return broken_torch(text)
+    if kind is FailureKind.TORCH_OLD:
+        return old_torch(text)
+    return ComputationError(f"the computation failed by a fault of the program ({text}); {_report(log_path)}")
 
 
-def errorOfExit(code: int, lines: list, stage: str, logPath: str = "") -> ComputationError:
+def error_of_exit(exit_: Exit, stage: str, log_path: str = "") -> ComputationError:
     """The error of a process that ended while it was needed.
 
     Args:
-        code: its exit code; negative is the number of the signal that ended it.
-        lines: the last that it wrote to stderr.
+        exit_: how it ended.
         stage: what it was doing.
-        logPath: where the rest can be read.
+        log_path: where the rest can be read.
     """
+    code = exit_.code
     during = f" while {stage}" if stage else ""
     if code in (-int(getattr(signal, "SIGKILL", 9)), 137):
         return ComputationError(
             f"the process that computes was ended from outside{during}, most often because the memory ran out; "
-            f"close other programs and try again ({_log(logPath)})"
+            f"close other programs and try again ({_log(log_path)})"
         )
-    last = next((line.strip() for line in reversed(lines) if line.strip() and not line.startswith(" ")), "")
+    last = next((line.strip() for line in reversed(exit_.lines) if line.strip() and not line.startswith(" ")), "")
     said = f'; it said last: "{last[:160]}"' if last else ""
     what = "PyTorch cannot be loaded, it" if "loading PyTorch" in stage else "the process that computes"
     remedy = (
@@ -64,7 +62,7 @@ def errorOfExit(code: int, lines: list, stage: str, logPath: str = "") -> Comput
         if "loading PyTorch" in stage
         else "try again, or choose the CPU as the device"
     )
-    return ComputationError(f"{what} crashed{during} ({_code(code)}){said}; {remedy} ({_log(logPath)})")
+    return ComputationError(f"{what} crashed{during} ({_code(code)}){said}; {remedy} ({_log(log_path)})")
 
 
 def _code(code: int) -> str:

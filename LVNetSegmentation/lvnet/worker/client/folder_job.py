@@ -1,22 +1,39 @@
-"""A folder of scans into a folder of segmentations; the scene is not touched."""
+"""A folder of scans into a folder of segmentations."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from lvnet.files import remove_stale
-from lvnet.pipeline.options import SegmentOptions
-
-from .dependencies import ensureTorch
-from .jobs import ProgressCallback
-from .remote import RemoteJob
+from ...files import remove_stale
+from ...pipeline.options import SegmentOptions
+from ..messages.requests import FolderRequest
+from ..messages.results import FolderResult
+from .job import Callbacks
+from .remote_job import RemoteJob
 from .service import Service
 
+#: Told what became of a scan, as soon as it is known.
+ScanCallback = Callable[[Dict[str, Any]], None]
 
-class FolderJob(RemoteJob):
-    """Segments every scan of a folder; `onDone` gets a list of dict, one a scan, `onScan` each as it is done."""
+
+class FolderJob(RemoteJob[FolderResult]):
+    """Segments every scan of a folder; `on_done` gets a list of dict, one a scan.
+
+    Args:
+        service: has the worker.
+        source: the folder of scans.
+        target: the folder that takes the results.
+        suffix: of the files with the results.
+        settings: how to segment, by the names that SegmentOptions has; None stands for the default.
+        callbacks: who is told.
+        on_scan: gets each entry of the list as it is done, then `input` and `left_out` of what is no scan.
+        prepare: called before anything is asked; what it raises ends the job.
+    """
+
+    computes = True
+    result_type = FolderResult
 
     def __init__(
         self,
@@ -25,43 +42,40 @@ class FolderJob(RemoteJob):
         target: str,
         suffix: str,
         settings: Mapping[str, Any],
-        onProgress: Optional[ProgressCallback] = None,
-        onDone: Optional[Callable[..., None]] = None,
-        onError: Optional[Callable[[str], None]] = None,
-        onCancelled: Optional[Callable[[], None]] = None,
-        onScan: Optional[Callable[[Dict[str, Any]], None]] = None,
+        callbacks: Callbacks = Callbacks(),  # noqa: B008
+        on_scan: Optional[ScanCallback] = None,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
-        self._onScan = onScan
-        self._target = Path(os.path.abspath(target))
-        places = {"input": os.path.abspath(source), "output": str(self._target)}
-        self._fields = {"do": "folder", **places, "suffix": suffix}
+        super().__init__(service, callbacks)
+        self._source, self._target = os.path.abspath(source), os.path.abspath(target)
+        self._suffix = suffix
         self._settings = settings
-        super().__init__(service, True, onProgress, onDone, onError, onCancelled)
-
-    def _begin(self) -> None:
-        self._fields.update(SegmentOptions.from_request(self._settings).to_dict())
-        ensureTorch()
-
-    def _message(self) -> Optional[Dict[str, Any]]:
-        return self._fields
+        self._options = SegmentOptions()
+        self._on_scan_done = on_scan
+        self._prepare = prepare
 
     def forget(self) -> None:
         super().forget()
-        self._onScan = None
+        self._on_scan_done = None
 
-    def _onPart(self, part: Dict[str, Any]) -> None:
-        if self._onScan is not None:
-            self._onScan(part)
+    def _begin(self) -> None:
+        self._options = SegmentOptions.from_request(self._settings)
+        self._prepare()
 
-    def _results(self, answer: Dict[str, Any]) -> tuple:
-        if self._onScan is not None:
-            for one in answer.get("left_out", ()):
-                self._onScan({"input": one["input"], "left_out": one["reason"]})
-        return (answer["scans"],)
+    def _request(self) -> FolderRequest:
+        return FolderRequest(self._source, self._target, self._suffix, self._options)
+
+    def _on_scan(self, scan: Dict[str, Any]) -> None:
+        if self._on_scan_done is not None:
+            self._on_scan_done(scan)
+
+    def _results(self, result: FolderResult) -> Tuple[List[Dict[str, Any]]]:
+        for one in result.left_out:
+            self._on_scan({"input": one["input"], "left_out": one["reason"]})
+        return (result.scans,)
 
     def _clean(self) -> None:
         super()._clean()
-        if self.error is None:
-            return
-        # Whatever the process was writing when it was ended.
-        remove_stale(self._target, grace=0.0)
+        if self.error is not None:
+            # Whatever the process was writing when it was ended.
+            remove_stale(Path(self._target), grace=0.0)

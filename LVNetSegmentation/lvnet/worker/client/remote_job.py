@@ -3,116 +3,118 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, Optional
+from typing import Any, ClassVar, Dict, Generic, Optional, Tuple, Type, TypeVar
 
-from lvnet.errors import Cancelled, ComputationError
-
-from .failures import errorOf, errorOfExit
-from .jobs import Job, ProgressCallback
-from .service import Request, Service
+from ...errors import Cancelled, ComputationError
+from ..messages.answers import Answer, Done, Exit, Failed, Progress, ScanDone
+from ..messages.requests import Request
+from ..messages.results import Result
+from .error_sentences import error_of, error_of_exit
+from .job import Callbacks, Job, JobState
+from .service import Conversation, Service
 
 #: Seconds that the worker has to stop by itself, between two slabs, before its process is ended.
 CANCEL_SECONDS = 1.2
+ResultT = TypeVar("ResultT", bound=Result)
 
 
-class RemoteJob(Job):
+class RemoteJob(Job, Generic[ResultT]):
     """A job that sends one request and waits for its result.
 
     Args:
         service: has the worker.
-        computes: whether it may not run beside another such job.
+        callbacks: who is told.
+
+    Attributes:
+        result_type: what the worker's task gives.
     """
 
-    def __init__(
-        self,
-        service: Service,
-        computes: bool,
-        onProgress: Optional[ProgressCallback] = None,
-        onDone: Optional[Callable[..., None]] = None,
-        onError: Optional[Callable[[str], None]] = None,
-        onCancelled: Optional[Callable[[], None]] = None,
-    ) -> None:
-        super().__init__(onProgress, onDone, onError, onCancelled)
-        self.computes = computes
+    result_type: ClassVar[Type[Result]]
+
+    def __init__(self, service: Service, callbacks: Callbacks = Callbacks()) -> None:  # noqa: B008
+        super().__init__(callbacks)
         self._service = service
-        self._request: Optional[Request] = None
+        self._conversation: Optional[Conversation] = None
+        self._result: Optional[ResultT] = None
         self._stage = "starting"
-        self._cancelledAt: Optional[float] = None
-        self._refusal: Optional[Exception] = None
-        try:
-            service.add(self, computes)
-            self._begin()
-        except Exception as error:  # told by the first poll, as every other error
-            self.computes = False
-            self._refusal = error
+        self._cancelled_at = 0.0
+
+    def poll(self) -> None:
+        self._service.pump()
+        self.advance()
 
     def cancel(self) -> None:
-        if self._running and self._cancelledAt is None:
-            self._cancelledAt = time.monotonic()
-            if self._request is not None:
-                self._service.cancel(self._request)
+        if self.state not in (JobState.PREPARING, JobState.COMPUTING, JobState.COLLECTING):
+            return
+        if self.state is JobState.COMPUTING and self._conversation is not None:
+            self._service.cancel(self._conversation)
+        self.state, self._cancelled_at = JobState.CANCELLING, time.monotonic()
 
-    def _begin(self) -> None:
-        """Prepares the job; called once, may raise."""
+    def _enter(self) -> None:
+        self._service.add(self)
 
-    def _message(self) -> Optional[Dict[str, Any]]:
-        """The request, once it can be sent; its `do` is among the fields."""
+    def _request(self) -> Optional[Request]:
+        """The request, once it can be sent."""
         raise NotImplementedError
 
-    def _results(self, answer: Dict[str, Any]) -> Optional[tuple]:
-        """What `onDone` gets, from the worker's result; None where it takes more steps."""
+    def _results(self, result: ResultT) -> Tuple[Any, ...]:
+        """What `on_done` gets."""
         raise NotImplementedError
 
-    def _onPart(self, part: Dict[str, Any]) -> None:
-        """A part of the result is there."""
+    def _collect(self, result: ResultT) -> Optional[Tuple[Any, ...]]:
+        """The same for a job that needs several turns for it: None until it has all; called once a turn."""
+        return self._results(result)
 
-    def _step(self) -> Optional[tuple]:
-        if self._refusal is not None:
-            raise self._refusal
-        self._service.pump()
-        if self._request is None:
-            message = self._message()
-            if self._cancelledAt is not None:
-                raise Cancelled
-            if message is None:
+    def _on_scan(self, scan: Dict[str, Any]) -> None:
+        """A scan of a folder is done."""
+
+    def _step(self) -> Optional[Tuple[Any, ...]]:
+        if self.state is JobState.PREPARING:
+            request = self._request()
+            if request is None:
                 return None
             self._report(0.0, "starting")
-            self._request = self._service.ask(**message)
-        for answer in self._request.take():
+            if self.state is JobState.PREPARING:  # whoever was told may have cancelled it
+                self._conversation = self._service.ask(request)
+                self.state = JobState.COMPUTING
+        if self._result is not None and self.state is JobState.COLLECTING:
+            return self._collect(self._result)
+        if self._conversation is None or self._result is not None:
+            raise Cancelled
+        for answer in self._conversation.take():
             results = self._hear(answer)
             if results is not None:
                 return results
-        if self._cancelledAt is not None and time.monotonic() - self._cancelledAt > CANCEL_SECONDS:
+        if self.state is JobState.CANCELLING and time.monotonic() - self._cancelled_at > CANCEL_SECONDS:
             # It is in the midst of something long, such as the first import of PyTorch.
-            self._service.close(self._request)
+            self._service.close(self._conversation)
             self._service.restart()
             raise Cancelled
         return None
 
-    def _hear(self, answer: Dict[str, Any]) -> Optional[tuple]:
-        kind = answer["type"]
-        if kind == "progress":
-            self._stage = str(answer["stage"])
-            self._report(float(answer["share"]), self._stage)
-            return None
-        if kind == "scan":
-            self._onPart(answer["scan"])
-            return None
-        if kind in ("result", "cancelled", "error", "exit") and self._cancelledAt is not None:
+    def _hear(self, answer: Answer) -> Optional[Tuple[Any, ...]]:
+        if isinstance(answer, Progress):
+            self._stage = answer.stage
+            self._report(answer.share, answer.stage)
+        elif isinstance(answer, ScanDone):
+            self._on_scan(answer.scan)
+        elif answer.ends and self.state is JobState.CANCELLING:
             raise Cancelled
-        if kind == "result":
-            return self._results(answer)
-        if kind == "error":
-            raise errorOf(answer, self._service.logPath)
-        if kind == "exit":
-            if answer.get("wanted"):
+        elif isinstance(answer, Done):
+            self.state = JobState.COLLECTING
+            self._result = self.result_type.from_fields(answer.fields)  # type: ignore[assignment]
+            return self._collect(self._result)  # type: ignore[arg-type]
+        elif isinstance(answer, Failed):
+            raise error_of(answer, self._service.log_path)
+        elif isinstance(answer, Exit):
+            if answer.wanted:
                 raise ComputationError("the process that computes was ended; try again")
-            raise errorOfExit(int(answer["code"]), list(answer["lines"]), self._stage, self._service.logPath)
-        if kind == "cancelled":
+            raise error_of_exit(answer, self._stage, self._service.log_path)
+        elif answer.ends:
             raise Cancelled
         return None
 
     def _clean(self) -> None:
-        if self._request is not None:
-            self._service.close(self._request)
+        if self._conversation is not None:
+            self._service.close(self._conversation)
         self._service.remove(self)

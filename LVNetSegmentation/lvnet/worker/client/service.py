@@ -1,23 +1,25 @@
-"""The worker process of one logic, warm between jobs, and the jobs that wait for its answers."""
+"""The worker process of one program, warm between jobs, and the jobs that wait for its answers."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
 import itertools
+import tempfile
 import threading
 import time
 import weakref
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Union
+from typing import Callable, Dict, List, Mapping, Optional, Union
 
-from lvnet.errors import ConfigurationError, LVNetError
-from lvnet.worker.exchange import Exchange, remove_folder, remove_stale
-from lvnet.worker.server import EXIT_DONE, EXIT_RENEW
-
-from .jobs import Job
-from .pythonslicer import temporaryFolder
-from .workerprocess import WorkerProcess
+from ...errors import ConfigurationError, LVNetError
+from ..exchange import Exchange, remove_folder, remove_stale
+from ..messages.answers import Answer, Exit, RequestAnswer
+from ..messages.requests import Request, cancel_message
+from ..server import EXIT_DONE, EXIT_RENEW
+from ..task_failures import failed
+from .job import Job, JobState
+from .process import WorkerProcess, this_python
 
 #: Seconds without a job after which a warm worker ends itself.
 IDLE_SECONDS = 600.0
@@ -25,27 +27,30 @@ IDLE_SECONDS = 600.0
 _REMOVE_SECONDS = 10.0
 
 
-class Request:
+class Conversation:
     """One request to the worker, and the answers to it that were not read yet.
 
     Attributes:
-        number: its identifier.
-        message: what is sent.
-        answers: messages of the worker, and the "exit" of the process.
+        number: the identifier of the request.
+        request: what is asked for.
         accepted: whether the worker has begun with it.
         repeated: whether it was sent a second time, to a second process.
     """
 
-    def __init__(self, number: int, message: Dict[str, Any]) -> None:
+    def __init__(self, number: int, request: Request) -> None:
         self.number = number
-        self.message = message
-        self.answers: List[Dict[str, Any]] = []
+        self.request = request
         self.accepted = False
         self.repeated = False
+        self._answers: List[Answer] = []
 
-    def take(self) -> List[Dict[str, Any]]:
+    def add(self, answer: Answer) -> None:
+        """Takes an answer in."""
+        self._answers.append(answer)
+
+    def take(self) -> List[Answer]:
         """The answers, which are then taken away."""
-        answers, self.answers = self.answers, []
+        answers, self._answers = self._answers, []
         return answers
 
 
@@ -53,69 +58,57 @@ class Service:
     """Starts the worker when it is needed and passes messages on.
 
     Args:
-        idleSeconds: see IDLE_SECONDS.
-        executable: the Python to run; None finds it.
+        idle_seconds: see IDLE_SECONDS.
+        python: says which Python to run, each time that a process is started.
         environment: of the worker; None takes that of this process.
-        folder: for temporary files; None takes Slicer's, or the system's.
+        folder: says where temporary files go.
 
     Attributes:
-        keepWarm: whether the worker stays for the next job.
+        keep_warm: whether the worker stays for the next job.
     """
 
     def __init__(
         self,
-        idleSeconds: float = IDLE_SECONDS,
-        executable: Optional[str] = None,
+        idle_seconds: float = IDLE_SECONDS,
+        python: Callable[[], str] = this_python,
         environment: Optional[Mapping[str, str]] = None,
-        folder: Optional[Union[str, Path]] = None,
+        folder: Callable[[], Union[str, Path]] = tempfile.gettempdir,
     ) -> None:
-        self.keepWarm = True
-        self._idleSeconds = idleSeconds
-        self._executable = executable
+        self.keep_warm = True
+        self._idle_seconds = idle_seconds
+        self._python = python
         self._environment = environment
         self._folder = folder
         self._process: Optional[WorkerProcess] = None
         self._numbers = itertools.count(1)
-        self._open: Dict[int, Request] = {}
+        self._open: Dict[int, Conversation] = {}
         self._jobs: List[Job] = []
-        self._leftFolders: Dict[Path, float] = {}
-        self._logPath = ""
-        # Slicer may end without a word to its modules.
-        reference = weakref.ref(self)
-
-        def atEnd() -> None:
-            service = reference()
-            if service is not None:
-                # Nobody is left to be told.
-                service.forgetJobs()
-                service.shutdown()
-
-        atexit.register(atEnd)
+        self._left_folders: Dict[Path, float] = {}
+        self._log_path = ""
+        self._ends_with_program = False
 
     @property
-    def logPath(self) -> str:
+    def log_path(self) -> str:
         """The log of the process that was used last; empty where there is none."""
-        return self._logPath
+        return self._log_path
 
     @property
-    def workerPid(self) -> Optional[int]:
+    def worker_pid(self) -> Optional[int]:
         """Of the worker, or None where none runs."""
-        return self._process.pid if self._process is not None and self._process.isAlive() else None
+        return self._process.pid if self._process is not None and self._process.is_alive() else None
 
-    def isBusy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether anything is left to do: a job, or a folder that another process still held."""
-        return bool(self._jobs or self._leftFolders)
+        return bool(self._jobs or self._left_folders)
 
-    def add(self, job: Job, alone: bool) -> None:
+    def add(self, job: Job) -> None:
         """Takes a job in, to be polled.
 
-        Args:
-            alone: it computes, and two of such would only be in each other's way.
-
         Raises:
-            ConfigurationError: another such job runs.
+            ConfigurationError: it computes, and so does another one: they would only be in each other's way.
         """
-        busy = alone and any(getattr(other, "computes", False) for other in self._jobs)
+        self._end_with_program()
+        busy = job.computes and any(other.computes and other.state is not JobState.REFUSED for other in self._jobs)
         self._jobs.append(job)
         if busy:
             raise ConfigurationError("another segmentation is running; wait for it, or cancel it")
@@ -124,66 +117,65 @@ class Service:
         """Lets go of a job that has ended."""
         if job in self._jobs:
             self._jobs.remove(job)
-        if not self.keepWarm and not self._jobs:
+        if not self.keep_warm and not self._jobs:
             self._stop()
 
     def poll(self) -> None:
-        """Takes in messages and lets every job have a look at them."""
+        """Takes in messages, once for all, and lets every job have a look at them."""
         self.pump()
         for job in list(self._jobs):
-            job.poll()
+            job.advance()
 
     def pump(self) -> None:
         """Hands the worker's messages to the requests that they answer."""
-        self._removeLeftFolders()
+        self._remove_left_folders()
         process = self._process
-        for message in process.receive() if process is not None else ():
-            if message["type"] == "exit":
-                self._onExit(message)
-            request = self._open.get(message.get("id", 0))
-            if request is not None:
-                request.accepted = True
-                request.answers.append(message)
+        for answer in process.receive() if process is not None else ():
+            if isinstance(answer, Exit):
+                self._on_exit(answer)
+            elif isinstance(answer, RequestAnswer) and isinstance(answer.id, int):
+                conversation = self._open.get(answer.id)
+                if conversation is not None:
+                    conversation.accepted = True
+                    conversation.add(answer)
 
-    def ask(self, do: str, **fields: Any) -> Request:
+    def ask(self, request: Request) -> Conversation:
         """Sends a request, to a new process if none runs."""
-        number = next(self._numbers)
-        request = Request(number, {"do": do, "id": number, **fields})
-        self._start()
-        self._open[number] = request
-        assert self._process is not None
-        self._process.send(request.message)
-        return request
+        conversation = Conversation(next(self._numbers), request)
+        process = self._running()
+        self._open[conversation.number] = conversation
+        process.send(request.to_message(conversation.number))
+        return conversation
 
-    def cancel(self, request: Request) -> None:
+    def cancel(self, conversation: Conversation) -> None:
         """Asks the worker to stop with a request."""
         if self._process is not None:
-            self._process.send({"do": "cancel", "id": request.number})
+            self._process.send(cancel_message(conversation.number))
 
-    def close(self, request: Request) -> None:
-        """Nobody waits for this request any more."""
-        self._open.pop(request.number, None)
+    def close(self, conversation: Conversation) -> None:
+        """Nobody waits for these answers any more."""
+        self._open.pop(conversation.number, None)
 
     def restart(self) -> None:
         """Ends the worker at once and starts another, so that the next job finds it warm."""
         self._kill(wait=False)
-        if self.keepWarm:
+        if self.keep_warm:
             # What stands in the way of a start is told to the job that needs it.
             with contextlib.suppress(LVNetError):
-                self._start()
+                self._running()
 
-    def makeExchange(self) -> Exchange:
+    def make_exchange(self) -> Exchange:
         """A folder for voxels, after folders of killed processes were removed; from any thread."""
-        folder = self._folder or temporaryFolder()
+        folder = self._folder()
         remove_stale(folder)
         return Exchange(folder)
 
-    def removeExchange(self, exchange: Exchange) -> None:
+    def remove_exchange(self, exchange: Exchange) -> None:
         """Removes a folder, later where another process still reads it."""
         if not exchange.remove():
-            self._leftFolders[exchange.path] = time.monotonic() + _REMOVE_SECONDS
+            self._left_folders[exchange.path] = time.monotonic() + _REMOVE_SECONDS
 
-    def forgetJobs(self) -> None:
+    def forget_jobs(self) -> None:
         """Takes the callbacks from all jobs."""
         for job in self._jobs:
             job.forget()
@@ -194,36 +186,54 @@ class Service:
             job.cancel()
         self._kill()
         for job in list(self._jobs):
-            job.poll()
-        self._removeLeftFolders()
+            job.advance()
+        self._remove_left_folders()
 
-    def _removeLeftFolders(self) -> None:
+    def _end_with_program(self) -> None:
+        """Has the worker ended where the program ends without a word, as Slicer may do to its modules."""
+        if self._ends_with_program:
+            return
+        self._ends_with_program = True
+        reference = weakref.ref(self)
+
+        def at_end() -> None:
+            service = reference()
+            if service is not None:
+                # Nobody is left to be told.
+                service.forget_jobs()
+                service.shutdown()
+
+        atexit.register(at_end)
+
+    def _remove_left_folders(self) -> None:
         now = time.monotonic()
         # What cannot be removed for long is left to the next start, which removes what nobody holds.
-        self._leftFolders = {
-            path: until for path, until in self._leftFolders.items() if not remove_folder(path) and now < until
+        self._left_folders = {
+            path: until for path, until in self._left_folders.items() if not remove_folder(path) and now < until
         }
 
-    def _start(self) -> None:
-        if self._process is not None:
-            if self._process.isAlive():
-                return
+    def _running(self) -> WorkerProcess:
+        """The process, started if none runs."""
+        if self._process is not None and not self._process.is_alive():
             self.pump()  # its last words
         if self._process is None:
-            self._process = WorkerProcess(self._idleSeconds, self._executable, self._environment)
-            self._logPath = self._process.log.path
+            process = WorkerProcess(self._python, self._idle_seconds, self._environment)
+            process.start()
+            self._process, self._log_path = process, process.log_path
+        return self._process
 
-    def _onExit(self, message: Dict[str, Any]) -> None:
+    def _on_exit(self, exit_: Exit) -> None:
         self._process = None
-        for request in list(self._open.values()):
+        for conversation in list(self._open.values()):
             # It ended by itself, for want of work or after a failure, before it saw this.
-            if message["code"] in (EXIT_DONE, EXIT_RENEW) and not request.accepted and not request.repeated:
-                request.repeated = True
-                self._start()
-                assert self._process is not None
-                self._process.send(request.message)  # type: ignore[unreachable]
-            else:
-                request.answers.append(message)
+            if exit_.code not in (EXIT_DONE, EXIT_RENEW) or conversation.accepted or conversation.repeated:
+                conversation.add(exit_)
+                continue
+            conversation.repeated = True
+            try:
+                self._running().send(conversation.request.to_message(conversation.number))
+            except LVNetError as error:
+                conversation.add(failed(conversation.number, error))
 
     def _stop(self) -> None:
         process, self._process = self._process, None
@@ -235,6 +245,5 @@ class Service:
         process, self._process = self._process, None
         if process is not None:
             process.kill(wait)
-            gone = {"type": "exit", "code": -9, "lines": [], "wanted": True}
-            for request in self._open.values():
-                request.answers.append(gone)
+            for conversation in self._open.values():
+                conversation.add(Exit(-9, [], wanted=True))
