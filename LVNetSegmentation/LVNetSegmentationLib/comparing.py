@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 
 from lvnet.metrics.presets import preset_named
 from lvnet.worker.client.handover import hand_over
-from lvnet.worker.client.job import Callbacks
+from lvnet.worker.client.job import NOBODY, Callbacks
 from lvnet.worker.client.remote_job import RemoteJob
 from lvnet.worker.client.service import Service
 from lvnet.worker.client.steps import Steps, Work
@@ -37,7 +37,7 @@ class CompareJob(RemoteJob[CompareResult]):
         referenceSegment: Optional[Union[str, int]],
         preset: str,
         resample: bool,
-        callbacks: Callbacks = Callbacks(),  # noqa: B008
+        callbacks: Callbacks = NOBODY,
     ) -> None:
         super().__init__(service, callbacks)
         self._wanted = (segmentation, segment, reference, referenceSegment)

@@ -121,5 +121,5 @@ def _cell(table: vtk.vtkTable, row: int, column: int) -> Cell:
     return float(value.ToDouble()) if value.IsDouble() else value.ToString()
 
 
-def _number(value: Any) -> Optional[float]:
+def _number(value: Union[str, float, None]) -> Optional[float]:
     return None if value is None else float(value)

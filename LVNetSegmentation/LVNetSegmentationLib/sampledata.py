@@ -10,7 +10,7 @@ import slicer
 from lvnet.phantom import make_phantom
 from lvnet.recipe import LIVER
 from lvnet.volume import Volume
-from lvnet.worker.client.job import Callbacks
+from lvnet.worker.client.job import NOBODY, Callbacks
 from lvnet.worker.client.remote_job import RemoteJob
 from lvnet.worker.client.service import Service
 from lvnet.worker.exchange import LABEL_FILE, SCAN_FILE, Exchange
@@ -82,7 +82,7 @@ class PhantomJob(RemoteJob[PhantomResult]):
 
     result_type = PhantomResult
 
-    def __init__(self, service: Service, callbacks: Callbacks = Callbacks()) -> None:  # noqa: B008
+    def __init__(self, service: Service, callbacks: Callbacks = NOBODY) -> None:
         super().__init__(service, callbacks)
         self._exchange: Optional[Exchange] = None
 

@@ -12,7 +12,7 @@ from lvnet.errors import ImageError
 from lvnet.pipeline.options import SegmentOptions
 from lvnet.volume import Volume
 from lvnet.worker.client.handover import hand_over
-from lvnet.worker.client.job import Callbacks
+from lvnet.worker.client.job import NOBODY, Callbacks
 from lvnet.worker.client.remote_job import RemoteJob
 from lvnet.worker.client.service import Service
 from lvnet.worker.client.steps import Steps, Work
@@ -48,7 +48,7 @@ class SegmentJob(RemoteJob[SegmentResult]):
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         segmentationNode: Optional[slicer.vtkMRMLSegmentationNode],
         settings: Mapping[str, Any],
-        callbacks: Callbacks = Callbacks(),  # noqa: B008
+        callbacks: Callbacks = NOBODY,
     ) -> None:
         super().__init__(service, callbacks)
         self._volumeNode = volumeNode

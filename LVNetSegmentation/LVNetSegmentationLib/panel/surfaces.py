@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, List, Optional
 
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -76,7 +77,7 @@ def isEmpty(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
     return True
 
 
-def _holdsSomething(data: Any) -> bool:
+def _holdsSomething(data: vtk.vtkDataObject) -> bool:
     if data.IsA("vtkOrientedImageData"):
         scalars = data.GetPointData().GetScalars()
         if scalars is None:

@@ -8,7 +8,7 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple, Type, runtime_checkable
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Protocol, Tuple, Type, runtime_checkable
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from .messages.requests import (
 from .messages.results import Device, DevicesResult, FolderResult, FoundClass, Result, SegmentResult, TorchResult
 from .plain_tasks import compare_task, phantom_task
 from .task_failures import TorchError
+
+if TYPE_CHECKING:
+    from ..inference import Model
 
 _TORCH_FLOOR = (2, 1)
 #: The network that was used last, and what it was loaded from.
@@ -195,7 +198,7 @@ TASKS: Dict[Type[Request], Callable[[Any, Progress, CancelCheck], Result]] = {
 }
 
 
-def _model(options: SegmentOptions, progress: Progress, cancelled: CancelCheck) -> Any:
+def _model(options: SegmentOptions, progress: Progress, cancelled: CancelCheck) -> Model:
     """The network that the options name, loaded unless it is there already."""
     if _torch["module"] is None:
         progress(0.0, "loading PyTorch")
@@ -215,7 +218,8 @@ def _model(options: SegmentOptions, progress: Progress, cancelled: CancelCheck) 
         _loaded.update(key=None, model=None)
         _loaded.update(model=load(replace(options, weights=path)), key=key)
     raise_if_cancelled(cancelled)
-    return _loaded["model"]
+    model: Model = _loaded["model"]
+    return model
 
 
 def _found(labels: np.ndarray, entry: LabelClass) -> FoundClass:

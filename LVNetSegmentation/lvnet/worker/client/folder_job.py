@@ -10,7 +10,7 @@ from ...files import remove_stale
 from ...pipeline.options import SegmentOptions
 from ..messages.requests import FolderRequest
 from ..messages.results import FolderResult
-from .job import Callbacks
+from .job import NOBODY, Callbacks
 from .remote_job import RemoteJob
 from .service import Service
 
@@ -42,7 +42,7 @@ class FolderJob(RemoteJob[FolderResult]):
         target: str,
         suffix: str,
         settings: Mapping[str, Any],
-        callbacks: Callbacks = Callbacks(),  # noqa: B008
+        callbacks: Callbacks = NOBODY,
         on_scan: Optional[ScanCallback] = None,
         prepare: Callable[[], None] = lambda: None,
     ) -> None:

@@ -57,6 +57,10 @@ class Callbacks:
     on_cancelled: Optional[Callable[[], None]] = None
 
 
+#: Nobody is told.
+NOBODY = Callbacks()
+
+
 class Job:
     """One task: segmenting a volume, a folder, asking for devices.
 
@@ -78,7 +82,7 @@ class Job:
 
     computes = False
 
-    def __init__(self, callbacks: Callbacks = Callbacks()) -> None:
+    def __init__(self, callbacks: Callbacks = NOBODY) -> None:
         self.state = JobState.NEW
         self.error: Optional[Exception] = None
         self.results: Tuple[Any, ...] = ()
@@ -135,7 +139,7 @@ class Job:
 
     def forget(self) -> None:
         """Takes the callbacks away: whom they would tell is gone."""
-        self._callbacks = Callbacks()
+        self._callbacks = NOBODY
 
     def wait(self) -> Tuple[Any, ...]:
         """Polls until the job has ended.
@@ -218,4 +222,4 @@ def sentence_of(error: BaseException) -> str:
     return " ".join(f"this is a fault of the module, please report it: {type(error).__name__}: {error}".split())
 
 
-__all__ = ["Callbacks", "Job", "JobState", "ProgressCallback", "sentence_of"]
+__all__ = ["NOBODY", "Callbacks", "Job", "JobState", "ProgressCallback", "sentence_of"]

@@ -226,7 +226,7 @@ class WorkerProcess:
                     stream.close()  # type: ignore[union-attr]
 
     @staticmethod
-    def _thread(work: Any, *arguments: Any) -> threading.Thread:
+    def _thread(work: Callable[..., None], *arguments: int) -> threading.Thread:
         thread = threading.Thread(target=work, args=arguments, name=f"lvnet {work.__name__}", daemon=True)
         thread.start()
         return thread

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar, Dict, Generic, Optional, Tuple, Type, TypeVar
+from typing import Any, Dict, Generic, Optional, Tuple, Type, TypeVar, cast
 
 from ...errors import Cancelled, ComputationError
-from ..messages.answers import Answer, Done, Exit, Failed, Progress, ScanDone
+from ..messages.answers import Answer, Done, Exit, Failed, Progress, ScanDone, Stopped
 from ..messages.requests import Request
 from ..messages.results import Result
 from .error_sentences import error_of, error_of_exit
-from .job import Callbacks, Job, JobState
+from .job import NOBODY, Callbacks, Job, JobState
 from .service import Conversation, Service
 
 #: Seconds that the worker has to stop by itself, between two slabs, before its process is ended.
@@ -29,9 +29,9 @@ class RemoteJob(Job, Generic[ResultT]):
         result_type: what the worker's task gives.
     """
 
-    result_type: ClassVar[Type[Result]]
+    result_type: Type[ResultT]
 
-    def __init__(self, service: Service, callbacks: Callbacks = Callbacks()) -> None:  # noqa: B008
+    def __init__(self, service: Service, callbacks: Callbacks = NOBODY) -> None:
         super().__init__(callbacks)
         self._service = service
         self._conversation: Optional[Conversation] = None
@@ -102,15 +102,15 @@ class RemoteJob(Job, Generic[ResultT]):
             raise Cancelled
         elif isinstance(answer, Done):
             self.state = JobState.COLLECTING
-            self._result = self.result_type.from_fields(answer.fields)  # type: ignore[assignment]
-            return self._collect(self._result)  # type: ignore[arg-type]
+            self._result = result = cast(ResultT, self.result_type.from_fields(answer.fields))
+            return self._collect(result)
         elif isinstance(answer, Failed):
             raise error_of(answer, self._service.log_path)
         elif isinstance(answer, Exit):
             if answer.wanted:
                 raise ComputationError("the process that computes was ended; try again")
             raise error_of_exit(answer, self._stage, self._service.log_path)
-        elif answer.ends:
+        elif isinstance(answer, Stopped):
             raise Cancelled
         return None
 
