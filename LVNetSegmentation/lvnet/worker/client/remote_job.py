@@ -80,6 +80,7 @@ class RemoteJob(Job, Generic[ResultT]):
         if self._result is not None and self.state is JobState.COLLECTING:
             return self._collect(self._result)
         if self._conversation is None or self._result is not None:
+            # Asked to stop before the worker was asked for anything, or once its part was done.
             raise Cancelled
         for answer in self._conversation.take():
             results = self._hear(answer)
