@@ -18,7 +18,7 @@ from .preprocessing import Prepared, prepare
 from .progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
 from .quality import Expected
 from .recipe import Recipe
-from .selfcheck import Check, low_confidence, measure, self_check
+from .selfcheck import Check, DoubtfulRegions, doubtful_regions, low_confidence, measure, self_check
 from .volume import Segment, Volume
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Segmentation:
         checks: whether the result is believable, judged without a reference.
         measured: by label value, what the expected quality is judged by, see :func:`lvnet.selfcheck.measure`.
         expected: by label value, the DICE to expect; empty where the weights are not calibrated.
+        doubtful: where the network was unsure.
     """
 
     labels: Volume
@@ -70,6 +71,7 @@ class Segmentation:
     checks: Tuple[Check, ...] = ()
     measured: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     expected: Mapping[int, Expected] = field(default_factory=dict)
+    doubtful: Optional[DoubtfulRegions] = None
 
     @property
     def expected_dice(self) -> Dict[str, Dict[str, float]]:
@@ -233,6 +235,8 @@ def run(
         likely = quality.expect(measured.get(quality.value, {})) if quality is not None else None
         expected = {quality.value: likely} if quality is not None and likely is not None else {}
         checks = _checked(scan, labels, found, prepared, scores, model.recipe, expected, measured)
+        values = tuple(entry.value for entry in model.recipe.classes)
+        doubtful = doubtful_regions(scan, prepared, scores, values, _steps(scan, prepared))
         volumes = {
             c.name: float(np.count_nonzero(labels == c.value)) * scan.voxel_volume_ml for c in model.recipe.classes
         }
@@ -244,7 +248,9 @@ def run(
         soft_volume = None if soft is None else scan.with_array(soft, notes=())
         named = tuple(Segment(c.value, c.name, c.meaning, (c.value,)) for c in model.recipe.classes)
         result = scan.with_array(labels, notes=(), segments=named)
-        return Segmentation(result, soft_volume, model.recipe, tuple(notes), volumes, checks, measured, expected)
+        return Segmentation(
+            result, soft_volume, model.recipe, tuple(notes), volumes, checks, measured, expected, doubtful
+        )
 
 
 def slab_starts(length: int, depth: int, overlap: float) -> List[int]:

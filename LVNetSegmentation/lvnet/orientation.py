@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import permutations
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import numpy as np
 
@@ -37,6 +37,20 @@ class Orientation:
         """A view in the scan's own axis order of a canonical array; nothing is copied."""
         back = tuple(int(i) for i in np.argsort(self.axes))
         return array[self._slices].transpose(back)
+
+    def undo_box(self, box: Sequence[slice], shape: Sequence[int]) -> Tuple[slice, slice, slice]:
+        """The box in the scan's own axis order that a box of the canonical array is.
+
+        Args:
+            box: three slices (z, y, x) with start and stop.
+            shape: (z, y, x) of the canonical array.
+        """
+        turned = [
+            slice(size - side.stop, size - side.start) if flip else side
+            for side, size, flip in zip(box, shape, self.flips)
+        ]
+        first, second, third = (turned[self.axes.index(axis)] for axis in range(3))
+        return first, second, third
 
     @property
     def _slices(self) -> Tuple[slice, ...]:

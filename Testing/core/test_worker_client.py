@@ -45,6 +45,7 @@ from lvnet.worker.messages.requests import (
 from lvnet.worker.messages.results import (
     CompareResult,
     DevicesResult,
+    DoubtfulRegions,
     FolderResult,
     FoundClass,
     PhantomResult,
@@ -125,6 +126,7 @@ def test_what_is_no_answer_is_passed_over(message):
     [
         SegmentResult(
             (FoundClass(LIVER, ((1, 4), (0, 9), (2, 3)), "class-1.npy"), FoundClass(LIVER, None, None)),
+            DoubtfulRegions(((0, 1), (2, 3), (4, 5)), "doubtful.npy"),
             {"volumes_ml": {"liver": 1.5}, "notes": []},
         ),
         FolderResult([{"input": "/a", "error": None}], [{"input": "/b", "reason": "no scan"}], "1 scan"),

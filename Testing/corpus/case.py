@@ -33,11 +33,11 @@ class Handled:
         """For the table."""
         said = "handled"
         if self.empty:
-            said += ", an empty result"
+            said += ", with an empty result"
         if self.flagged and not self.warnings:
-            said += ", and flagged by the checks of the result"
+            said += "; the checks of the result flag it"
         words = [f"“{text}”" for text in (*self.notes, *self.warnings)]
-        return said + (f", with a note: {'; '.join(words)}" if words else "")
+        return said + (f"; note: {'; '.join(words)}" if words else "")
 
 
 @dataclass(frozen=True)

@@ -227,14 +227,14 @@ def kind_of(said: str) -> str:
 
 
 def table(verdicts: Dict[str, str]) -> str:
-    """Of docs/dicom.md."""
+    """The table in docs/dicom.md."""
     owners = ("pydicom", "nibabel")
     counts = {owner: Counter(kind_of(v) for name, v in verdicts.items() if name.startswith(owner)) for owner in owners}
     kinds = sorted(
         {*counts["pydicom"], *counts["nibabel"]},
         key=lambda kind: (kind[:4] != "read", -sum(counts[owner][kind] for owner in owners), kind),
     )
-    lines = ["| what became of it | pydicom | nibabel |", "|---|---:|---:|"]
+    lines = ["| outcome | pydicom | nibabel |", "|---|---:|---:|"]
     lines += [f"| {kind} | {counts['pydicom'][kind]} | {counts['nibabel'][kind]} |" for kind in kinds]
     return "\n".join(lines)
 

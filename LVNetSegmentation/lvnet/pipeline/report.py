@@ -8,7 +8,7 @@ from typing import Any, Dict, Optional, Tuple
 from ..errors import LVNetError
 from ..inference import Model, Segmentation
 from ..inputcheck import Finding
-from ..selfcheck import Check
+from ..selfcheck import Check, DoubtfulRegion
 from ..volume import Volume
 from .options import SegmentOptions
 
@@ -25,6 +25,7 @@ class ScanReport:
         checks: whether the result is believable, judged without a reference.
         volumes_ml: millilitres by class name.
         expected_dice: `dice`, `low` and `high` by class name, where the weights are calibrated.
+        doubtful_regions: where the network was unsure, the largest region first.
         device: where it was computed, and `device_reason`, one line that says why there.
         weights: name of the weights, and `weights_sha256`, their checksum.
         size: (x, y, z) voxels.
@@ -41,6 +42,7 @@ class ScanReport:
     checks: Tuple[Check, ...]
     volumes_ml: Dict[str, float]
     expected_dice: Dict[str, Dict[str, float]]
+    doubtful_regions: Tuple[DoubtfulRegion, ...]
     device: str
     device_reason: str
     weights: str
@@ -66,6 +68,7 @@ class ScanReport:
             checks=tuple(result.checks),
             volumes_ml=dict(result.volumes_ml),
             expected_dice=result.expected_dice,
+            doubtful_regions=result.doubtful.regions if result.doubtful is not None else (),
             device=str(model.device),
             device_reason=model.device_reason,
             weights=model.recipe.name,
@@ -87,6 +90,7 @@ class ScanReport:
             "input_checks": [finding._asdict() for finding in self.input_checks],
             "checks": [check.to_dict() for check in self.checks],
             "expected_dice": self.expected_dice,
+            "doubtful_regions": [region.to_dict() for region in self.doubtful_regions],
             "device": self.device,
             "device_reason": self.device_reason,
             "weights": self.weights,

@@ -12,5 +12,19 @@ from .check import LOOK, OK, WRONG, Check, Limits
 from .checks import self_check
 from .confidence import low_confidence, low_confidence_share
 from .measure import measure
+from .regions import DoubtfulRegion, DoubtfulRegions, doubtful_regions
 
-__all__ = ["LOOK", "OK", "WRONG", "Check", "Limits", "low_confidence", "low_confidence_share", "measure", "self_check"]
+__all__ = [
+    "LOOK",
+    "OK",
+    "WRONG",
+    "Check",
+    "DoubtfulRegion",
+    "DoubtfulRegions",
+    "Limits",
+    "doubtful_regions",
+    "low_confidence",
+    "low_confidence_share",
+    "measure",
+    "self_check",
+]

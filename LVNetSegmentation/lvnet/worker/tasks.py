@@ -8,7 +8,19 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Protocol, Tuple, Type, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Optional,
+    Protocol,
+    Tuple,
+    Type,
+    runtime_checkable,
+)
 
 import numpy as np
 
@@ -29,7 +41,17 @@ from .messages.requests import (
     SegmentRequest,
     TorchRequest,
 )
-from .messages.results import Device, DevicesResult, FolderResult, FoundClass, Result, SegmentResult, TorchResult
+from .messages.results import (
+    Device,
+    DevicesResult,
+    DoubtfulRegions,
+    FolderResult,
+    FoundClass,
+    Result,
+    SegmentResult,
+    TorchResult,
+    box_of,
+)
 from .plain_tasks import compare_task, phantom_task
 from .task_failures import TorchError
 
@@ -83,7 +105,8 @@ def after_task() -> None:
 def segment_task(request: SegmentRequest, progress: Progress, cancelled: CancelCheck) -> SegmentResult:
     """Segments the scan in an exchange folder.
 
-    Writes `class-<value>.npy` of every class that was found, uint8 zeros and ones within its box.
+    Writes `class-<value>.npy` of every class that was found, uint8 zeros and ones within its box, and `doubtful.npy`
+    with the regions in which the network was unsure, uint8 zeros and ones as well.
     """
     options = request.options
     scan = handed_over(request.folder, SCAN_FILE, request.place, "the scan")
@@ -103,10 +126,15 @@ def segment_task(request: SegmentRequest, progress: Progress, cancelled: CancelC
         found = _found(result.labels.array, entry)
         if found.file is not None and found.slices is not None:
             inside = result.labels.array[found.slices]
-            planes = (plane == entry.value for plane in inside)
-            write_array(Path(request.folder) / found.file, planes, inside.shape, np.dtype(np.uint8))
+            _write_mask(request, found.file, (plane == entry.value for plane in inside), inside.shape)
         classes.append(found)
-    return SegmentResult(tuple(classes), report.to_dict())
+    regions = result.doubtful.on_scan() if result.doubtful is not None else None
+    doubtful = None
+    if regions is not None:
+        box, numbers = regions
+        doubtful = DoubtfulRegions(box_of(box), "doubtful.npy")
+        _write_mask(request, doubtful.file, (plane > 0 for plane in numbers), numbers.shape)
+    return SegmentResult(tuple(classes), doubtful, report.to_dict())
 
 
 @runtime_checkable
@@ -220,6 +248,10 @@ def _model(options: SegmentOptions, progress: Progress, cancelled: CancelCheck) 
     raise_if_cancelled(cancelled)
     model: Model = _loaded["model"]
     return model
+
+
+def _write_mask(request: SegmentRequest, file: str, planes: Iterable[np.ndarray], shape: Tuple[int, ...]) -> None:
+    write_array(Path(request.folder) / file, planes, shape, np.dtype(np.uint8))
 
 
 def _found(labels: np.ndarray, entry: LabelClass) -> FoundClass:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from dataclasses import fields as fields_of
-from typing import Any, Dict, List, Mapping, Optional, Tuple, TypedDict
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, TypedDict
 
 from ...recipe import LabelClass
 from .place import Place
@@ -31,6 +31,17 @@ class Result:
         return cls(**{field.name: fields[field.name] for field in fields_of(cls)})
 
 
+def box_of(slices: Sequence[slice]) -> Box:
+    """A box from an index of an array (z, y, x)."""
+    z, y, x = ((int(side.start), int(side.stop)) for side in slices)
+    return z, y, x
+
+
+def _read_box(pairs: Sequence[Sequence[int]]) -> Box:
+    (z, z_end), (y, y_end), (x, x_end) = pairs
+    return (z, z_end), (y, y_end), (x, x_end)
+
+
 @dataclass(frozen=True)
 class FoundClass:
     """One class of a result.
@@ -53,11 +64,7 @@ class FoundClass:
     def from_fields(cls, fields: Mapping[str, Any]) -> FoundClass:
         """Reads what :meth:`to_fields` wrote."""
         entry = {name: value for name, value in fields.items() if name not in ("box", "file")}
-        pairs = fields["box"]
-        box: Optional[Box] = None
-        if pairs is not None:
-            (z, z_end), (y, y_end), (x, x_end) = pairs
-            box = (z, z_end), (y, y_end), (x, x_end)
+        box = None if fields["box"] is None else _read_box(fields["box"])
         return cls(LabelClass(**{**entry, "colour": tuple(entry["colour"])}), box, fields["file"])
 
     @property
@@ -70,24 +77,43 @@ class FoundClass:
 
 
 @dataclass(frozen=True)
+class DoubtfulRegions:
+    """The regions in which the network was unsure.
+
+    Attributes:
+        box: the part of the scan that holds them all.
+        file: with the uint8 zeros and ones within the box, in the exchange folder.
+    """
+
+    box: Box
+    file: str
+
+
+@dataclass(frozen=True)
 class SegmentResult(Result):
     """A scan is segmented.
 
     Attributes:
         classes: those of the network, found or not.
+        doubtful: None where there is no such region.
         report: what :meth:`lvnet.pipeline.ScanReport.to_dict` says.
     """
 
     classes: Tuple[FoundClass, ...]
+    doubtful: Optional[DoubtfulRegions]
     report: Mapping[str, Any]
 
     def to_fields(self) -> Dict[str, Any]:
-        return {"classes": [entry.to_fields() for entry in self.classes], **self.report}
+        doubtful = None if self.doubtful is None else asdict(self.doubtful)
+        return {"classes": [entry.to_fields() for entry in self.classes], "doubtful": doubtful, **self.report}
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> SegmentResult:
         classes = tuple(FoundClass.from_fields(entry) for entry in fields["classes"])
-        return cls(classes, {name: value for name, value in fields.items() if name != "classes"})
+        said = fields["doubtful"]
+        doubtful = None if said is None else DoubtfulRegions(_read_box(said["box"]), said["file"])
+        report = {name: value for name, value in fields.items() if name not in ("classes", "doubtful")}
+        return cls(classes, doubtful, report)
 
 
 @dataclass(frozen=True)
