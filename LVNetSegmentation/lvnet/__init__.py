@@ -1,7 +1,7 @@
 """LV-Net: a lightweight 3D network that segments the liver on CT.
 
-The core knows nothing of Slicer, Qt or the command line.  Importing it needs no torch and takes a
-fraction of a second; names below are loaded when they are first used.
+The core does not depend on Slicer, Qt or the command line.  Importing it does not load PyTorch and takes
+a fraction of a second; the names below are loaded on first use.
 
 >>> import lvnet
 >>> result = lvnet.segment("ct.nii.gz")            # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""Many scans at once: which result goes where."""
+"""Batches of scans: which result goes to which file."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .image_io.dicom_seg import SEG_SUFFIX, load_highdicom
 from .image_io.names import shown
 from .inputs import Inputs, LeftOut, Scan, find_inputs
 
-#: What a result may be: a label map, or a DICOM SEG where the input is DICOM.
+#: File types of results: label maps, or DICOM SEG for DICOM input.
 OUTPUT_SUFFIXES = (*LABEL_SUFFIXES, SEG_SUFFIX)
 
 
 class Job(NamedTuple):
-    """One scan and the file that its result goes to."""
+    """One scan and its output file."""
 
     scan: Scan
     target: Path
 
 
 class Plan(NamedTuple):
-    """What is to be done.
+    """The scans to segment.
 
     Attributes:
         jobs: in their order.
-        left_out: what is not segmented, and why.
-        batch: the results go to a folder, whatever their number.
+        left_out: inputs that are not segmented, and why.
+        batch: whether the results go to a folder, whatever their number.
     """
 
     jobs: List[Job]
@@ -40,11 +40,11 @@ class Plan(NamedTuple):
     batch: bool
 
     def told_left_out(self) -> List[Dict[str, Optional[str]]]:
-        """What is not segmented, as JSON has it beside the results."""
+        """The inputs that are not segmented, as entries for the JSON output."""
         return [{"input": str(one.path), "output": None, "left_out": one.reason} for one in self.left_out]
 
     def summary(self, failed: int) -> str:
-        """What became of every input, in one line."""
+        """A one-line summary of all inputs."""
         done = len(self.jobs) - failed
         total = len(self.jobs) + len(self.left_out)
         parts = [f"{done} done"] + ([f"{failed} failed"] if failed else [])
@@ -54,30 +54,30 @@ class Plan(NamedTuple):
 
 
 def plan_folder(source: Union[str, Path], target: Union[str, Path], suffix: str) -> Plan:
-    """The scans of a folder, and the file that each result goes to.
+    """The scans of a folder, and the output file of each.
 
     Args:
-        source: a folder of images, or of folders of DICOM.
-        target: a folder, made if it is not there.
+        source: a folder of images, or of DICOM folders.
+        target: a folder, created if necessary.
         suffix: of the results, one of `OUTPUT_SUFFIXES`.
 
     Raises:
-        LVNetError: nothing to segment, or nothing can be written there.
+        LVNetError: there is nothing to segment, or the folder is not writable.
     """
     source, target = Path(source), Path(target)
     if suffix not in OUTPUT_SUFFIXES:
-        raise ConfigurationError(f"results can be {' '.join(OUTPUT_SUFFIXES)}, not {suffix!r}")
+        raise ConfigurationError(f"the results' file type must be one of {' '.join(OUTPUT_SUFFIXES)}, not {suffix!r}")
     if not os.path.isdir(source):
-        raise ImageError(f"{source} is no folder; choose the folder that holds the scans")
+        raise ImageError(f"{source} is not a folder; choose the folder that contains the scans")
     found = _inputs_of(source)
     return Plan(_into_folder(found.scans, target, suffix), found.left_out, True)
 
 
 def plan(inputs: Sequence[str], output: str, suffix: str) -> Plan:
-    """The scans of files and folders, and the file that each result goes to: what `lvnet segment` does.
+    """The scans in files and folders, and the output file of each, for `lvnet segment`.
 
     Args:
-        inputs: scans, folders of DICOM, folders of scans.
+        inputs: scans, DICOM folders, folders of scans.
         output: a file for one scan, a folder for several.
         suffix: of the results in a folder.
 
@@ -118,7 +118,7 @@ def plan(inputs: Sequence[str], output: str, suffix: str) -> Plan:
 def _inputs_of(folder: Path) -> Inputs:
     found = find_inputs(folder)
     if not found.scans:
-        raise ImageError(f"{folder} holds neither DICOM nor scans ({' '.join(IMAGE_SUFFIXES)})")
+        raise ImageError(f"{folder} contains neither DICOM nor scans ({' '.join(IMAGE_SUFFIXES)})")
     return found
 
 
@@ -128,7 +128,7 @@ def _into_folder(scans: Sequence[Scan], target: Path, suffix: str) -> List[Job]:
     try:
         target.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its name holds a null character"
+        reason = getattr(error, "strerror", None) or "its name contains a null character"
         raise ImageError(f"cannot make the output folder {target}: {reason}; choose another") from error
     jobs = [Job(scan, target / f"{name}{suffix}") for scan, name in zip(scans, distinct_names(scans))]
     for job in jobs:
@@ -138,12 +138,12 @@ def _into_folder(scans: Sequence[Scan], target: Path, suffix: str) -> List[Job]:
 
 
 def refuse_overwriting(scans: Sequence[Path], outputs: Sequence[Path], what: str = "the scan itself") -> None:
-    """Fails where a result would take the place of a scan, whatever links or spellings hide that.
+    """Fails if a result would overwrite a scan, even through links or another spelling of its path.
 
     Args:
-        scans: files, or folders of DICOM.
+        scans: files, or DICOM folders.
         outputs: the files to be written.
-        what: would be lost, for the message.
+        what: what would be lost, for the message.
 
     Raises:
         ConfigurationError: an output is a scan, a slice of one, or another output.
@@ -153,14 +153,14 @@ def refuse_overwriting(scans: Sequence[Path], outputs: Sequence[Path], what: str
     for output in outputs:
         real = os.path.realpath(output)
         if _identity(output) in taken or (_lies_in(real, scans) and _is_slice(real)):
-            raise ConfigurationError(f"{shown(output)} is {what}, which would be lost; choose another output")
+            raise ConfigurationError(f"{shown(output)} is {what}, which would be overwritten; choose another output")
         if real in seen:
             raise ConfigurationError(f"two results would both be written to {shown(output)}; give each its own file")
         seen.add(real)
 
 
 def _identity(path: Path) -> Optional[Tuple[int, int]]:
-    """What is the same for two names of one file; None for a folder, or where nothing is there."""
+    """An identity that all names of one file share; None for a folder, or if it does not exist."""
     try:
         facts = os.stat(path)
     except (OSError, ValueError):
@@ -175,13 +175,13 @@ def _lies_in(real: str, folders: Sequence[Path]) -> bool:
 
 
 def _is_slice(path: str) -> bool:
-    """Whether a file is DICOM other than a segmentation, which an earlier run may have written there."""
+    """Whether a file is DICOM but not a segmentation (which an earlier run may have written there)."""
     header = read_dicom_header(path)
     return header is not None and header.fields["modality"].upper() != "SEG"
 
 
 def distinct_names(scans: Sequence[Scan]) -> List[str]:
-    """A name for each result; scans of one name, such as case1/ct.nii.gz, take their folder's."""
+    """A name for each result; scans with the same name, such as case1/ct.nii.gz, are named after their folder."""
     names = [scan.name for scan in scans]
     resolved = [Path(os.path.realpath(scan.path)) for scan in scans]
     if len(set(names)) < len(names):

@@ -1,4 +1,4 @@
-"""From the architecture that a recipe names to a network: LV-Net, a variant of it, or a baseline of the paper."""
+"""Building the network of a recipe's architecture: LV-Net, a variant of it, or a baseline of the paper."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def build_network(architecture: Architecture, deep_supervision: bool = False) ->
     """A network with random weights that takes slabs (N, C, D, H, W).
 
     Args:
-        architecture: names the network and its sizes.
+        architecture: the network and its sizes.
         deep_supervision: also build LV-Net's auxiliary heads; the baselines have none.
     """
     if architecture.plain:
         return LVNet(architecture, deep_supervision)
-    # What only comparisons need is imported only where a recipe names it.
+    # Networks that only comparisons need are imported only if a recipe names them.
     if architecture.network == "lvnet":
         from .variants import VariantLVNet
 
@@ -31,6 +31,6 @@ def build_network(architecture: Architecture, deep_supervision: bool = False) ->
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """The network itself with its weights in the memory order that is fastest."""
+    """The same network with its weights in the fastest memory format."""
     flat = any(isinstance(module, nn.Conv2d) for module in network.modules())
     return network.to(memory_format=torch.channels_last if flat else torch.channels_last_3d)  # type: ignore[call-overload]

@@ -1,9 +1,9 @@
-"""One file that holds a trained network: weights, and the whole recipe as metadata.
+"""The checkpoint file of a trained network: weights, and the recipe as metadata.
 
 The file is of the safetensors format, float16 on disk and float32 in use.  Its metadata has four
-strings: `format` (ours), `format_version`, `recipe` (JSON, see :class:`lvnet.recipe.Recipe`) and
-`checksum` (SHA-256 over the recipe and every tensor).  A damaged file is noticed by that; a file that
-was swapped for another is noticed where a file `SHA256SUMS` lies beside it, as beside the bundled one.
+strings: `format` (the name of this format), `format_version`, `recipe` (JSON, see :class:`lvnet.recipe.Recipe`)
+and `checksum` (SHA-256 over the recipe and every tensor).  The checksum detects a damaged file.  A file that
+was replaced by another is detected if there is a file `SHA256SUMS` beside it, as there is for the bundled weights.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 FORMAT = "lvnet-checkpoint"
 FORMAT_VERSION = "1"
-#: The weights that come with the package.
+#: The weights that are installed with the package.
 BUNDLED_WEIGHTS = Path(__file__).parent / "weights" / "lvnet-liver.safetensors"
-#: Names weights files of its folder, in the form of `sha256sum`.
+#: Lists checksums of the weights files in its folder, in the format of `sha256sum`.
 SUMS_FILE = "SHA256SUMS"
 
 
@@ -53,18 +53,18 @@ class Checkpoint:
         """The network in evaluation mode, on the CPU.
 
         Raises:
-            CheckpointError: the weights do not fit the architecture.
+            CheckpointError: the weights do not match the architecture.
         """
         import torch
 
         from .building import build_network
 
-        # Without memory first: an architecture that the file only claims must not take any.
+        # On the meta device first: a false claim about the architecture must not allocate memory.
         with torch.device("meta"):
             state = build_network(self.recipe.architecture).state_dict()
         wanted = {name: tuple(value.shape) for name, value in state.items()}
         if wanted != {name: array.shape for name, array in self.arrays.items()}:
-            raise CheckpointError(f"{self.path}: the weights do not fit the architecture that the file names")
+            raise CheckpointError(f"{self.path}: the weights do not match the architecture that the file names")
         network = build_network(self.recipe.architecture)
         network.load_state_dict({name: torch.from_numpy(array) for name, array in self.arrays.items()})
         return network.eval()
@@ -74,13 +74,13 @@ def load_checkpoint(path: Optional[Union[str, Path]] = None) -> Checkpoint:
     """Reads a checkpoint; the bundled one if no path is given.
 
     Raises:
-        CheckpointError: the file is missing, truncated, of another version, changed, swapped, or not ours.
+        CheckpointError: the file is missing, truncated, of another version, changed, replaced, or not a checkpoint.
     """
     path = Path(path) if path is not None else BUNDLED_WEIGHTS
     expected = _sums(path.parent).get(path.name)
     if expected is not None and path.is_file() and file_sum(path) != expected:
         raise CheckpointError(
-            f"{path} is not the file that {SUMS_FILE} beside it speaks of: it was damaged or swapped; copy or download"
+            f"{path} does not match its checksum in {SUMS_FILE}: it was damaged or replaced; copy or download"
             " both again"
         )
     stored, metadata = read_safetensors(path)
@@ -88,7 +88,7 @@ def load_checkpoint(path: Optional[Union[str, Path]] = None) -> Checkpoint:
         raise CheckpointError(f"{path} is not an LV-Net checkpoint; make one with `lvnet-train export`")
     if metadata.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has format version {metadata.get('format_version')!r}, this program reads version"
+            f"{path} has format version {metadata.get('format_version')!r}; this program reads version"
             f" {FORMAT_VERSION}; update the program or export the weights again"
         )
     text, checksum = metadata.get("recipe", ""), metadata.get("checksum", "")
@@ -105,26 +105,26 @@ def load_checkpoint(path: Optional[Union[str, Path]] = None) -> Checkpoint:
         if array.dtype.kind == "f":
             array = array.astype(np.float32)
             if not np.all(np.isfinite(array)):
-                raise CheckpointError(f"{path}: the weights hold numbers that are not finite")
+                raise CheckpointError(f"{path}: the weights contain values that are not finite")
         arrays[name] = array
     return Checkpoint(arrays, recipe, checksum, path)
 
 
 def save_checkpoint(path: Union[str, Path], state: Mapping[str, Any], recipe: Recipe) -> str:
-    """Writes weights and recipe; the file is whole or absent.
+    """Writes weights and recipe; the file is written completely or not at all.
 
     Args:
         path: ends in .safetensors.
         state: the network's `state_dict`; auxiliary heads are left out, floats become float16.
-        recipe: what goes with it.
+        recipe: the recipe of these weights.
 
-    A file `SHA256SUMS` beside it that names it is brought up to date.
+    A file `SHA256SUMS` beside it that lists it is updated.
 
     Returns:
         The checksum of the metadata.
 
     Raises:
-        CheckpointError: a weight does not fit into float16, or the file cannot be written.
+        CheckpointError: a weight is out of the range of float16, or the file cannot be written.
     """
     arrays = {}
     for name, value in state.items():
@@ -135,7 +135,7 @@ def save_checkpoint(path: Union[str, Path], state: Mapping[str, Any], recipe: Re
             with np.errstate(over="ignore"):
                 array = array.astype(np.float16)
             if not np.all(np.isfinite(array)):
-                raise CheckpointError(f"the weight {name} does not fit into 16 bits; the training has gone astray")
+                raise CheckpointError(f"the weight {name} is too large for a 16-bit float; the training has diverged")
         arrays[name] = array
     text = json.dumps(recipe.to_dict(), ensure_ascii=False, sort_keys=True)
     checksum = _checksum(text, arrays)
@@ -169,7 +169,7 @@ def file_sum(path: Union[str, Path]) -> str:
 
 
 def _sums(folder: Path) -> Dict[str, str]:
-    """SHA-256 by name of the files that a folder's SHA256SUMS names; empty where there is none."""
+    """SHA-256 by file name from a folder's SHA256SUMS; empty if there is none."""
     if not os.path.isfile(folder / SUMS_FILE):
         return {}
     try:

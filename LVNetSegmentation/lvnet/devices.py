@@ -1,4 +1,4 @@
-"""Choosing a compute device, never in silence."""
+"""Choosing a compute device, and saying why."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def select_device(name: str = "auto") -> Tuple[torch.device, str]:
             works, then MPS, then the CPU.
 
     Raises:
-        DeviceError: the device that was asked for by name does not work here.
+        DeviceError: the requested device does not work on this computer.
     """
     import torch
 
     if name == "auto":
         return _automatic()
     if name == "cpu":
-        return torch.device("cpu"), "CPU, as asked"
+        return torch.device("cpu"), "CPU, as requested"
     kind, colon, index = name.partition(":")
     if kind not in ("cuda", "mps") or (colon and (kind != "cuda" or not index.isdigit())):
-        raise DeviceError(f"there is no device {name!r}; choose {CHOICES}")
+        raise DeviceError(f"unknown device {name!r}; choose {CHOICES}")
     device = torch.device(name)
     problem = _problem(device)
     if problem:
         raise DeviceError(f"the device {name!r} cannot be used: {problem}; choose the device cpu or auto")
-    return device, f"{describe(device)}, as asked"
+    return device, f"{describe(device)}, as requested"
 
 
 def _automatic() -> Tuple[torch.device, str]:
@@ -52,12 +52,12 @@ def _automatic() -> Tuple[torch.device, str]:
 
 
 def _problem(device: torch.device) -> str:
-    """Why a device cannot be used; empty where a small convolution on it gives numbers."""
+    """Why a device cannot be used; empty if a small convolution on it gives finite numbers."""
     import torch
 
     if device.type == "cuda":
         if not torch.backends.cuda.is_built():
-            return "this PyTorch is built without it"
+            return "this build of PyTorch does not support it"
         if not torch.cuda.is_available():
             return "no NVIDIA GPU with a working driver was found"
         if (device.index or 0) >= torch.cuda.device_count():
@@ -67,13 +67,13 @@ def _problem(device: torch.device) -> str:
     try:
         x = torch.ones(1, 1, 4, 4, 4, device=device)
         result = torch.nn.functional.conv3d(x, torch.ones(1, 1, 3, 3, 3, device=device)).sum().item()
-    except Exception as error:  # any failure of a driver or a build means: not this device
+    except Exception as error:  # whatever fails in a driver or a build, the device cannot be used
         return str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-    return "" if result == 216 else "it computes wrong numbers"
+    return "" if result == 216 else "it computes wrong results"
 
 
 def describe(device: torch.device) -> str:
-    """A device in words: its kind, and a GPU's name."""
+    """A device's description: its type, and a GPU's name."""
     import torch
 
     if device.type == "cuda":
@@ -82,7 +82,7 @@ def describe(device: torch.device) -> str:
 
 
 def list_devices() -> List[dict]:
-    """Every device that can be named, as JSON objects with `name`, `description`, `memory_gb`."""
+    """Every device that can be selected, as JSON objects with `name`, `description`, `memory_gb`."""
     import torch
 
     devices: List[dict] = [{"name": "cpu", "description": f"CPU, {torch.get_num_threads()} threads", "memory_gb": None}]

@@ -1,4 +1,4 @@
-"""Errors that a user can cause, and the one signal that work was cancelled.
+"""Errors that a user can cause, and the exception for cancelled work.
 
 Every error a user can cause is an :class:`LVNetError`: one line that says what is wrong and what
 to do.  The command line prints that line and exits with code 2, the panel shows it once.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 class LVNetError(Exception):
-    """Base of all errors that a user can cause and put right."""
+    """Base of all errors that a user can cause and fix."""
 
 
 class ImageError(LVNetError):
@@ -17,19 +17,19 @@ class ImageError(LVNetError):
 
 
 class GeometryError(LVNetError):
-    """Two images, or an image and a network, whose grids do not fit together."""
+    """Two images, or an image and a network, whose voxel grids do not match."""
 
 
 class CheckpointError(LVNetError):
-    """A weights file that is damaged, of another version, or not ours."""
+    """A weights file that is damaged, of another version, or not an LV-Net checkpoint."""
 
 
 class ConfigurationError(LVNetError):
-    """Settings that make no sense together, such as a slab depth that a network cannot halve."""
+    """Invalid or contradictory settings, such as a slab depth that the network cannot halve."""
 
 
 class DeviceError(LVNetError):
-    """A compute device that was asked for and does not work here."""
+    """A compute device that was requested and does not work on this computer."""
 
 
 class DependencyError(LVNetError):
@@ -41,11 +41,11 @@ class ResourceError(LVNetError):
 
 
 class ComputationError(LVNetError):
-    """The process that computes ended or failed in a way that the scan and the settings do not explain."""
+    """The worker process ended or failed for a reason other than the scan or the settings."""
 
 
 class Cancelled(Exception):  # noqa: N818
-    """Raised inside long work once its `cancelled` callback has answered True.
+    """Raised inside long work once its `cancelled` callback has returned True.
 
-    Not an :class:`LVNetError`: nothing is wrong, and nothing is to be put right.
+    Not an :class:`LVNetError`: nothing is wrong, and there is nothing to fix.
     """

@@ -1,4 +1,4 @@
-"""Whether values that came out of a file are of the kinds that a dataclass declares."""
+"""Checking values from a file against the field types of a dataclass."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _hints: Dict[type, Dict[str, Any]] = {}
 
 
 def check_fields(kind: Type[Any], data: Mapping[str, Any]) -> None:
-    """Checks values by the annotations of a dataclass; lists count as tuples, whole numbers as real ones.
+    """Checks values against the annotations of a dataclass; lists are accepted as tuples, integers as floats.
 
     Args:
         kind: a dataclass.
-        data: values by field name, as JSON or YAML have them.
+        data: values by field name, from JSON or YAML.
 
     Raises:
-        ValueError: a field is unknown, of another kind than declared, or a number that is not finite.
+        ValueError: a field is unknown, has another type than declared, or is a number that is not finite.
     """
     known = sorted(field.name for field in fields(kind))
     if kind not in _hints:

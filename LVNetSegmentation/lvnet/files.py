@@ -1,9 +1,9 @@
-"""Files that are whole or absent, however the process that writes them ends.
+"""Files that are complete or absent, however the process that writes them ends.
 
-A file is written under a hidden name beside its place and moved there once it is complete.  Its
-writer holds a lock on it meanwhile, and the system lets go of that when the process ends, even by
-`kill -9`.  So a hidden file of ours that nobody has locked was left by a killed process; whoever
-writes into the folder next removes it.
+A file is written under a hidden name in the same folder and renamed once it is complete.  Meanwhile its
+writer holds a lock on it, which the operating system releases when the process ends, even by
+`kill -9`.  A hidden file of ours without a lock was therefore left by a killed process; the next
+process that writes into the folder removes it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Iterator, Tuple, Union
 
 PREFIX, SUFFIX = ".lvnet-", ".part"
-#: Where files must be closed before they are moved, one that was just written to is left alone for so long.
+#: On Windows, files must be closed (and so unlocked) before they are renamed: recently changed ones are left alone.
 _GRACE_SECONDS = 60.0 if sys.platform == "win32" else 0.0
 
 
@@ -37,19 +37,19 @@ def sha256_of(path: Union[str, os.PathLike[str]]) -> str:
 
 
 def is_pipe_or_device(path: Union[str, os.PathLike[str]]) -> bool:
-    """Whether a path is neither file nor folder; reading it may wait, or go on, for ever."""
+    """Whether a path is neither a file nor a folder; reading it may block or never end."""
     return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
 @contextmanager
 def whole_file(path: Union[str, os.PathLike[str]]) -> Iterator[BinaryIO]:
-    """A file that appears under its name once it is complete, and leaves no trace otherwise.
+    """A file that appears under its name once it is complete, and not at all otherwise.
 
     Args:
-        path: is replaced; a link stays a link.
+        path: is replaced if it exists; a symbolic link stays a link.
 
     Raises:
-        OSError: the disk is full, the folder takes no files, or the like.
+        OSError: the disk is full, the folder is read-only, or the like.
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
@@ -65,29 +65,29 @@ def whole_file(path: Union[str, os.PathLike[str]]) -> Iterator[BinaryIO]:
         if sys.platform == "win32":
             os.replace(temporary, target)
     finally:
-        with suppress(OSError):  # gone already when all went well
+        with suppress(OSError):  # already renamed if all went well
             os.unlink(temporary)
 
 
 def write_whole(path: Union[str, os.PathLike[str]], data: bytes) -> None:
-    """Writes a file that is whole or absent; see :func:`whole_file`."""
+    """Writes a file completely or not at all; see :func:`whole_file`."""
     with whole_file(path) as file:
         file.write(data)
 
 
 @contextmanager
 def passing_folder(parent: Union[str, os.PathLike[str]], mode: int = 0o777) -> Iterator[Path]:
-    """A hidden folder to be filled and then moved to its place; what is not moved is removed at the end.
+    """A hidden temporary folder, to be filled and then renamed; removed at the end if it was not.
 
     Args:
         parent: the folder to make it in.
-        mode: permissions, before the user's own mask is taken off; 0o700 keeps others out.
+        mode: permissions, before the umask is applied; 0o700 excludes other users.
 
     Raises:
         OSError: it cannot be made.
     """
     remove_stale(parent)
-    # Its lock is a file beside it, which the folder does not take along.
+    # The lock is a separate file beside it, which is not renamed with the folder.
     lock, name = _new_file(os.fspath(parent))
     folder = Path(name + ".d")
     try:
@@ -102,10 +102,10 @@ def passing_folder(parent: Union[str, os.PathLike[str]], mode: int = 0o777) -> I
 
 
 def remove_stale(folder: Union[str, os.PathLike[str]], grace: float = _GRACE_SECONDS) -> int:
-    """Removes what killed processes of this user have left in a folder; how many things.
+    """Removes what killed processes of this user have left in a folder; returns how many items.
 
     Args:
-        folder: anything; what cannot be listed holds nothing of ours.
+        folder: any path; one that cannot be listed counts as empty.
         grace: seconds since the last change for which a file is left alone.
     """
     removed = 0
@@ -130,7 +130,7 @@ def _remove_if_stale(entry: os.DirEntry[str], grace: float) -> bool:
                 os.unlink(entry.path)
         if sys.platform == "win32":
             os.unlink(entry.path)
-    except OSError:  # another process was faster, or it is not ours to remove
+    except OSError:  # another process was faster, or removing it is not permitted
         return False
     return True
 
@@ -138,11 +138,11 @@ def _remove_if_stale(entry: os.DirEntry[str], grace: float) -> bool:
 def _new_file(folder: str) -> Tuple[BinaryIO, str]:
     """A new hidden file, locked."""
     while True:
-        # Opened as a plain new file rather than by tempfile, so that the usual permissions apply.
+        # Not made by tempfile, so that the usual permissions apply.
         path = os.path.join(folder, f"{PREFIX}{secrets.token_hex(16)}{SUFFIX}")
         file = open(path, "xb")  # noqa: SIM115 - the caller closes it
         lock(file)
-        # Another process may have taken it for a stale one before it was locked.
+        # Another process may have removed it as stale before it was locked.
         if sys.platform == "win32" or os.fstat(file.fileno()).st_nlink:
             return file, path
         file.close()
@@ -152,10 +152,10 @@ if sys.platform == "win32":
     import msvcrt
 
     def lock(file: IO[bytes], wait: bool = False) -> bool:
-        """Takes the lock of a file if nobody holds it; the system lets go of it when the file is closed.
+        """Locks a file if no other process holds its lock; closing the file releases it.
 
         Args:
-            wait: until nobody holds it.
+            wait: until the lock is free.
         """
         while True:
             try:
@@ -170,19 +170,19 @@ else:
     import fcntl
 
     def lock(file: IO[bytes], wait: bool = False) -> bool:
-        """Takes the lock of a file if nobody holds it; the system lets go of it when the file is closed.
+        """Locks a file if no other process holds its lock; closing the file releases it.
 
         Args:
-            wait: until nobody holds it.
+            wait: until the lock is free.
         """
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:  # held by another process, or a disk that knows no locks
+        except OSError:  # held by another process, or a file system without locks
             return False
         return True
 
 
 def home(path: Union[str, os.PathLike[str]]) -> Union[str, os.PathLike[str]]:
-    """A path with the user's home for a leading ~, unless a file is called so."""
+    """A path with a leading ~ expanded, unless a file of that very name exists."""
     text = os.fspath(path)
     return os.path.expanduser(text) if text.startswith("~") and not os.path.lexists(text) else path

@@ -1,4 +1,4 @@
-"""What is to be segmented in a folder: image files, and studies of DICOM, of which no two are ever merged."""
+"""Finding the scans in a folder: image files, and DICOM studies, which are never merged."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .image_io.dicom_header import known_header, looks_like_dicom
 from .image_io.dicom_series import study_of
 from .image_io.names import READABLE_SUFFIXES, PathLike, output_name, shown, suffix_of, walk_files
 
-SEGMENTATION = "it is a segmentation of Slicer"
-NO_SCAN = "it is no scan"
-NO_SCANS_INSIDE = "the folder holds no DICOM (image files are looked for in the given folder only)"
+SEGMENTATION = "it is a Slicer segmentation"
+NO_SCAN = "it is not a scan"
+NO_SCANS_INSIDE = "the folder contains no DICOM (subfolders are not searched for image files)"
 UNREADABLE = "its DICOM cannot be read"
 
 
@@ -22,9 +22,9 @@ class Scan(NamedTuple):
     """One scan to segment.
 
     Attributes:
-        path: a file, or a folder of DICOM.
-        name: that the result is called after.
-        files: the files of the folder that are of this study; None: all.
+        path: a file, or a DICOM folder.
+        name: the base name of the result.
+        files: the files of the folder that belong to this study; None: all.
     """
 
     path: Path
@@ -40,23 +40,23 @@ class LeftOut(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a folder holds, each in a settled order."""
+    """The contents of a folder, in a fixed order."""
 
     scans: List[Scan]
     left_out: List[LeftOut]
 
 
 def find_inputs(folder: PathLike) -> Inputs:
-    """The scans in a folder, and what else is there.
+    """The scans in a folder, and the entries that are not scans.
 
-    Scans are the image files that lie directly in it, and each study of DICOM below it, at whatever depth: two
-    patients, or two studies of one, are two scans also where their files lie side by side.
+    Scans are the image files directly in it, and each DICOM study below it, at any depth: two patients, or two
+    studies of one patient, are two scans even if their files are in the same folder.
 
     Args:
         folder: the folder.
 
     Raises:
-        ImageError: it is no folder, or cannot be listed.
+        ImageError: it is not a folder, or cannot be listed.
     """
     root = Path(folder)
     images, others, folders = _entries(root)
@@ -70,10 +70,10 @@ def find_inputs(folder: PathLike) -> Inputs:
     for path in folders:
         if path not in homes:
             if path in bad:
-                scans.append(Scan(path, output_name(path)))  # says what is wrong with it when it is read
+                scans.append(Scan(path, output_name(path)))  # the error is reported when it is read
             else:
                 left_out.append(LeftOut(path, NO_SCANS_INSIDE))
-    # Beside slices lie the viewer, the index and the leaflet of an exported disc.
+    # Exported discs contain a viewer, an index and a leaflet beside the slices.
     beside = root in homes
     left_out = [
         one for one in left_out if os.fspath(one.path) not in taken and not (beside and one.reason is not SEGMENTATION)
@@ -81,7 +81,7 @@ def find_inputs(folder: PathLike) -> Inputs:
     if not beside and root in bad:
         left_out = [LeftOut(one.path, UNREADABLE) if os.fspath(one.path) in damaged else one for one in left_out]
         if not scans:
-            scans.append(Scan(root, output_name(root)))  # says what is wrong with it when it is read
+            scans.append(Scan(root, output_name(root)))  # the error is reported when it is read
     return Inputs(sorted(scans, key=lambda scan: (os.fspath(scan.path), scan.name)), sorted(left_out))
 
 
@@ -94,7 +94,7 @@ def _entries(root: Path) -> Tuple[List[Path], List[Path], List[Path]]:
                 path = Path(entry.path)
                 if entry.name.startswith("."):
                     continue
-                # Unlike entry.is_dir(), this is no error for a link that leads to itself.
+                # Unlike entry.is_dir(), this does not raise for a link that points to itself.
                 if os.path.isdir(path):
                     folders.append(path)
                 elif suffix_of(entry.name, READABLE_SUFFIXES) and not _is_segmentation(path):
@@ -114,7 +114,7 @@ def _studies(root: Path) -> Tuple[Dict[Tuple[int, str], List[str]], List[str]]:
     """The files of each study below a folder, and DICOM whose header cannot be read."""
     names: Dict[Tuple[int, str], Tuple[int, str]] = {}
     files: List[Tuple[Tuple[int, str], str]] = []
-    # In which entries of the folder a place of a series is held, by study.
+    # By study: the folder entries that contain each slice position of a series.
     places: Dict[Tuple[int, str], Dict[Tuple[object, ...], Path]] = defaultdict(dict)
     twice = set()
     damaged = []
@@ -124,7 +124,7 @@ def _studies(root: Path) -> Tuple[Dict[Tuple[int, str], List[str]], List[str]]:
         header = known_header(file)
         if header is not None:
             study, series = study_of(header), header.fields["series_uid"]
-            # One series is of one study, though some programs give every slice a study of its own.
+            # A series belongs to one study, though some programs give every slice a study of its own.
             if series:
                 study = names.setdefault((header.patient, f"series {series}"), study)
             files.append((study, file))
@@ -135,7 +135,7 @@ def _studies(root: Path) -> Tuple[Dict[Tuple[int, str], List[str]], List[str]]:
             damaged.append(file)
     studies: Dict[Tuple[int, str], List[str]] = defaultdict(list)
     for study, file in files:
-        # Folders that hold the same places of one series are scans that somebody gave the same UIDs, or copies.
+        # Folders with the same slice positions of one series are copies, or scans that were given the same UIDs.
         key = (study[0], f"{study[1]} {_child(root, file)}") if study in twice else study
         studies[key].append(file)
     return dict(studies), damaged
@@ -161,7 +161,7 @@ def _placed(root: Path, studies: Dict[Tuple[int, str], List[str]], *, alone: boo
 def _is_alone(
     key: Tuple[int, str], place: Path, homes: Dict[Tuple[int, str], Path], studies: Dict[Tuple[int, str], List[str]]
 ) -> bool:
-    """Whether no file of another study lies below a folder."""
+    """Whether a folder contains no file of another study."""
     start = os.path.join(place, "")
     return not any(
         other != key
@@ -178,6 +178,6 @@ def _below(path: Path, start: str) -> bool:
 
 
 def _child(root: Path, file: str) -> Path:
-    """The entry of a folder that a file lies in; the folder itself for a file that lies directly in it."""
+    """The subfolder that a file is in; the folder itself for a file directly in it."""
     parts = Path(os.path.relpath(file, root)).parts
     return root / parts[0] if len(parts) > 1 else root

@@ -1,4 +1,4 @@
-"""Names of a package that are loaded when they are first used."""
+"""Names of a package that are imported on first use."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Callable, Dict, List, Mapping, Tuple
 def lazy_names(
     package: Dict[str, Any], modules: Mapping[str, str]
 ) -> Tuple[Callable[[str], Any], Callable[[], List[str]]]:
-    """What a package takes as its `__getattr__` and `__dir__`.
+    """The `__getattr__` and `__dir__` of a package with lazily imported names.
 
     Args:
         package: its `globals()`.
-        modules: by name, the module of the package that has it.
+        modules: the module that defines each name.
     """
     own = package["__name__"]
 

@@ -1,4 +1,4 @@
-"""Volume and HU of what a segmentation marks in a scan."""
+"""Volume and HU statistics of the labels of a segmentation."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PERCENTILES = (5, 25, 50, 75, 95)
 
 
 def measured(scan: Volume, labels: Volume, side: Side) -> Dict[str, Any]:
-    """The measurements of every label that occurs; tumours in the liver are also counted with it.
+    """The measurements of every label that occurs; liver with tumours is also measured as a whole.
 
     Args:
         scan: in HU.
-        labels: on the scan's grid, or stored in another orientation of it.
-        side: what the values of `labels` stand for.
+        labels: on the scan's grid, possibly stored with another orientation.
+        side: the meaning of the values of `labels`.
 
     Returns:
         Valid JSON: `labels`, by name (or `label N`) the `value` or values, `voxels`, `volume_ml` and,
@@ -28,7 +28,7 @@ def measured(scan: Volume, labels: Volume, side: Side) -> Dict[str, Any]:
         in the scan, null where none does; `notes`.
 
     Raises:
-        GeometryError: the two lie on different grids.
+        GeometryError: the two have different grids.
     """
     on_labels, on_scan, notes = on_one_grid(labels, scan, False)
     _, covered, _ = on_one_grid(labels, scan.with_array(np.ones(scan.shape, np.uint8)), False)
@@ -51,7 +51,7 @@ def measured(scan: Volume, labels: Volume, side: Side) -> Dict[str, Any]:
 
 
 def _wanted(side: Side) -> List[Tuple[str, Tuple[int, ...], Tuple[int, ...]]]:
-    """Names, label values and the array's values of what is measured."""
+    """Name, label values and array values of everything that is measured."""
     found: List[Tuple[str, Tuple[int, ...], Tuple[int, ...]]] = []
     for segment in side.segments:
         if side.present & set(segment.voxels):

@@ -1,4 +1,4 @@
-"""When memory runs out in the midst of a network: smaller tiles, then the CPU, then one clear line."""
+"""When memory runs out during inference: smaller tiles, then the CPU, then one clear error message."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from .inference import Model
 
-IN_TILES = "memory ran short: slices were computed in tiles, which may move the edges of the result a little"
+IN_TILES = "memory ran short: slices were computed in tiles, which may shift the result's border slightly"
 ON_THE_CPU = "the GPU has too little free memory for this scan: it was computed on the CPU instead"
-#: Poolings' worth of voxels that a tile sees beyond what it is kept for, and that the smallest one is kept for.
+#: Margin of a tile, and side of the smallest tile without its margin, in multiples of the pooling divisor.
 _HALO, _SMALLEST = 2, 2
-# The last two are what oneDNN says when it gets none.
+# The last two are oneDNN's messages for a failed allocation.
 _WORDS = (
     "not enough memory", "can't allocate", "cannot allocate", "out of memory", "bad_alloc",
     "could not create a primitive", "could not execute a primitive",
@@ -27,17 +27,17 @@ _WORDS = (
 
 
 class Computing:
-    """Computes the probabilities of slabs, with less memory where it has to be.
+    """Computes the probabilities of slabs, using less memory if necessary.
 
-    The first slab that does not fit is computed again in two tiles, then four, and so on; where the
-    smallest do not fit into a GPU, the CPU takes over.  What was found out is kept for the slabs
-    after it.  As long as memory suffices, nothing is different.
+    The first slab that does not fit into memory is computed again in two tiles, then four, and so on; if even
+    the smallest do not fit into a GPU's memory, the CPU takes over.  The following slabs keep the tile size
+    that worked.  As long as memory suffices, slabs are computed whole.
 
     Args:
         model: the network.
 
     Attributes:
-        notes: what had to be done otherwise, for the user to see.
+        notes: sentences for the user about tiles or a change of device.
     """
 
     def __init__(self, model: Model) -> None:
@@ -58,7 +58,7 @@ class Computing:
             (classes, z, y, x) float32.
 
         Raises:
-            DeviceError: there is too little memory whatever is tried.
+            DeviceError: there is too little memory even for the smallest tiles.
         """
         while True:
             try:
@@ -66,7 +66,7 @@ class Computing:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                # Its frames hold the tensors that filled the memory.
+                # The traceback's frames still refer to the tensors that filled the memory.
                 reason = error.with_traceback(None)
             self._release()
             self._try_less(slab.shape[1:], reason)
@@ -99,7 +99,7 @@ class Computing:
         return result
 
     def _try_less(self, plane: Tuple[int, ...], reason: BaseException) -> None:
-        """Halves the longer side of the tiles; moves to the CPU once they are as small as they get."""
+        """Halves the longer side of the tiles; moves to the CPU once they have the minimum size."""
         sides = list(self._tile or plane)
         longer = sides.index(max(sides))
         if sides[longer] > _SMALLEST * self._divisor:
@@ -118,7 +118,7 @@ class Computing:
 
         from .acceleration import fast_network
 
-        # As a network is loaded: what is made in inference mode could not be tried outside of it.
+        # Outside inference mode, as when a network is loaded: fast_network runs its checks outside of it.
         with torch.inference_mode(False):
             network = copy.deepcopy(self._model.network).to("cpu")
             self._compute, self._device = fast_network(network), torch.device("cpu")
@@ -141,23 +141,23 @@ class Computing:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device.
+    """Whether an error means that memory ran out, on any device.
 
     Args:
-        error: any exception; of a RuntimeError, which is what PyTorch and its libraries raise, the words count.
+        error: any exception; a RuntimeError, as PyTorch and its libraries raise, is judged by its message.
     """
     if isinstance(error, MemoryError):
         return True
     if not isinstance(error, RuntimeError):
         return False
-    # PyTorch's own class by its name: an error may be asked about where PyTorch is missing or broken.
+    # PyTorch's class is compared by name, because this must also work where PyTorch is missing or broken.
     by_class = type(error).__name__ == "OutOfMemoryError"
     return by_class or any(words in str(error).lower() for words in _WORDS)
 
 
 @contextlib.contextmanager
 def readable_memory_errors() -> Iterator[None]:
-    """Turns running out of memory anywhere around the network into one line.
+    """Turns an out-of-memory error anywhere around the network into a one-line error.
 
     Raises:
         ResourceError: there is too little.

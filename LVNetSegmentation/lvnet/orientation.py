@@ -1,8 +1,8 @@
-"""Bringing a scan to the orientation that the network was trained on, and its result back.
+"""Reorienting a scan to the orientation that the network was trained on, and its result back.
 
-The network sees every scan as index axes that run to the patient's left, posterior and superior
-side (LPS), whatever its direction matrix says.  This is axis permutation and flip to the nearest
-axes, never interpolation: a header that is rotated by up to 45 degrees changes no voxel.
+The network sees every scan with index axes that run to the patient's left, posterior and superior
+(LPS), whatever its direction matrix.  This is done by permuting and flipping axes, never by
+interpolation: a direction matrix that is rotated by up to 45 degrees changes no voxel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .volume import Volume
 
 @dataclass(frozen=True)
 class Orientation:
-    """How array axes (z, y, x) become canonical ones.
+    """The permutation and flips from array axes (z, y, x) to canonical axes.
 
     Attributes:
         axes: for each canonical array axis (z, y, x), the array axis of the scan it is taken from.
@@ -30,11 +30,11 @@ class Orientation:
     flips: Tuple[bool, bool, bool]
 
     def apply(self, array: np.ndarray) -> np.ndarray:
-        """A canonical view, (z, y, x), of the scan's array; nothing is copied."""
+        """A view of the scan's array in canonical axes (z, y, x); nothing is copied."""
         return array.transpose(self.axes)[self._slices]
 
     def undo(self, array: np.ndarray) -> np.ndarray:
-        """A view in the scan's own axis order of a canonical array; nothing is copied."""
+        """A view of a canonical array in the scan's own axis order; nothing is copied."""
         back = tuple(int(i) for i in np.argsort(self.axes))
         return array[self._slices].transpose(back)
 
@@ -58,7 +58,7 @@ class Orientation:
 
 
 def orientation_of(volume: Volume) -> Orientation:
-    """The permutation and flips that bring a volume nearest to LPS axes.
+    """The permutation and flips that bring a volume closest to LPS axes.
 
     Raises:
         GeometryError: the direction matrix is singular or not finite.
@@ -66,19 +66,19 @@ def orientation_of(volume: Volume) -> Orientation:
     matrix = volume.direction_matrix
     if not np.all(np.isfinite(matrix)) or abs(np.linalg.det(matrix)) < 1e-3:
         raise GeometryError("the direction matrix of the scan is singular; repair its header or export it again")
-    # Column i of the matrix is where index axis i leads; one index axis for each of L, P and S.
+    # Column i of the matrix is the direction of index axis i; each of L, P and S gets one index axis.
     best = max(permutations(range(3)), key=lambda p: sum(abs(matrix[row, p[row]]) for row in range(3)))
     flips = [bool(matrix[row, best[row]] < 0) for row in range(3)]
-    # Patient axes (x, y, z) and index axes (x, y, z) both turn round for arrays (z, y, x).
+    # The order of patient axes (x, y, z) and index axes (x, y, z) is reversed for arrays (z, y, x).
     axes = tuple(2 - best[row] for row in (2, 1, 0))
     return Orientation((axes[0], axes[1], axes[2]), (flips[2], flips[1], flips[0]))
 
 
 def to_canonical(volume: Volume) -> Tuple[Volume, Orientation]:
-    """The same scan with its index axes nearest to LPS; the voxels are a view of the original.
+    """The same scan with index axes closest to LPS; the voxels are a view of the original.
 
     Returns:
-        The volume, with spacing, origin and direction to match, and how to come back.
+        The volume, with matching spacing, origin and direction, and the orientation for the way back.
     """
     orientation = orientation_of(volume)
     matrix, spacing = volume.direction_matrix, np.array(volume.spacing)

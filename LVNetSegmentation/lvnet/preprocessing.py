@@ -1,13 +1,13 @@
-"""From a scan to normalised voxels on the network's grid, and from there back.
+"""From a scan to normalised voxels on the network's grid, and back.
 
-Slice-spacing policy.  The paper has none: 16 slices of 0.7 mm see 11 mm, 16 of 5 mm see 80 mm, and
-the network meets the same organ at seven different heights.  A recipe with `slice_spacing` and
-`in_plane_spacing` brings every scan to one voxel size instead, so that an organ always looks the
-same, a crop of a scan changes nothing, and thin slices cost no more than thick ones.  Finer voxels
-are averaged (a triangle filter as wide as the new voxel), coarser ones interpolated linearly; the
-probabilities come back linearly, before the threshold, so that edges are smooth at full resolution.
-A recipe without spacings does what the paper does: 256 x 256 pixels whatever the field of view, on
-the scan's own slices.
+Slice-spacing policy.  The paper has none: 16 slices of 0.7 mm cover 11 mm, 16 of 5 mm cover 80 mm, so
+that the same organ has a different height in voxels from scan to scan.  A recipe with `slice_spacing`
+and `in_plane_spacing` resamples every scan to one voxel size instead, so that an organ always has the
+same scale, cropping a scan changes nothing, and thin slices cost no more than thick ones.  Finer
+voxels are averaged (a triangle filter as wide as the new voxel), coarser ones interpolated linearly;
+the probabilities are interpolated back linearly, before the threshold, so that borders are smooth at
+full resolution.  A recipe without spacings does what the paper does: 256 x 256 pixels whatever the
+field of view, on the scan's own slices.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from .recipe import Preprocessing
 from .resampling import Axis
 from .volume import Volume
 
-#: Voxels of the network's grid: a whole body at 2.5 x 2.5 x 4 mm has a twentieth of it, 2 GB.  A recipe of
-#: fine voxels may want more of a scan that is no larger than a person.
+#: Most voxels on the network's grid (2 GB): a whole body at 2.5 x 2.5 x 4 mm has a twentieth of it.  A recipe with
+#: finer voxels may exceed it with a scan that is no larger than a person.
 MOST_VOXELS = 2**29
 # Voxels windowed and resampled at once: bounds the float copies of a scan.
 _CHUNK_VOXELS = 8_000_000
@@ -39,13 +39,13 @@ _BODY_MARGIN = 3
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A scan on the network's grid and how to come back.
+    """A scan on the network's grid, and what is needed for the way back.
 
     Attributes:
-        array: (z, y, x) float32, normalised; only the box that can hold the body.
-        box: where `array` lies on the whole network grid, three slices.
+        array: (z, y, x) float32, normalised; only the bounding box of the body.
+        box: the position of `array` on the whole network grid, three slices.
         axes: the resampling along z, y and x.
-        orientation: of the scan against the canonical axes.
+        orientation: of the scan relative to the canonical axes.
     """
 
     array: np.ndarray
@@ -54,14 +54,14 @@ class Prepared:
     orientation: Orientation
 
     def restore(self, values: np.ndarray) -> Iterator[Tuple[int, np.ndarray]]:
-        """Brings values on the network's grid back to the canonical grid of the scan.
+        """Resamples values on the network's grid back to the canonical grid of the scan.
 
         Args:
             values: (channels, z, y, x) float32 over `box`.
 
         Yields:
-            The number of each canonical slice and its values, (channels, y, x) float32; slices
-            outside the box come as zeros.
+            The number of each canonical slice and its values, (channels, y, x) float32, which are zero
+            in slices outside the box.
         """
         z_axis, y_axis, x_axis = self.axes
         z_box, y_box, x_box = self.box
@@ -89,7 +89,7 @@ class Prepared:
 
 
 def normalise(array: np.ndarray, settings: Preprocessing) -> np.ndarray:
-    """Windows HU and brings them to zero mean and unit variance.
+    """Clips HU to the window and normalises them to zero mean and unit variance.
 
     Args:
         array: HU, any shape.
@@ -107,7 +107,7 @@ def normalise(array: np.ndarray, settings: Preprocessing) -> np.ndarray:
 
 
 def network_axes(volume: Volume, settings: Preprocessing) -> Tuple[Axis, Axis, Axis]:
-    """The resampling along z, y and x of a canonical volume that a recipe asks for."""
+    """The resampling of a canonical volume along z, y and x that a recipe specifies."""
     depth, height, width = volume.shape
     z = Axis.keeping(depth) if settings.slice_spacing is None else Axis.of_spacing(
         depth, volume.spacing[0], settings.slice_spacing)  # fmt: skip
@@ -119,7 +119,7 @@ def network_axes(volume: Volume, settings: Preprocessing) -> Tuple[Axis, Axis, A
 
 
 def prepare(volume: Volume, settings: Preprocessing, cancelled: CancelCheck = never_cancelled) -> Prepared:
-    """Brings a scan to the network's orientation, voxel size, window and normalisation.
+    """Converts a scan to the network's orientation, voxel size, window and normalisation.
 
     Args:
         volume: the scan in HU, any orientation.
@@ -127,7 +127,7 @@ def prepare(volume: Volume, settings: Preprocessing, cancelled: CancelCheck = ne
 
     Raises:
         GeometryError: the scan is larger than any patient.
-        Cancelled: `cancelled` answered True.
+        Cancelled: `cancelled` returned True.
     """
     canonical, orientation = to_canonical(volume)
     axes = network_axes(canonical, settings)
@@ -136,7 +136,7 @@ def prepare(volume: Volume, settings: Preprocessing, cancelled: CancelCheck = ne
         raise GeometryError(f"a scan of {extent} mm is larger than any patient; correct its voxel spacing")
     resampled = _resample(canonical.array, axes, settings, cancelled)
     box = body_box(resampled, settings.window[0])
-    # The paper's own mean and variance are those of the whole scan, not of the box.
+    # The paper normalises by mean and variance of the whole scan, not of the box.
     array = normalise(resampled, settings)[box]
     return Prepared(np.ascontiguousarray(array), box, axes, orientation)
 
@@ -152,7 +152,7 @@ def _resample(
     for start in range(0, z_axis.size, step):
         raise_if_cancelled(cancelled)
         stop = min(start + step, z_axis.size)
-        # The window comes first: bone, metal and air outside it must not bleed into their neighbours.
+        # Clip before resampling: bone, metal and air outside the window must not bleed into their neighbours.
         planes = np.clip(array[start:stop], *settings.window).astype(np.float32)
         planes = np.matmul(to_y, np.matmul(planes, to_x))
         rows = np.flatnonzero(to_z[:, start:stop].any(axis=1))
@@ -163,7 +163,7 @@ def _resample(
 
 
 def body_box(windowed: np.ndarray, floor: float) -> Tuple[slice, slice, slice]:
-    """The in-plane box that can hold the body, over all slices; air and table cost nothing.
+    """The in-plane bounding box of the body over all slices, without air and table.
 
     Args:
         windowed: (z, y, x) HU.
@@ -175,7 +175,7 @@ def body_box(windowed: np.ndarray, floor: float) -> Tuple[slice, slice, slice]:
     body = windowed > floor + _BODY_ABOVE_FLOOR
     slices = [slice(0, windowed.shape[0])]
     for axis in (1, 2):
-        # Share of body in each row of the fullest slice: a short scan end must not widen the box.
+        # Fraction of body voxels in each row, as the maximum over all slices: a row counts if it does in any slice.
         share = body.mean(axis=3 - axis).max(axis=0)
         rows = np.flatnonzero(share > _BODY_SHARE)
         if len(rows) == 0:

@@ -1,7 +1,7 @@
-"""How good a segmentation should be expected to be, judged from what can be measured without a reference.
+"""Expected DICE of a segmentation, estimated from features that are measured without a reference.
 
-The numbers behind it come from results whose DICE is known (`lvnet-train calibrate`) and lie in the checkpoint's
-recipe, since they belong to a network and its preprocessing.
+The model is fitted to results with a known DICE (`lvnet-train calibrate`) and stored in the checkpoint's recipe,
+because it is specific to a network and its preprocessing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Mapping, Optional, Tuple
 
 from .errors import ConfigurationError
 
-#: What :func:`lvnet.selfcheck.measure` measures.
+#: The features that :func:`lvnet.selfcheck.measure` measures.
 FEATURES = (
     "doubtful",
     "soft_loss",
@@ -24,7 +24,7 @@ FEATURES = (
     "size",
     "crumbs",
 )
-# No result is expected to be without any error, or nothing but error.
+# The expected DICE is kept away from exactly 1 and 0.
 _LEAST_ERROR, _LARGEST_ERROR = 1e-3, 0.999
 
 
@@ -33,8 +33,8 @@ class Expected:
     """An expected DICE.
 
     Attributes:
-        dice: the median of results like this one.
-        low, high: eight of ten results like this one lie between them.
+        dice: the median over similar results.
+        low, high: the interval that contains 80 % of similar results.
     """
 
     dice: float
@@ -47,14 +47,14 @@ class Quality:
     """A linear model of log10(1 - DICE) over measured features, each clipped to the range that it was fitted in.
 
     Attributes:
-        value: label value of the organ that it judges.
-        features: names, some of :data:`FEATURES`.
-        centre, scale, weight: of each feature; it counts as weight x (feature - centre) / scale.
+        value: label value of the organ.
+        features: a selection from :data:`FEATURES`.
+        centre, scale, weight: of each feature, which contributes weight x (feature - centre) / scale.
         lowest, highest: the range of each feature in the data.
-        bias: of the sum.
-        interval: what to add to log10(1 - DICE) for the 10th and 90th percentile of the error.
-        look_below: expected DICE below which a person should look.
-        wrong_below: expected DICE below which the result is taken to be wrong.
+        bias: the intercept.
+        interval: added to log10(1 - DICE) for the 10th and 90th percentile of the error.
+        look_below: expected DICE below which the result should be reviewed.
+        wrong_below: expected DICE below which the result is considered wrong.
         origin: one sentence about the data that it was fitted to.
     """
 
@@ -77,15 +77,15 @@ class Quality:
             raise ConfigurationError("the model of expected quality has lists of different lengths")
         unknown = [name for name in self.features if name not in FEATURES]
         if unknown:
-            raise ConfigurationError(f"the model of expected quality asks for {unknown[0]!r}, which is not measured")
+            raise ConfigurationError(f"the model of expected quality uses the unknown feature {unknown[0]!r}")
         if min(self.scale, default=1.0) <= 0 or not self.interval[0] <= 0 <= self.interval[1]:
-            raise ConfigurationError("the model of expected quality has a scale or an interval that cannot be")
+            raise ConfigurationError("the model of expected quality has an invalid scale or interval")
 
     def expect(self, measured: Mapping[str, float]) -> Optional[Expected]:
-        """What to expect of a result.
+        """The expected DICE of a result.
 
         Args:
-            measured: by feature name; a feature that is missing makes the answer None.
+            measured: values by feature name; None is returned if a feature is missing.
         """
         total = self.bias
         for name, centre, scale, weight, low, high in zip(

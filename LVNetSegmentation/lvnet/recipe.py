@@ -1,4 +1,4 @@
-"""Everything but the weights that a trained network needs: its recipe.
+"""The recipe of a trained network: everything it needs besides the weights.
 
 The recipe lives in the checkpoint, not in the code that runs it: a checkpoint trained for another
 organ with another window, pixel size or slab depth runs unchanged.
@@ -16,18 +16,18 @@ from .quality import Quality
 
 T = TypeVar("T")
 
-#: Weights of the largest network that is built: a hundred times what the paper's has, a gigabyte.
+#: Number of weights of the largest network that is allowed: a hundred times the paper's, about a gigabyte.
 MOST_WEIGHTS = 2**28
-#: What `network`, `block`, `down` and `up` of an architecture may be, the paper's LV-Net first.
+#: Allowed values of `network`, `block`, `down` and `up` of an architecture, the paper's LV-Net first.
 CHOICES: Dict[str, Tuple[str, ...]] = {
     "network": ("lvnet", "unet", "cenet", "unet3d", "vnet"),
     "block": ("irb", "vanilla"),
     "down": ("pooling", "strided"),
     "up": ("trilinear", "transposed"),
 }
-#: Of these networks every slice is computed by itself.
+#: Two-dimensional networks: each slice is computed on its own.
 PLANAR = ("unet", "cenet")
-#: The widest layer of a baseline's first stage, and its largest kernel: what more channels or classes cost.
+#: The widest layer of a baseline's first stage, and its largest kernel, to estimate the cost of channels and classes.
 _BASELINE_CHANNEL = 64 * 125
 
 
@@ -41,12 +41,12 @@ class Architecture:
         widths: channels of the encoder stages, the bottom last.
         expansion: eps of the IRB blocks.
         kernel_size: k of the stem and of the depth-wise convolutions, odd.
-        network: lvnet, or a network that the paper compares it with: unet, cenet, unet3d, vnet.  Of these `widths`,
-            `expansion` and `kernel_size` say nothing.
+        network: lvnet, or a network that the paper compares it with: unet, cenet, unet3d, vnet.  These ignore
+            `widths`, `expansion` and `kernel_size`.
         block: irb, or vanilla: a k x k x k convolution in the place of each IRB block.
         down: pooling (average, then 1x1x1), or strided: a 2x2x2 convolution of stride 2.
         up: trilinear (1x1x1, then interpolation), or transposed: a 2x2x2 transposed convolution.
-        narrower: what every width of a baseline is divided by; 1 is the paper's.
+        narrower: divisor of every width of a baseline; 1 gives the paper's widths.
     """
 
     in_channels: int = 1
@@ -70,13 +70,13 @@ class Architecture:
             raise ConfigurationError(f"the kernel size must be odd, not {self.kernel_size}")
         if not 2 <= len(self.widths) <= 8:
             raise ConfigurationError(f"a network needs 2 to 8 stages, not {len(self.widths)}")
-        # Of the blocks and the stem, by their formulas: a file must not ask for more memory than there is.
+        # The estimate counts blocks and stem: a malicious file must not request more memory than there is.
         self._check_choices()
         eps, volume = self.expansion, self.kernel_size**3
         weights = self.in_channels * self.widths[0] * volume
         weights += sum(2 * w * w * eps + w * eps * volume for w in self.widths) + self.classes * max(self.widths)
         if self.block == "vanilla":
-            # The decoder's are twice as wide, and four times as heavy.
+            # The decoder's blocks are twice as wide and have four times as many weights.
             weights += sum(5 * w * w * volume for w in self.widths)
         if "strided" in self.down or "transposed" in self.up:
             weights += sum(32 * w * w for w in self.widths)
@@ -84,7 +84,7 @@ class Architecture:
             weights = (self.in_channels + self.classes) * _BASELINE_CHANNEL
         if weights > MOST_WEIGHTS:
             raise ConfigurationError(
-                f"a network of {weights:.1e} weights is too large; {MOST_WEIGHTS:.1e} can be built"
+                f"a network of {weights:.1e} weights is too large; the limit is {MOST_WEIGHTS:.1e}"
             )
 
     def _check_choices(self) -> None:
@@ -93,31 +93,33 @@ class Architecture:
                 shown = repr(getattr(self, name))[:60]
                 raise ConfigurationError(f"there is no {name} {shown}; choose {', '.join(choices)}")
         if self.network != "lvnet" and (self.block, self.down, self.up) != ("irb", "pooling", "trilinear"):
-            raise ConfigurationError(f"`block`, `down` and `up` are LV-Net's; {self.network} has none of them")
+            raise ConfigurationError(
+                f"`block`, `down` and `up` are settings of LV-Net only; {self.network} does not have them"
+            )
         if self.narrower not in (1, 2, 4, 8, 16):
-            raise ConfigurationError(f"a baseline can be 1, 2, 4, 8 or 16 times narrower, not {self.narrower}")
+            raise ConfigurationError(f"`narrower` must be 1, 2, 4, 8 or 16, not {self.narrower}")
         if self.network == "lvnet" and self.narrower != 1:
-            raise ConfigurationError("`narrower` is for the baselines; LV-Net has `widths`")
+            raise ConfigurationError("`narrower` is a setting of the baselines; set `widths` for LV-Net")
 
     @property
     def plain(self) -> bool:
-        """Whether this is LV-Net as the paper has it, whatever its sizes."""
+        """Whether this is LV-Net with the paper's blocks, whatever its sizes."""
         return (self.network, self.block, self.down, self.up) == ("lvnet", "irb", "pooling", "trilinear")
 
     @property
     def divisor(self) -> int:
-        """What the sides of a slice must be divisible by: two to the number of poolings."""
+        """Divisor of the height and width of a slice: two to the power of the number of poolings."""
         if self.network != "lvnet":
             return 32 if self.network == "cenet" else 16
         return 2 ** (len(self.widths) - 1)
 
     @property
     def depth_divisor(self) -> int:
-        """What the slices of a slab must be divisible by; 1 where every slice is computed by itself."""
+        """Divisor of the number of slices of a slab; 1 for two-dimensional networks."""
         return 1 if self.network in PLANAR else self.divisor
 
     def to_dict(self) -> Dict[str, Any]:
-        """As a JSON object, without what says nothing beyond LV-Net: files and digests of before stay as they are."""
+        """As a JSON object, without defaults of newer settings, so that existing files and digests stay valid."""
         data = asdict(self)
         for name, default in _LATER.items():
             if data[name] == default:
@@ -125,22 +127,22 @@ class Architecture:
         return data
 
 
-#: Settings that came after the first weights, with what they were until then.
+#: Settings that are newer than the first weights, with the value that was in effect before.
 _LATER: Dict[str, Any] = {**{name: choices[0] for name, choices in CHOICES.items()}, "narrower": 1}
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a scan becomes slabs.
+    """How a scan is cut into slabs.
 
     Attributes:
-        window: lowest and highest HU kept.
+        window: lowest and highest HU; values outside are clipped.
         mean: subtracted after windowing, in HU; None takes each scan's own mean (the paper).
-        std: divided by after that, in HU; None takes each scan's own standard deviation.
-        in_plane_spacing: (y, x) pixel size in mm that slices are brought to; None resizes every
+        std: divisor after that, in HU; None takes each scan's own standard deviation.
+        in_plane_spacing: (y, x) pixel size in mm that slices are resampled to; None resizes every
             slice to `in_plane_size` whatever its field of view (the paper).
         in_plane_size: (y, x) pixels of a slab when `in_plane_spacing` is None.
-        slice_spacing: distance between slices in mm that the scan is brought to; None keeps the
+        slice_spacing: distance between slices in mm that the scan is resampled to; None keeps the
             scan's own slices (the paper).
         slab_depth: slices of a slab.
     """
@@ -158,7 +160,7 @@ class Preprocessing:
         if not -32768 <= low < high <= 32767:
             raise ConfigurationError(f"the HU window {self.window} is empty or out of range")
         if (self.mean is None) != (self.std is None):
-            raise ConfigurationError("mean and std come together: give both or neither")
+            raise ConfigurationError("mean and std must be given together: give both or neither")
         if self.std is not None and not 0 < self.std < 1e5:
             raise ConfigurationError(f"the standard deviation must be positive, not {self.std}")
         steps = [s for s in (self.slice_spacing, *(self.in_plane_spacing or ())) if s is not None]
@@ -170,7 +172,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class LabelClass:
-    """One class of the output and how to say it to Slicer and DICOM.
+    """One class of the output and its terminology for Slicer and DICOM.
 
     Attributes:
         value: its value in the label map, 1 to 255.
@@ -194,7 +196,7 @@ class LabelClass:
             raise ConfigurationError(f"a colour has three parts from 0 to 255, not {self.colour}")
 
 
-#: Liver as Slicer's General Anatomy list and SNOMED CT have it.
+#: The liver's entry in Slicer's General Anatomy list and SNOMED CT.
 LIVER = LabelClass(value=1, name="liver", code="10200004", meaning="Liver")
 
 
@@ -205,7 +207,7 @@ class Recipe:
     Attributes:
         name: short name of these weights.
         provenance: free JSON object: data, date, commit, epochs, validation scores, licence.
-        quality: how good a result of these weights should be expected to be; None where that was not calibrated.
+        quality: model of the expected DICE of results of these weights; None if it was not calibrated.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
@@ -242,13 +244,13 @@ class Recipe:
         """Reads what :meth:`to_dict` wrote.
 
         Raises:
-            CheckpointError: a field is missing, unknown or of the wrong kind.
+            CheckpointError: a field is missing, unknown or of the wrong type.
         """
         try:
-            # What cannot be said as JSON and as text could not be shown either.
+            # A recipe that cannot be written as JSON and text could not be shown either.
             json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8")
             if not isinstance(data["name"], str):
-                raise ValueError("its name is no text")
+                raise ValueError("its name is not a text")
             return cls(
                 architecture=_build(Architecture, data["architecture"]),
                 preprocessing=_build(Preprocessing, data["preprocessing"]),

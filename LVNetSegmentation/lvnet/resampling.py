@@ -1,4 +1,4 @@
-"""Resampling along one axis as a small matrix, so that a volume is resampled by matrix products."""
+"""Resampling along one axis as a matrix, so that a volume is resampled by matrix products."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a grid and of the grid that it is resampled to; both share their middle.
+    """One axis of a grid and of the grid that it is resampled to; both have the same centre.
 
     Attributes:
         size: voxels of the scan.
         new_size: voxels of the network's grid.
-        ratio: new voxel over old voxel; None keeps the ends of both grids together.
+        ratio: new voxel size divided by the old one; None aligns the ends of both grids.
     """
 
     size: int
@@ -28,19 +28,19 @@ class Axis:
 
     @classmethod
     def keeping(cls, size: int) -> Axis:
-        """An axis that is left as it is."""
+        """An axis that is not resampled."""
         return cls(size, size, 1.0)
 
     @classmethod
     def of_spacing(cls, size: int, spacing: float, new_spacing: float) -> Axis:
-        """An axis whose voxels are brought from `spacing` to `new_spacing` mm."""
-        # A hair less than half a voxel is not worth a voxel of its own beyond the scan's end.
+        """An axis that is resampled from `spacing` to `new_spacing` mm."""
+        # The tolerance avoids an extra voxel beyond the scan's end because of rounding errors.
         return cls(size, max(1, int(np.ceil(size * spacing / new_spacing - 1e-3))), new_spacing / spacing)
 
     def forward(self) -> np.ndarray:
-        """(new_size, size) float32: a triangle as wide as the wider of both voxels.
+        """(new_size, size) float32: a triangle filter as wide as the larger of the two voxels.
 
-        Rows sum to one; beyond the ends the last voxel is continued.
+        Rows sum to one; beyond the ends the last voxel is repeated.
         """
         if self.size == self.new_size and abs(self.ratio - 1) < 1e-9:
             return np.eye(self.size, dtype=np.float32)
@@ -51,7 +51,7 @@ class Axis:
         return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
     def backward_neighbours(self) -> Tuple[np.ndarray, np.ndarray]:
-        """For each old voxel, the new voxel before it and the share of the one after that."""
+        """For each old voxel, the index of the new voxel before it and the weight of the next one."""
         places = (np.arange(self.size) - (self.size - 1) / 2) / self.ratio + (self.new_size - 1) / 2
         places = np.clip(places, 0, self.new_size - 1)
         lower = np.minimum(places.astype(np.int64), max(0, self.new_size - 2))

@@ -1,9 +1,9 @@
 """A small bounds-checked reader and writer of the safetensors file format.
 
 The format: eight bytes with the length of the header (little-endian), the header as JSON, then one
-raw buffer.  The header names each tensor's type, shape and place in the buffer, and under
-`__metadata__` strings of our own.  Slicer does not ship the library of that name; tests check this
-reader against it.  Nothing in a file is ever run.
+raw buffer.  The header gives each tensor's type, shape and position in the buffer, and custom strings
+under `__metadata__`.  Slicer does not include the safetensors library; tests compare this reader with
+it.  Nothing in a file is ever executed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from .errors import CheckpointError
 from .files import is_pipe_or_device
 
-#: Largest header and file that are read at all: far above any LV-Net, far below what hurts.
+#: Size limits of header and file: far above any LV-Net, far below what would exhaust memory.
 MAX_HEADER_BYTES = 4 * 2**20
 MAX_FILE_BYTES = 2 * 2**30
 
@@ -38,10 +38,10 @@ def read_safetensors(path: Union[str, Path]) -> Tuple[Dict[str, np.ndarray], Dic
     """Reads tensors and metadata.
 
     Returns:
-        Arrays by name, copies of their own, and the metadata's strings by key.
+        Arrays by name (copies), and the metadata's strings by key.
 
     Raises:
-        CheckpointError: the file is missing, truncated or not of this format.
+        CheckpointError: the file is missing, truncated or not in this format.
     """
     if is_pipe_or_device(path):
         raise CheckpointError(f"the weights file {path} is a pipe or a device, not a file")
@@ -95,18 +95,18 @@ def parse_safetensors(data: bytes) -> Tuple[Dict[str, np.ndarray], Dict[str, str
 def _without_duplicates(pairs: Any) -> Dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return result
 
 
 def _place(name: str, entry: Any, available: int) -> Tuple[np.dtype, Tuple[int, ...], int, int]:
-    """Type, shape, begin and end of one tensor, all checked against the buffer."""
-    problem = CheckpointError(f"damaged weights file: the entry of tensor {name[:80]!r} makes no sense")
+    """Type, shape, start and end of one tensor, all checked against the buffer."""
+    problem = CheckpointError(f"damaged weights file: the entry of tensor {name[:80]!r} is invalid")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise problem
     shape, offsets = entry["shape"], entry["data_offsets"]
     if not isinstance(entry["dtype"], str) or entry["dtype"] not in _TYPES:
-        raise CheckpointError(f"tensor {name[:80]!r} has a number type that this version cannot read")
+        raise CheckpointError(f"tensor {name[:80]!r} has a number type that this version does not support")
     numbers_ok = all(
         isinstance(numbers, list) and all(type(n) is int and 0 <= n <= MAX_FILE_BYTES for n in numbers)
         for numbers in (shape, offsets)
@@ -126,7 +126,7 @@ def _place(name: str, entry: Any, available: int) -> Tuple[np.dtype, Tuple[int, 
 
 
 def encode_safetensors(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """The bytes of a file that holds the arrays, in the order of their names, and the metadata."""
+    """The bytes of a file with the arrays, sorted by name, and the metadata."""
     header: Dict[str, Any] = {"__metadata__": dict(metadata)}
     pieces, position = [], 0
     for name in sorted(arrays):

@@ -1,9 +1,9 @@
 """A closed, smooth surface of a mask, and files for it: STL, PLY and OBJ, in mm.
 
-The mask is blurred by a Gaussian, and the surface runs at the level above which as many voxels lie as the
-mask has, so that rounding the organ off does not make it smaller.  It is found by naive surface nets: one
-vertex in every cell that the surface crosses, at the mean of the crossings of the cell's edges, and one
-quadrilateral around every edge that is crossed.
+The mask is smoothed by a Gaussian, and the isovalue is chosen so that as many voxels lie above it as in the
+mask: smoothing does not shrink the organ.  The isosurface is found by naive surface nets: one vertex in every
+cell that the surface crosses, at the mean of the crossings of the cell's edges, and one quadrilateral around
+every edge that is crossed.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from .volume import Volume
 COORDINATES = ("lps", "ras")
 DEFAULT_SMOOTHING_MM = 1.5
 _WIDEST_MM = 20.0
-#: What is written of a surface that has no organ's name.
+#: Comment written into the files.
 _MADE_BY = "made by lvnet"
 
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """A surface of triangles.
+    """A triangle mesh.
 
     Attributes:
         vertices: (n, 3) float64, x, y, z in mm.
-        triangles: (m, 3) int64, places in `vertices`, counter-clockwise seen from outside.
+        triangles: (m, 3) int64, indices into `vertices`, counter-clockwise seen from outside.
     """
 
     vertices: np.ndarray
@@ -40,7 +40,7 @@ class Surface:
 
     @property
     def volume_ml(self) -> float:
-        """What it encloses, in millilitres."""
+        """The enclosed volume in millilitres."""
         a, b, c = (self.vertices[self.triangles[:, corner]] for corner in range(3))
         return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6000.0)
 
@@ -49,22 +49,22 @@ def surface_of(mask: Volume, smoothing_mm: float = DEFAULT_SMOOTHING_MM) -> Surf
     """The surface of a mask, in LPS as the volume has it.
 
     Args:
-        mask: (z, y, x), not 0 where the organ is.
-        smoothing_mm: standard deviation of the Gaussian; 0 leaves the steps of the voxels.
+        mask: (z, y, x), non-zero where the organ is.
+        smoothing_mm: standard deviation of the Gaussian; 0 keeps the voxel steps.
 
     Raises:
-        ConfigurationError: the smoothing makes no sense.
+        ConfigurationError: the smoothing is out of range.
         ImageError: the mask is empty.
     """
     from scipy import ndimage
 
     if not 0 <= smoothing_mm <= _WIDEST_MM:
-        raise ConfigurationError(f"a smoothing of {smoothing_mm} mm makes no sense; give 0 to {_WIDEST_MM:g}")
+        raise ConfigurationError(f"the smoothing must be between 0 and {_WIDEST_MM:g} mm, not {smoothing_mm}")
     box = bounding_box(mask.array)
     if box is None:
         raise ImageError(f"{mask.name or 'the mask'} is empty and has no surface; choose another label")
     sigma = [smoothing_mm / step for step in mask.spacing]
-    # Four standard deviations, so that the blurred mask ends within the array, and the surface is closed.
+    # Four standard deviations, so that the smoothed mask ends within the array and the surface is closed.
     rim = [int(np.ceil(4 * width)) + 2 for width in sigma]
     field = np.pad((mask.array[box] != 0).astype(np.float32), [(width, width) for width in rim])
     count = int(np.count_nonzero(field))
@@ -75,14 +75,14 @@ def surface_of(mask: Volume, smoothing_mm: float = DEFAULT_SMOOTHING_MM) -> Surf
     first = np.array([side.start - width for side, width in zip(box, rim)], float)
     matrix = mask.direction_matrix * np.asarray(mask.spacing[::-1])
     vertices = (places + first)[:, ::-1] @ matrix.T + np.asarray(mask.origin)
-    # Array axes (z, y, x) turn the other way round than (x, y, z); so do mirrored grids.
+    # Array axes (z, y, x) have the opposite handedness of (x, y, z); so do mirrored grids.
     if np.linalg.det(matrix) > 0:
         triangles = triangles[:, ::-1]
     return Surface(vertices, triangles)
 
 
 def _nets(field: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Vertices as (n, 3) array indices (z, y, x), and (m, 3) triangles, of where a field is 0."""
+    """The zero level of a field: vertices as (n, 3) array indices (z, y, x), and (m, 3) triangles."""
     cells = tuple(size - 1 for size in field.shape)
     total = int(np.prod(cells))
     steps = (cells[1] * cells[2], cells[2], 1)
@@ -105,7 +105,7 @@ def _nets(field: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
             counts += np.bincount(cell, minlength=total)
             for part in range(3):
                 sums[part] += np.bincount(cell, crossing[:, part], total)
-        # Which way round: by the side that is inside, and by the handedness of (axis, one, two).
+        # The winding depends on which side is inside, and on the handedness of (axis, one, two).
         turned = (here > 0) == (axis != 1)
         around.append(np.where(turned[:, None], np.stack(four, 1), np.stack(four[::-1], 1)))
     used = np.flatnonzero(counts)
@@ -117,7 +117,7 @@ def _nets(field: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def encoded(surface: Surface, suffix: str, coordinates: str = "lps") -> bytes:
-    """A surface as the bytes of a file.
+    """A surface encoded as a file.
 
     Args:
         surface: in LPS.
@@ -125,12 +125,12 @@ def encoded(surface: Surface, suffix: str, coordinates: str = "lps") -> bytes:
         coordinates: `lps` (DICOM, ITK-SNAP, Slicer's own files) or `ras` (FreeSurfer, nibabel).
 
     Raises:
-        ConfigurationError: no such coordinates.
+        ConfigurationError: unknown coordinate system.
     """
     if coordinates not in COORDINATES:
-        raise ConfigurationError(f"coordinates are {' or '.join(COORDINATES)}, not {coordinates!r}")
+        raise ConfigurationError(f"coordinates must be {' or '.join(COORDINATES)}, not {coordinates!r}")
     vertices = surface.vertices * (1.0 if coordinates == "lps" else np.array([-1.0, -1.0, 1.0]))
-    # Slicer reads this remark.
+    # Slicer reads this comment.
     remark = f"SPACE={coordinates.upper()} mm, {_MADE_BY}"
     return _WRITERS[suffix](vertices.astype("<f4"), surface.triangles, remark)
 
@@ -164,5 +164,5 @@ def _obj(vertices: np.ndarray, triangles: np.ndarray, remark: str) -> bytes:
 
 
 _WRITERS: Dict[str, Callable[[np.ndarray, np.ndarray, str], bytes]] = {".stl": _stl, ".ply": _ply, ".obj": _obj}
-#: What a surface's file may be called.
+#: File types of surfaces.
 SUFFIXES = tuple(_WRITERS)

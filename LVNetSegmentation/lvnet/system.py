@@ -1,4 +1,4 @@
-"""What this computer has left, asked from the system itself."""
+"""Available memory and cores, as the operating system reports them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Dict, Optional
 
 
 def available_memory() -> Optional[int]:
-    """Bytes of memory that programs can still take without swapping, or None where nobody knows.
+    """Bytes of memory that are available without swapping, or None if unknown.
 
     On Linux the limit of a container counts as well.
     """
@@ -32,10 +32,10 @@ def usable_cores() -> int:
 
 
 def let_waiting_threads_sleep() -> None:
-    """Lets PyTorch's threads sleep between two tasks, for processes of our own; before PyTorch is loaded.
+    """Makes PyTorch's threads sleep between tasks; for our own processes, to be called before PyTorch is loaded.
 
-    By default they go round and round for some milliseconds, in which the threads of the kernels in
-    :mod:`.acceleration` find no free core: on two cores a tenth of a training step.
+    By default they spin for some milliseconds, during which the threads of the kernels in
+    :mod:`.acceleration` find no free core: on two cores this costs a tenth of a training step.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -58,14 +58,14 @@ def _number(path: str) -> Optional[int]:
     try:
         with open(path, encoding="ascii") as file:
             return int(file.read())
-    except (OSError, ValueError):  # not there, or the word "max"
+    except (OSError, ValueError):  # missing, or the word "max"
         return None
 
 
 def _mac() -> Optional[int]:
     import ctypes
 
-    # Half of what is built in: what is really free is known only to the system's own tools.
+    # Half of the installed memory: how much is really free is known only to the system's own tools.
     size, length = ctypes.c_uint64(0), ctypes.c_size_t(8)
     failed = ctypes.CDLL(None).sysctlbyname(b"hw.memsize", ctypes.byref(size), ctypes.byref(length), None, 0)
     return None if failed else size.value // 2

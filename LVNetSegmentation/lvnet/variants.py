@@ -1,6 +1,6 @@
-"""LV-Net with one of the paper's ideas taken back: what its claims are measured against.
+"""Ablations: LV-Net without one of the paper's ideas, to measure what each contributes.
 
-The skeleton, the stem, the skips and the heads are :class:`.network.LVNet`'s own.
+Backbone, stem, skip connections and heads are those of :class:`.network.LVNet`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .recipe import Architecture
 
 
 class VanillaBlock(nn.Module):
-    """A k x k x k convolution C to C, batch norm and ELU, plus the input: what an IRB block replaces.
+    """The block that an IRB replaces: k x k x k convolution C to C, batch norm and ELU, plus the input.
 
     Args:
         channels: C, in and out.

@@ -12,14 +12,14 @@ IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 @dataclass(frozen=True)
 class Segment:
-    """One organ of a label map, where the file says more than a number.
+    """A segment of a label map, if the file describes it by more than a number.
 
     Attributes:
         value: its label value, or its number in a DICOM file.
-        name: as the file has it; empty where it has none.
-        meaning: of its terminology code, such as `Liver`; empty where it has none.
+        name: from the file; empty if there is none.
+        meaning: of its terminology code, such as `Liver`; empty if there is none.
         voxels: the values of the volume's array that belong to it.  Where segments overlap, a
-            value stands for a combination of them and belongs to several.
+            value represents a combination of them and belongs to several.
     """
 
     value: int
@@ -30,7 +30,7 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A scan or a label map with its place in the patient.
+    """A scan or a label map with its position in the patient.
 
     Attributes:
         array: (z, y, x) voxels; HU as int16 or float32 for a scan, uint8 for a label map.
@@ -38,11 +38,11 @@ class Volume:
         origin: (x, y, z) position of the first voxel's centre in mm, LPS, as ITK has it.
         direction: nine numbers, row by row, of the 3x3 direction cosines as ITK has them: column
             i is the LPS direction of the i-th index axis in (x, y, z) order.
-        name: what to call this image in messages: a file or series name, never a patient's name.
-        notes: sentences about what was noticed or repaired on reading, for the user to see.
-        placement: of a scan from NIfTI, the grid it was read with and the bytes of the header that say so: a result
-            on the same grid gets them as they are.
-        segments: what the values of a label map stand for, where its file says so.
+        name: the image's name in messages: a file or series name, never a patient's name.
+        notes: sentences for the user about what was noticed or repaired on reading.
+        placement: for a scan from NIfTI, its grid and the bytes of the header that define it; they are copied into
+            results on the same grid.
+        segments: the meaning of the values of a label map, if the file gives it.
     """
 
     array: np.ndarray
@@ -55,7 +55,7 @@ class Volume:
     segments: Tuple[Segment, ...] = ()
 
     def with_array(self, array: np.ndarray, **changes: Any) -> Volume:
-        """The same place in the patient with other voxels on the same grid.
+        """A volume with other voxels on the same grid.
 
         Args:
             array: (z, y, x), the shape of this volume.
@@ -90,7 +90,7 @@ class Volume:
         return float(np.prod(self.spacing)) / 1000.0
 
     def same_grid(self, other: Volume, tolerance: float = 1e-3) -> bool:
-        """Whether both volumes have the same size and place, within `tolerance` of a voxel."""
+        """Whether both volumes have the same size and position, within `tolerance` of a voxel."""
         if self.shape != other.shape:
             return False
         step = min(self.spacing)

@@ -165,7 +165,7 @@ def test_weights_of_another_architecture_are_refused(path):
     recipe = RECIPE.to_dict()
     recipe["architecture"]["expansion"] = 3
     rewrite(path, recipe=json.dumps(recipe))
-    with pytest.raises(CheckpointError, match="do not fit"):
+    with pytest.raises(CheckpointError, match="do not match the architecture"):
         load_checkpoint(path).build()
 
 

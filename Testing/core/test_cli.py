@@ -247,7 +247,7 @@ def test_no_table_takes_the_place_of_what_is_compared(option, place, tmp_path, c
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     pair = ("p", "r") if "/" in place else ("p.seg.nrrd", "r.nii.gz")
     assert run("evaluate", *(tmp_path / name for name in pair), option, tmp_path / place) == 2
-    assert "is read for the comparison, which would be lost" in capsys.readouterr().err
+    assert "is read for the comparison, which would be overwritten" in capsys.readouterr().err
     assert run("evaluate", *(tmp_path / name for name in pair), "--csv", tmp_path / "x", "--json", tmp_path / "x") == 2
     assert "two results would both be written" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

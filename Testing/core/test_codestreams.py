@@ -86,7 +86,7 @@ def test_a_jpeg_2000_image_without_sense_is_refused(jpeg_2000, offset, form, val
     data = behind(jpeg_2000, SIZ, offset, form, *values)
     if offset == 20:
         data = behind(data, SIZ, 4, ">2I", 2**14, 2**14)
-    with pytest.raises(ValueError, match="without"):
+    with pytest.raises(ValueError, match=r"invalid tiles|image without pixels"):
         jpeg_2000_size(data)
 
 
@@ -112,7 +112,7 @@ def test_precincts_and_layers_have_a_measure(jpeg_2000, side, precincts, layers,
     if sound:
         assert jpeg_2000_size(data) == (side, side, 1, 16)
     else:
-        with pytest.raises(ValueError, match="without measure"):
+        with pytest.raises(ValueError, match="too many precincts or layers"):
             jpeg_2000_size(data)
 
 
@@ -127,13 +127,13 @@ def test_rle_has_a_segment_for_every_byte_of_a_value(tmp_path):
             check_rle(bytes(spoilt), 2)
     with pytest.raises(ValueError, match="segments"):
         check_rle(data, 1)
-    with pytest.raises(ValueError, match="no RLE"):
+    with pytest.raises(ValueError, match="not RLE"):
         check_rle(data[:63], 2)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9, 0.99])
 def test_a_codestream_that_is_cut_off_is_refused(jpeg_2000, share):
-    with pytest.raises(ValueError, match=r"cut off|end too early|no JPEG"):
+    with pytest.raises(ValueError, match=r"truncated|end too early|not JPEG"):
         jpeg_2000_size(jpeg_2000[: int(len(jpeg_2000) * share)])
 
 

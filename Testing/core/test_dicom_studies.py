@@ -88,13 +88,13 @@ def test_a_description_is_told_unless_it_may_name_the_patient(tmp_path, name, nu
 
 @pytest.mark.parametrize("series", ["9", "3:3", "nothing", ":2", "1.2.3"])
 def test_a_series_that_is_not_there_is_refused(study, series):
-    with pytest.raises(ImageError, match="fits what was asked for"):
+    with pytest.raises(ImageError, match="matches the request"):
         read_image(study, series=series)
 
 
 def test_a_series_is_no_property_of_an_image_file(tmp_path):
     sitk.WriteImage(sitk.Image(4, 4, 4, sitk.sitkInt16), str(tmp_path / "a.nii"))
-    with pytest.raises(ImageError, match="no folder of DICOM"):
+    with pytest.raises(ImageError, match="not a DICOM folder"):
         read_image(tmp_path / "a.nii", series="3")
 
 
@@ -112,7 +112,7 @@ def test_a_folder_is_listed(study, capsys):
 def test_the_command_line_takes_the_series_that_is_asked_for(study, tmp_path, tiny_weights, capsys):
     options = ["--weights", tiny_weights, "--device", "cpu", "--json", "--quiet"]
     assert main(["segment", str(study), "-o", str(tmp_path / "a.nii.gz"), "--series", "3:2", *options]) == 0
-    assert "series 3:2 was taken out of 3 scans, as asked for" in json.loads(capsys.readouterr().out)["notes"][0]
+    assert "series 3:2 was chosen from 3 scans, as requested" in json.loads(capsys.readouterr().out)["notes"][0]
     assert main(["segment", str(study), "-o", str(tmp_path / "b.nii.gz"), "--series", "5", *options]) == 2
     assert not (tmp_path / "b.nii.gz").exists()
 
@@ -145,7 +145,7 @@ def test_every_study_and_image_of_a_folder_is_a_scan_and_the_rest_is_named(clini
 
 def test_patients_in_one_folder_are_not_merged(tmp_path):
     folder = write_study(tmp_path / "flat", (A, B.of(PatientID="0815")))
-    with pytest.raises(ImageError, match="holds scans of 2 patients"):
+    with pytest.raises(ImageError, match="contains scans of 2 patients"):
         read_image(folder)
     found = find_inputs(folder).scans
     assert [scan.name for scan in found] == ["flat-1", "flat-2"]
@@ -176,7 +176,7 @@ def test_command_line_and_panel_plan_alike(clinic, tmp_path, tiny_weights, capsy
     assert {entry["input"] for entry in entries} == {
         *(str(job.scan.path) for job in planned.jobs), *(str(one.path) for one in planned.left_out)
     }  # fmt: skip
-    assert "7 inputs: 4 done, 1 left out because it is a segmentation of Slicer" in err
+    assert "7 inputs: 4 done, 1 left out because it is a Slicer segmentation" in err
     assert planned.summary(0) in err
 
 

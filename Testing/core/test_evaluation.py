@@ -130,7 +130,7 @@ def test_what_a_prediction_of_smaller_extent_misses_counts(resample):
     expected = evaluate(whole, LIVER)
     for one, other, swapped in ((part, LIVER, False), (LIVER, part, True)):
         result = evaluate(one, other, resample=resample)
-        assert "padded with background to what either covers" in result.pop("notes")[0]
+        assert "padded with background to their common extent" in result.pop("notes")[0]
         truth = evaluate(LIVER, whole) if swapped else expected
         assert result == pytest.approx(truth)
 
@@ -139,7 +139,7 @@ def test_a_resampled_reference_is_never_cut_to_the_predictions_extent():
     part = cropped(LIVER, slice(2, 9), slice(3, 16), slice(1, 11))
     off = replace(part, origin=tuple(o + 0.3 * s for o, s in zip(part.origin, SPACING[::-1])))
     result = evaluate(off, LIVER, resample=True)
-    assert "made larger with background to hold all of the reference" in result["notes"][0]
+    assert "padded with background to contain all of the reference" in result["notes"][0]
     assert result["reference_ml"] == pytest.approx(evaluate(LIVER, LIVER)["reference_ml"], rel=0.02)
     turned = replace(LIVER, direction=(0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0))
     assert evaluate(part, turned, resample=True)["reference_ml"] == pytest.approx(result["reference_ml"], rel=0.1)
@@ -178,7 +178,7 @@ def test_a_scan_given_for_a_label_map_is_noticed():
     scan = LIVER.with_array(np.arange(LIVER.array.size, dtype=np.int16).reshape(LIVER.shape) % 700)
     with pytest.raises(ImageError, match="more than 255 different values"):
         evaluate(GUESS, scan)
-    with pytest.raises(ImageError, match="the prediction is no label map: it holds float32"):
+    with pytest.raises(ImageError, match="the prediction is not a label map: it contains float32"):
         evaluate(GUESS.with_array(GUESS.array.astype(np.float32)), LIVER)
     with pytest.raises(GeometryError, match="2 dimensions"):
         evaluate(Volume(np.ones((3, 3), np.uint8)), LIVER)

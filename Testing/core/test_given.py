@@ -107,7 +107,7 @@ def test_a_mask_with_the_slope_of_a_ct_is_rounded(tmp_path):
     assert labels.array.dtype == np.uint8 and labels.array.sum() == 60
     half = field(112, "2f", 0.5 / 4096, 0.0)
     (tmp_path / "half.nii").write_bytes(nifti(scan(mask), change=half))
-    with pytest.raises(lvnet.LVNetError, match="not whole numbers"):
+    with pytest.raises(lvnet.LVNetError, match="not integers"):
         read_labels(tmp_path / "half.nii")
 
 

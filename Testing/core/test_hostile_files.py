@@ -66,8 +66,8 @@ def test_a_nifti_header_cannot_claim_more_voxels_than_its_file_can_hold(scan, tm
         (b"DimSize = 10 8 4", b"DimSize = 20000 20000 20000", "damaged"),
         (b"DimSize = 10 8 4", b"DimSize = 18446744073709551616 8 4", "damaged"),
         (b"NDims = 3", b"NDims = 0", "damaged"),
-        (b"ElementSpacing = 0.7", b"ElementSpacing = 1e30", "that of no scan"),
-        (b"ElementSpacing = 0.7", b"ElementSpacing = 1e-300", "that of no scan"),
+        (b"ElementSpacing = 0.7", b"ElementSpacing = 1e30", "out of range"),
+        (b"ElementSpacing = 0.7", b"ElementSpacing = 1e-300", "out of range"),
         (b"Offset = 0.0", b"Offset = 1e300", "position"),
     ],
 )
@@ -186,7 +186,7 @@ def test_weights_that_do_not_fit_are_refused_before_memory_is_taken_for_the_netw
     large = Recipe(Architecture(widths=(512, 4096)), Preprocessing(slab_depth=4))
     save_checkpoint(tmp_path / "w.safetensors", LVNet(small.architecture).state_dict(), large)
     loaded, before = load_checkpoint(tmp_path / "w.safetensors"), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(CheckpointError, match="do not fit"):
+    with pytest.raises(CheckpointError, match="do not match the architecture"):
         loaded.build()
     # It would have taken 500 MB.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000

@@ -289,7 +289,7 @@ def test_copies_of_slices_are_left_out_and_said(series, voxels):
     shutil.copy(folder / "IM002.dcm", folder / "copy.dcm")
     volume = read(folder)
     assert np.array_equal(volume.array, voxels.astype(np.int16) - 1024)
-    assert "1 slices at positions" in volume.notes[0]
+    assert "1 slices at duplicate positions" in volume.notes[0]
 
 
 def test_of_several_phases_in_one_series_the_first_is_taken(series, voxels):
@@ -336,8 +336,7 @@ def test_the_largest_ct_series_is_taken_and_named_by_number_only(series, voxels)
     volume = read(folder)
     assert np.array_equal(volume.array, voxels.astype(np.int16) - 1024)
     assert volume.notes == (
-        "series 2 was taken out of 3 scans, the largest: 7 slices; also there: series 9 (5 slices),"
-        " series 1 (3 slices)",
+        "series 2 was chosen from 3 scans, the largest: 7 slices; also there: series 9 (5 slices), series 1 (3 slices)",
     )
     assert volume.name == "all"
 
@@ -364,8 +363,7 @@ def test_a_localizer_inside_the_series_does_not_spoil_it(series, voxels):
     assert volume.shape[0] == 7
     (note,) = volume.notes
     assert (
-        "was taken out of 2 scans, the original axial scan: 7 slices; also there: series 3:2 (reformat, 1 slice)"
-        in note
+        "was chosen from 2 scans, the original axial scan: 7 slices; also there: series 3:2 (reformat, 1 slice)" in note
     )
 
 
@@ -392,9 +390,9 @@ def test_a_pixel_spacing_of_zero_is_refused(series, voxels):
 
 
 def test_a_folder_without_dicom_is_refused(tmp_path):
-    assert "holds no DICOM" in message_of(tmp_path)
+    assert "contains no DICOM" in message_of(tmp_path)
     (tmp_path / "a.txt").write_text("hello")
-    assert "holds no DICOM" in message_of(tmp_path)
+    assert "contains no DICOM" in message_of(tmp_path)
 
 
 def test_one_file_stands_for_its_series_however_small(series, voxels):
@@ -403,7 +401,7 @@ def test_one_file_stands_for_its_series_however_small(series, voxels):
     volume = read(folder / "small001.dcm")
     assert np.array_equal(volume.array, voxels[:3].astype(np.int16) - 1024)
     assert volume.notes == (
-        "series 2 was taken out of 2 scans, the one of the given file: 3 slices; also there: series 1 (7 slices)",
+        "series 2 was chosen from 2 scans, the one of the given file: 3 slices; also there: series 1 (7 slices)",
     )
     assert output_name(folder / "small001.dcm") == "small001"
 
@@ -422,7 +420,7 @@ def test_one_file_without_suffix_is_known_by_its_content(series, voxels, tmp_pat
 def test_one_file_that_is_no_slice_is_refused(series, voxels):
     folder = series(voxels)
     path = save(ct_slice(voxels[0], (0, 0, 0), Modality="MR"), folder / "mr.dcm")
-    assert "no slice of a CT series" in message_of(path)
+    assert "not a slice of a CT series" in message_of(path)
     path.write_bytes(path.read_bytes()[:200])
     message_of(path)
 
@@ -444,7 +442,7 @@ def test_progress_rises_to_one(series, voxels):
 
 @pytest.mark.parametrize("fields", [{"Rows": ROWS + 1}, {"Columns": 2 * COLUMNS}, {"Rows": 1}])
 def test_a_slice_whose_pixels_are_of_another_size_than_its_header_tells_is_refused(series, voxels, fields):
-    assert "does not have the size" in message_of(series(voxels, **fields))
+    assert "the size of a slice contradicts its header" in message_of(series(voxels, **fields))
 
 
 # Enhanced CT
@@ -511,7 +509,7 @@ def test_an_enhanced_file_competes_with_the_series_beside_it(series, voxels):
     enhanced(folder / "e.dcm", voxels, [3.0 * index for index in range(7)])
     volume = read(folder)
     assert volume.shape[0] == 7
-    assert "out of 2 scans" in volume.notes[0]
+    assert "from 2 scans" in volume.notes[0]
 
 
 # Headers

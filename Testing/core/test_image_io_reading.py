@@ -272,7 +272,7 @@ def test_a_trailing_axis_of_one_is_dropped_and_said(save, ct, suffix):
 @pytest.mark.parametrize("components", [2, 3, 4])
 def test_a_colour_or_vector_image_is_refused(save, suffix, components):
     image = sitk.GetImageFromArray(np.zeros((4, 5, 6, components), np.uint8), isVector=True)
-    assert f"({components} values a voxel)" in message_of(save(image, suffix))
+    assert f"({components} values per voxel)" in message_of(save(image, suffix))
 
 
 def test_an_rgb_nifti_is_refused(save, ct):
@@ -347,7 +347,7 @@ def test_axes_that_span_no_volume_are_refused(save, ct, suffix):
     line = next(line for line in data.splitlines() if line.startswith(begin))
     flat = b"space directions: (1,0,0) (0,1,0) (0,1,0)" if suffix == ".nrrd" else b"TransformMatrix = 1 0 0 0 1 0 0 1 0"
     path.write_bytes(data.replace(line, flat))
-    assert "span no volume" in message_of(path)
+    assert "are linearly dependent" in message_of(path)
 
 
 def test_an_origin_that_is_no_number_is_refused(save, ct):
@@ -553,7 +553,7 @@ def test_labels_beyond_a_byte_stay_int16(save):
 def test_values_that_are_no_labels_are_refused(save, value):
     voxels = np.zeros((3, 4, 5), np.float32)
     voxels[1, 1, 1] = value
-    assert "no label map" in message_of(save(voxels, ".nii.gz"), read_labels)
+    assert "is not a label map" in message_of(save(voxels, ".nii.gz"), read_labels)
 
 
 def test_one_label_can_be_picked(save):
@@ -621,7 +621,7 @@ def test_layers_without_segments_are_a_vector_image(layered):
 
 
 def test_a_layered_segmentation_is_no_scan(layered):
-    assert "values a voxel" in message_of(layered(np.ones((2, 3, 4, 5), np.uint8)))
+    assert "values per voxel" in message_of(layered(np.ones((2, 3, 4, 5), np.uint8)))
 
 
 def test_a_truncated_layered_file_is_refused(layered):

@@ -84,7 +84,7 @@ def test_where_there_is_no_telling_both_sides_are_shown_and_an_option_that_helps
     assert printed.out == ""
     held = ", ".join(str(v) for v in np.unique(reference.array) if v)
     assert printed.err.count("\n") == 1
-    assert f"the prediction holds label 1, the reference labels {held}" in printed.err
+    assert f"the prediction contains label 1, the reference labels {held}" in printed.err
     proposed = printed.err.split("--reference-set ")[1].split(",")[0].split(" or ")
     scores = [evaluate(one, other, reference_set=name)["dice"] for name in proposed]
     assert max(scores) == 1
@@ -128,13 +128,13 @@ def test_labels_as_said_are_taken_literally():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"labels": "1=hepar2"}, "the reference has nothing called 'hepar2'; it holds labels 1, 2"),
-        ({"labels": "1=2=3"}, "make no sense"),
-        ({"labels": "1="}, "make no sense"),
+        ({"labels": "1=hepar2"}, "the reference has no label 'hepar2'; it contains labels 1, 2"),
+        ({"labels": "1=2=3"}, "are invalid; write PREDICTION=REFERENCE"),
+        ({"labels": "1="}, "are invalid; write PREDICTION=REFERENCE"),
         ({"labels": "1=1,1=2"}, "twice"),
         ({"labels": "0=1"}, "background"),
-        ({"labels": "1=1", "label": 1}, "give one of them"),
-        ({"reference_set": "mine"}, "there are lits, msd, btcv"),
+        ({"labels": "1=1", "label": 1}, "give only one of them"),
+        ({"reference_set": "mine"}, "choose one of lits, msd, btcv"),
         ({"threshold": 2.0}, "threshold"),
     ],
 )
@@ -146,7 +146,7 @@ def test_options_that_make_no_sense_are_one_line(options, words):
 
 def test_a_label_that_does_not_occur_is_said():
     (note,) = evaluate(OURS, LITS, labels="1=7")["notes"]
-    assert note == "label 7 does not occur in the reference, which holds labels 1, 2"
+    assert note == "label 7 does not occur in the reference, which contains labels 1, 2"
 
 
 def test_masks_of_two_organs_are_not_compared():
@@ -208,7 +208,7 @@ def test_a_dataset_json_above_a_folder_of_predictions_does_not_name_their_labels
 def test_a_dataset_json_that_cannot_be_used_is_said(tmp_path, text):
     (tmp_path / "dataset.json").write_text(text, encoding="utf-8")
     (note,) = evaluate(OURS, save(tmp_path / "a.nii.gz", OURS))["notes"]
-    assert note == "dataset.json beside a.nii.gz names no labels that can be read"
+    assert note == "dataset.json beside a.nii.gz contains no readable labels"
 
 
 def test_folders_by_one_option_and_a_report_with_the_same_masks(tmp_path, capsys):
@@ -217,7 +217,7 @@ def test_folders_by_one_option_and_a_report_with_the_same_masks(tmp_path, capsys
         save(tmp_path / "lits" / f"{case}.nii.gz", reference)
     folders = [str(tmp_path / "ours"), str(tmp_path / "lits")]
     assert main(["evaluate", *folders]) == 2
-    assert "not evaluated: a: there is no telling" in capsys.readouterr().err
+    assert "not evaluated: a: it is unclear which labels belong together" in capsys.readouterr().err
     page = tmp_path / "page.html"
     assert main(["evaluate", *folders, "--reference-set", "lits", "--report", str(page), "--json", "-"]) == 0
     result = json.loads(capsys.readouterr().out)

@@ -276,7 +276,7 @@ def test_bad_input_is_refused_in_one_line():
     for arguments, options, error, words in (
         ((mask, np.ones((3, 3, 4), bool), SPACING), {}, GeometryError, "3 x 3 x 3 .* 3 x 3 x 4"),
         ((mask[0], mask[0], SPACING), {}, GeometryError, "2 dimensions"),
-        ((mask, mask.astype(float), SPACING), {}, ImageError, "the reference holds float64"),
+        ((mask, mask.astype(float), SPACING), {}, ImageError, "the reference contains float64"),
         ((mask, mask, (1, 1)), {}, GeometryError, "spacing"),
         ((mask, mask, (1, 0, 1)), {}, GeometryError, "spacing"),
         ((mask, mask, (1, math.nan, 1)), {}, GeometryError, "spacing"),

@@ -99,8 +99,8 @@ def test_a_file_that_names_no_network_is_lv_net_and_says_nothing_new():
     [
         ({"network": "resnet"}, "no network 'resnet'; choose lvnet, unet"),
         ({"block": "dense"}, "no block 'dense'"),
-        ({"network": "vnet", "up": "transposed"}, "vnet has none of them"),
-        ({"narrower": 2}, "LV-Net has `widths`"),
+        ({"network": "vnet", "up": "transposed"}, "vnet does not have them"),
+        ({"narrower": 2}, "set `widths` for LV-Net"),
         ({"network": "vnet", "narrower": 3}, "1, 2, 4, 8 or 16"),
         ({"network": "vnet", "in_channels": 65536}, "too large"),
         ({"block": "vanilla", "widths": (512, 512)}, "too large"),
@@ -128,7 +128,7 @@ def test_a_file_with_an_unknown_network_or_other_weights_is_refused(tmp_path, sc
     error = capsys.readouterr().err
     assert "no network 'resnet'" in error and error.count("\n") == 1
     save_checkpoint(path, network.state_dict(), Recipe(Architecture(network="vnet")))
-    with pytest.raises(CheckpointError, match="do not fit the architecture"):
+    with pytest.raises(CheckpointError, match="do not match the architecture"):
         load_checkpoint(path).build()
 
 

@@ -157,7 +157,7 @@ def test_nothing_is_written_once_it_is_cancelled_nor_over_the_scan(scan, tmp_pat
         )
     assert "checking the result" in stages and not (tmp_path / "a.nrrd").exists()
     before = scan.read_bytes()
-    with pytest.raises(ConfigurationError, match="would be lost"):
+    with pytest.raises(ConfigurationError, match="would be overwritten"):
         segment_file(scan, scan, options)
     assert scan.read_bytes() == before
 
@@ -184,7 +184,7 @@ def test_what_is_not_said_is_the_default():
     assert SegmentOptions.from_dict(nothing) == SegmentOptions.from_request({}) == SegmentOptions()
     empty = {"weights": "", "device": "", "series": "", "threads": 0, "folder": "/tmp"}
     assert SegmentOptions.from_request(empty) == SegmentOptions()
-    with pytest.raises(ConfigurationError, match="no setting 'overlop'; known are weights, device"):
+    with pytest.raises(ConfigurationError, match="unknown setting 'overlop'; the settings are weights, device"):
         SegmentOptions.from_dict({"overlop": 0.1})
 
 

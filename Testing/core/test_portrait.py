@@ -162,7 +162,7 @@ def test_the_command_refuses_what_does_not_belong_together(tmp_path, capsys):
     write_labels(marked(other, (1, 5), (1, 5), (1, 5)), tmp_path / "liver.nii.gz", Recipe().classes)
     arguments = ["picture", str(tmp_path / "ct.nii.gz"), str(tmp_path / "liver.nii.gz"), "-o"]
     assert main([*arguments, str(tmp_path / "out.png")]) == 2
-    assert "the scan that it was made of" in capsys.readouterr().err
+    assert "the scan that it belongs to" in capsys.readouterr().err
     assert main([*arguments, str(tmp_path / "out.jpg")]) == 2
     assert main([*arguments, str(tmp_path / "ct.nii.gz")]) == 2
     assert not list(tmp_path.glob("out*"))

@@ -100,7 +100,7 @@ def test_a_mask_that_a_slope_made_uneven_is_rounded_and_that_is_said(tmp_path):
     path = save(tmp_path / "a.nii.gz", LIVER_MASK * np.float64(0.9999))
     result = evaluate(OURS, path)
     assert result["dice"] == 1
-    assert "not quite whole numbers were rounded" in result["notes"][0]
+    assert "not exactly integers were rounded" in result["notes"][0]
 
 
 def test_a_probability_map_is_cut_at_a_threshold_that_is_said(tmp_path):
@@ -122,7 +122,7 @@ def test_real_numbers_that_are_neither_labels_nor_probabilities_are_refused(tmp_
         array = array * 3
     elif kind == "not finite":
         array[0, 0, 0] = np.nan
-    with pytest.raises(ImageError, match="is no label map"):
+    with pytest.raises(ImageError, match="is not a label map"):
         evaluate(OURS, save(tmp_path / "a.nii.gz", array))
 
 
@@ -293,7 +293,7 @@ def test_contours_of_another_scan_or_without_a_grid_are_one_line(tmp_path):
     with pytest.raises(ImageError, match="no grid of its own"):
         evaluate(path, path)
     tilted = Volume(OURS.array, SPACING, ORIGIN, (1, 0, 0, 0, 0.8, -0.6, 0, 0.6, 0.8))
-    with pytest.raises(ImageError, match="do not lie in the slices"):
+    with pytest.raises(ImageError, match="are not in the slices"):
         evaluate(tilted, path)
 
 

@@ -112,7 +112,7 @@ def test_the_worst_case_comes_first_and_gaps_have_reasons(folders, tmp_path):
     assert re.findall(r'<th scope="row">(?:<a[^>]*>)?(\w+)', table) == ["missed", "bad", "fair", "good"]
     words = Reader(text).words
     assert "ASSD, MSSD, HD95 undefined: the prediction is empty" in words
-    assert "alone: no reference of this name" in words
+    assert "alone: no reference with this name" in words
     assert "preset lits" in words and "18-neighbourhood" in words
     for heading in ("VOE (%)", "ASSD (mm)", "MSSD (mm)", "HD95 (mm)", "reference (ml)", "prediction (ml)"):
         assert heading in words
@@ -155,7 +155,7 @@ def test_a_scan_of_another_place_is_left_out_and_one_on_another_grid_is_interpol
     save(tmp_path / "scans" / "bad.nii.gz", np.full((32, 60, 40), 50, np.int16), spacing=(2.5, 1.0, 1.0))
     text = report_of(folders, tmp_path, images=tmp_path / "scans")
     assert text.count("vector-effect") == 2 * 3
-    assert "another place" in text and "interpolated for the pictures" in text
+    assert "does not overlap with the label maps" in text and "interpolated for the pictures" in text
 
 
 def test_names_cannot_become_markup(tmp_path):

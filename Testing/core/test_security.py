@@ -285,7 +285,7 @@ def test_no_identifier_of_the_patient_is_in_any_output_report_or_message(scene, 
     assert code == 2
     contents = {path.name: path.read_bytes() for path in out.iterdir()}
     assert {"a.nii", "a.seg.nrrd", "r.html", "r.csv", "r.json"} <= contents.keys()
-    assert "was taken out of 2 scans" in said and '"chest"' in said
+    assert "was chosen from 2 scans" in said and '"chest"' in said
     for key, value in IDENTIFIERS.items():
         for words in {value, value.replace("^", " "), value.split("^")[0]}:
             assert words not in said + text, key

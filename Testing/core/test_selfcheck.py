@@ -107,7 +107,7 @@ def test_pieces_and_holes_count_as_the_network_left_them():
     assert (found["liver pieces"].verdict, found["liver holes"].verdict) == ("ok", "look")
     assert found["liver pieces"].value == pytest.approx(245 / (clean.sum() - 500))
     assert found["liver holes"].value == pytest.approx(500 / (clean.sum() - 500))
-    assert "specks" in found["liver pieces"].sentence
+    assert "small fragments" in found["liver pieces"].sentence
     assert verdicts(check(clean))["holes"] == "ok"
 
 

@@ -127,6 +127,6 @@ def test_the_command_writes_the_segment_that_is_named(tmp_path, capsys):
     expected = encoded(surface_of(volume), ".stl")
     assert (tmp_path / "liver.stl").read_bytes() == expected
     assert main(["surface", str(path), "-o", str(tmp_path / "x.stl"), "--label", "kidney"]) == 2
-    assert "it holds labels 1 (liver), 2 (spleen)" in capsys.readouterr().err
+    assert "it contains labels 1 (liver), 2 (spleen)" in capsys.readouterr().err
     assert main(["surface", str(path), "-o", str(path)]) == 2
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.seg.nrrd", "liver.stl"]

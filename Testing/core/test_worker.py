@@ -293,7 +293,7 @@ def test_the_result_is_what_the_core_finds(service, tiny_weights):
     report = answer.report
     assert report["volumes_ml"] == pytest.approx(expected.volumes_ml)
     assert [check["sentence"] for check in report["checks"]] == [check.sentence for check in expected.checks]
-    assert report["device"] == "cpu" and report["device_reason"] == "CPU, as asked"
+    assert report["device"] == "cpu" and report["device_reason"] == "CPU, as requested"
 
 
 def test_a_scan_without_the_organ_gives_an_empty_class(service, tiny_weights):
@@ -537,7 +537,7 @@ def test_descriptions_of_series_reach_the_answer_and_no_log(service, tiny_weight
     assert '"Quokka venous", portal venous, 12 slices; also there: series 3 ("Wombat arterial"' in scan["scan_notes"][0]
     asked = {**settings, "series": "emu"}
     ((refused,),) = FolderJob(service, str(tmp_path / "scans"), str(tmp_path / "out"), ".nii.gz", asked).start().wait()
-    assert "fits what was asked for" in refused["error"]
+    assert "matches the request" in refused["error"]
     service.shutdown()
     logged = "".join(path.read_text() for path in log_folder.iterdir())
     assert logged.count("a scan of the folder is done") == 2

@@ -98,18 +98,18 @@ def _normalised() -> np.ndarray:
 
 
 _NO_HU = "are no HU"
-_add("air", "empty air of the scanner", lambda: _noisy(np.full(_SHAPE[1:], -1000.0)),
+_add("air", "nothing but air in the scanner", lambda: _noisy(np.full(_SHAPE[1:], -1000.0)),
      Handled((), ("hardly any voxel has the HU of soft tissue",), empty=True, flagged=True))  # fmt: skip
-_add("one_value", "one value everywhere", lambda: np.full(_SHAPE, -1000, np.int16),
+_add("one_value", "the same value everywhere", lambda: np.full(_SHAPE, -1000, np.int16),
      Handled((), ("every voxel has the value -1000",), empty=True, flagged=True))  # fmt: skip
 _add("head", "a head, without a liver", _head, Handled(warnings=("less than an adult's abdomen",), flagged=True))
 _add("leg", "two legs, without a liver", _leg, Handled(flagged=True))
-_add("metal", "an implant of metal with streaks", _metal, Handled())
+_add("metal", "a metal implant with streaks", _metal, Handled())
 _add("mr", "MR", _mr, Handled(warnings=("no value is below zero", "an MR or another image?"), flagged=True))
 _add("pet", "PET, in SUV", _pet, Handled(warnings=(_NO_HU,), flagged=True))
 _add("normalised", "a CT normalised to 0..1", _normalised, Handled(warnings=("they look normalised",), flagged=True))
 _add("lost_rescale", "a CT whose rescale was lost (values 1024 too high)", lambda: _noisy(_abdomen()) + np.int16(1024),
      Handled(warnings=("look like a CT whose HU are 1024 too high",), flagged=True))  # fmt: skip
-_add("picture", "a picture of 0..255", lambda: np.clip(_noisy(_abdomen()) / 2 + 120, 0, 255).astype(np.int16),
+_add("picture", "a picture with values 0..255", lambda: np.clip(_noisy(_abdomen()) / 2 + 120, 0, 255).astype(np.int16),
      Handled(warnings=("those of a picture, not HU",), flagged=True))  # fmt: skip
-_add("noise", "noise without anything in it", lambda: _noisy(np.full(_SHAPE[1:], 40.0), 300.0), Handled(flagged=True))
+_add("noise", "nothing but noise", lambda: _noisy(np.full(_SHAPE[1:], 40.0), 300.0), Handled(flagged=True))

@@ -15,24 +15,24 @@ from .dicom_files import HU_OFFSET, enhanced, save, series, slice_dataset, store
 from .scans import ORIGIN, scan, waves
 
 CASES = Kind("DICOM")
-_NO_SERIES = "holds no CT series that can be placed in space"
+_NO_SERIES = "contains no CT series with slice positions"
 
 
 def _truth(array: Optional[np.ndarray] = None, **place: Any) -> Volume:
     return scan(waves() if array is None else array, **place)
 
 
-@CASES.case("a series in order", Handled())
+@CASES.case("a regular series", Handled())
 def plain_series(folder: Path) -> Made:
     return Made(series(folder / "ct", stored()), _truth())
 
 
-@CASES.case("one slice of the series is given", Handled(), worker=None)
+@CASES.case("the path of one slice of a series", Handled(), worker=None)
 def one_file_of_a_series(folder: Path) -> Made:
     return Made(series(folder / "ct", stored()) / "IM0003.dcm", _truth())
 
 
-@CASES.case("slices without pixels at their end", Refused("a slice is damaged or its file ends too early"))
+@CASES.case("slices whose pixels are truncated", Refused("a slice is damaged or truncated"))
 def cut_slice(folder: Path) -> Made:
     made = series(folder / "ct", stored())
     path = made / "IM0004.dcm"
@@ -56,7 +56,7 @@ def _between() -> Volume:
     return _truth(array)
 
 
-_cut_header("damaged_first_slice", "the first slice's header is damaged: told, not lost in silence", 0, (),
+_cut_header("damaged_first_slice", "the first slice's header is damaged: reported, not silently dropped", 0, (),
             lambda: _truth(waves()[1:], origin=(ORIGIN[0], ORIGIN[1], ORIGIN[2] + 3)))  # fmt: skip
 _cut_header("damaged_middle_slice", "a middle slice's header is damaged", 5, ("1 slice is missing",), _between)
 _cut_header("damaged_last_slice", "the last slice's header is damaged", 11, (), lambda: _truth(waves()[:-1]))
@@ -77,12 +77,16 @@ def all_headers_damaged(folder: Path) -> Made:
     return Made(made)
 
 
-@CASES.case("headers of 65535 x 65535 pixels with hardly any", Refused("does not have the size that its header tells"))
+@CASES.case(
+    "headers of 65535 x 65535 pixels with hardly any data", Refused("the size of a slice contradicts its header")
+)
 def huge_slices(folder: Path) -> Made:
     return Made(series(folder / "ct", stored(), Rows=65535, Columns=65535))
 
 
-@CASES.case("16-bit pixels that the header calls 8-bit", Refused("does not have the size that its header tells"))
+@CASES.case(
+    "16-bit pixels that are 8-bit according to the header", Refused("the size of a slice contradicts its header")
+)
 def wrong_bits(folder: Path) -> Made:
     return Made(series(folder / "ct", stored(), BitsAllocated=8, BitsStored=8, HighBit=7))
 
@@ -103,7 +107,7 @@ def rescale(folder: Path) -> Made:
     )
 
 
-@CASES.case("a rescale slope of its own in every slice", Handled())
+@CASES.case("a different rescale slope in every slice", Handled())
 def rescale_per_slice(folder: Path) -> Made:
     slopes = 1 + np.arange(12) / 4
     made = series(folder / "ct", stored(), each=lambda index: {"RescaleSlope": f"{slopes[index]:g}"})
@@ -115,7 +119,7 @@ def rescale_not_finite(folder: Path) -> Made:
     return Made(series(folder / "ct", stored(), RescaleSlope="1e400"))
 
 
-@CASES.case("no rescale at all: stored values are taken as HU", Handled())
+@CASES.case("no rescale at all: stored values are used as HU", Handled())
 def no_rescale(folder: Path) -> Made:
     stored = waves().astype(np.int16)
     return Made(series(folder / "ct", stored, RescaleSlope=None, RescaleIntercept=None), _truth())
@@ -126,7 +130,7 @@ def twelve_bits(folder: Path) -> Made:
     return Made(series(folder / "ct", stored(), BitsStored=12, HighBit=11), _truth())
 
 
-@CASES.case("MONOCHROME1: the picture is inverted, the HU are not", Handled(("MONOCHROME1",)))
+@CASES.case("MONOCHROME1: the display is inverted, the HU are not", Handled(("MONOCHROME1",)))
 def monochrome1(folder: Path) -> Made:
     return Made(series(folder / "ct", stored(), PhotometricInterpretation="MONOCHROME1"), _truth())
 
@@ -137,14 +141,14 @@ def reversed_order(folder: Path) -> Made:
     return Made(series(folder / "ct", stored()[::-1], heights=heights), _truth())
 
 
-@CASES.case("patient lying on the other side (feet first, prone)", Handled())
+@CASES.case("another patient position (feet first, prone)", Handled())
 def feet_first_prone(folder: Path) -> Made:
     direction = (-1, 0, 0, 0, 1, 0, 0, 0, -1)
     made = series(folder / "ct", stored(), orientation=(-1, 0, 0, 0, 1, 0))
     return Made(made, _truth(direction=direction))
 
 
-@CASES.case("two slices missing: filled in between their neighbours", Handled(("2 slices are missing",)))
+@CASES.case("two slices missing: interpolated between their neighbours", Handled(("2 slices are missing",)))
 def missing_slices(folder: Path) -> Made:
     array = waves()
     keep = [index for index in range(12) if index not in (4, 8)]
@@ -154,7 +158,7 @@ def missing_slices(folder: Path) -> Made:
     return Made(made, _truth(array))
 
 
-@CASES.case("two slices twice", Handled(("2 slices at positions that others have too",)))
+@CASES.case("two slices duplicated", Handled(("2 slices at duplicate positions",)))
 def duplicate_slices(folder: Path) -> Made:
     made = series(folder / "ct", stored())
     for index in (3, 7):
@@ -162,12 +166,12 @@ def duplicate_slices(folder: Path) -> Made:
     return Made(made, _truth())
 
 
-@CASES.case("all slices at one place", Handled(("the scan is a single slice", "11 slices at positions")))
+@CASES.case("all slices at one position", Handled(("the scan is a single slice", "11 slices at duplicate positions")))
 def all_at_one_place(folder: Path) -> Made:
     return Made(series(folder / "ct", stored(), heights=[0.0] * 12), _truth(waves()[:1]))
 
 
-@CASES.case("slices so uneven that no grid can hold them", Refused("which no regular grid can hold"))
+@CASES.case("slices too uneven for a regular grid", Refused("too uneven for a regular grid"))
 def uneven_slices(folder: Path) -> Made:
     heights = [0, 0.02, 0.04, 0.06, 0.08, *range(30, 37)]
     return Made(series(folder / "ct", stored(), heights=heights))
@@ -185,7 +189,7 @@ def gantry_tilt(folder: Path) -> Made:
 
 
 @CASES.case(
-    "several series in one folder: the largest is taken", Handled(("series 2 was taken out of 3 scans, the largest",))
+    "several series in one folder: the largest is used", Handled(("series 2 was chosen from 3 scans, the largest",))
 )
 def mixed_series(folder: Path) -> Made:
     series(folder / "ct", stored()[:4], prefix="A", SeriesInstanceUID="1.2.3.4.1", SeriesNumber=1)
@@ -227,7 +231,7 @@ def pet_folder(folder: Path) -> Made:
     return Made(series(folder / "pet", stored(), Modality="PT"))
 
 
-@CASES.case("slices in colours of a palette", Refused("12 x colour images"))
+@CASES.case("slices with palette colours", Refused("12 x colour images"))
 def palette(folder: Path) -> Made:
     return Made(series(folder / "ct", stored(), PhotometricInterpretation="PALETTE COLOR"))
 
@@ -237,7 +241,7 @@ def no_positions(folder: Path) -> Made:
     return Made(series(folder / "ct", stored(), ImagePositionPatient=None))
 
 
-@CASES.case("orientations that are no axes", Refused("12 x images without a position"))
+@CASES.case("invalid orientations", Refused("12 x images without a position"))
 def no_axes(folder: Path) -> Made:
     return Made(series(folder / "ct", stored(), ImageOrientationPatient=[1, 0, 0, 1, 0, 0]))
 
@@ -254,14 +258,14 @@ def enhanced_ct(folder: Path) -> Made:
     return Made(folder / "ct", _truth())
 
 
-@CASES.case("enhanced CT, a rescale of its own in every frame", Handled())
+@CASES.case("enhanced CT, a different rescale in every frame", Handled())
 def enhanced_ct_with_rescales(folder: Path) -> Made:
     slopes = 1 + np.arange(12)[:, None, None] / 4
     enhanced(folder / "ct" / "e.dcm", stored(), [3.0 * index for index in range(12)], rescale_each=True)
     return Made(folder / "ct", _truth((stored() * slopes - HU_OFFSET).astype(np.float32)))
 
 
-@CASES.case("many frames without their places", Refused("12 x multi-frame images without positions"))
+@CASES.case("many frames without positions", Refused("12 x multi-frame images without positions"))
 def frames_without_places(folder: Path) -> Made:
     return Made(series(folder / "ct", stored(), NumberOfFrames=7))
 
@@ -272,7 +276,7 @@ def fillers(folder: Path, names: Sequence[str]) -> None:
         (folder / name).write_bytes(b"\0" * 128 + b"DICM" if name == "DICOMDIR" else b"hello")
 
 
-@CASES.case("an exported disc: viewer, DICOMDIR and readme beside the slices", Handled())
+@CASES.case("an exported disc: viewer, DICOMDIR and readme next to the slices", Handled())
 def exported_disc(folder: Path) -> Made:
     made = series(folder / "disc" / "A" / "B", stored())
     fillers(folder / "disc", ("DICOMDIR", "viewer.exe", "README.TXT", ".hidden"))

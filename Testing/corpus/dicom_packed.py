@@ -18,8 +18,8 @@ from .scans import scan, waves
 CASES = Kind("DICOM")
 _BASE = "1.2.840.10008.1.2"
 _JPEG_2000 = f"{_BASE}.4.90"
-_TOO_EARLY = "a slice is damaged or its file ends too early"
-_SIZE = "does not have the size that its header tells"
+_TOO_EARLY = "a slice is damaged or truncated"
+_SIZE = "the size of a slice contradicts its header"
 
 
 def _syntax(name: str, title: str, uid: str, **options: Any) -> None:
@@ -46,7 +46,7 @@ def _undecodable(name: str, title: str, uid: str, words: str) -> None:
 _undecodable("htj2k", "High-Throughput JPEG 2000", f"{_BASE}.4.201", "High-Throughput JPEG 2000 (transfer syntax")
 _undecodable("jpeg_xl", "JPEG XL", f"{_BASE}.4.110", "stored as JPEG XL (transfer syntax")
 _undecodable("video", "MPEG-4", f"{_BASE}.4.102", "stored as MPEG-4 (transfer syntax")
-_undecodable("unknown_syntax", "that nobody knows", f"{_BASE}.4.999", "stored as an unknown compression")
+_undecodable("unknown_syntax", "that is unknown", f"{_BASE}.4.999", "stored as an unknown compression")
 
 
 @CASES.case("compressed pixels that are damaged", Refused("a slice is damaged, or is stored as JPEG 2000"))
@@ -54,7 +54,7 @@ def damaged_jpeg_2000(folder: Path) -> Made:
     return Made(series(folder / "ct", stored(), claimed_syntax=_JPEG_2000))
 
 
-@CASES.case("graphics in the four bits above values of twelve", Handled())
+@CASES.case("overlays in the four bits above 12-bit values", Handled())
 def bits_beside_the_value(folder: Path) -> Made:
     graphics = np.random.default_rng(0).integers(0, 16, waves().shape).astype(np.uint16) << 12
     return Made(series(folder / "ct", stored() | graphics, BitsStored=12, HighBit=11), scan(waves()))
@@ -85,15 +85,15 @@ def _codestream(marker: bytes, offset: int, form: str, *values: int) -> Callable
 
 
 _GARBAGE = bytes(4) + struct.pack("<I", 0xE0DDFFFE)
-_changed("garbage_behind_jpeg_2000", "garbage behind JPEG 2000 that claims 3.6 GB (found by fuzzing)", Handled(),
+_changed("garbage_behind_jpeg_2000", "garbage after JPEG 2000 that claims 3.6 GB (found by fuzzing)", Handled(),
          _JPEG_2000, lambda data: data + _GARBAGE)  # fmt: skip
-_changed("garbage_behind_pixels", "garbage behind the pixels that claims 3.6 GB", Handled(),
+_changed("garbage_behind_pixels", "garbage after the pixels that claims 3.6 GB", Handled(),
          f"{_BASE}.1", lambda data: data + _GARBAGE)  # fmt: skip
-_changed("garbage_between_fragments", "garbage where a fragment should be (found by fuzzing)", Refused(_TOO_EARLY),
+_changed("garbage_between_fragments", "garbage instead of a fragment (found by fuzzing)", Refused(_TOO_EARLY),
          f"{_BASE}.5", lambda data: data[:-200] + b"\xe0" * 40 + data[-200:])  # fmt: skip
 _changed("jpeg_2000_of_another_size", "JPEG 2000 of 60000 x 60000 pixels in a slice of 40 x 48", Refused(_SIZE),
          _JPEG_2000, _codestream(b"\xff\x51", 4, ">8I", 60_000, 60_000, 0, 0, 60_000, 60_000, 0, 0))  # fmt: skip
-_changed("jpeg_2000_of_many_layers", "JPEG 2000 of 65535 layers, cut off", Refused("a slice is damaged"),
+_changed("jpeg_2000_of_many_layers", "JPEG 2000 of 65535 layers, truncated", Refused("a slice is damaged"),
          _JPEG_2000, lambda data: _codestream(b"\xff\x52", 4, ">H", 65_535)(data)[:-300])  # fmt: skip
 _changed("jpeg_2000_cut_off", "JPEG 2000 whose tile is longer than the file", Refused("stored as JPEG 2000"),
          _JPEG_2000, _codestream(b"\xff\x90", 4, ">I", 1 << 20))  # fmt: skip

@@ -34,7 +34,7 @@ DIFFERENCES: Dict[str, Callable[[int], Dict[str, Any]]] = {
     "contrast agent": lambda i: {"ContrastBolusAgent": "" if i == 0 else "agent"},
     "frame of reference": lambda i: {"FrameOfReferenceUID": f"1.2.3.4.6.{i + 1}"},
 }
-_TAKEN = "passes of one series were told apart"
+_TAKEN = "passes of one series were separated"
 
 
 def truth_of(one: Pass, *, size: Tuple[int, int] = _SIZE, **place: Any) -> Volume:
@@ -87,17 +87,17 @@ def _two(difference: str, start: float, count: int = _COUNT) -> Tuple[Pass, Pass
 
 for _name in DIFFERENCES:
     _slug = _name.replace(" ", "_").lower()
-    _study(f"interleaved_by_{_slug}", f"two phases half a slice apart in one series, told apart by {_name}",
-           _two(_name, 1.5), Handled(("was taken",)))  # fmt: skip
+    _study(f"interleaved_by_{_slug}", f"two phases half a slice apart in one series, separated by {_name}",
+           _two(_name, 1.5), Handled(("was chosen from",)))  # fmt: skip
 for _name in ("acquisition number", "kernel", "temporal position", "exposure"):
     _slug = _name.replace(" ", "_").lower()
-    _study(f"same_places_by_{_slug}", f"two phases at the same places in one series, told apart by {_name}",
+    _study(f"same_places_by_{_slug}", f"two phases at the same positions in one series, separated by {_name}",
            _two(_name, 0.0), Handled((_TAKEN,)))  # fmt: skip
-    _study(f"one_mm_apart_by_{_slug}", f"two phases 1 mm apart in one series, told apart by {_name}",
+    _study(f"one_mm_apart_by_{_slug}", f"two phases 1 mm apart in one series, separated by {_name}",
            _two(_name, 1.0), Handled((_TAKEN,)))  # fmt: skip
 for _name in ("acquisition number", "time of acquisition", "image type"):
     _slug = _name.replace(" ", "_").lower()
-    _study(f"chest_and_abdomen_by_{_slug}", f"two passes that overlap, told apart by {_name}: the longer one is taken",
+    _study(f"chest_and_abdomen_by_{_slug}", f"two passes that overlap, separated by {_name}: the longer one is used",
            _two(_name, 22.0, 9), Handled((_TAKEN,)))  # fmt: skip
 
 
@@ -106,40 +106,40 @@ def _numbered(one: Pass, first: int) -> Pass:
 
 
 _A, _B = Pass(20, evenly(_COUNT, _STEP)), Pass(160, evenly(_COUNT, _STEP, 1.5))
-_study("interleaved_by_number", "two phases half a slice apart, told apart by instance numbers that run on",
+_study("interleaved_by_number", "two phases half a slice apart, separated by continuous instance numbers",
        (_A, _B), Handled((_TAKEN,)))  # fmt: skip
-_study("interleaved_with_numbers_anew", "two phases half a slice apart, instance numbers there twice",
+_study("interleaved_with_numbers_anew", "two phases half a slice apart, with the same instance numbers",
        (_numbered(_A, 1), _numbered(_B, 1)), Handled((_TAKEN,)))  # fmt: skip
 _by_place = [
     replace(one, each=[{"InstanceNumber": 2 * i + 1 + k} for i in range(_COUNT)]) for k, one in enumerate((_A, _B))
 ]
-_study("interleaved_and_renumbered", "two phases half a slice apart that nothing in the headers tells apart", _by_place,
-       Refused("the slices take turns between 2 different images"))  # fmt: skip
+_study("interleaved_and_renumbered", "two phases half a slice apart that the headers do not tell apart", _by_place,
+       Refused("the slices alternate between 2 different images"))  # fmt: skip
 _blind = {"InstanceNumber": None}
-_study("same_places_and_nothing_else", "two phases at the same places that nothing tells apart",
-       (_A.of(**_blind), Pass(160, _A.heights, _blind)), Refused("hold several different slices"))  # fmt: skip
-_study("combs", "two phases 1 mm apart that only their places tell apart",
+_study("same_places_and_nothing_else", "two phases at the same positions that cannot be told apart",
+       (_A.of(**_blind), Pass(160, _A.heights, _blind)), Refused("have several different slices"))  # fmt: skip
+_study("combs", "two phases 1 mm apart that only their positions tell apart",
        (replace(_A, each=[_blind] * _COUNT), Pass(160, evenly(_COUNT, _STEP, 1.0), {}, "", [_blind] * _COUNT)),
        Handled((_TAKEN,)))  # fmt: skip
-_study("two_distances", "two passes with slices 3 mm and 2 mm apart that nothing tells apart",
+_study("two_distances", "two passes with slices 3 mm and 2 mm apart that cannot be told apart",
        (replace(_A, each=[_blind] * _COUNT), Pass(160, evenly(20, 2.0, 0.7), {}, "", [_blind] * 20)),
-       Refused("without any order"))  # fmt: skip
+       Refused("irregularly spaced"))  # fmt: skip
 _copy = Pass(20, _A.heights[3:5], {}, "", [{"SOPInstanceUID": f"1.2.3.4.99.{i}", **_blind} for i in range(2)])
-_study("copies_with_other_uids", "two slices twice, each copy an object of its own",
+_study("copies_with_other_uids", "two duplicated slices, each copy a separate object",
        (replace(_A, each=[_blind] * _COUNT), _copy),
-       Handled(("2 slices at positions that others have too",)))  # fmt: skip
+       Handled(("2 slices at duplicate positions",)))  # fmt: skip
 
 # Images of bolus tracking among the slices.
 _IN = _STEP * 6
-_study("bolus_tracking_by_acquisition", "an image of bolus tracking at a slice's place, another acquisition",
+_study("bolus_tracking_by_acquisition", "a bolus-tracking image at a slice's position, another acquisition",
        (_A.of(AcquisitionNumber=5), Pass(300, (_IN,), {"AcquisitionNumber": 4})), Handled((_TAKEN,)))  # fmt: skip
-_study("bolus_tracking_between", "an image of bolus tracking between slices, another acquisition",
+_study("bolus_tracking_between", "a bolus-tracking image between slices, another acquisition",
        (_A.of(AcquisitionNumber=5), Pass(300, (_IN + 1.2,), {"AcquisitionNumber": 4})), Handled((_TAKEN,)))  # fmt: skip
-_study("bolus_tracking_series", "twelve images of bolus tracking at one place beside the scan",
+_study("bolus_tracking_series", "twelve bolus-tracking images at one position beside the scan",
        (_A, Pass(300, (_IN,) * 12, {"SeriesInstanceUID": "1.2.3.4.6", "SeriesNumber": 2,
                                     "SeriesDescription": "PreMonitoring"})),
-       Handled(("series 3 was taken out of 2 scans",)))  # fmt: skip
-_study("bolus_tracking_unlabelled", "an image between slices that nothing but its place tells from them",
+       Handled(("series 3 was chosen from 2 scans",)))  # fmt: skip
+_study("bolus_tracking_unlabelled", "an image between slices that only its position tells apart",
        (replace(_A, each=[_blind] * _COUNT), Pass(300, (_IN + 1.2,), _blind)), Handled((_TAKEN,)))  # fmt: skip
 
 
@@ -153,12 +153,12 @@ _WHOLE = truth_of(Pass(20, evenly(12, _STEP)))
 for _size in (1, 2, 4, 6):
     _study(f"acquisitions_of_{_size}", f"acquisitions of {_size} slice{'s' * (_size > 1)} that follow one another",
            _parts(_size, 12 // _size), Handled(), _WHOLE)  # fmt: skip
-_study("acquisitions_far_apart", "two acquisitions 200 mm apart: the longer one is taken",
+_study("acquisitions_far_apart", "two acquisitions 200 mm apart: the longer one is used",
        (_A.of(AcquisitionNumber=1), Pass(160, evenly(6, _STEP, 240.0), {"AcquisitionNumber": 2})),
        Handled((_TAKEN,)))  # fmt: skip
 _study("tilted_phases", "two phases half a slice apart, gantry tilted",
        _two("acquisition number", 1.5), Handled((_TAKEN, "gantry tilt")), shift=0.2)  # fmt: skip
-_study("one_slice_missing_in_each", "two phases half a slice apart, each lacks a slice",
+_study("one_slice_missing_in_each", "two phases half a slice apart, each with a missing slice",
        [replace(one, heights=tuple(h for i, h in enumerate(one.heights) if i != 5 + k))
         for k, one in enumerate(_two("acquisition number", 1.5))],
        Handled((_TAKEN, "1 slice is missing")), with_middle(truth_of(_A), 5))  # fmt: skip
@@ -184,17 +184,17 @@ _SIBLINGS: Dict[str, Tuple[str, Dict[str, Any]]] = {
 }  # fmt: skip
 for _slug, (_words, _fields) in _SIBLINGS.items():
     _own = {"SeriesInstanceUID": "1.2.3.4.6", "SeriesNumber": 1}
-    _study(f"beside_{_slug}", f"the scan beside {_words} with more slices and a lower number",
+    _study(f"beside_{_slug}", f"the scan next to {_words} with more slices and a lower number",
            (_A.of(SeriesDescription="Abd portal venous", ConvolutionKernel="B30f"),
             Pass(160, evenly(16, _STEP, -3.0), {"ConvolutionKernel": "B30f", **_own, **_fields})),
-           Handled(("series 3 was taken out of 2 scans",)))  # fmt: skip
-_study("beside_perfusion", "the scan beside 20 passes of 4 slices, one series",
+           Handled(("series 3 was chosen from 2 scans",)))  # fmt: skip
+_study("beside_perfusion", "the scan next to 20 passes of 4 slices in one series",
        (_A, *(Pass(100 + 10 * i, evenly(4, _STEP, 9.0), {"SeriesInstanceUID": "1.2.3.4.6", "SeriesNumber": 1,
                                                       "AcquisitionNumber": i + 1}) for i in range(20))),
-       Handled(("series 3 was taken out of 21 scans",)))  # fmt: skip
-_study("beside_thick_slices", "the scan beside one of slices 12 mm apart, higher by a slice",
+       Handled(("series 3 was chosen from 21 scans",)))  # fmt: skip
+_study("beside_thick_slices", "the scan next to one with slices 12 mm apart that is one slice higher",
        (_A, Pass(160, evenly(5, 12.0), {"SeriesInstanceUID": "1.2.3.4.6", "SeriesNumber": 1})),
-       Handled(("series 3 was taken out of 2 scans",)))  # fmt: skip
+       Handled(("series 3 was chosen from 2 scans",)))  # fmt: skip
 
 
 # Voxels that stand for no value.
@@ -230,14 +230,14 @@ _padding("padding_range", "padding that is a range of values", _SIGNED, -1700,
          RescaleIntercept="0", PixelPaddingValue=-1900, PixelPaddingRangeLimit=-1600)  # fmt: skip
 _padding("padding_of_water", "padding of 0 HU around the field of view", np.where(_SIGNED == 0, 1, _SIGNED), 0,
          RescaleIntercept="0", PixelPaddingValue=0)  # fmt: skip
-_padding("padding_where_a_slice_is_filled_in", "padding, and a slice that is filled in", _PLAIN, 63536,
+_padding("padding_where_a_slice_is_filled_in", "padding, and an interpolated slice", _PLAIN, 63536,
          missing=True, PixelPaddingValue=63536)  # fmt: skip
 _padding("outside_of_2000", "-2000 outside the field of view, not declared", _SIGNED, -2000, RescaleIntercept="0")
 _padding("outside_of_3024", "-3024 outside the field of view, not declared", _SIGNED, -3024, RescaleIntercept="0")
 
 
 @CASES.case(
-    "a padding value of 0 that is water within the body as well: only what reaches the border is padding",
+    "a padding value of 0 that also occurs as water in the body: only what reaches the border is padding",
     Handled(("marked as padding",)),
 )
 def padding_within_the_body(folder: Path) -> Made:
@@ -249,13 +249,16 @@ def padding_within_the_body(folder: Path) -> Made:
     return Made(series(folder / "ct", stored_, RescaleIntercept="0", PixelPaddingValue=0), scan(truth, origin=ORIGIN))
 
 
-@CASES.case("a distance of slices in the header that is not that of the positions", Handled(("these were taken",)))
+@CASES.case(
+    "a slice spacing in the header that differs from the positions",
+    Handled(("by the slice positions, which were used",)),
+)
 def another_slice_distance(folder: Path) -> Made:
     return Made(series(folder / "ct", _PLAIN, SpacingBetweenSlices="5"), scan())
 
 
 @CASES.case(
-    "one patient's slices beside another's in one folder",
+    "slices of two patients in one folder",
     Refused("2 scans need an output folder"),
     worker=None,
 )

@@ -25,18 +25,18 @@ def _flipped(data: bytes, place: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :]
 
 
-@CASES.case("NIfTI, not compressed, that ends too early", DAMAGED)
+@CASES.case("truncated uncompressed NIfTI", DAMAGED)
 def nifti_cut(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti()[:-100]))
 
 
-@CASES.case("compressed NIfTI that ends too early", DAMAGED)
+@CASES.case("truncated compressed NIfTI", DAMAGED)
 def nifti_gz_cut(folder: Path) -> Made:
     data = gzip.compress(nifti(), mtime=0)
     return Made(write(folder / "ct.nii.gz", data[: len(data) // 2]))
 
 
-@CASES.case("compressed NIfTI of which the last eight bytes are missing", DAMAGED)
+@CASES.case("compressed NIfTI without its last eight bytes", DAMAGED)
 def nifti_gz_without_its_checksum(folder: Path) -> Made:
     return Made(write(folder / "ct.nii.gz", gzip.compress(nifti(), mtime=0)[:-8]))
 
@@ -47,7 +47,7 @@ def nifti_gz_flipped(folder: Path) -> Made:
     return Made(write(folder / "ct.nii.gz", _flipped(data, len(data) // 2)))
 
 
-@CASES.case("NIfTI whose header is noise", Refused("is not a NIfTI file"))
+@CASES.case("NIfTI with a random header", Refused("is not a NIfTI file"))
 def nifti_noise(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", np.random.default_rng(1).bytes(5000)))
 
@@ -57,12 +57,12 @@ def empty_file(folder: Path) -> Made:
     return Made(write(folder / "ct.nii.gz", b""))
 
 
-@CASES.case("plain NIfTI called .nii.gz", Handled(), in_slicer="same")
+@CASES.case("uncompressed NIfTI named .nii.gz", Handled(), in_slicer="same")
 def plain_called_gz(folder: Path) -> Made:
     return Made(write(folder / "ct.nii.gz", nifti()), scan())
 
 
-@CASES.case("compressed NIfTI called .nii", Refused("rename it to end with .nii.gz"))
+@CASES.case("compressed NIfTI named .nii", Refused("rename it to end with .nii.gz"))
 def gz_called_plain(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", gzip.compress(nifti(), mtime=0)))
 
@@ -72,7 +72,7 @@ def gz_twice(folder: Path) -> Made:
     return Made(write(folder / "ct.nii.gz", gzip.compress(gzip.compress(nifti() * 2, mtime=0), mtime=0)))
 
 
-@CASES.case("zip archive called .nii.gz", Refused("is not a NIfTI file"))
+@CASES.case("zip archive named .nii.gz", Refused("is not a NIfTI file"))
 def zip_called_gz(folder: Path) -> Made:
     with zipfile.ZipFile(folder / "archive", "w") as archive:
         archive.writestr("ct.nii", nifti())
@@ -80,29 +80,27 @@ def zip_called_gz(folder: Path) -> Made:
     return Made(folder / "ct.nii.gz")
 
 
-@CASES.case("a picture called .nrrd", Refused("is not an NRRD file, whatever its name says"))
+@CASES.case("a picture named .nrrd", Refused("is not an NRRD file, despite its name"))
 def picture_called_nrrd(folder: Path) -> Made:
     return Made(write(folder / "ct.nrrd", b"\x89PNG\r\n\x1a\n" + bytes(500)))
 
 
-@CASES.case("compressed NIfTI with garbage behind its end", DAMAGED)
+@CASES.case("compressed NIfTI with garbage after its end", DAMAGED)
 def gz_with_garbage(folder: Path) -> Made:
     return Made(write(folder / "ct.nii.gz", gzip.compress(nifti(), mtime=0) + b"garbage"))
 
 
-@CASES.case(
-    "NIfTI that holds more slices than its header tells", Handled(("only 12 slices were read",)), in_slicer=Handled()
-)
+@CASES.case("NIfTI with more slices than its header says", Handled(("only 12 slices were read",)), in_slicer=Handled())
 def nifti_with_more_slices(folder: Path) -> Made:
     return Made(write(folder / "ct.nii.gz", gzip.compress(nifti() + bytes(40_000), mtime=0)), scan())
 
 
-@CASES.case("NRRD, not compressed, that ends too early", DAMAGED)
+@CASES.case("truncated uncompressed NRRD", DAMAGED)
 def nrrd_cut(folder: Path) -> Made:
     return Made(write(folder / "ct.nrrd", nrrd(encoding="raw")[:-100]))
 
 
-@CASES.case("compressed NRRD that ends too early", DAMAGED)
+@CASES.case("truncated compressed NRRD", DAMAGED)
 def nrrd_gz_cut(folder: Path) -> Made:
     return Made(write(folder / "ct.nrrd", nrrd()[:-5000]))
 
@@ -113,34 +111,34 @@ def nrrd_flipped(folder: Path) -> Made:
     return Made(write(folder / "ct.nrrd", _flipped(data, len(data) - 4000)))
 
 
-@CASES.case("NRRD header without the file of its voxels", DAMAGED)
+@CASES.case("NRRD header without its voxel file", DAMAGED)
 def nrrd_header_alone(folder: Path) -> Made:
     header = nrrd(encoding="raw", more="data file: ct.raw").split(b"\n\n")[0] + b"\n\n"
     return Made(write(folder / "ct.nhdr", header))
 
 
-@CASES.case("NRRD with a field of 3000 letters, which would end Teem and the process (found by fuzzing)", DAMAGED)
+@CASES.case("NRRD with a field of 3000 characters, which would crash Teem and the process (found by fuzzing)", DAMAGED)
 def nrrd_long_field(folder: Path) -> Made:
     return Made(write(folder / "ct.nrrd", nrrd(more="labels: " + "b" * 3000)))
 
 
-@CASES.case("NRRD with long comments, keys and content", Handled())
+@CASES.case("NRRD with long comments, keys and contents", Handled())
 def nrrd_long_comment(folder: Path) -> Made:
     long = "b3: " * 30_000
     return Made(write(folder / "ct.nrrd", nrrd(more=f"# {long}\nnote:={long}\ncontent: {long}")), scan())
 
 
-@CASES.case("MHA with a name of 4000 letters, which would end ITK and the process", Handled())
+@CASES.case("MHA with a name of 4000 characters, which would crash ITK and the process", Handled())
 def mha_long_name(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(Name="b" * 4000)), scan())
 
 
-@CASES.case("MHA, not compressed, that ends too early", DAMAGED)
+@CASES.case("truncated uncompressed MHA", DAMAGED)
 def mha_cut(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(compressed=False)[:-100]))
 
 
-@CASES.case("compressed MHA that ends too early", DAMAGED)
+@CASES.case("truncated compressed MHA", DAMAGED)
 def mha_gz_cut(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage()[:-5000]))
 
@@ -151,12 +149,12 @@ def mha_flipped(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", _flipped(data, len(data) - 4000)))
 
 
-@CASES.case("MHD header without the file of its voxels", Refused("that its header names is not in the same folder"))
+@CASES.case("MHD header without its voxel file", Refused("named in its header is not in the same folder"))
 def mhd_header_alone(folder: Path) -> Made:
     return Made(write(folder / "ct.mhd", metaimage(compressed=False, data=b"", ElementDataFile="ct.raw")))
 
 
-@CASES.case("MHD header that names a file outside of its folder", Refused("is not in the same folder; copy it there"))
+@CASES.case("MHD header that names a file outside its folder", Refused("is not in the same folder; copy it there"))
 def mhd_that_points_out(folder: Path) -> Made:
     return Made(
         write(folder / "ct.mhd", metaimage(compressed=False, data=b"", ElementDataFile="../../../../etc/passwd"))
@@ -164,7 +162,7 @@ def mhd_that_points_out(folder: Path) -> Made:
 
 
 def _huge(name: str, title: str, file: str, data: bytes) -> None:
-    CASES.case(f"{title} with hardly any data", DAMAGED, name=name)(lambda folder: Made(write(folder / file, data)))
+    CASES.case(f"{title} with almost no data", DAMAGED, name=name)(lambda folder: Made(write(folder / file, data)))
 
 
 def _dim(shape: tuple) -> bytes:
@@ -184,12 +182,12 @@ for _label, _size in (("54 TB", _HUGE), ("18 GB", _LARGE)):
               metaimage(compressed=_compressed, data=bytes(100), DimSize=" ".join(map(str, _size[::-1]))))  # fmt: skip
 
 
-@CASES.case("MHA of more voxels than a number can count", DAMAGED)
+@CASES.case("MHA with more voxels than an integer can count", DAMAGED)
 def mha_of_more_than_can_be_counted(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(data=bytes(100), DimSize="3000000 3000000 3000000")))
 
 
-@CASES.case("NIfTI of 2 TB whose (sparse) file is as long as it says", Refused("of memory where"))
+@CASES.case("NIfTI of 2 TB whose (sparse) file has the stated length", Refused("of memory where"))
 def nifti_that_is_honestly_huge(folder: Path) -> Made:
     path = write(folder / "ct.nii", nifti(scan(waves((1, 5, 10))), field(42, "3h", 10000, 10000, 10000)))
     os.truncate(path, 352 + 2 * 10**12)
@@ -211,7 +209,7 @@ def nifti_2(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", struct.pack("<i", 540) + bytes(600)))
 
 
-@CASES.case("header and voxels in two files (.hdr, .img)", Refused("holds a NIfTI header without voxels"))
+@CASES.case("header and voxels in two files (.hdr, .img)", Refused("contains a NIfTI header without voxels"))
 def nifti_pair(folder: Path) -> Made:
     spoilt = nifti(change=lambda header, order: header.__setitem__(slice(344, 348), b"ni1\0"))
     return Made(write(folder / "ct.nii", spoilt))
@@ -234,7 +232,7 @@ def two_dimensions(folder: Path) -> Made:
 
 @CASES.case(
     "RGB",
-    Refused("is a colour or vector image (3 values a voxel)"),
+    Refused("is a colour or vector image (3 values per voxel)"),
     node=lambda: Node(np.zeros((*SHAPE, 3), np.uint8)),
     in_slicer=Refused("colour or vector image"),
 )
@@ -248,9 +246,9 @@ def complex_numbers(folder: Path) -> Made:
 
 
 @CASES.case(
-    "a node without voxels (file: one that is not there)",
+    "a node without voxels (as a file: one that does not exist)",
     Refused("does not exist; check the path"),
-    worker=Refused("holds neither DICOM nor scans"),
+    worker=Refused("contains neither DICOM nor scans"),
     node=lambda: Node(None),
     in_slicer=Refused("holds no voxels"),
 )
@@ -260,8 +258,8 @@ def nothing_there(folder: Path) -> Made:
 
 @CASES.case(
     "a file of another kind (.txt)",
-    Refused("is no image that can be read: give .nii.gz"),
-    worker=Refused("holds neither DICOM nor scans"),
+    Refused("is not a supported image: give .nii.gz"),
+    worker=Refused("contains neither DICOM nor scans"),
 )
 def text_file(folder: Path) -> Made:
     return Made(write(folder / "ct.txt", b"hello"))
@@ -269,26 +267,26 @@ def text_file(folder: Path) -> Made:
 
 @CASES.case(
     "an empty folder",
-    Refused("holds neither DICOM nor scans"),
+    Refused("contains neither DICOM nor scans"),
 )
 def empty_folder(folder: Path) -> Made:
     (folder / "scan").mkdir()
     return Made(folder / "scan")
 
 
-@CASES.case("a folder called ct.nii.gz", Refused("holds neither DICOM nor scans"))
+@CASES.case("a folder named ct.nii.gz", Refused("contains neither DICOM nor scans"))
 def folder_called_like_a_file(folder: Path) -> Made:
     (folder / "ct.nii.gz").mkdir()
     return Made(folder / "ct.nii.gz")
 
 
-@CASES.case("a named pipe called ct.nii.gz, which nobody will ever fill", Refused("is a pipe or a device"))
+@CASES.case("a named pipe called ct.nii.gz that never gets data", Refused("is a pipe or a device"))
 def pipe(folder: Path) -> Made:
     os.mkfifo(folder / "ct.nii.gz")
     return Made(folder / "ct.nii.gz")
 
 
-@CASES.case("a link to a device that never ends", Refused("is a pipe or a device"))
+@CASES.case("a link to an endless device", Refused("is a pipe or a device"))
 def endless_device(folder: Path) -> Made:
     os.symlink("/dev/zero", folder / "ct.nii")
     return Made(folder / "ct.nii")

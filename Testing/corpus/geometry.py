@@ -14,7 +14,7 @@ from .scans import ORIGIN, SPACING, scan, waves
 
 CASES = Kind("geometry")
 _NOT_POSITIVE = Refused("is not positive; correct the file's header")
-_NO_VOLUME = Refused("span no volume; correct the file's header")
+_NO_VOLUME = Refused("are linearly dependent; correct the file's header")
 _NAN = float("nan")
 
 
@@ -42,7 +42,7 @@ def nrrd_spacing_zero(folder: Path) -> Made:
     return Made(write(folder / "ct.nrrd", nrrd(directions="(2,0,0) (0,2,0) (0,0,0)")))
 
 
-@CASES.case("NRRD that lacks the direction of an axis", Refused("lacks the voxel spacing of an axis"))
+@CASES.case("NRRD without the direction of one axis", Refused("lacks the voxel spacing of an axis"))
 def nrrd_without_a_direction(folder: Path) -> Made:
     return Made(write(folder / "ct.nrrd", nrrd(directions="(2,0,0) (0,2,0) none")))
 
@@ -52,23 +52,23 @@ def mha_spacing_zero(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(ElementSpacing="2 2 0")))
 
 
-@CASES.case("MHA with a negative spacing, by which the format means a flipped axis", Handled(), in_slicer="same")
+@CASES.case("MHA with a negative spacing, which the format defines as a flipped axis", Handled(), in_slicer="same")
 def mha_spacing_negative(folder: Path) -> Made:
     truth = scan(direction=(1, 0, 0, 0, 1, 0, 0, 0, -1))
     return Made(write(folder / "ct.mha", metaimage(ElementSpacing="2 2 -3")), truth)
 
 
-@CASES.case("MHA that does not tell its spacing", Handled(("1 mm is assumed",)), in_slicer=Handled())
+@CASES.case("MHA without a spacing", Handled(("1 mm is assumed",)), in_slicer=Handled())
 def mha_without_spacing(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(ElementSpacing=None)), scan(spacing=(1.0, 1.0, 1.0)))
 
 
-@CASES.case("MHA with two numbers for a position of three", Refused("is damaged or incomplete"))
+@CASES.case("MHA with two numbers instead of three for the position", Refused("is damaged or incomplete"))
 def mha_half_an_origin(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(Offset="-40 -30")))
 
 
-@CASES.case("MHA that names its grid as older programs do", Handled())
+@CASES.case("MHA with the field names of older programs", Handled())
 def mha_old_names(folder: Path) -> Made:
     old = metaimage(Offset=None, TransformMatrix=None, ElementSpacing=None, Position="-40 -30 12",
                     Orientation="1 0 0 0 1 0 0 0 1", ElementSize="2 2 3")  # fmt: skip
@@ -76,7 +76,7 @@ def mha_old_names(folder: Path) -> Made:
 
 
 @CASES.case(
-    "MHA with a singular direction (two axes are one)",
+    "MHA with a singular direction matrix (two axes coincide)",
     _NO_VOLUME,
     node=lambda: Node(waves(), np.array([[2, 2, 0, 0], [0, 0, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1.0]])),
     in_slicer=_NO_VOLUME,
@@ -85,7 +85,7 @@ def mha_singular(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(TransformMatrix="1 0 0 1 0 0 0 0 1")))
 
 
-@CASES.case("NRRD with a singular direction", _NO_VOLUME)
+@CASES.case("NRRD with a singular direction matrix", _NO_VOLUME)
 def nrrd_singular(folder: Path) -> Made:
     return Made(write(folder / "ct.nrrd", nrrd(directions="(2,0,0) (2,0,0) (0,0,3)")))
 
@@ -111,7 +111,7 @@ def left_handed(folder: Path) -> Made:
     return Made(write(folder / "ct.nrrd", nrrd(truth)), truth)
 
 
-@CASES.case("axes in another order, two of them flipped (coronal)", Handled(), in_slicer="same")
+@CASES.case("axes in a different order, two of them flipped (coronal)", Handled(), in_slicer="same")
 def coronal(folder: Path) -> Made:
     truth = scan(direction=(-1, 0, 0, 0, 0, 1, 0, -1, 0))
     return Made(write(folder / "ct.mha", metaimage(truth)), truth)
@@ -134,15 +134,15 @@ def oblique(folder: Path) -> Made:
 _OTHER_SFORM = field(280, "12f", 0, -2, 0, 40, -2, 0, 0, 30, 0, 0, 3, 12)
 
 
-@CASES.case("sform and qform that disagree: the sform is taken", Handled(("the sform was taken",)), in_slicer=Handled())
+@CASES.case("sform and qform that disagree: the sform is used", Handled(("the sform was used",)), in_slicer=Handled())
 def sform_taken(folder: Path) -> Made:
     truth = scan(direction=(0, 1, 0, 1, 0, 0, 0, 0, 1))
     return Made(write(folder / "ct.nii", nifti(change=_OTHER_SFORM)), truth)
 
 
 @CASES.case(
-    "sform and qform that disagree: the sform is said to be less sure, the qform is taken",
-    Handled(("the qform was taken",)),
+    "sform and qform that disagree: the sform has the lower code, the qform is used",
+    Handled(("the qform was used",)),
     in_slicer=Handled(),
 )
 def qform_taken(folder: Path) -> Made:
@@ -150,7 +150,9 @@ def qform_taken(folder: Path) -> Made:
 
 
 @CASES.case(
-    "sform with the body 1.2 mm beside the qform", Handled(("place it up to 1.2 mm apart",)), in_slicer=Handled()
+    "sform that places the body 1.2 mm from where the qform does",
+    Handled(("differ by up to 1.2 mm",)),
+    in_slicer=Handled(),
 )
 def sform_shifted(folder: Path) -> Made:
     x, y, z = ORIGIN[0] + 1.2, ORIGIN[1], ORIGIN[2]
@@ -158,7 +160,7 @@ def sform_shifted(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=change)), scan(origin=(x, y, z)))
 
 
-@CASES.case("sform and qform apart by no more than rounding", Handled(), in_slicer="same")
+@CASES.case("sform and qform that differ by rounding only", Handled(), in_slicer="same")
 def sform_rounded(folder: Path) -> Made:
     x, y, z = ORIGIN[0] + 1e-4, ORIGIN[1], ORIGIN[2]
     change = field(280, "12f", -2, 0, 0, -x, 0, -2, 0, -y, 0, 0, 3, z)
@@ -166,8 +168,8 @@ def sform_rounded(folder: Path) -> Made:
 
 
 @CASES.case(
-    "an sform alone whose spacing is not pixdim's: the sform's is taken",
-    Handled(("gives two voxel spacings: 2 x 2 x 3 mm in its sform, which was taken",)),
+    "an sform alone whose spacing is not pixdim's: the sform's is used",
+    Handled(("gives two voxel spacings: 2 x 2 x 3 mm in its sform, which was used",)),
 )
 def sform_spacing_not_pixdim(folder: Path) -> Made:
     change = changes(field(252, "2h", 0, 2), field(80, "3f", 1.0, 1.0, 1.0))
@@ -175,36 +177,36 @@ def sform_spacing_not_pixdim(folder: Path) -> Made:
 
 
 @CASES.case(
-    "an sform whose spacing is not that of pixdim and qform",
+    "an sform with a spacing other than that of pixdim and qform",
     Handled(("gives two voxel spacings: 2 x 2 x 3 mm in its sform",)),
 )
 def sform_spacing_not_the_qforms(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=field(80, "3f", 2.5, 2.5, 5.0))), scan())
 
 
-@CASES.case("an sform 2e-4 off perpendicular, and no qform", Handled(("not quite perpendicular",)))
+@CASES.case("an sform whose axes are 2e-4 from perpendicular, and no qform", Handled(("not exactly perpendicular",)))
 def sform_nearly_perpendicular(folder: Path) -> Made:
     change = changes(field(252, "2h", 0, 1), field(280, "12f", -2, 4e-4, 0, 40, 0, -2, 0, 30, 0, 0, 3, 12))
     return Made(write(folder / "ct.nii", nifti(change=change)), scan(direction=(1, -1e-4, 0, 1e-4, 1, 0, 0, 0, 1)))
 
 
-@CASES.case("MHA with two spacings that differ", Handled(("elementspacing and elementsize differ",)))
+@CASES.case("MHA with two different spacings", Handled(("elementspacing and elementsize differ",)))
 def mha_two_spacings(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(ElementSize="4 4 3")), scan())
 
 
-@CASES.case("an sform that shears, and no qform", Refused("the axes of its sform are not perpendicular"))
+@CASES.case("an sform with shear, and no qform", Refused("the axes of its sform are not perpendicular"))
 def sform_sheared(folder: Path) -> Made:
     change = changes(field(252, "2h", 0, 1), field(280, "12f", -2, 0.8, 0, 40, 0, -2, 0, 30, 0, 0, 3, 12))
     return Made(write(folder / "ct.nii", nifti(change=change)))
 
 
-@CASES.case("an sform that is not a number", Refused("holds something that is not a number"))
+@CASES.case("an sform that is not a number", Refused("contains a value that is not a number"))
 def sform_nan(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=field(280, "f", _NAN))))
 
 
-@CASES.case("NIfTI without any orientation", Handled(("holds no orientation",)))
+@CASES.case("NIfTI without any orientation", Handled(("contains no orientation",)))
 def no_orientation(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=field(252, "2h", 0, 0))), scan(origin=(0.0, 0.0, 0.0)))
 
@@ -221,7 +223,7 @@ def metres(folder: Path) -> Made:
 
 
 @CASES.case(
-    "voxels of a kilometre, for which the network's grid would take all memory",
+    "voxels of a kilometre, for which the network's grid would exceed the memory",
     Refused("m large; correct the voxel spacing"),
     node=_matrix(-1e6, -1e6, 1e6),
     in_slicer="same",

@@ -11,11 +11,11 @@ from .headers import nifti, write
 from .rights import without_rights
 from .scans import scan, waves
 
-CASES = Kind("machine")
-_LOST = Refused("is the scan itself, which would be lost; choose another output")
+CASES = Kind("permissions, output and disk space")
+_LOST = Refused("is the scan itself, which would be overwritten; choose another output")
 
 
-@CASES.case("a scan that may not be read", Refused("cannot be read: Permission denied"))
+@CASES.case("a scan without read permission", Refused("cannot be read: Permission denied"))
 def no_permission(folder: Path) -> Made:
     path = write(folder / "ct.nii", nifti())
     path.chmod(0)
@@ -23,7 +23,7 @@ def no_permission(folder: Path) -> Made:
 
 
 @CASES.case(
-    "a scan in a folder that may not be entered",
+    "a scan in a folder without permission to enter",
     Refused("cannot be read: Permission denied"),
     worker=Refused("cannot be listed as a folder: Permission denied"),
 )
@@ -34,7 +34,7 @@ def no_permission_for_the_folder(folder: Path) -> Made:
     return Made(path, surroundings=without_rights)
 
 
-@CASES.case("a slice that may not be read", Handled(("left out: 1 x files that may not be read",)))
+@CASES.case("a slice without read permission", Handled(("left out: 1 x files that may not be read",)))
 def no_permission_for_a_slice(folder: Path) -> Made:
     made = series(folder / "ct", (waves() + 1024).astype("u2"))
     (made / "IM0011.dcm").chmod(0)
@@ -42,7 +42,7 @@ def no_permission_for_a_slice(folder: Path) -> Made:
 
 
 @CASES.case(
-    "a folder among the slices that may not be entered", Handled(("left out: 1 x folders that may not be opened",))
+    "a folder without access permission among the slices", Handled(("left out: 1 x folders that may not be opened",))
 )
 def no_permission_for_a_subfolder(folder: Path) -> Made:
     made = series(folder / "ct" / "A", (waves() + 1024).astype("u2"))
@@ -50,7 +50,7 @@ def no_permission_for_a_subfolder(folder: Path) -> Made:
     return Made(made.parent, scan(), surroundings=without_rights)
 
 
-@CASES.case("an output folder that takes no files (read-only)", Refused("takes no new files: Permission denied"))
+@CASES.case("a read-only output folder", Refused("is not writable: Permission denied"))
 def read_only_output(folder: Path) -> Made:
     place = folder / "results"
     place.mkdir(mode=0o555)
@@ -68,7 +68,7 @@ def protected_output(folder: Path) -> Made:
     return Made(path, output=protected, batch_output=place, surroundings=without_rights)
 
 
-@CASES.case("an output folder that is not there", Refused("the folder to write it to does not exist"), worker=None)
+@CASES.case("an output folder that does not exist", Refused("its folder does not exist"), worker=None)
 def output_folder_absent(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti()), output=folder / "absent" / "liver.nii.gz")
 
@@ -79,9 +79,7 @@ def output_folder_is_a_file(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti()), output=place, batch_output=place)
 
 
-@CASES.case(
-    "an output name without a suffix that is known", Refused("the name of the output must end with"), worker=None
-)
+@CASES.case("an output name with an unknown suffix", Refused("the output's file name must end with"), worker=None)
 def output_suffix(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti()), output=folder / "liver.png")
 
@@ -106,12 +104,12 @@ _linked("output_links_to_the_scan", "a link to the scan as output", "symlink")
 _linked("output_is_a_hard_link_of_the_scan", "a hard link to the scan as output", "link")
 
 
-@CASES.case("a disk without room for the result (RLIMIT_FSIZE)", Refused("the file grows larger than is allowed there"))
+@CASES.case("a disk without space for the result (RLIMIT_FSIZE)", Refused("the file exceeds the size limit there"))
 def full_disk(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti()), suffix=".nii", largest_file=8192)
 
 
-@CASES.case("a DICOM SEG that would be written over a slice of the scan", _LOST, worker=None)
+@CASES.case("a DICOM SEG that would overwrite a slice of the scan", _LOST, worker=None)
 def output_is_a_slice(folder: Path) -> Made:
     made = series(folder / "ct", (waves() + 1024).astype("u2"), FrameOfReferenceUID="1.2.3.4.9")
     return Made(made, output=made / "IM0003.dcm")

@@ -156,7 +156,7 @@ def _compared(volume: Any, path: Path) -> str:
     except Exception as error:
         return f"not compared: {type(error).__name__}"
     said = kind
-    if len(array) > len(volume.array) and any("only the longest part was taken" in note for note in volume.notes):
+    if len(array) > len(volume.array) and any("only the longest part was used" in note for note in volume.notes):
         # The part that is left is the lower or the upper one.
         part = (
             slice(len(volume.array))
@@ -218,10 +218,10 @@ def kind_of(said: str) -> str:
     if said.startswith("read"):
         return said
     words = (
-        ("other modalities", "another modality than CT"), ("without an image", "DICOM without an image"),
+        ("other modalities", "a modality other than CT"), ("without an image", "DICOM without an image"),
         ("localizers", "a localizer"), ("without a position", "no position"), ("without positions", "no positions"),
-        ("damaged", "damaged"), ("no DICOM", "no image of a kind that is read"), ("4D image", "a 4D image"),
-        ("no image that can be read", "no image of a kind that is read"), ("NIfTI-2", "NIfTI-2"),
+        ("damaged", "damaged"), ("no DICOM", "not an image format that is read"), ("4D image", "a 4D image"),
+        ("not a supported image", "not an image format that is read"), ("NIfTI-2", "NIfTI-2"),
     )  # fmt: skip
     return next((f"refused: {kind}" for word, kind in words if word in said), said.split(";")[0].replace("FILE ", ""))
 

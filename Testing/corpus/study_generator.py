@@ -139,7 +139,7 @@ def outcome(study: Study, folder: Path) -> str:
     except ImageError as error:
         text = str(error)
         assert "4711" not in text and "1.2.3.4" not in text and "\n" not in text
-        assert any(word in text for word in ("headers tell", "regular grid", "without any order")), text
+        assert any(word in text for word in ("headers do not tell", "headers do not distinguish", "regular grid")), text
         # What the headers tell apart is no reason to give up.
         assert not study.told_apart, text
         return "refused"
@@ -150,7 +150,7 @@ def outcome(study: Study, folder: Path) -> str:
     found = passes_in(volume.array, heights, study.passes)
     # Of passes that follow one another, a slice that is missing between them lies between the two.  Where headers tell
     # the passes apart, that is one slice at most, and the note says so.
-    said = any("filled in" in note for note in volume.notes) and found.count(-1) < len({*found} - {-1})
+    said = any("interpolated" in note for note in volume.notes) and found.count(-1) < len({*found} - {-1})
     if study.disjoint(sorted({*found} - {-1})) and (said or not study.told_apart):
         found = [one for one in found if one != -1]
     runs = [one for one, before in zip(found, [None, *found]) if one != before]

@@ -62,15 +62,15 @@ def some_voxels_are_no_number(folder: Path) -> Made:
     return Made(write(folder / "ct.nrrd", nrrd(scan(_with(waves(), *_SOME)))), scan(truth))
 
 
-@CASES.case("the same in NIfTI, where ITK (and so Slicer) would take zeros for them", Handled(("3 voxels without",)))
+@CASES.case("the same in NIfTI, where ITK (and so Slicer) would replace them by zeros", Handled(("3 voxels without",)))
 def some_voxels_of_a_nifti_are_no_number(folder: Path) -> Made:
     truth = _with(waves(), *(_AIR,) * 3)
     return Made(write(folder / "ct.nii", nifti(scan(_with(waves(), *_SOME)))), scan(truth))
 
 
 @CASES.case(
-    "not a single finite value",
-    Refused("holds no voxel with a finite value"),
+    "no finite value at all",
+    Refused("contains no voxel with a finite value"),
     node=lambda: Node(np.full(SHAPE, np.nan, np.float32)),
     in_slicer="same",
 )
@@ -78,7 +78,7 @@ def no_voxel_is_a_number(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(scan(np.full(SHAPE, np.nan, np.float32)))))
 
 
-@CASES.case("values beyond float32", Handled(("1 voxel without a finite value",)))
+@CASES.case("values outside the range of float32", Handled(("1 voxel without a finite value",)))
 def beyond_float32(folder: Path) -> Made:
     values = waves().astype(np.float64)
     values.flat[100] = 1e300
@@ -93,7 +93,9 @@ def nifti_rescale(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=field(112, "2f", 0.5, -20.0))), scan(truth))
 
 
-@CASES.case("NIfTI with a slope of zero, by which the format means none (ITK would add the intercept)", Handled())
+@CASES.case(
+    "NIfTI with a slope of zero, which the format defines as no rescale (ITK would add the intercept)", Handled()
+)
 def nifti_slope_zero(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=field(112, "2f", 0.0, -20.0))), scan())
 
@@ -103,7 +105,7 @@ def nifti_slope_nan(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=field(112, "2f", np.nan, 0.0))), scan())
 
 
-@CASES.case("NIfTI with a rescale that gives whole HU beyond int16", Handled(warnings=("lie far outside of HU",)))
+@CASES.case("NIfTI with a rescale that gives integer HU beyond int16", Handled(warnings=("lie far outside of HU",)))
 def nifti_rescale_far(folder: Path) -> Made:
     truth = waves().astype(np.float32) * 1000
     data = gzip.compress(nifti(change=changes(field(112, "2f", 1000.0, 0.0))), mtime=0)

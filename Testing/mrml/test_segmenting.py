@@ -87,7 +87,7 @@ def test_the_nodes_voxels_are_those_that_the_core_finds(slicer_core, scene, logi
     assert logic.lines[0] == f"liver: {expected.volumes_ml['liver']:.0f} ml"
     assert outcome.volumes == pytest.approx(expected.volumes_ml)
     assert outcome.checks == [(check.verdict, check.sentence) for check in expected.checks]
-    assert (outcome.device, outcome.weights) == ("CPU, as asked", "tiny")
+    assert (outcome.device, outcome.weights) == ("CPU, as requested", "tiny")
     assert outcome.seconds > 0 and os.path.exists(outcome.logPath)
 
 

@@ -65,7 +65,7 @@ def test_the_report_counts_flags_coverage_and_limits():
     rows = results()
     text = "\n".join(report(rows, fit_quality(rows)))
     assert "120 results of 20 patients" in text
-    assert "flagged of those with DICE < 0.9" in text and "80 % wanted" in text and "look below" in text
+    assert "flagged of those with DICE < 0.9" in text and "80 % expected" in text and "review below" in text
 
 
 @pytest.mark.parametrize(

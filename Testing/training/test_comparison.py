@@ -237,8 +237,8 @@ def test_going_on_without_the_split_keeps_to_it(place, whole, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "more", "words"),
     [
-        ({}, ("--networks", "resnet"), "no network 'resnet' to compare; choose from lvnet"),
-        ({"hardness": 1.0}, (), "`hardness` and `patience`"),
+        ({}, ("--networks", "resnet"), "unknown network 'resnet'; choose from lvnet"),
+        ({"hardness": 1.0}, (), "`hardness` or `patience`"),
         ({}, ("--split", "nowhere.yaml"), "cannot read the split nowhere.yaml"),
         ({}, ("--narrower", "3"), "1, 2, 4, 8 or 16"),
         ({}, ("--checkpoint-every", "0"), "must be positive"),

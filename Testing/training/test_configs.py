@@ -82,8 +82,8 @@ def test_a_configuration_that_is_its_own_base_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"network": "resnet"}, "no network 'resnet'"),
-        ({"network": "vnet"}, "4 eta for 0"),
+        ({"network": "resnet"}, "unknown network 'resnet'"),
+        ({"network": "vnet"}, "4 values of eta for 0"),
         ({"network": "cenet", "eta": (), "stages": (Stage(1, (4.0,) * 3, (1, 48, 48)),)}, "multiples"),
         ({"stages": (Stage(1, (4.0,) * 3, (16, 16, 16), 1),)}, "batch norm"),
         ({"stages": (Stage(1, None, (16, 128, 128)),)}, "in_plane_size"),

@@ -119,7 +119,7 @@ def test_an_interrupted_one_goes_on_and_ends_with_the_same_scores(place, whole, 
 def test_a_folder_of_other_folds_is_refused_and_left_as_it_was(place, whole, more, capsys):
     before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
     assert main(arguments(place, whole, *more)) == 2
-    assert "take another --output" in capsys.readouterr().err
+    assert "choose another --output" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in before} == before
 
 

@@ -341,7 +341,7 @@ def test_prepare_writes_a_report_with_pictures_and_a_split(tmp_path, capsys):
     assert main([str(a) for a in arguments]) == 0
     out = capsys.readouterr().out
     assert "5 cases ready" in out
-    assert "volume-4 is left out: the label holds the value 5" in out
+    assert "volume-4 is left out: the label contains the unknown value 5" in out
     split = read_split(tmp_path / "split.json")
     assert [len(split.train), len(split.validation), len(split.test)] == [3, 1, 1]
     assert {"volume-0", "volume-1"} <= set(split.train)
@@ -353,7 +353,7 @@ def test_prepare_writes_a_report_with_pictures_and_a_split(tmp_path, capsys):
     assert any("volume-4 is left out" in text for text in page.text)
     data = json.loads((report / "report.json").read_text())
     assert data["cases"][0]["volumes"] == {"liver": 11.5}
-    assert "nothing is labelled" in " ".join(data["cases"][4]["remarks"])
+    assert "no voxel is labelled" in " ".join(data["cases"][4]["remarks"])
 
 
 def test_a_label_that_lies_on_air_is_remarked(tmp_path, capsys):
@@ -362,4 +362,4 @@ def test_a_label_that_lies_on_air_is_remarked(tmp_path, capsys):
     write_labels(label.with_array(np.where(scan.array < -500, 1, 0).astype(np.uint8)),
                  tmp_path / "one" / "liver.nii.gz", [LIVER])  # fmt: skip
     assert main(["prepare", str(tmp_path), "--cache", str(tmp_path / "c"), "--no-pictures"]) == 0
-    assert "does the label lie on it?" in capsys.readouterr().out
+    assert "check the position of the label" in capsys.readouterr().out

@@ -97,5 +97,5 @@ def test_a_run_with_a_grid_gathers_scans_and_phantoms_on_it(tmp_path):
 
 def test_the_papers_slabs_take_scans_as_they_are():
     stage = Stage(epochs=1, spacing=None, patch=(16, 256, 256))
-    with pytest.raises(ConfigurationError, match="leave out `grid`"):
+    with pytest.raises(ConfigurationError, match="stage without spacing: omit it"):
         Config(stages=(stage,), grid=(2.0, 2.0, 2.0))

@@ -227,7 +227,7 @@ def test_training_stops_once_validation_has_not_improved_and_stays_stopped(cases
     said = []
     fit(run, cases, [], tmp_path, lambda _: {"dice": next(scores)}, report=said.append)
     assert (run.epoch, run.best_dice, run.stale) == (4, 0.6, 2)
-    assert said[-1] == "stopped: no better validation for 2 times"
+    assert said[-1] == "stopped early: no better validation DICE for 2 validations"
     again = Run.start(run.config, CPU)
     again.restore(tmp_path / "last.pt")
     assert fit(again, cases, [], tmp_path, lambda _: {"dice": next(scores)}, report=silent) == []
@@ -323,7 +323,7 @@ def test_an_interrupted_command_says_so_and_goes_on_later(recipe, monkeypatch, c
 
     monkeypatch.setattr("lvnet_training.loop.deep_supervision_loss", interrupt)
     assert main(arguments(recipe, recipe / "run")) == 130
-    assert "run the same command to go on" in capsys.readouterr().err
+    assert "run the same command again to continue" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -86,7 +86,7 @@ def test_the_commands_write_a_pack_and_train_from_it(data, tmp_path, capsys):
     path, config = tmp_path / "scans.lvpack", str(data / "config.yaml")
     command = ["prepare", str(data / "train"), "--validation", str(data / "val"), "--cache", str(tmp_path / "cache")]
     assert main([*command, "--config", config, "--no-pictures", "--pack", str(path)]) == 0
-    assert "2 cases to train on and 1 for validation" in capsys.readouterr().out
+    assert "2 cases for training and 1 for validation" in capsys.readouterr().out
     run = tmp_path / "run"
     fit = ["fit", "--config", config, "--data", str(path), "--output", str(run), "--no-pictures", "--device", "cpu"]
     assert main(fit) == 0
@@ -102,7 +102,7 @@ def test_a_pack_of_another_grid_or_for_other_classes_is_refused(pack, tmp_path):
     spleen = dataclasses.replace(CONFIG, classes=(dataclasses.replace(LIVER, name="spleen"),))
     with pytest.raises(ConfigurationError, match="other classes: liver"):
         read_pack(pack, spleen)
-    with pytest.raises(ConfigurationError, match="leave out the split"):
+    with pytest.raises(ConfigurationError, match="omit --split"):
         gather(dataclasses.replace(CONFIG, split="1/1/1"), tmp_path, pack)
 
 
@@ -116,7 +116,7 @@ def test_a_damaged_pack_is_one_line(data, pack, tmp_path, capsys, damage):
         middle = len(content) // 2
         path.write_bytes(content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :])
     elif damage == "text":
-        path.write_text("no pack")
+        path.write_text("not a pack")
     elif damage == "empty":
         path.write_bytes(b"")
     else:
@@ -133,7 +133,7 @@ def test_a_pack_needs_a_grid_and_is_whole_or_absent(data, cases, tmp_path, capsy
     path = tmp_path / "scans.lvpack"
     with pytest.raises(ConfigurationError, match="set `grid`"):
         write_pack(path, *cases, dataclasses.replace(CONFIG, grid=None))
-    with pytest.raises(ConfigurationError, match="one name"):
+    with pytest.raises(ConfigurationError, match="the same name"):
         write_pack(path, [cases[0][0]], [cases[0][0]], CONFIG)
 
     def stop(_: str) -> None:

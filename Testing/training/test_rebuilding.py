@@ -368,7 +368,7 @@ def test_a_label_of_another_origin_is_said_to_be_another(tmp_path):
     lay_totalsegmentator(tmp_path / "d", *scan_and_label())
     wanted = row("t", "TotalSegmentator", "s0007", label_origin="by another network (x), cleaned and looked at")
     (verdict,) = rebuilt(tmp_path, {"TotalSegmentator": tmp_path / "d"}, wanted)
-    assert "another label: the manifest's was made by another network (x)" in verdict.line
+    assert "the label differs: the manifest's was made by another network (x)" in verdict.line
     assert verdict.ratio == pytest.approx(made(tmp_path / "data", "t")[1].array.sum() / 100)
 
 
@@ -466,14 +466,14 @@ def test_a_damaged_original_is_named_and_the_rest_made(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--from", "Lits={tmp}"], "is no source of the manifest"),
+        (["--from", "Lits={tmp}"], "is not a source in the manifest"),
         (["--from", "LiTS"], "SOURCE=FOLDER"),
-        (["--from", "LiTS={tmp}/nowhere"], "is no folder"),
+        (["--from", "LiTS={tmp}/nowhere"], "is not a folder"),
         (["--from", "LiTS={tmp}", "--from", "LiTS={tmp}"], "twice"),
         (["--from", "LiTS={tmp}", "--manifest", "{tmp}/none.csv"], "cannot read the manifest"),
-        (["--from", "LiTS={tmp}"], "no case could be made again"),
-        (["--again"], "go with --from"),
-        (["--part", "val"], "go with --from"),
+        (["--from", "LiTS={tmp}"], "no case could be built"),
+        (["--again"], "can only be used with --from"),
+        (["--part", "val"], "can only be used with --from"),
     ],
 )
 def test_wrong_words_are_one_line_and_leave_nothing(tmp_path, capsys, arguments, words):
@@ -530,7 +530,7 @@ def test_a_label_that_a_user_put_beside_a_bare_scan_is_not_thrown_away(tmp_path)
     own.write_bytes(b"mine")
     rebuilt(tmp_path, {source: tmp_path / "d"}, entry)
     (verdict,) = rebuilt(tmp_path, {source: tmp_path / "d"}, entry, again=True)
-    assert not verdict.made and "holds liver.nii.gz" in verdict.line
+    assert not verdict.made and "contains liver.nii.gz" in verdict.line
     assert own.read_bytes() == b"mine"
 
 

@@ -73,7 +73,7 @@ def test_the_command_scores_weights_by_kind_and_says_how_much_was_taken_in(scans
     command = ["stress", str(scans), "--output", str(tmp_path), "--per-kind", "1", "--json", str(json_file)]
     assert main([*command, "--device", "cpu"]) == 0
     output = capsys.readouterr().out
-    assert "most taken in" in output and "bright liver" in output
+    assert "most included" in output and "bright liver" in output
     scores = json.loads(json_file.read_text())
     assert {score["kind"] for score in scores} <= set(MAKERS)
     assert all(0 <= score["dice"] <= 1 for score in scores)
@@ -83,7 +83,7 @@ def test_the_command_scores_weights_by_kind_and_says_how_much_was_taken_in(scans
 
 
 def test_impossible_requests_are_one_line(scans, tmp_path, capsys):
-    with pytest.raises(ConfigurationError, match="one scan or more"):
+    with pytest.raises(ConfigurationError, match="must be 1 or more"):
         make_stress_set(scans, tmp_path / "x", per_kind=0)
     with pytest.raises(ImageError):
         make_stress_set(tmp_path / "nothing", tmp_path / "x")

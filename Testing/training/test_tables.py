@@ -90,7 +90,7 @@ def test_every_table_prints(capsys, number):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "cannot read"), ("{", "cannot read"), ("{}", "holds no scores"), ("[1]", "holds no scores")],
+    [(None, "cannot read"), ("{", "cannot read"), ("{}", "contains no scores"), ("[1]", "contains no scores")],
 )
 def test_a_file_without_scores_is_refused_in_one_line(tmp_path, capsys, content, message):
     file = tmp_path / "scores.json"

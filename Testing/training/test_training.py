@@ -368,7 +368,7 @@ def test_from_phantoms_to_a_segmentation_by_the_command_line(tmp_path, capsys, m
     (case,) = json.loads((tmp_path / "s.json").read_text()).values()
     assert main([*map(str, evaluation), "--least-dice", str(case["dice"])]) == 0
     assert main([*map(str, evaluation), "--least-dice", str(case["dice"] + 1e-6)]) == 1
-    assert capsys.readouterr().err.endswith(f"the mean dice is below {case['dice'] + 1e-6:g}\n")
+    assert capsys.readouterr().err.endswith(f"the mean DICE is below {case['dice'] + 1e-6:g}\n")
     assert case["stray_ml"] >= 0
     assert main(["prepare", str(tmp_path / "val"), "--cache", str(tmp_path / "cache")]) == 0
     assert "1 cases ready" in capsys.readouterr().out

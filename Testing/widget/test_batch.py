@@ -83,7 +83,7 @@ def test_a_folder_is_segmented_into_another_and_the_scene_stays_as_it_was(ready,
     ready.idle()
     assert sorted(path.name for path in target.iterdir()) == ["one.seg.nrrd", "three.seg.nrrd"]
     results = rows(ready)
-    assert results["empty"].startswith("left out: the folder holds no DICOM")
+    assert results["empty"].startswith("left out: the folder contains no DICOM")
     assert " ml" in results["one.nii.gz"]
     assert " ml" not in results["two.nii.gz"]
     assert ready.ui.batchStatusLabel.text().startswith("2 of 3 scans segmented in ")

@@ -1,1 +1,1 @@
-"""Training of LV-Net: data, augmentation, the loop, and export to the bundled format."""
+"""Training of LV-Net: data, augmentation, training loop, and export to the checkpoint format."""

@@ -1,7 +1,7 @@
-"""Patches as the network sees them in training: moved, bent, thickened and recoloured.
+"""Data augmentation: geometric and elastic deformation, thicker slices, and changes of intensity.
 
-A patch is interpolated once, straight from the scan's own voxels.  Left and right are never
-swapped: on which side an organ lies is what the network shall learn.
+A patch is interpolated only once, directly from the scan's own voxels.  Left and right are never
+swapped, because the network should learn on which side an organ is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .config import Augmentation
 from .hardness import chosen, place_of
 from .pathology import Anatomy, Pathology, add_pathologies
 
-# Centres that are drawn for a patch where hard places are drawn more often.
+# Number of candidate centres for a patch if hard places are drawn more often.
 _CANDIDATES = 3
 
 
@@ -34,9 +34,9 @@ def _rotation(rng: np.random.Generator, largest: float) -> np.ndarray:
 
 
 def _centre(rng: np.random.Generator, case: Case, extent: np.ndarray, liver_share: float) -> np.ndarray:
-    """(z, y, x) voxel on which a patch of `extent` mm is centred.
+    """A random (z, y, x) centre voxel for a patch of `extent` mm.
 
-    Along z the patch stays within the scan where the scan is long enough; in the plane it stays
+    Along z the patch stays within the scan if the scan is long enough; in the plane it stays
     near the body.
     """
     shape = np.array(case.image.shape, float)
@@ -54,7 +54,7 @@ def _centre(rng: np.random.Generator, case: Case, extent: np.ndarray, liver_shar
 
 def _grid(rng: np.random.Generator, case: Case, patch: Sequence[int], spacing: Sequence[float], a: Augmentation,
           liver_share: float, places: Optional[np.ndarray]) -> Tuple[np.ndarray, int]:  # fmt: skip
-    """(3, z, y, x) voxel coordinates of the scan that the patch is interpolated at, and the place of its centre."""
+    """(3, z, y, x) voxel coordinates in the scan at which the patch is interpolated, and the place of its centre."""
     factor = np.exp(rng.uniform(*np.log(a.scale))) * rng.uniform(0.95, 1.05, 3)
     steps = np.array(spacing) / factor
     extent = steps * np.array(patch)
@@ -74,7 +74,7 @@ def _grid(rng: np.random.Generator, case: Case, patch: Sequence[int], spacing: S
 
 
 def _region(grid: np.ndarray, shape: Sequence[int]) -> Tuple[slice, ...]:
-    """The part of the scan that the coordinates touch, never empty."""
+    """The part of the scan that the coordinates need, never empty."""
     slices = []
     for coordinates, n in zip(grid, shape):
         low = int(np.clip(np.floor(coordinates.min()) - 2, 0, n - 1))
@@ -84,7 +84,7 @@ def _region(grid: np.ndarray, shape: Sequence[int]) -> Tuple[slice, ...]:
 
 
 def _interpolate(array: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Trilinear values of a (z, y, x) array at (3, z, y, x) coordinates; the border is continued."""
+    """Trilinear interpolation of a (z, y, x) array at (3, z, y, x) coordinates; border values are repeated."""
     sides = np.array(array.shape, np.float32).reshape(3, 1, 1, 1)
     normalised = (2 * grid + 1) / sides - 1
     flow = torch.from_numpy(np.ascontiguousarray(normalised[::-1].transpose(1, 2, 3, 0), dtype=np.float32))
@@ -94,7 +94,7 @@ def _interpolate(array: np.ndarray, grid: np.ndarray) -> np.ndarray:
 
 
 def _recolour(rng: np.random.Generator, image: np.ndarray, a: Augmentation) -> np.ndarray:
-    """Offset, contrast, noise and floor of another scanner, in HU."""
+    """Random offset, contrast, noise and lower clipping limit, in HU."""
     if rng.random() < 0.7:
         middle = 60.0
         image = (image - middle) * (1 + rng.uniform(-a.contrast, a.contrast)) + middle + rng.uniform(-a.shift, a.shift)
@@ -134,9 +134,9 @@ def draw_placed_patch(
     Args:
         patch: (z, y, x) voxels.
         spacing: (z, y, x) mm.
-        liver_share: how often the patch is centred on the organ.
-        pathology: what is made in the patch, and how often; of a case with one class beside background.
-        places: (5,) how often each place along z is drawn, see :mod:`.hardness`; None draws all alike.
+        liver_share: probability that the patch is centred on the organ.
+        pathology: kinds of synthetic pathology and their probabilities; for cases with one class besides background.
+        places: (5,) weights of the places along z, see :mod:`.hardness`; None means equal weights.
 
     Returns:
         The patch in HU, float32, and its labels, int64, both (z, y, x); and the place of its centre.

@@ -1,4 +1,4 @@
-"""How far a command is, on a terminal or in a pipe."""
+"""Progress output of a command, on a terminal or in a pipe."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Optional, TextIO
 
 
 class Bar:
-    """A progress bar with the time left on a terminal, a line every half minute in a pipe.
+    """A progress bar with the remaining time on a terminal, or a line every half minute in a pipe.
 
     Args:
-        quiet: say nothing at all.
-        lines: where lines that stay go; None takes standard output.
+        quiet: print nothing.
+        lines: stream for permanent lines; None takes standard output.
     """
 
     def __init__(self, quiet: bool = False, lines: Optional[TextIO] = None) -> None:
@@ -35,7 +35,7 @@ class Bar:
         self._bar.close()
 
     def progress(self, share: float, stage: str) -> None:
-        """A :data:`lvnet.progress.Progress`; what a resumed run had done before does not count as fast."""
+        """A :data:`lvnet.progress.Progress`; work from before a resume does not affect the estimated speed."""
         if self._start is None:
             self._start = self._bar.initial = self._bar.n = share
             self._began = time.monotonic()
@@ -50,7 +50,7 @@ class Bar:
             print(f"{stage} ({share:.0%}, {timedelta(seconds=round(left))} left)", file=sys.stderr, flush=True)
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Prints a permanent line."""
         if self._quiet:
             return
         if self._bar.disable:

@@ -1,7 +1,7 @@
-"""Batches for the loop.
+"""Batches for the training loop.
 
-Every patch is drawn from its own random stream, named by seed, epoch, step and place in the batch.  A run that
-was stopped and resumed sees the same patches as one that was not, and so do several processes together.
+Every patch has its own random stream, seeded by seed, epoch, step and index in the batch.  A resumed run
+therefore sees the same patches as an uninterrupted one, and so do several processes together.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def draw_batch(config: Config, stage: Stage, cases: Sequence[Case], phantoms: Se
 
     Args:
         epoch, step: from 0.
-        items: places in the batch that are wanted; None draws all.
+        items: indices in the batch to draw; None draws all.
     """
     return draw_placed_batch(config, stage, cases, phantoms, epoch, step, items)[:2]
 
@@ -39,17 +39,17 @@ def draw_batch(config: Config, stage: Stage, cases: Sequence[Case], phantoms: Se
 def draw_placed_batch(config: Config, stage: Stage, cases: Sequence[Case], phantoms: Sequence[Case], epoch: int,
                       step: int, items: Optional[Sequence[int]] = None,
                       hardness: Optional[Hardness] = None) -> Tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """The batch of one step, and (n, 2) int64: the number of each patch's case, -1 for a phantom, and its place.
+    """The batch of one step, and (n, 2) int64: index of each patch's case, -1 for a phantom, and its place.
 
     Args:
-        hardness: recent losses; where the configuration asks for it, hard scans and places are drawn more often.
+        hardness: recent losses; if the configuration enables it, hard scans and places are drawn more often.
     """
     weights = np.array([config.trust.get(case.name, 1.0) for case in cases])
     hard = hardness if config.hardness > 0 and stage.spacing is not None else None
     if hard is not None and len(cases):
         weights = weights * case_weights(cases, hard, config.hardness)
     if stage.spacing is None and len(cases):
-        # Every slab of the data set is as likely as any other.
+        # All slabs of the data set are equally likely.
         weights = weights * np.array([len(case.image) for case in cases])
     images, labels, drawn = [], [], []
     for item in range(stage.batch) if items is None else items:
@@ -74,9 +74,9 @@ def draw_placed_batch(config: Config, stage: Stage, cases: Sequence[Case], phant
 
 @dataclass(frozen=True)
 class Steps(Dataset):
-    """The batches of one epoch from step number `first` on.
+    """The batches of one epoch, starting at step `first`.
 
-    `items` is what this process draws of each, by the losses at the epoch's start.
+    `items` are the indices that this process draws; hardness is that of the epoch's start.
     """
 
     config: Config
@@ -97,15 +97,15 @@ class Steps(Dataset):
 
 
 def steps_of(config: Config, epoch: int) -> int:
-    """Steps of epoch number `epoch`, from 0."""
+    """Number of steps of epoch `epoch`, counted from 0."""
     return max(1, config.samples_per_epoch // config.stage_of(epoch)[0].batch)
 
 
 class Batches(lightning.LightningDataModule):
-    """The batches of a run, divided between its processes.
+    """The batches of a run, distributed over its processes.
 
     Args:
-        workers: processes that draw patches beside the one that trains; 0 draws in that one.
+        workers: number of additional processes that draw patches; 0 draws in the training process.
     """
 
     def __init__(self, run: Run, cases: Sequence[Case], phantoms: Sequence[Case], workers: int = 0) -> None:
@@ -113,7 +113,7 @@ class Batches(lightning.LightningDataModule):
         self.run, self.cases, self.phantoms, self.workers = run, cases, phantoms, workers
 
     def train_dataloader(self) -> DataLoader:
-        """Of the epoch that is due; asked for before every epoch."""
+        """The loader of the next epoch; called before every epoch."""
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         run = self.run
         items = share(run.config.stage_of(run.epoch)[0].batch, rank, world)
@@ -124,10 +124,10 @@ class Batches(lightning.LightningDataModule):
 
 
 def share(batch: int, rank: int, world: int) -> Sequence[int]:
-    """Which items of a batch one of several processes draws.
+    """The indices of a batch that one of several processes draws.
 
     Raises:
-        ConfigurationError: the batch cannot be divided evenly, and the gradient would be another.
+        ConfigurationError: the batch cannot be divided evenly, which would change the gradient.
     """
     if batch % world:
         raise ConfigurationError(f"a batch of {batch} cannot be divided between {world} processes; change `batch`")

@@ -1,6 +1,7 @@
-"""Fits the expected DICE of a segmentation to results whose DICE is known.
+"""Fitting the model of the expected DICE to results with a known DICE.
 
-The results should be of scans that the network has not seen, good and bad ones: a cross-validation, a stress set.
+The results should include good and bad ones, on scans that the network has not seen: from a cross-validation or a
+stress set.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from lvnet.quality import FEATURES, Quality
 from .sources import Source, find_cases
 from .validation import load_pairs
 
-#: A result below the first should be flagged, one from the second on should not.
+#: A DICE below the first should be flagged, one of at least the second should not.
 BAD, GOOD = 0.90, 0.94
-# Of the good results at most this share may be flagged.
+# Largest fraction of the good results that may be flagged.
 _FALSE_ALARMS = 0.08
 _RIDGE = 1.0
 _FEWEST = 30
@@ -34,10 +35,10 @@ _SMALLEST_ERROR = 1e-3
 
 @dataclass(frozen=True)
 class Judged:
-    """One result with its DICE and what was measured of it.
+    """One result with its DICE and its features.
 
     Attributes:
-        group: scans of one patient, and what was made of them, have one.
+        group: the same for all scans of one patient, and for scans that were derived from them.
     """
 
     case: str
@@ -58,12 +59,12 @@ def collect(
     Args:
         folders: data sets, such as those that :func:`.stress.make_stress_set` writes; cases without the organ are
             left out.
-        scores: CSV file that keeps the results; cases that are in it already are not segmented again.
+        scores: CSV file of the results; cases that are already in it are not segmented again.
         patients: patient by case.
 
     Raises:
-        ImageError: a folder holds no case.
-        ConfigurationError: the file holds something else.
+        ImageError: a folder contains no case.
+        ConfigurationError: the file contains something else.
     """
     known = {row.case: row for row in read_scores(scores)} if scores.exists() else {}
     work: List[Tuple[str, Source]] = [
@@ -94,10 +95,10 @@ def _group(source: Source, patients: Mapping[str, str]) -> str:
 
 
 def read_scores(path: Path) -> List[Judged]:
-    """What :func:`collect` wrote.
+    """Reads the file that :func:`collect` wrote.
 
     Raises:
-        ConfigurationError: the file cannot be read or holds something else.
+        ConfigurationError: the file cannot be read or contains something else.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -106,7 +107,7 @@ def read_scores(path: Path) -> List[Judged]:
                 for row in csv.DictReader(file)
             ]
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"{path} holds no scores of `lvnet-train calibrate`: {error}") from error
+        raise ConfigurationError(f"{path} does not contain scores of `lvnet-train calibrate`: {error}") from error
 
 
 def _table(rows: Sequence[Judged]) -> str:
@@ -126,7 +127,7 @@ def fit_quality(
     The interval and the limits come from predictions of results whose patients the fit has not seen.
 
     Raises:
-        ConfigurationError: too few results, or all good or all bad.
+        ConfigurationError: there are too few results, or they are all good or all bad.
     """
     _check(rows)
     model = _fit(rows, features, value, origin)
@@ -135,9 +136,9 @@ def fit_quality(
     residuals = errors - np.log10(1 - expected)
     low, high = np.quantile(residuals, (0.1, 0.9))
     dice = np.array([row.dice for row in rows])
-    # As many flags as the good results can bear: the more is flagged, the fewer bad ones slip through.
+    # Flag as many of the good results as allowed: the more are flagged, the fewer bad ones are missed.
     look = float(np.quantile(expected[dice >= GOOD], _FALSE_ALARMS))
-    # Nine of ten results that are expected to be so bad are below BAD.
+    # Nine of ten results with an expected DICE below this limit are below BAD.
     wrong = 1 - 10 ** min(0.0, np.log10(1 - BAD) - min(0.0, float(low)))
     return replace(
         model,
@@ -148,9 +149,9 @@ def fit_quality(
 
 
 def held_out(rows: Sequence[Judged], features: Sequence[str] = FEATURES) -> List[Tuple[float, float, float]]:
-    """Expected DICE with its interval for every result, by a fit that has not seen its patient.
+    """Expected DICE with its interval for every result, by a fit without its patient.
 
-    The interval is that of the other patients' differences, each from a fit without that patient too.
+    The interval comes from the residuals of the other patients, each also from a fit without that patient.
     """
     groups = np.array([row.group for row in rows])
     expected = np.zeros(len(rows))
@@ -167,7 +168,7 @@ def held_out(rows: Sequence[Judged], features: Sequence[str] = FEATURES) -> List
 
 
 def report(rows: Sequence[Judged], quality: Quality) -> List[str]:
-    """Lines that say how well the model does on results whose patients it has not seen."""
+    """Lines with the accuracy of the model on results of unseen patients."""
     answers = np.array(held_out(rows, quality.features))
     dice = np.array([row.dice for row in rows])
     flagged = answers[:, 0] < quality.look_below
@@ -175,13 +176,13 @@ def report(rows: Sequence[Judged], quality: Quality) -> List[str]:
     covered = (dice >= answers[:, 1]) & (dice <= answers[:, 2])
     rank = np.corrcoef(np.argsort(np.argsort(dice)), np.argsort(np.argsort(answers[:, 0])))[0, 1]
     return [
-        f"{len(rows)} results of {len({row.group for row in rows})} patients, each judged by a fit without its patient",
+        f"{len(rows)} results of {len({row.group for row in rows})} patients, each predicted without its patient",
         f"flagged of those with DICE < {BAD}: {int((flagged & bad).sum())} of {int(bad.sum())}"
         f" ({_share(flagged, bad)}); of those >= {GOOD}: {int((flagged & good).sum())} of {int(good.sum())}"
         f" ({_share(flagged, good)})",
-        f"DICE within the interval: {covered.mean():.0%} (80 % wanted); mean difference"
+        f"DICE within the interval: {covered.mean():.0%} (80 % expected); mean absolute error"
         f" {np.abs(dice - answers[:, 0]).mean():.3f}; rank correlation {rank:.2f}",
-        f"look below {quality.look_below:.3f}, wrong below {quality.wrong_below:.3f}",
+        f"review below {quality.look_below:.3f}, wrong below {quality.wrong_below:.3f}",
     ]
 
 
@@ -193,7 +194,7 @@ def _check(rows: Sequence[Judged]) -> None:
     dice = [row.dice for row in rows]
     if len(rows) < _FEWEST or not any(d < BAD for d in dice) or not any(d >= GOOD for d in dice):
         raise ConfigurationError(
-            f"a calibration needs at least {_FEWEST} results, some with a DICE below {BAD} and some from {GOOD} on;"
+            f"a calibration needs at least {_FEWEST} results, some with a DICE below {BAD} and some of at least {GOOD};"
             f" there are {len(rows)}, from {min(dice, default=0):.2f} to {max(dice, default=0):.2f}"
         )
     if len({row.group for row in rows}) < 3:

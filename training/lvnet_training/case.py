@@ -1,4 +1,4 @@
-"""One scan with its label, checked, as patches are drawn from it."""
+"""One checked scan with its label, from which patches are drawn."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .labels import to_classes
 
 #: (z, y, x) mm.
 Grid = Tuple[float, float, float]
-#: HU beyond these are clipped in the cache: no window of interest reaches farther.
+#: HU outside this range are clipped in the cache: no useful window is wider.
 CACHE_RANGE = (-1024, 1024)
-#: Of a label that holds shares: a voxel that is the class as a whole.
+#: In labels with fractions: a voxel that belongs completely to the class.
 FULL_SHARE = 255
-#: A scan whose values span less was normalised or is no CT.
+#: A scan whose values have a smaller range was normalised or is not a CT.
 LEAST_HU_RANGE = 100
 
 
@@ -28,12 +28,12 @@ class Case:
 
     Attributes:
         image: int16 HU.
-        label: uint8 class values, (z, y, x); or where `shares` says so the share of each class but background, in
-            255ths, (classes - 1, z, y, x).
+        label: uint8 class values, (z, y, x); or, if `shares` is True, the fraction of each class except background,
+            in 255ths, (classes - 1, z, y, x).
         spacing: (z, y, x) mm.
-        box: first and last voxel of the organ along (z, y, x); None where there is none.
-        classes: classes including background.
-        shares: what `label` holds, see :mod:`.gridding`.
+        box: first and last voxel of the organ along (z, y, x); None if there is none.
+        classes: number of classes including background.
+        shares: whether `label` contains fractions, see :mod:`.gridding`.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Case:
     shares: bool = False
 
     def share(self, value: int, region: Tuple[slice, ...]) -> np.ndarray:
-        """(z, y, x) float32 in a region: how much of each voxel is the class of this number, 0 to 1."""
+        """(z, y, x) float32 in a region: the fraction of each voxel that belongs to this class, 0 to 1."""
         if self.shares:
             return self.label[value - 1][region].astype(np.float32) / np.float32(FULL_SHARE)
         return (self.label[region] == value).astype(np.float32)
@@ -54,30 +54,30 @@ class Case:
 def make_case(
     name: str, scan: Volume, label: Volume, classes: int = 2, labels: Optional[Mapping[int, int]] = None
 ) -> Case:
-    """Checks a scan with its label and brings both to canonical orientation.
+    """Checks a scan with its label and reorients both to canonical orientation.
 
     Args:
-        classes: classes including background.
-        labels: class by value of the label; None where the values are the classes.
+        classes: number of classes including background.
+        labels: class by value of the label; None if the values are the classes.
 
     Raises:
         GeometryError: the grids differ.
-        ImageError: the label holds unknown values, or the scan cannot be a CT in HU.
+        ImageError: the label contains unknown values, or the scan cannot be a CT in HU.
     """
     if not scan.same_grid(label):
-        raise GeometryError(f"{name}: scan and label lie on different grids; resample the label onto the scan")
+        raise GeometryError(f"{name}: scan and label have different grids; resample the label to the scan's grid")
     mapping = {value: value for value in range(classes)} if labels is None else labels
     moved, orientation = to_canonical(scan)
     values = np.ascontiguousarray(to_classes(name, orientation.apply(label.array), mapping))
     low, high = float(moved.array.min()), float(moved.array.max())
     if not np.isfinite(low + high) or high - low < LEAST_HU_RANGE:
-        raise ImageError(f"{name}: the scan's values run from {low:g} to {high:g}, which cannot be a CT in HU")
+        raise ImageError(f"{name}: the scan's values range from {low:g} to {high:g}, which cannot be a CT in HU")
     image = np.clip(moved.array, *CACHE_RANGE).astype(np.int16)
     return Case(name, np.ascontiguousarray(image), values, moved.spacing, box_of(values), classes)
 
 
 def box_of(values: np.ndarray) -> Optional[Tuple[Tuple[int, ...], Tuple[int, ...]]]:
-    """First and last voxel along each axis of what is not zero; None where all is."""
+    """First and last non-zero voxel along each axis; None if all are zero."""
     touched = [np.flatnonzero(values.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
     if any(len(t) == 0 for t in touched):
         return None

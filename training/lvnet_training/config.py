@@ -1,4 +1,4 @@
-"""A training run's settings, read from YAML; unknown or impossible ones are refused."""
+"""The configuration of a training run, read from YAML and checked for unknown or invalid settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 SCHEDULES = ("exponential", "cosine", "polynomial")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-#: Settings that a run of the first version did not have; see :attr:`Config.digest`.
+#: Settings that were added after the first version; see :attr:`Config.digest`.
 _LATER = (
     "labels",
     "split",
@@ -39,17 +39,17 @@ _LATER = (
 
 @dataclass(frozen=True)
 class Stage:
-    """Some epochs at one resolution.
+    """A training stage: some epochs at one resolution.
 
     Attributes:
-        epochs: how many.
-        spacing: (z, y, x) mm of the patches; None takes sequential slices as a whole, resized to the
-            patch and neither moved nor bent (the paper).
+        epochs: number of epochs.
+        spacing: (z, y, x) mm of the patches; None takes consecutive whole slices, resized to the
+            patch without geometric augmentation (the paper).
         patch: (z, y, x) voxels of a patch.
-        batch: patches a step.
-        learning_rate: at the stage's first epoch; multiplied by the run's decay every epoch.
-        fixed_norm: batch norm uses its running moments, which stay as they are, instead of the batch's: the
-            network learns as what inference will see it as.  For the last epochs of a run.
+        batch: patches per step.
+        learning_rate: in the stage's first epoch; multiplied by the run's decay after every epoch.
+        fixed_norm: batch norm uses its frozen running statistics instead of the batch's, as in inference.  For the
+            last epochs of a run.
     """
 
     epochs: int
@@ -66,7 +66,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a patch may be moved, bent and recoloured; see :mod:`.augmentation`.
+    """Limits of the data augmentation; see :mod:`.augmentation`.
 
     Attributes:
         rotation: largest in-plane angle in degrees; a third of it out of plane.
@@ -75,8 +75,8 @@ class Augmentation:
         shift: largest offset in HU.
         contrast: largest relative change of contrast.
         noise: largest standard deviation of noise in HU.
-        floor: smallest and largest HU below which a scan may be clipped, so that the floor of a
-            windowed scan tells nothing about where it comes from.
+        floor: smallest and largest HU at which a scan may be clipped from below, so that the lower limit of
+            a windowed scan does not reveal its origin.
         blur: largest in-plane blur in pixels.
         thickness: largest slice thickness in mm that thin slices are averaged to.
     """
@@ -102,36 +102,37 @@ _GROUPS: Dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Config:
-    """One training run.
+    """The configuration of a training run.
 
     Attributes:
-        stages: run one after the other.
-        samples_per_epoch: patches an epoch.
-        decay: factor on the learning rate after every epoch (paper: 0.9).
+        stages: the stages, one after the other.
+        samples_per_epoch: patches per epoch.
+        decay: factor for the learning rate after every epoch (paper: 0.9).
         weight_decay: lambda of Eq. 3, L2 in the gradient (paper: 1e-5).
         eta: weights of the auxiliary losses, coarsest stage first (paper: 0.2, 0.4, 0.6, 0.8); empty trains
             without deep supervision.
         dice_loss: weight of a soft DICE loss beside every cross entropy (paper: none).
-        average: decay of the moving average of the weights that is validated and exported; 0 off.
-        liver_share: share of patches centred on the organ.
-        phantoms: made phantoms beside the scans, and the share of patches drawn from them.
-        trust: weight by which a case is drawn, by case name; 1 where nothing is said.
-        labels: name of the class that a value of the label files is, such as {1: liver, 2: liver}; empty
-            goes by what the data set says.
+        average: decay of the moving average of the weights that is validated and exported; 0 disables it.
+        liver_share: fraction of patches that are centred on the organ.
+        phantoms: number of synthetic phantoms in addition to the scans, and (`phantom_share`) the fraction of patches
+            drawn from them.
+        trust: sampling weight by case name; 1 by default.
+        labels: class name for each value in the label files, such as {1: liver, 2: liver}; empty
+            uses the names of the data set.
         network: lvnet, lvnet-vanilla (full convolutions for IRB blocks), or a baseline of the paper: unet,
-            cenet, unet3d, vnet.  Only the first two have auxiliary outputs; the others take `eta: []`.
-        clip: largest norm of the gradient; 0 leaves it as it is (the paper).
-        precision: 32-true, bf16-mixed or 16-mixed (a GPU's tensor cores; halves the memory).
-        patience: validations without a better DICE after which the run ends; 0 goes to the last epoch.
-        split: cases of training, validation and test, such as 90/10/31; empty trains on all.
-        grid: (z, y, x) mm; scans are brought to voxels no finer than these once, so that drawing a patch costs little;
+            cenet, unet3d, vnet.  Only the first two have auxiliary outputs; the others need `eta: []`.
+        clip: maximum norm of the gradient (gradient clipping); 0 disables it (the paper).
+        precision: 32-true, bf16-mixed or 16-mixed (uses a GPU's tensor cores; halves the memory).
+        patience: early stopping after so many validations without a better DICE; 0 trains to the last epoch.
+        split: numbers of training, validation and test cases, such as 90/10/31; empty trains on all.
+        grid: (z, y, x) mm; scans are resampled once to voxels no finer than these, so that drawing a patch is fast;
             None draws from the scans' own voxels.
-        hardness: how much more often scans and places of a high recent loss are drawn: the exponent of their loss over
-            the mean one; 0 draws all by `trust` alone.
+        hardness: oversampling of scans and places with a high recent loss: the exponent of their loss relative to
+            the mean loss; 0 uses `trust` alone.
         schedule: of the learning rate within a stage, epoch by epoch: exponential (`decay`, the paper), cosine (to
             zero) or polynomial (to zero, power 0.9).
-        accumulate: batches whose gradients make one step of Adam, where memory holds no larger batch.
-        pathology: what is made in how many of the patches; see :mod:`.pathology`.  For one class beside background.
+        accumulate: gradient accumulation: batches per step of Adam, if a larger batch does not fit into memory.
+        pathology: synthetic pathologies and their frequency; see :mod:`.pathology`.  For one class besides background.
     """
 
     stages: Tuple[Stage, ...]
@@ -167,35 +168,35 @@ class Config:
         if not self.stages:
             raise ConfigurationError("a training run needs at least one stage")
         if self.precision not in PRECISIONS:
-            raise ConfigurationError(f"there is no precision {self.precision!r}; choose {', '.join(PRECISIONS)}")
+            raise ConfigurationError(f"unknown precision {self.precision!r}; choose {', '.join(PRECISIONS)}")
         if self.grid is not None and (min(self.grid) <= 0 or any(stage.spacing is None for stage in self.stages)):
             raise ConfigurationError(
-                "the voxels of a grid are positive, and a stage without spacing has no use for it: leave out `grid`"
+                "`grid` must be positive, and cannot be used with a stage without spacing: omit it"
             )
         if self.pathology.any and len(self.classes) > 1:
-            raise ConfigurationError("pathologies are made for one class beside background; leave out `pathology`")
+            raise ConfigurationError("`pathology` works with one class besides background only: omit it")
         if self.accumulate < 1:
-            raise ConfigurationError(f"a step of Adam takes one batch or more, not {self.accumulate}")
+            raise ConfigurationError(f"`accumulate` must be 1 or more, not {self.accumulate}")
         if self.schedule not in SCHEDULES:
-            raise ConfigurationError(f"there is no schedule {self.schedule!r}; choose {', '.join(SCHEDULES)}")
+            raise ConfigurationError(f"unknown schedule {self.schedule!r}; choose {', '.join(SCHEDULES)}")
         if not 0 <= self.hardness <= 4:
-            raise ConfigurationError(f"hardness lies between 0 and 4, not {self.hardness:g}")
+            raise ConfigurationError(f"hardness must be between 0 and 4, not {self.hardness:g}")
         if self.patience < 0:
-            raise ConfigurationError(f"patience cannot be negative: {self.patience}")
+            raise ConfigurationError(f"patience must not be negative: {self.patience}")
         shares = (self.liver_share, self.phantom_share, self.average)
         if not all(0 <= share <= 1 for share in shares) or min(self.decay, self.samples_per_epoch) <= 0:
             raise ConfigurationError(
-                "samples_per_epoch and decay must be positive; liver_share, phantom_share and average 0 to 1"
+                "samples_per_epoch and decay must be positive; liver_share, phantom_share and average must be 0 to 1"
             )
         if min(self.seed, self.phantoms, self.clip, self.weight_decay, self.dice_loss) < 0:
-            raise ConfigurationError("seed, phantoms, clip, weight_decay and dice_loss cannot be negative")
+            raise ConfigurationError("seed, phantoms, clip, weight_decay and dice_loss must not be negative")
         divisor = divisors(self.shape)
         for stage in self.stages:
             if any(side % multiple for side, multiple in zip(stage.patch, divisor)):
                 raise ConfigurationError(f"the sides of a patch must be multiples of {divisor}: {stage.patch}")
             if stage.batch * math.prod(side // multiple for side, multiple in zip(stage.patch, divisor)) < 2:
                 raise ConfigurationError(
-                    f"one patch of {stage.patch} leaves batch norm a single voxel at the bottom; take a larger patch or"
+                    f"one patch of {stage.patch} leaves batch norm a single voxel at the bottom; use a larger patch or"
                     " batch"
                 )
             p = self.preprocessing
@@ -203,33 +204,33 @@ class Config:
                 (p.in_plane_spacing, p.slice_spacing) != (None, None) or stage.patch[1:] != p.in_plane_size
             ):
                 raise ConfigurationError(
-                    f"a stage without spacing takes whole slices: its patch must be of in_plane_size {p.in_plane_size},"
+                    f"a stage without spacing uses whole slices: its patch must have in_plane_size {p.in_plane_size},"
                     " and the preprocessing without spacings"
                 )
         stages = len(self.architecture.widths) - 1 if supervises(self.shape) else 0
         if self.eta and len(self.eta) != stages:
-            raise ConfigurationError(f"{len(self.eta)} eta for {stages} auxiliary outputs of {self.network}")
+            raise ConfigurationError(f"{len(self.eta)} values of eta for {stages} auxiliary outputs of {self.network}")
 
     @property
     def shape(self) -> Architecture:
-        """The architecture as the recipe has it, with the network's name in it."""
+        """The architecture for the recipe, including the network's name."""
         return architecture_of(self.network, self.architecture)
 
     @property
     def epochs(self) -> int:
-        """Epochs of all stages together."""
+        """Total number of epochs of all stages."""
         return sum(stage.epochs for stage in self.stages)
 
     def stage_of(self, epoch: int) -> Tuple[Stage, int]:
-        """The stage that epoch number `epoch` (from 0) belongs to, and its number within it."""
+        """The stage of epoch `epoch` (counted from 0), and the epoch's number within the stage."""
         for stage in self.stages:
             if epoch < stage.epochs:
                 return stage, epoch
             epoch -= stage.epochs
-        raise ValueError(f"epoch lies {epoch + 1} beyond the last stage")
+        raise ValueError(f"the epoch is {epoch + 1} beyond the last stage")
 
     def learning_rate(self, epoch: int) -> float:
-        """Of epoch number `epoch`, from 0."""
+        """The learning rate of epoch `epoch`, counted from 0."""
         stage, within = self.stage_of(epoch)
         done = within / stage.epochs
         if self.schedule == "cosine":
@@ -239,15 +240,15 @@ class Config:
         return float(stage.learning_rate * self.decay**within)
 
     def recipe(self, provenance: Optional[Mapping[str, Any]] = None) -> Recipe:
-        """The recipe that the exported weights carry."""
+        """The recipe that is stored with the exported weights."""
         return Recipe(self.shape, self.preprocessing, self.classes, self.name, provenance or {})
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the settings, so that weights can name the run that made them."""
+        """SHA-256 of the settings, which links weights to the run that made them."""
         settings = asdict(self)
         settings["architecture"] = self.architecture.to_dict()
-        # Settings that came later count only where they are used: runs of before keep their digest.
+        # Newer settings are included only if they are used, so that earlier runs keep their digest.
         for later in (f for f in fields(self) if f.name in _LATER):
             default = later.default_factory() if callable(later.default_factory) else later.default
             if settings[later.name] == (asdict(default) if isinstance(default, Pathology) else default):
@@ -261,10 +262,10 @@ class Config:
 def load_config(path: Union[str, Path]) -> Config:
     """Reads a YAML file.
 
-    `base: FILE` takes the settings of another file, relative to this one, where this one says nothing.
+    `base: FILE` inherits the settings of another file, relative to this one; settings in this file override them.
 
     Raises:
-        ConfigurationError: it cannot be read, or a setting is unknown or impossible.
+        ConfigurationError: it cannot be read, or a setting is unknown or invalid.
     """
     try:
         data = _settings(Path(path), ())
@@ -289,7 +290,7 @@ def _settings(path: Path, above: Tuple[Path, ...]) -> Dict[str, Any]:
         return data
     merged = _settings(path.parent / str(data.pop("base")), (*above, path.resolve()))
     for key, value in data.items():
-        # Groups of settings are merged; lists, and mappings by label or case, are replaced.
+        # Groups of settings are merged; lists, and mappings by label or case, are overridden as a whole.
         old = merged.get(key)
         merged[key] = (
             {**old, **value} if key in _GROUPS and isinstance(old, dict) and isinstance(value, dict) else value

@@ -1,4 +1,4 @@
-"""Cross-validation: a network for each fold, scored on the cases that it has not seen."""
+"""Cross-validation: a network for each fold, evaluated on the cases that it has not seen."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ def cross_validate(
     progress: Progress = silent,
     report: Callable[[str], None] = print,
 ) -> Dict[str, Dict[str, Any]]:
-    """Trains a network on every fold's other cases, from random weights, and scores it on the fold's own.
+    """For every fold, trains a network from random weights on the other folds and evaluates it on this fold.
 
-    What is scored is the moving average after the last epoch: no epoch is chosen by the cases that judge it.  Folds
-    and epochs that are done are not done again: the same call goes on where it stopped.
+    The moving average after the last epoch is evaluated, so no epoch is selected on the evaluated cases.  Finished
+    folds and epochs are not repeated: the same call resumes where it stopped.
 
     Args:
-        data: data set; unusable cases are named and left out.
-        output: for `fold-1` and so on, each with `split.yaml`, the files of its run and `scores.json`; and for
-            `scores.json` and `scores.csv` of all.
-        folds: how many.
-        seed: of the folds; the same seed and cases give the same folds.
+        data: data set; unusable cases are reported and left out.
+        output: folder for `fold-1` and so on, each with `split.yaml`, the files of its run and `scores.json`; and for
+            `scores.json` and `scores.csv` of all folds.
+        folds: number of folds.
+        seed: random seed; the same seed and cases give the same folds.
         patients: patient by case; a patient's cases are in one fold.
-        cache: default is a folder within `output`.
-        progress: of everything together.
+        cache: by default a folder within `output`.
+        progress: of all folds together.
 
     Returns:
-        By case name, what :func:`.validation.score` answers, with `fold`, from 1, and `stray_ml`.
+        By case name, the result of :func:`.validation.score`, with `fold`, counted from 1, and `stray_ml`.
 
     Raises:
-        ConfigurationError: the folder holds another cross-validation, or there are fewer patients than folds.
-        ImageError: the data set holds no case.
+        ConfigurationError: the folder contains another cross-validation, or there are fewer patients than folds.
+        ImageError: the data set contains no case.
     """
     cache, device = cache or output / "cache", device or torch.device("cpu")
     sources = find_cases(data)
@@ -68,12 +68,12 @@ def cross_validate(
         report(sentence)
     parts = make_folds([case.name for case in usable], folds, seed, patients or {})
     if any(output.glob(f"fold-{folds + 1}")):
-        raise ConfigurationError(f"{output} holds a cross-validation of more folds; take another --output")
+        raise ConfigurationError(f"{output} contains a cross-validation with more folds; choose another --output")
     for number, split in enumerate(parts, start=1):
         keep_split(split, output / f"fold-{number}" / "split.yaml")
     scores: Dict[str, Dict[str, Any]] = {}
     for number, split in enumerate(parts, start=1):
-        report(f"fold {number} of {folds}: {len(split.train)} cases train, {len(split.test)} judge")
+        report(f"fold {number} of {folds}: {len(split.train)} training cases, {len(split.test)} test cases")
 
         def told(share: float, stage: str, done: int = number - 1) -> None:
             progress((done + share) / folds, f"fold {done + 1}, {stage}")
@@ -104,7 +104,7 @@ def _one_fold(
     sources = part_of(find_cases(data), split.test)
     scores: Dict[str, Dict[str, Any]] = {}
     for number, source in enumerate(sources):
-        progress(0.95 + 0.05 * number / len(sources), f"judging {source.name}")
+        progress(0.95 + 0.05 * number / len(sources), f"evaluating {source.name}")
         # One scan at a time: a fold of a large data set does not fit into memory.
         scores.update(score(model, load_pairs([source], config.classes, config.labels), strays=True))
     write_whole(done, json.dumps(scores, indent=2).encode("utf-8"))
@@ -112,7 +112,7 @@ def _one_fold(
 
 
 def summary(scores: Mapping[str, Mapping[str, Any]]) -> List[str]:
-    """Lines with the mean over the cases that show the organ, and with what is found in those that do not."""
+    """Lines with the mean over the cases that show the organ, and the false positives in those that do not."""
     shown: Dict[str, Mapping[str, Any]] = {}
     empty: Dict[str, Mapping[str, Any]] = {}
     for name, case in scores.items():
@@ -127,7 +127,7 @@ def summary(scores: Mapping[str, Mapping[str, Any]]) -> List[str]:
         )
     if empty:
         found = ", ".join(f"{name} {_strays(case):.1f} ml" for name, case in empty.items())
-        lines.append(f"{len(empty)} without it, and what is found there before it is cleaned up: {found}")
+        lines.append(f"{len(empty)} cases without it; false positives before postprocessing: {found}")
     return lines
 
 

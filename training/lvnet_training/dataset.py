@@ -1,4 +1,4 @@
-"""Cases for training: scans with their labels, checked, and kept ready in a cache."""
+"""Training cases: scans with their labels, checked and stored in a cache."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .sources import Source
 
 def cached_case(source: Source, cache: Path, classes: Sequence[LabelClass] = (LIVER,),
                 labels: Optional[Mapping[int, str]] = None, grid: Optional[Grid] = None) -> Case:  # fmt: skip
-    """One case by way of the cache; the cache is refreshed when the files behind it change.
+    """One case from the cache, which is updated if the case's files have changed.
 
     Args:
-        classes: of the configuration.
-        labels: of the configuration, see :func:`.labels.label_map`.
-        grid: of the configuration, see :mod:`.gridding`; None keeps the scan's own voxels.
+        classes: from the configuration.
+        labels: from the configuration, see :func:`.labels.label_map`.
+        grid: from the configuration, see :mod:`.gridding`; None keeps the scan's own voxels.
 
     Raises:
         GeometryError, ImageError: the case cannot be used.
@@ -43,7 +43,7 @@ def cached_case(source: Source, cache: Path, classes: Sequence[LabelClass] = (LI
     files = hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:8]
     settings: List[object] = [sorted(mapping.items()), CACHE_RANGE]
     key = hashlib.sha256(json.dumps(settings if grid is None else [*settings, grid]).encode()).hexdigest()[:8]
-    # What the same files held before they were changed is of no use any more.
+    # Remove entries of earlier versions of the same files.
     for old in cache.glob(f"{glob.escape(source.name)}-{place}-*"):
         if not old.name.startswith(f"{source.name}-{place}-{files}"):
             shutil.rmtree(old, ignore_errors=True)
@@ -68,7 +68,7 @@ def pair_of(source: Source) -> Tuple[Path, Path]:
 
 
 def cached(name: str, target: Path, make: Callable[[], Case], classes: int = 2) -> Case:
-    """The case stored in the folder `target`, made and stored first where it is not there."""
+    """The case in the cache folder `target`, which is created if necessary."""
     description = target / "case.json"
     if not description.exists():
         _store(make(), target)
@@ -85,12 +85,12 @@ def cached(name: str, target: Path, make: Callable[[], Case], classes: int = 2) 
 
 
 def _store(case: Case, target: Path) -> None:
-    """Writes a case beside its place and moves it there, since several processes may do so at once."""
+    """Writes a case to a temporary folder and renames it, since several processes may do so at once."""
     target.parent.mkdir(parents=True, exist_ok=True)
     needed, free = case.image.nbytes + case.label.nbytes, shutil.disk_usage(target.parent).free
     if needed > free:
         raise ResourceError(
-            f"the cache {target.parent} has {free / 1e9:.1f} GB left, and {case.name} takes {needed / 1e9:.1f} GB; give"
+            f"the cache {target.parent} has {free / 1e9:.1f} GB left, {case.name} needs {needed / 1e9:.1f} GB; choose"
             " another --cache"
         )
     try:
@@ -102,7 +102,7 @@ def _store(case: Case, target: Path) -> None:
             if target.exists() and not (target / "case.json").exists():
                 shutil.rmtree(target, ignore_errors=True)
             with contextlib.suppress(OSError):
-                # Fails where another process was faster; its files are the same.
+                # Fails if another process was faster; its files are the same.
                 os.replace(temporary, target)
         if not (target / "case.json").exists():
             raise ResourceError(f"cannot write the cache {target}; is the disk full?")
@@ -124,5 +124,5 @@ def load_cases(sources: Sequence[Source], cache: Path, classes: Sequence[LabelCl
 
 
 def left_out(source: Source, error: Exception) -> str:
-    """The sentence about a case that is not used."""
+    """The sentence about a case that is left out."""
     return f"{source.name} is left out: {str(error).removeprefix(source.name + ': ')}"

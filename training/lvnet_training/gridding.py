@@ -1,8 +1,8 @@
-"""Scans on a grid, once: what is interpolated only a little further when a patch is drawn.
+"""Resampling scans once to a grid close to the network's, so that drawing a patch is fast.
 
-Drawing a patch of 2.5 mm straight from a scan of 0.7 mm costs more than the training step that it is for.  A case
-on a grid has voxels that are hardly finer than the network's, and its label holds the share of each voxel that is the
-organ, so that borders keep their place within the voxel.
+Drawing a patch with 2.5 mm voxels directly from a scan with 0.7 mm voxels takes longer than the training step itself.
+A resampled case has voxels that are hardly finer than the network's, and its label contains the fraction of each voxel
+that belongs to the organ, which preserves the sub-voxel position of borders.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from .case import FULL_SHARE, Case, Grid, box_of
 
 
 def on_grid(case: Case, grid: Grid) -> Case:
-    """A case with voxels no finer than a grid's; axes that are coarser already stay as they are.
+    """A case with voxels no finer than a grid's; axes that are already coarser are unchanged.
 
     Args:
         case: with class values as label.
         grid: (z, y, x) mm.
 
     Returns:
-        The case with int16 HU and, as label, uint8 shares of each class, (classes - 1, z, y, x), in 255ths.
+        The case with int16 HU and, as label, uint8 fractions of each class, (classes - 1, z, y, x), in 255ths.
     """
     axes = [
         Axis.of_spacing(size, own, max(own, wanted)) if wanted > own else Axis.keeping(size)
@@ -41,7 +41,7 @@ def on_grid(case: Case, grid: Grid) -> Case:
 
 
 def gridded(case: Case, grid: Optional[Grid]) -> Case:
-    """The case on a grid, or as it is where there is none."""
+    """The case on a grid, or unchanged if there is none."""
     return case if grid is None else on_grid(case, grid)
 
 

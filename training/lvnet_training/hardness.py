@@ -1,4 +1,4 @@
-"""Which scans, and which places in them, a network finds hard: they are drawn more often."""
+"""Oversampling of hard examples: scans, and places in them, with a high recent loss are drawn more often."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .case import Case
 
 #: Along z: below the organ, its lower, middle and upper third, and above it; without an organ, fifths of the scan.
 PLACES = 5
-#: A scan or place is drawn at most so many times as often as its trust says, and no less often than one over it.
+#: Limit for the factor by which a scan or place is drawn more or less often than its trust.
 _MOST = 3.0
-# Share of a new epoch in the recent loss.
+# Weight of a new epoch in the recent loss.
 _NEW = 0.3
 
-#: Recent loss by case name, one number a place; NaN where nothing was drawn yet.
+#: Recent loss by case name, one number per place; NaN if nothing was drawn yet.
 Hardness = Mapping[str, Tensor]
 
 
@@ -32,13 +32,13 @@ def place_of(case: Case, z: float) -> int:
 
 
 def case_weights(cases: Sequence[Case], hardness: Hardness, exponent: float) -> np.ndarray:
-    """(n,) how often each case is drawn against the others, on top of its trust; 1 where nothing is known."""
+    """(n,) relative sampling weight of each case, in addition to its trust; 1 if there is no loss yet."""
     losses = np.array([_mean(hardness.get(case.name)) for case in cases])
     return _weights(losses, exponent)
 
 
 def place_weights(case: Case, hardness: Hardness, exponent: float) -> np.ndarray:
-    """(5,) how often each place of a case is drawn against the others."""
+    """(5,) relative sampling weight of each place of a case."""
     known = hardness.get(case.name)
     return _weights(np.full(PLACES, np.nan) if known is None else known.numpy().astype(float), exponent)
 
@@ -61,7 +61,7 @@ class Tally:
     """The losses of an epoch, by case and place, on one process.
 
     Args:
-        cases: those that are trained on, in their order.
+        cases: the training cases, in order.
     """
 
     def __init__(self, cases: int) -> None:
@@ -69,11 +69,11 @@ class Tally:
         self.counts = torch.zeros(cases, PLACES, dtype=torch.float64)
 
     def add(self, losses: Tensor, drawn: Tensor) -> None:
-        """Takes the losses of a batch.
+        """Adds the losses of a batch.
 
         Args:
             losses: (n,) mean cross entropy of each patch.
-            drawn: (n, 2) number of the case and place of each patch; a negative number is no case (a phantom).
+            drawn: (n, 2) index of the case and place of each patch; a negative index is a phantom.
         """
         for loss, (case, place) in zip(losses.tolist(), drawn.tolist()):
             if case >= 0:
@@ -95,21 +95,21 @@ class Tally:
 
 
 def checked(found: Mapping[str, Tensor]) -> Dict[str, Tensor]:
-    """Copies of what a file holds.
+    """Copies of the recent losses from a file.
 
     Raises:
-        ValueError: it is nothing of this kind.
+        ValueError: the contents are invalid.
     """
     result = {}
     for name, value in found.items():
         if not isinstance(name, str) or not isinstance(value, Tensor) or value.shape != (PLACES,):
-            raise ValueError("its table of hard scans is damaged")
+            raise ValueError("its table of recent losses is damaged")
         result[name] = value.detach().clone().float()
     return result
 
 
 def chosen(rng: np.random.Generator, candidates: List[np.ndarray], case: Case, weights: np.ndarray) -> np.ndarray:
-    """One of several centres (z, y, x), in proportion to the weights of their places."""
+    """One of several centres (z, y, x), chosen in proportion to the weights of their places."""
     shares = np.array([weights[place_of(case, float(centre[0]))] for centre in candidates])
     return candidates[int(rng.choice(len(candidates), p=shares / shares.sum()))]
 
@@ -122,5 +122,5 @@ def per_patch(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def drawn_tensor(drawn: Sequence[Tuple[int, int]]) -> Tensor:
-    """(n, 2) int64 of (number of the case, place)."""
+    """(n, 2) int64 of (index of the case, place)."""
     return torch.tensor(list(drawn), dtype=torch.int64).reshape(-1, 2)

@@ -1,6 +1,6 @@
-"""What the commands of `lvnet-train` do, each with its parsed options.
+"""The commands of `lvnet-train`, each called with its parsed options.
 
-Imports are within the functions: `lvnet-train --help` and errors of spelling need neither PyTorch nor Lightning.
+Imports are inside the functions: `lvnet-train --help` and usage errors need neither PyTorch nor Lightning.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def prepare(options: argparse.Namespace) -> int:
     if options.pack and (config is None or config.grid is None):
         raise ConfigurationError("--pack needs a --config with a `grid`")
     if options.validation and not options.pack:
-        raise ConfigurationError("--validation goes with --pack")
+        raise ConfigurationError("--validation can only be used with --pack")
     classes, labels = (config.classes, config.labels) if config else ((LIVER,), None)
     patients = read_patients(options.patients) if options.patients else {}
 
@@ -48,7 +48,7 @@ def prepare(options: argparse.Namespace) -> int:
         sources, manifest_patients = _rebuild(options)
         patients = patients or manifest_patients
     elif options.manifest or options.again or options.part != "both":
-        raise ConfigurationError("--manifest, --part and --again go with --from SOURCE=FOLDER")
+        raise ConfigurationError("--manifest, --part and --again can only be used with --from SOURCE=FOLDER")
     else:
         sources = find_cases(options.data)
     print(f"{'case':<24}{'z, y, x':>16}{'spacing mm':>22}{'labelled ml':>12}{'HU':>14}")
@@ -68,13 +68,13 @@ def prepare(options: argparse.Namespace) -> int:
         judging = find_cases(options.validation) if options.validation else []
         validation, _ = load_cases(judging, options.cache, classes, labels, config.grid)
         size = write_pack(options.pack, training, validation, config)
-        print(f"{len(training)} cases to train on and {len(validation)} for validation in {options.pack},"
+        print(f"{len(training)} cases for training and {len(validation)} for validation in {options.pack},"
               f" {size / 2**20:.1f} MiB")  # fmt: skip
     return 0
 
 
 def _rebuild(options: argparse.Namespace) -> Tuple[List[Any], Dict[str, str]]:
-    """Makes the folder of the manifest; its cases that are there, and patient by case."""
+    """Builds the folder of the manifest; returns its cases, and patient by case."""
     from .manifest import DEFAULT, read_manifest
     from .originals import parse_folders
     from .rebuilding import of_split, rebuild, summary
@@ -106,7 +106,7 @@ def fit(options: argparse.Namespace) -> int:
     from .state import Run
     from .validation import validate
 
-    # Without it half of a step on a CPU goes into pages that the system hands out and takes back.
+    # Without it, half of a step on a CPU is spent on memory pages that are allocated and released again.
     keep_pages()
     config = load_config(options.config)
     first = _is_first_process()
@@ -117,7 +117,7 @@ def fit(options: argparse.Namespace) -> int:
         tell(sentence)
     device, reason = select_device(options.device)
     tell(reason)
-    # Lightning brings the network to its device, of which every process has its own.
+    # Lightning moves the network to its device; every process has its own.
     run = Run.start(config, torch.device("cpu"))
     last = options.output / "last.pt"
     if last.exists():
@@ -141,13 +141,13 @@ def fit(options: argparse.Namespace) -> int:
 
 
 def _is_first_process() -> bool:
-    """Whether this is the process that talks, of several that torchrun, SLURM or Lightning started."""
+    """Whether this is the process that prints, among several started by torchrun, SLURM or Lightning."""
     ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     return next((rank for rank in ranks if rank), "0") == "0"
 
 
 def _model(options: argparse.Namespace) -> Any:
-    """What --weights, --config and --device name, ready to run."""
+    """The model from --weights, --config and --device, ready to run."""
     import torch
     from lvnet.devices import select_device
     from lvnet.errors import ConfigurationError
@@ -160,7 +160,7 @@ def _model(options: argparse.Namespace) -> Any:
     if not options.weights or options.weights.suffix != ".pt":
         return load_model(options.weights, options.device)
     if not options.config:
-        raise ConfigurationError("the weights of a run need the --config that the run was made with")
+        raise ConfigurationError("the weights of a run need --config with the run's configuration")
     config = load_config(options.config)
     run = Run.start(config, torch.device("cpu"))
     run.restore(options.weights)
@@ -236,7 +236,7 @@ def evaluate(options: argparse.Namespace) -> int:
     if options.json:
         write_whole(options.json, json.dumps(scores, indent=2).encode("utf-8"))
     if options.least_dice is not None and mean < options.least_dice:
-        print(f"lvnet-train: the mean dice is below {options.least_dice:g}", file=sys.stderr)
+        print(f"lvnet-train: the mean DICE is below {options.least_dice:g}", file=sys.stderr)
         return 1
     return 0
 
@@ -319,7 +319,7 @@ def tables(options: argparse.Namespace) -> int:
     from .tables import RESULTS, table_1, table_2, table_3
 
     if options.evaluations and options.table != 2:
-        raise ConfigurationError("evaluation files go with --table 2")
+        raise ConfigurationError("evaluation files can only be used with --table 2")
     evaluations = options.evaluations or ([str(RESULTS)] if RESULTS.exists() else [])
     table = table_2(evaluations) if options.table == 2 else (table_1, table_3)[options.table == 3]()
     print(table.markdown())

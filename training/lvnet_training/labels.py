@@ -1,4 +1,4 @@
-"""From the values in a label file to the classes of a network."""
+"""Mapping the values in a label file to the classes of a network."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import numpy as np
 from lvnet.errors import ConfigurationError, ImageError
 from lvnet.recipe import LabelClass
 
-#: Names that data sets have for a tumour of the organ, which is part of it where no class is asked for.
+#: Names of tumours in data sets; they belong to the organ unless the configuration has a class for them.
 TUMOUR = ("tumour", "tumor", "cancer", "lesion")
 
 
 def label_map(settings: Mapping[int, str], classes: Sequence[LabelClass], names: Mapping[int, str]) -> Dict[int, int]:
-    """Which class each value of a label file is.
+    """The class of each value of a label file.
 
     Args:
-        settings: `labels` of the configuration: class name (or `background`) by value; empty goes by `names`.
-        classes: of the configuration, in the network's order; background is class 0 and has no entry.
-        names: what the data set says of its values.  An organ that is not asked for is background, a tumour
-            belongs to the liver unless it is a class of its own.  Without names, values are classes.
+        settings: `labels` of the configuration: class name (or `background`) by value; empty uses `names`.
+        classes: from the configuration, in the network's order; background is class 0 and has no entry.
+        names: names by value from the data set.  Other organs become background; a tumour belongs to the
+            liver unless it is a class of its own.  Without names, values are classes.
 
     Returns:
-        Class number by value, 0 among them.
+        Class number by value, including 0.
 
     Raises:
-        ConfigurationError: a name is no class, or no value is any class.
+        ConfigurationError: a name is not a class, or no value belongs to a class.
     """
     index = {c.name.lower(): number for number, c in enumerate(classes, start=1)}
     index["background"] = 0
@@ -33,7 +33,9 @@ def label_map(settings: Mapping[int, str], classes: Sequence[LabelClass], names:
     if settings:
         for value, name in settings.items():
             if str(name).lower() not in index:
-                raise ConfigurationError(f"the label {value} is to be {name!r}, which is no class; choose {known}")
+                raise ConfigurationError(
+                    f"the label {value} is mapped to {name!r}, which is not a class; choose {known}"
+                )
         return {0: 0, **{int(value): index[str(name).lower()] for value, name in settings.items()}}
     if not names:
         return {number: number for number in range(len(classes) + 1)}
@@ -46,7 +48,7 @@ def label_map(settings: Mapping[int, str], classes: Sequence[LabelClass], names:
             result[value] = index.get(name, 0)
     if not any(result.values()):
         raise ConfigurationError(
-            f"the data set has {', '.join(names.values())}, and the configuration asks for {known}; set `labels`"
+            f"the data set has {', '.join(names.values())}, but the configuration has {known}; set `labels`"
         )
     return result
 
@@ -55,13 +57,15 @@ def to_classes(name: str, array: np.ndarray, mapping: Mapping[int, int]) -> np.n
     """Class numbers, uint8, of the values of a label file.
 
     Raises:
-        ImageError: the file holds a value that the mapping does not.
+        ImageError: the file contains a value that is not in the mapping.
     """
     values = np.unique(array)
     unknown = [int(v) for v in values if int(v) not in mapping]
     if unknown:
         known = ", ".join(map(str, sorted(mapping)))
-        raise ImageError(f"{name}: the label holds the value {unknown[0]}, known are {known}; set `labels`")
+        raise ImageError(
+            f"{name}: the label contains the unknown value {unknown[0]}; known values are {known}; set `labels`"
+        )
     if all(mapping[int(v)] == int(v) for v in values):
         return np.ascontiguousarray(array).astype(np.uint8)
     out = np.zeros(array.shape, np.uint8)

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: a table of its epochs, its curve, and examples of what it finds."""
+"""The logs of a run: a table of its epochs, the loss curve, and example segmentations."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .case import Case
 from .pictures import figure_of, overlay_picture, save_figure
 from .state import Run
 
-# An epoch of its own for the patch that pictures show: no run ever gets there.
+# An epoch number that no run reaches, for the random stream of the example patch.
 _EXAMPLE_EPOCH, _EXAMPLES = 1_000_000, 8
 
 
 def log_row(path: Path, row: Dict[str, float]) -> None:
-    """Adds a row to a CSV file; epochs that a resume repeats replace their old rows."""
+    """Adds a row to a CSV file; epochs that are repeated after a resume replace their old rows."""
     rows: List[Dict[str, str]] = [old for old in read_log(path) if int(old["epoch"]) < row["epoch"]]
     rows.append({key: f"{value:.6g}" for key, value in row.items()})
     names: List[str] = []
@@ -37,7 +37,7 @@ def log_row(path: Path, row: Dict[str, float]) -> None:
 
 
 def read_log(path: Path) -> List[Dict[str, str]]:
-    """The rows of a log; none where there is no file."""
+    """The rows of a log; empty if there is no file."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -47,8 +47,8 @@ def read_log(path: Path) -> List[Dict[str, str]]:
 class Pictures:
     """Draws the curve and examples after every epoch, into `pictures` of the run's folder.
 
-    Examples are the first validation cases, as :meth:`seen` got them; without validation, one patch of the
-    training data that stays the same.
+    Examples are the first validation cases, as passed to :meth:`seen`; without validation, one fixed patch of
+    the training data.
     """
 
     def __init__(self, folder: Path, cases: Sequence[Case], phantoms: Sequence[Case], examples: int = 2) -> None:
@@ -56,7 +56,7 @@ class Pictures:
         self._found: Dict[str, Tuple[Volume, Volume, Volume]] = {}
 
     def seen(self, name: str, scan: Volume, label: Volume, found: Volume) -> None:
-        """Takes what validation found in a case."""
+        """Receives the segmentation of a validation case."""
         if name in self._found or len(self._found) < self.examples:
             self._found[name] = (scan, label, found)
 
@@ -69,7 +69,7 @@ class Pictures:
         for name, (scan, label, found) in examples.items():
             file = f"epoch-{run.epoch:03d}-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.png"
             overlay_picture(scan, found, pictures / file, label, title=f"{name}, epoch {run.epoch}")
-        # Validation may not be due after the next epoch; its examples would be old ones.
+        # There may be no validation after the next epoch, and these examples would be outdated.
         self._found = {}
 
     def _patch(self, run: Run) -> Tuple[Volume, Volume, Volume]:
@@ -104,7 +104,7 @@ def loss_curve(log: Path, path: Path) -> None:
     epochs, dice = _column(rows, "dice")
     if dice:
         right = axes.twinx()
-        right.plot(epochs, dice, color="#2471a3", marker=".", label="DICE on validation")
+        right.plot(epochs, dice, color="#2471a3", marker=".", label="validation DICE")
         right.set_ylabel("DICE")
     figure.legend(loc="upper center", ncols=2, frameon=False)
     save_figure(figure, path)

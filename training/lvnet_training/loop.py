@@ -1,7 +1,7 @@
-"""The training loop on Lightning: Adam, checkpoints after and within epochs, exact resume, one process or several.
+"""The training loop, based on Lightning: Adam, checkpoints after and within epochs, exact resume, multi-process.
 
-Lightning runs the steps, the precision and the processes.  What is kept between steps is a :class:`.state.Run`,
-in a file that holds tensors and numbers only.
+Lightning handles steps, precision and processes.  The state between steps is a :class:`.state.Run`, which is saved
+in a file with tensors and numbers only.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from .logs import log_row
 from .loss import deep_supervision_loss
 from .state import Run
 
-#: Called after an epoch with a network in evaluation mode; answers scores, `dice` among them.
+#: Called after an epoch with a network in evaluation mode; returns scores, including `dice`.
 Validate = Callable[[nn.Module], Dict[str, float]]
-#: Called after an epoch on the first process, once its row is in the log.
+#: Called after an epoch in the first process, once its row is in the log.
 AfterEpoch = Callable[[Run], None]
 
 # The first process validates whole scans while the others wait for it.
@@ -46,15 +46,15 @@ _PATIENCE_OF_PROCESSES = timedelta(hours=6)
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where and how a run computes; nothing of it belongs to the run itself.
+    """The hardware settings of a run; they are not part of the run's configuration.
 
     Attributes:
         device: cpu, cuda, cuda:N or mps.
-        devices: processes on every node, one a GPU.
-        nodes: computers; start the command on each by `torchrun` or SLURM.
-        workers: processes that draw patches, for each that trains.
-        deterministic: only algorithms that give the same bits every time; on a GPU those that have none
-            are named in a warning.
+        devices: number of processes on every node, one per GPU.
+        nodes: number of computers; start the command on each by `torchrun` or SLURM.
+        workers: number of processes that draw patches, for each training process.
+        deterministic: use deterministic algorithms only; on a GPU, operations without one are named in a
+            warning.
     """
 
     device: torch.device
@@ -68,8 +68,8 @@ class Training(lightning.LightningModule):
     """The steps of an epoch: loss, schedule of the learning rate, moving average of the weights.
 
     Args:
-        names: of the cases that are trained on, in the order in which batches number them.
-        after_step: called after every batch, once the weights and their average have moved.
+        names: names of the training cases, in the order of their indices in batches.
+        after_step: called after every batch, once the weights and their average are updated.
     """
 
     def __init__(
@@ -83,21 +83,21 @@ class Training(lightning.LightningModule):
         self.run, self.progress, self.names, self.after_step = run, progress, names, after_step
         self.network = run.network
         self.tally: Optional[Tally] = None
-        # Batches of this epoch that an earlier start of the run has done; Lightning counts from there.
+        # Batches of this epoch that were done before a resume; Lightning counts from there.
         self.first = run.step
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam with the state that the run came with."""
+        """Adam with the state of the run."""
         return self.run.optimiser
 
     def on_fit_start(self) -> None:
-        """Brings the average to the device of the network."""
+        """Moves the average to the device of the network."""
         self.run.average = {k: v.to(self.device) for k, v in self.run.average.items()}
         if self.run.precision:
             self.trainer.precision_plugin.load_state_dict(self.run.precision)
 
     def on_train_epoch_start(self) -> None:
-        """Sets the learning rate of the epoch, and chance for networks that use it."""
+        """Sets the learning rate of the epoch, and seeds the random generator for networks that use it."""
         config = self.run.config
         stage, _ = config.stage_of(self.run.epoch)
         for group in self.run.optimiser.param_groups:
@@ -125,14 +125,14 @@ class Training(lightning.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, step: int) -> None:
-        """Moves the average and tells how far the run is."""
+        """Updates the average and reports progress."""
         run = self.run
         steps = steps_of(run.config, run.epoch)
         every = run.config.accumulate
         step += self.first
         run.step = step + 1
         if (step + 1) % every == 0 or step + 1 == steps:
-            # Once for every step of Adam, the last of an epoch too, which may be of fewer batches.
+            # Once for every step of Adam, including the last of an epoch, which may have fewer batches.
             run.update_average(run.epoch * -(-steps // every) + step // every)
         text = f"epoch {run.epoch + 1}/{run.config.epochs}, loss {run.total / (step + 1):.4f}"
         self.progress((run.epoch + (step + 1) / steps) / run.config.epochs, text)
@@ -161,16 +161,16 @@ class Keeper(lightning.Callback):
         self.losses: List[float] = []
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Starts the clock."""
+        """Starts the timer."""
         self.began = self._clock = time.perf_counter()
 
     def after_step(self, trainer: lightning.Trainer, module: Training) -> None:
-        """After every batch: counts the seconds, saves where it is due, stops where the time is over."""
+        """After every batch: counts the seconds, saves if it is time, stops if the time limit is reached."""
         run, config = module.run, module.run.config
         now = time.perf_counter()
         run.seconds, self._clock = run.seconds + now - self._clock, now
         if run.step == steps_of(config, run.epoch) or run.step % config.accumulate or module.tally is not None:
-            # The end of the epoch saves it; half a step of Adam, or half a table of losses, cannot be kept.
+            # At the end of an epoch it is saved anyway; a partial step of Adam, or table of losses, cannot be saved.
             return
         over = self.seconds is not None and run.seconds >= self.seconds
         batch = config.stage_of(run.epoch)[0].batch
@@ -178,7 +178,7 @@ class Keeper(lightning.Callback):
         if (over or due) and trainer.is_global_zero:
             run.precision = trainer.precision_plugin.state_dict()
             run.save(self.folder / "last.pt")
-            # Saving is no training.
+            # Saving does not count as training time.
             self._clock = time.perf_counter()
         trainer.should_stop = trainer.should_stop or over
 
@@ -187,13 +187,13 @@ class Keeper(lightning.Callback):
         assert isinstance(module, Training)
         run = module.run
         if run.step < steps_of(run.config, run.epoch):
-            # The time was over; the checkpoint is written, and a later start goes on from there.
+            # The time limit was reached; the checkpoint is written, and a later start resumes from it.
             return
         mean = torch.tensor(run.total / steps_of(run.config, run.epoch), device=module.device)
         loss = float(trainer.strategy.reduce(mean, reduce_op="mean"))
         if module.tally is not None:
             for part in (module.tally.sums, module.tally.counts):
-                # Every process draws a part of each batch; all go on with the same table.
+                # Every process draws a part of each batch; all continue with the same table.
                 part.copy_(trainer.strategy.reduce(part.float().to(module.device), reduce_op="sum").cpu())
             run.hardness = module.tally.merged(module.names, run.hardness)
         run.epoch, run.step, run.total = run.epoch + 1, 0, 0.0
@@ -214,7 +214,7 @@ class Keeper(lightning.Callback):
             if better:
                 run.best_dice = row["dice"]
                 run.save(self.folder / "best.pt")
-        # The row comes first: an epoch that a kill makes run again replaces it.
+        # The row is written first: if the process is killed, the repeated epoch replaces it.
         log_row(self.folder / "log.csv", row)
         run.save(self.folder / "last.pt")
         for logger in trainer.loggers:
@@ -224,7 +224,7 @@ class Keeper(lightning.Callback):
         for call in self.after_epoch:
             call(run)
         if run.stale and run.finished and run.epoch < run.config.epochs:
-            self.report(f"stopped: no better validation for {run.stale} times")
+            self.report(f"stopped early: no better validation DICE for {run.stale} validations")
 
 
 def _short(value: float) -> str:
@@ -232,7 +232,7 @@ def _short(value: float) -> str:
 
 
 def outputs_of(result: Union[Tensor, Tuple[Tensor, List[Tensor]]]) -> Tuple[Tensor, List[Tensor]]:
-    """Main and auxiliary outputs of a network, whether it has such or not."""
+    """Main and auxiliary outputs of a network; the latter may be empty."""
     return (result, []) if isinstance(result, Tensor) else result
 
 
@@ -252,25 +252,25 @@ def fit(
     save_every: int = 0,
     seconds: Optional[float] = None,
 ) -> List[float]:
-    """Trains to the end of the last stage, or until validation has long not improved.
+    """Trains to the end of the last stage, or until early stopping.
 
-    Leaves `last.pt` (to resume from), `best.pt` (the epoch best on validation), `log.csv` and `tensorboard`.
+    Writes `last.pt` (to resume from), `best.pt` (the epoch with the best validation), `log.csv` and `tensorboard`.
 
     Args:
-        validate: scores a network; None keeps no best epoch.
+        validate: evaluates a network; None keeps no best epoch.
         validate_every: epochs between validations; the last epoch always has one.
-        epochs: at most so many now.
-        after_epoch: called when an epoch is over and saved.
+        epochs: maximum number of epochs in this call.
+        after_epoch: called when an epoch is finished and saved.
         save_every: patches between checkpoints within an epoch; 0 saves at its end only.
-        seconds: of training in all, over every start of the run, after which it ends even within an epoch.
+        seconds: limit of the training time over all starts of the run, after which it ends even within an epoch.
 
     Returns:
-        The mean loss of every epoch that was run.
+        The mean loss of every epoch.
 
     Raises:
-        ConfigurationError: the hardware does not fit the run.
-        ResourceError: memory does not suffice.
-        FloatingPointError: the loss is no number any more.
+        ConfigurationError: the hardware settings do not match the run.
+        ResourceError: there is not enough memory.
+        FloatingPointError: the loss is not finite.
     """
     if run.finished or (seconds is not None and run.seconds >= seconds):
         return []
@@ -306,11 +306,11 @@ def _placement(hardware: Hardware, config: Config) -> Dict[str, Any]:
     if min(hardware.devices, hardware.nodes) < 1 or hardware.workers < 0:
         raise ConfigurationError("--devices and --nodes must be 1 or more, --workers 0 or more")
     if kind != "cuda" and config.precision != "32-true":
-        # On a CPU the gradients of 3D convolutions in bfloat16 are not the same twice, and at times not finite.
-        raise ConfigurationError("half precision trains on an NVIDIA GPU only; set `precision: 32-true`")
+        # On a CPU, gradients of 3D convolutions in bfloat16 are not reproducible, and sometimes not finite.
+        raise ConfigurationError("half precision needs an NVIDIA GPU; set `precision: 32-true`")
     several = hardware.devices * hardware.nodes > 1
     if several and (kind == "mps" or index is not None):
-        raise ConfigurationError(f"--devices and --nodes go with cpu or cuda, not with {hardware.device}")
+        raise ConfigurationError(f"--devices and --nodes work with cpu or cuda, not with {hardware.device}")
     devices: Union[int, List[int]] = [index] if index is not None and kind == "cuda" else hardware.devices
     strategy = DDPStrategy(timeout=_PATIENCE_OF_PROCESSES) if several else "auto"
     return {
@@ -323,13 +323,13 @@ def _placement(hardware: Hardware, config: Config) -> Dict[str, Any]:
 
 
 def _deterministic(hardware: Hardware) -> Any:
-    """Trilinear up-sampling has no deterministic gradient on a GPU: there a warning, not a refusal."""
+    """Trilinear up-sampling has no deterministic gradient on a GPU: only warn there, do not fail."""
     return (True if hardware.device.type == "cpu" else "warn") if hardware.deterministic else None
 
 
 @contextlib.contextmanager
 def _bits(hardware: Hardware) -> Iterator[None]:
-    """Leaves PyTorch's choice of algorithms as it was found."""
+    """Restores PyTorch's choice of algorithms afterwards."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         yield
@@ -339,13 +339,13 @@ def _bits(hardware: Hardware) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps Lightning's tips and its remarks about data loaders to itself."""
+    """Suppresses Lightning's tips and its remarks about data loaders."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\..*")
         warnings.filterwarnings("ignore", message=r".*num_workers.*|.*GPU available.*|.*logging interval.*")
-        # Of DDP, about the memory order of weights of 1 x 1 x 1 convolutions.
+        # DDP's warning about the memory format of weights of 1 x 1 x 1 convolutions.
         warnings.filterwarnings("ignore", message=r"Grad strides do not match.*")
         for logger in loggers:
             logger.setLevel(logging.ERROR)
@@ -358,11 +358,11 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _advice(run: Run) -> Iterator[None]:
-    """Turns running out of memory, or of GPUs, into one line that says what to change."""
+    """Turns a lack of memory or of GPUs into a one-line error that says what to change."""
     try:
         yield
     except MisconfigurationException as error:
-        # Such as more GPUs than there are.
+        # For example, more GPUs than available.
         raise ConfigurationError(" ".join(str(error).split())) from error
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
@@ -371,14 +371,14 @@ def _advice(run: Run) -> Iterator[None]:
         size = " x ".join(map(str, stage.patch))
         smaller = f"`batch: {stage.batch // 2}`" if stage.batch > 1 else "a smaller `patch`"
         raise ResourceError(
-            f"too little memory for {stage.batch} patches of {size}; set {smaller}, or on a GPU `precision: bf16-mixed`"
+            f"not enough memory for {stage.batch} patches of {size}; set {smaller}, or on a GPU `precision: bf16-mixed`"
             " or more --devices"
         ) from error
 
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Lightning leaves the program on Ctrl+C; the command line wants to know."""
+    """Lightning exits the program on Ctrl+C; raise KeyboardInterrupt for the command line instead."""
     try:
         yield
     except SystemExit as leaving:

@@ -25,8 +25,8 @@ def deep_supervision_loss(
         main: logits (N, classes, D, H, W).
         auxiliary: logits of the same shape, coarsest decoder stage first.
         target: (N, D, H, W) int64.
-        eta: one weight an auxiliary output.
-        dice: weight of a soft DICE loss beside every cross entropy; the paper has none (0).
+        eta: one weight per auxiliary output.
+        dice: weight of a soft DICE loss in addition to every cross entropy; the paper has none (0).
     """
     if len(auxiliary) != len(eta):
         raise ValueError(f"{len(auxiliary)} auxiliary outputs for {len(eta)} weights")
@@ -42,9 +42,9 @@ def _single(logits: Tensor, target: Tensor, dice: float) -> Tensor:
 
 
 def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """1 - DICE of probabilities, summed over the whole batch, mean over classes but background.
+    """1 - DICE of probabilities, summed over the whole batch, mean over classes except background.
 
-    Over the batch rather than over each patch: a patch without the organ is then no jump.
+    Summed over the batch rather than over each patch, to avoid a discontinuity for patches without the organ.
 
     Args:
         logits: (N, classes, D, H, W).

@@ -1,4 +1,4 @@
-"""The manifest of the training scans: where each comes from, what was done to it, and its checksums.
+"""The manifest of the training scans: origin, preparation and checksums of each.
 
 `python -m lvnet_training.manifest training/data/manifest.csv DATA` fills the columns that are measured
 (size, spacing, voxels of the label, checksums) from the folders DATA/train and DATA/val.
@@ -24,10 +24,10 @@ from lvnet.volume import Volume
 
 from .preparation_steps import Step, parse_steps
 
-#: The manifest of a checkout.
+#: The manifest in a checkout of the repository.
 DEFAULT = Path(__file__).parents[1] / "data" / "manifest.csv"
 SPLITS = ("train", "val")
-#: Columns that an entry has as they are.
+#: Columns that an entry stores unchanged.
 _PLAIN = (
     "split", "case", "patient", "source", "source_case", "same_scan_as", "label_origin", "hu", "preparation",
     "ct_sha256", "label_sha256",
@@ -41,14 +41,14 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Facts:
-    """What is measured of a scan and its label, whichever way their axes run in the file.
+    """Measurements of a scan and its label, independent of the orientation in the file.
 
     Attributes:
         size: (z, y, x) voxels.
         spacing: (z, y, x) mm.
         label_voxels: voxels of the organ.
-        liver_ml: their volume.
-        ct_digest, label_digest: SHA-256 over size and voxels in canonical order; empty without a label.
+        liver_ml: the organ's volume.
+        ct_digest, label_digest: SHA-256 of size and voxels in canonical order; empty without a label.
     """
 
     size: Tuple[int, ...]
@@ -68,9 +68,9 @@ class Entry:
         patient: the same for scans of one patient.
         same_scan_as: a source and case, such as `3D-IRCADb-01 case 2`, that shows the same scan; or empty.
         label_origin: who made the label.
-        hu: what is known of the HU.
-        steps: of its preparation.
-        made: what was measured of the prepared case.
+        hu: the range and accuracy of the HU.
+        steps: preparation steps.
+        made: measurements of the prepared case.
         ct_sha256, label_sha256: of the files.
     """
 
@@ -93,13 +93,13 @@ def read_manifest(path: Path) -> List[Entry]:
     """All rows.
 
     Raises:
-        ConfigurationError: the file cannot be read, lacks a column, or says what is not understood.
+        ConfigurationError: the file cannot be read, lacks a column, or contains an invalid entry.
     """
     entries: List[Entry] = []
     for number, row in enumerate(_rows(path), start=2):
         try:
             if row["split"] not in SPLITS or Path(row["case"]).name != row["case"] or row["case"] in ("", ".", ".."):
-                raise ConfigurationError(f"{row['split']!r} and {row['case']!r} are no split and case")
+                raise ConfigurationError(f"{row['split']!r} and {row['case']!r} are not a valid split and case")
             size = tuple(int(n) for n in row["size"].split(" x "))
             spacing = tuple(float(n) for n in row["spacing_mm"].split(" x "))
             facts = Facts(size, spacing, int(row["label_voxels"]), float(row["liver_ml"]), row["ct_voxels_sha256"],
@@ -110,7 +110,7 @@ def read_manifest(path: Path) -> List[Entry]:
         plain = {name: row[name] for name in _PLAIN}
         entries.append(Entry(steps=steps, made=facts, **plain))
     if len({(entry.split, entry.case) for entry in entries}) != len(entries):
-        raise ConfigurationError(f"{path} has a case twice")
+        raise ConfigurationError(f"{path} contains a case twice")
     return entries
 
 
@@ -120,14 +120,14 @@ def _rows(path: Path, needed: Sequence[str] = COLUMNS) -> List[Dict[str, str]]:
             reader = csv.DictReader(file)
             missing = [name for name in needed if name not in (reader.fieldnames or ())]
             if missing:
-                raise ConfigurationError(f"{path} is no manifest: it has no column {missing[0]}")
+                raise ConfigurationError(f"{path} is not a manifest: it has no column {missing[0]}")
             return [{key: value or "" for key, value in row.items() if key} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"cannot read the manifest {path}: {error}") from error
 
 
 def measure(scan: Volume, label: Optional[Volume]) -> Facts:
-    """What the manifest would say of a scan and its label."""
+    """The manifest's measurements of a scan and its label."""
     moved = to_canonical(scan)[0]
     voxels, digest = 0, ""
     if label is not None:
@@ -138,7 +138,7 @@ def measure(scan: Volume, label: Optional[Volume]) -> Facts:
 
 
 def _digest(array: np.ndarray) -> str:
-    """Of the size as text and the voxels, x fastest, so that the same in another file or order counts as the same."""
+    """SHA-256 of the size as text and the voxels, x fastest, independent of file format and orientation."""
     digest = hashlib.sha256(" x ".join(map(str, array.shape)).encode())
     for layer in array:
         digest.update(np.ascontiguousarray(layer).tobytes())
@@ -146,7 +146,7 @@ def _digest(array: np.ndarray) -> str:
 
 
 def fill(path: Path, data: Path) -> int:
-    """Measures every case of a manifest and writes it again; the number of cases.
+    """Measures every case of a manifest and updates the file; returns the number of cases.
 
     Args:
         data: folder with train/CASE and val/CASE, each with ct.nii.gz and liver.nii.gz.
@@ -173,7 +173,7 @@ def fill(path: Path, data: Path) -> int:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """`python -m lvnet_training.manifest MANIFEST DATA`."""
-    parser = argparse.ArgumentParser(description="Measures every case of a manifest and writes what was measured.")
+    parser = argparse.ArgumentParser(description="Measures every case of a manifest and writes the results into it.")
     parser.add_argument("manifest", type=Path)
     parser.add_argument("data", type=Path, help="folder with train/CASE and val/CASE")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""What a run trains on and is judged by: cases of a data set or a part of it, and made phantoms."""
+"""The training and validation data of a run: cases of a data set or a part of it, and synthetic phantoms."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .validation import Pair, load_pairs
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that a run looks at.
+    """The data of a run.
 
     Attributes:
-        cases: scans to train on.
-        phantoms: made ones.
-        pairs: scans with labels that choose the best epoch; empty without validation.
+        cases: training scans.
+        phantoms: synthetic phantoms.
+        pairs: validation scans with labels, for choosing the best epoch; empty without validation.
         remarks: sentences for the user, such as which case was left out.
     """
 
@@ -45,19 +45,19 @@ def gather(
     cache: Optional[Path] = None,
     judged: bool = True,
 ) -> Material:
-    """Finds, checks and caches what a run needs.
+    """Finds, checks and caches the data that a run needs.
 
     Args:
-        output: folder of the run; a split that the configuration asks for is made once and kept there.
-        data: data set to train on, or a pack of one (see :mod:`.pack`); None takes phantoms only.
-        validation: data set that chooses the best epoch; None takes the split's part, or none.
-        split: file that says which cases of `data` are for what; None follows the configuration.
-        cache: default is a folder within `output`.
-        judged: load the scans for validation; of several processes only the first needs them.
+        output: folder of the run; a split from the configuration is made once and stored there.
+        data: training data set, or a pack of one (see :mod:`.pack`); None uses phantoms only.
+        validation: data set for choosing the best epoch; None uses the split's part, or none.
+        split: split file for `data`; None follows the configuration.
+        cache: by default a folder within `output`.
+        judged: load the validation scans; among several processes only the first needs them.
 
     Raises:
-        ConfigurationError: there is nothing to train on, or the split names cases that are not there.
-        ImageError: a data set holds no case, or a case for validation cannot be read.
+        ConfigurationError: there is no training data, or the split names missing cases.
+        ImageError: a data set contains no case, or a validation case cannot be read.
     """
     cache = cache or output / "cache"
     for folder in (output, output / "pictures", cache):
@@ -67,11 +67,11 @@ def gather(
     pairs: Sequence[Pair] = ()
     if data is not None and data.is_file():
         if split is not None or config.split:
-            raise ConfigurationError("a pack says itself which cases are for what; leave out the split")
+            raise ConfigurationError("a pack contains its own split; omit --split")
         pack = read_pack(data, config)
         cases, pairs = pack.cases, pack.pairs if judged and validation is None else ()
         if pairs:
-            remarks.append(f"validation scores {len(pairs)} scans on the pack's own grid, not on the scanners'")
+            remarks.append(f"validation evaluates {len(pairs)} scans on the pack's own grid, not on the original ones")
     elif data is not None:
         sources = find_cases(data)
         training: List[Source] = sources
@@ -83,25 +83,25 @@ def gather(
         if judging and validation is None and judged:
             pairs = load_pairs(judging, config.classes, config.labels)
     elif split is not None:
-        raise ConfigurationError("--split says which cases of a data set are for what; give --data as well")
+        raise ConfigurationError("--split divides a data set; give --data as well")
     if validation is not None and judged:
         pairs = load_pairs(find_cases(validation), config.classes, config.labels)
     phantoms = [_phantom(config.seed * 1000 + number, cache, config.grid) for number in range(config.phantoms)]
     if not cases and not phantoms:
-        raise ConfigurationError("nothing to train on: give --data or ask for phantoms in the configuration")
+        raise ConfigurationError("no training data: give --data, or set `phantoms` in the configuration")
     return Material(cases, phantoms, pairs, tuple(dict.fromkeys(remarks)))
 
 
 def part_of(sources: Sequence[Source], names: Sequence[str]) -> List[Source]:
-    """The cases of these names.
+    """The cases with these names.
 
     Raises:
-        ConfigurationError: one is not there.
+        ConfigurationError: one is missing.
     """
     known = {source.name: source for source in sources}
     missing = [name for name in names if name not in known]
     if missing:
-        raise ConfigurationError(f"the split names {missing[0]}, which the data set does not have")
+        raise ConfigurationError(f"the split contains {missing[0]}, which is not in the data set")
     if not names:
         raise ConfigurationError("this part of the split is empty")
     return [known[name] for name in names]
@@ -113,13 +113,13 @@ def _parts(
     """Cases for training and for validation."""
     path = file or output / "split.yaml"
     if file is None and not path.exists():
-        # Only usable cases are split, so that the numbers are those that are asked for.
+        # Only usable cases are split, so that the parts have the requested numbers.
         usable, refused = load_cases(sources, cache, config.classes, config.labels)
         remarks += refused
         write_split(make_split([case.name for case in usable], config.split, config.seed, {}), path)
     parts = read_split(path)
     remarks.append(
-        f"{len(parts.train)} cases train, {len(parts.validation)} validate, {len(parts.test)} are kept for the test"
+        f"{len(parts.train)} cases for training, {len(parts.validation)} for validation, {len(parts.test)} for the test"
         f" ({path})"
     )
     return part_of(sources, parts.train), part_of(sources, parts.validation) if parts.validation else []

@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "architecture_of", "build_network", "channels_last", "divisors", "supervises"]
 
-#: LV-Net with a full convolution in the place of every IRB block's three.
+#: LV-Net with one full convolution instead of the three in every IRB block.
 VANILLA = "lvnet-vanilla"
-#: What `network` of a configuration may be.
+#: Allowed values of `network` in a configuration.
 NAMES: Tuple[str, ...] = (*CHOICES["network"][1:], "lvnet", VANILLA)
 
 
 def architecture_of(network: str, architecture: Architecture) -> Architecture:
-    """The architecture as a recipe has it, with the network in it that a configuration names.
+    """The architecture for a recipe, with the network that a configuration names.
 
     Raises:
-        ConfigurationError: there is no network of that name, or the architecture names another.
+        ConfigurationError: the network is unknown, or the architecture names another one.
     """
     if network not in NAMES:
-        raise ConfigurationError(f"there is no network {network!r}; choose {', '.join(NAMES)}")
+        raise ConfigurationError(f"unknown network {network!r}; choose {', '.join(NAMES)}")
     if network == VANILLA:
         return replace(architecture, block="vanilla")
     if network == "lvnet":
         return architecture
     if architecture.network not in ("lvnet", network):
-        raise ConfigurationError(f"`network` is {network}, and `architecture` has {architecture.network}")
+        raise ConfigurationError(f"`network` is {network}, but `architecture` has {architecture.network}")
     return replace(architecture, network=network)
 
 
 def divisors(architecture: Architecture) -> Tuple[int, int, int]:
-    """What (z, y, x) sides of a patch must be multiples of."""
+    """The divisors of the (z, y, x) sides of a patch."""
     return architecture.depth_divisor, architecture.divisor, architecture.divisor
 
 
@@ -53,6 +53,6 @@ def build_network(config: Config, training: bool = True) -> nn.Module:
     """The network of a configuration with random weights.
 
     Args:
-        training: with the auxiliary heads, where the configuration weights them.
+        training: include the auxiliary heads, if the configuration has weights for them.
     """
     return build(config.shape, deep_supervision=training and bool(config.eta))

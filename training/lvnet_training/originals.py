@@ -1,7 +1,7 @@
-"""Where the original of a training scan lies in what a user has downloaded.
+"""Finding the original of a training scan in downloaded data sets.
 
-Each data set is looked for in the layout that its archives unpack to; the folder given may be any folder
-above it.  Nothing is downloaded here.
+Each data set is expected in the layout of its unpacked archives; the given folder may be any parent folder.
+Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .sources import find_cases
 
 
 class Downloads:
-    """What a folder holds, listed once.
+    """The contents of a folder, listed once.
 
     Raises:
-        ConfigurationError: it is no folder.
+        ConfigurationError: it is not a folder.
     """
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise ConfigurationError(f"{folder} is no folder; give the one that the data set was unpacked into")
+            raise ConfigurationError(f"{folder} is not a folder; give the one with the unpacked data set")
         self.folder = folder
         self._files: Dict[str, List[Path]] = {}
         self._folders: Dict[str, List[Path]] = {}
@@ -37,23 +37,23 @@ class Downloads:
             folders.sort()
             for names, known in ((folders, self._folders), (files, self._files)):
                 for name in names:
-                    # What macOS leaves beside a file is none.
+                    # Skip the metadata files of macOS.
                     if not name.startswith("._"):
                         known.setdefault(name.lower(), []).append(Path(place, name))
         self._folders.setdefault(folder.name.lower(), []).append(folder)
         self._pairs: Optional[Dict[int, Tuple[Path, Path]]] = None
 
     def folders(self, name: str) -> List[Path]:
-        """Folders of this name at any depth."""
+        """Folders with this name at any depth."""
         return self._folders.get(name.lower(), [])
 
     def image(self, *stems: str) -> Optional[Path]:
-        """The image file of one of these names without their ending, at any depth."""
+        """The image file with one of these names, without suffix, at any depth."""
         found = (self._files.get((stem + suffix).lower(), []) for stem in stems for suffix in READABLE_SUFFIXES)
         return next((path for paths in found for path in paths), None)
 
     def only_image(self) -> Optional[Path]:
-        """The only image that it holds, or the folder itself where that is DICOM."""
+        """The only image in it, or the folder itself if it is DICOM."""
         images = [
             path for name, paths in self._files.items() for path in paths if name.endswith(tuple(READABLE_SUFFIXES))
         ]
@@ -62,7 +62,7 @@ class Downloads:
         return self.folder if not images and is_dicom_folder(self.folder) else None
 
     def numbered_pairs(self) -> Dict[int, Tuple[Path, Path]]:
-        """Scan and label by number, where it is LiTS or the Decathlon's Task03."""
+        """Scan and label by number, for LiTS or the Decathlon's Task03."""
         if self._pairs is None:
             places = [self.folder, *(path.parent for path in self.folders("labelsTr"))]
             self._pairs = {}
@@ -80,13 +80,13 @@ class Downloads:
 
 @dataclass(frozen=True)
 class Original:
-    """A scan as it was downloaded.
+    """A downloaded scan.
 
     Attributes:
-        scan: file, or folder of DICOM.
-        label: file or folder; None where the data set has none for it.
-        values: of the label that are liver; empty where everything but 0 is.
-        same_arrays: whether scan and label correspond voxel by voxel even where their headers differ.
+        scan: file, or DICOM folder.
+        label: file or folder; None if the data set has none for it.
+        values: label values of the liver; empty if all except 0 are.
+        same_arrays: whether scan and label correspond voxel by voxel even if their headers differ.
     """
 
     scan: Path
@@ -103,10 +103,10 @@ class Original:
         return read_image(self.scan)
 
     def read_label(self, scan: Volume) -> Tuple[Volume, str]:
-        """Its label as uint8 0 and 1 on the scan's grid, and what is to be said of it; or nothing.
+        """Its label as uint8 0 and 1 on the scan's grid, or None; and a remark.
 
         Raises:
-            ImageError: it cannot be read, or lies on another grid.
+            ImageError: it cannot be read, or has another grid.
         """
         if self.label is None:
             raise ImageError("the data set has no label for it")
@@ -114,23 +114,23 @@ class Original:
         array = np.isin(volume.array, self.values) if self.values else volume.array > 0
         remark = ""
         if volume.shape != scan.shape or not (self.same_arrays or scan.same_grid(volume)):
-            raise ImageError("its label lies on another grid")
+            raise ImageError("its label has another grid")
         if not scan.same_grid(volume):
-            remark = "the headers of scan and label differ; the label was taken voxel by voxel"
+            remark = "the headers of scan and label differ; the label was used voxel by voxel"
         return replace(scan, array=array.astype(np.uint8), notes=()), remark
 
 
 def parse_folders(words: Sequence[str]) -> Dict[str, Path]:
-    """`SOURCE=FOLDER` of the command line.
+    """Parses `SOURCE=FOLDER` from the command line.
 
     Raises:
-        ConfigurationError: a word has no `=`, or names a source twice.
+        ConfigurationError: an argument has no `=`, or names a source twice.
     """
     folders: Dict[str, Path] = {}
     for word in words:
         source, equals, folder = word.partition("=")
         if not equals or not folder:
-            raise ConfigurationError(f"--from takes SOURCE=FOLDER, such as LiTS=downloads/LiTS, not {word!r}")
+            raise ConfigurationError(f"--from must be SOURCE=FOLDER, such as LiTS=downloads/LiTS, not {word!r}")
         if source in folders:
             raise ConfigurationError(f"--from names {source} twice")
         folders[source] = Path(folder)
@@ -144,11 +144,11 @@ def find_original(source: str, case: str, downloads: Downloads) -> Original:
         source, case: as in the manifest, for example `BTCV` and `img0005`.
 
     Raises:
-        ConfigurationError: no layout is known for that source.
-        ImageError: it is not there.
+        ConfigurationError: the layout of that source is not known.
+        ImageError: it is missing.
     """
     if source not in _LAYOUTS:
-        raise ConfigurationError(f"no layout is known for {source}; known are {', '.join(KNOWN)}")
+        raise ConfigurationError(f"unknown source {source}; the known ones are {', '.join(KNOWN)}")
     return _LAYOUTS[source](case, downloads)
 
 
@@ -164,7 +164,7 @@ def _lits(case: str, downloads: Downloads) -> Original:
     pair = downloads.numbered_pairs().get(number)
     if pair is None:
         raise _absent(f"volume-{number}.nii with segmentation-{number}.nii (LiTS), or liver_{number}.nii.gz", downloads)
-    # The headers of some labels differ from those of their scans; the voxels belong together.
+    # The headers of some labels differ from those of their scans, but the voxels correspond.
     return Original(*pair, values=(1, 2), same_arrays=True)
 
 
@@ -178,7 +178,7 @@ def _btcv(case: str, downloads: Downloads) -> Original:
 def _ircad(case: str, downloads: Downloads) -> Original:
     name = f"3Dircadb1.{_number(case)}"
     for place in downloads.folders(name):
-        # Archives of an archive unpack to PATIENT_DICOM/PATIENT_DICOM.
+        # The nested archives unpack to PATIENT_DICOM/PATIENT_DICOM.
         scans = [place / "PATIENT_DICOM" / "PATIENT_DICOM", place / "PATIENT_DICOM"]
         labels = [place / "MASKS_DICOM" / "MASKS_DICOM" / "liver", place / "MASKS_DICOM" / "liver"]
         scan, label = (next((path for path in paths if path.is_dir()), None) for paths in (scans, labels))
@@ -199,7 +199,7 @@ def _tcia(case: str, downloads: Downloads) -> Original:
     for place in downloads.folders(case):
         if is_dicom_folder(place):
             return Original(place)
-    raise _absent(f"{case} with a series of DICOM", downloads)
+    raise _absent(f"{case} with a DICOM series", downloads)
 
 
 def _totalsegmentator(case: str, downloads: Downloads) -> Original:
@@ -228,7 +228,7 @@ def _pyradiomics(case: str, downloads: Downloads) -> Original:
 def _single(_: str, downloads: Downloads) -> Original:
     scan = downloads.only_image()
     if scan is None:
-        raise _absent("one scan and no other; give the folder of that scan alone", downloads)
+        raise _absent("exactly one scan; give a folder with that scan only", downloads)
     return Original(scan)
 
 
@@ -257,4 +257,4 @@ KNOWN = tuple(_LAYOUTS)
 
 
 def _absent(what: str, downloads: Downloads) -> ImageError:
-    return ImageError(f"{downloads.folder} does not hold {what}")
+    return ImageError(f"{downloads.folder} does not contain {what}")

@@ -1,8 +1,8 @@
-"""A pack: all scans of a run in one small file, prepared here and trained on elsewhere.
+"""A pack: all scans of a run in one small file, for training on another computer.
 
-A zip archive of `pack.json` and two NumPy arrays a case.  HU are clipped to what any patch of the run can use and
-kept in steps; labels are shares (see :mod:`.gridding`).  Every array is checked against a SHA-256 when it is read, and
-nothing in the file is ever run.
+A zip archive of `pack.json` and two NumPy arrays per case.  HU are clipped to the range that the run can use and
+quantised; labels are fractions (see :mod:`.gridding`).  Every array is verified against its SHA-256 when it is read,
+and nothing in the file is ever executed.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from .case import FULL_SHARE, Case, Grid, box_of
 from .config import Config
 from .validation import Pair
 
-#: In the file, so that a later form of it can be told from this one.
+#: The format's identifier in the file.
 FORMAT, VERSION = "lvnet-training-pack", 1
-#: HU that one step of the stored values is worth.
+#: Quantisation step of the stored values in HU.
 STEP = 4
-# Voxels of air around the body that are kept, and the HU from which a voxel is no air.
+# Margin of air around the body in voxels, and the HU above which a voxel is not air.
 _MARGIN, _AIR = 4, -150
 TRAINING, VALIDATION = "training", "validation"
 _LARGEST_JSON = 2**22
@@ -39,12 +39,12 @@ _MOST_VOXELS = 2**29
 
 @dataclass(frozen=True)
 class Pack:
-    """What a pack holds.
+    """The contents of a pack.
 
     Attributes:
-        cases: to train on.
-        pairs: scans and labels for validation, on the grid.
-        grid: (z, y, x) mm that the cases were brought to.
+        cases: training cases.
+        pairs: validation scans and labels, on the grid.
+        grid: (z, y, x) mm to which the cases were resampled.
     """
 
     cases: List[Case]
@@ -53,7 +53,7 @@ class Pack:
 
 
 def reach(config: Config) -> Tuple[int, int]:
-    """Lowest and highest HU that can matter to a run: its window, widened by what augmentation moves HU by."""
+    """Lowest and highest HU that a run can use: its window, widened by the offset and contrast of augmentation."""
     low, high = config.preprocessing.window
     a = config.augmentation
     wider = (a.shift + a.contrast * (high - low)) / max(0.1, 1 - a.contrast)
@@ -67,7 +67,7 @@ def write_pack(
     config: Config,
     told: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Writes the cases of a run, already on the configuration's grid; the file is whole or absent.
+    """Writes the cases of a run, already on the configuration's grid, completely or not at all.
 
     Args:
         told: called with the name of every case.
@@ -79,10 +79,10 @@ def write_pack(
         ConfigurationError: the configuration has no grid, or two cases share a name.
     """
     if config.grid is None:
-        raise ConfigurationError("a pack holds scans on a grid; set `grid` in the configuration")
+        raise ConfigurationError("a pack contains resampled scans; set `grid` in the configuration")
     names = [case.name for case in (*training, *validation)]
     if len(set(names)) < len(names):
-        raise ConfigurationError("two cases have one name; a pack tells cases apart by name")
+        raise ConfigurationError("two cases have the same name; names must be unique in a pack")
     low, high = reach(config)
     entries: List[Dict[str, Any]] = []
     with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
@@ -105,7 +105,7 @@ def write_pack(
 
 
 def _cropped(case: Case) -> Tuple[np.ndarray, np.ndarray]:
-    """HU and shares in the box of the body and the organ, with a margin in the plane; all slices stay."""
+    """HU and fractions in the bounding box of body and organ, with an in-plane margin; all slices are kept."""
     image, shares = np.asarray(case.image), np.asarray(case.label)
     box = box_of((image > _AIR) | (shares.max(axis=0) > 0))
     if box is None:
@@ -116,10 +116,10 @@ def _cropped(case: Case) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def read_pack(path: Path, config: Config) -> Pack:
-    """Reads what :func:`write_pack` wrote.
+    """Reads a file that :func:`write_pack` wrote.
 
     Raises:
-        ImageError: the file is damaged or no pack.
+        ImageError: the file is damaged or not a pack.
         ConfigurationError: it was made for another grid or other classes.
     """
     try:
@@ -134,14 +134,14 @@ def read_pack(path: Path, config: Config) -> Pack:
                     cases.append(case)
     except (OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, RecursionError, NotImplementedError,
             zipfile.BadZipFile, zlib.error, LZMAError, MemoryError) as error:  # fmt: skip
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is damaged, or no pack"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is damaged, or not a pack"
         raise ImageError(f"cannot read the pack {path}: {reason}") from error
     if list(facts["classes"]) != [c.name for c in config.classes]:
         raise ConfigurationError(f"the pack {path} was made for other classes: {', '.join(facts['classes'])}")
     grid = tuple(float(step) for step in facts["grid"])
     if config.grid is None or not np.allclose(grid, config.grid):
         shown = ", ".join(f"{step:g}" for step in grid)
-        raise ConfigurationError(f"the pack {path} holds scans on another grid; set `grid: [{shown}]`")
+        raise ConfigurationError(f"the pack {path} has another grid; set `grid: [{shown}]`")
     return Pack(cases, pairs, (grid[0], grid[1], grid[2]))
 
 
@@ -162,7 +162,7 @@ def _case(archive: zipfile.ZipFile, number: int, entry: Mapping[str, Any], facts
             raise ValueError("a case is larger than any patient")
         data = archive.read(name)
         if hashlib.sha256(data).hexdigest() != entry["sha256"][kind]:
-            raise ValueError(f"{name} is not what was written")
+            raise ValueError(f"{name} has a wrong checksum")
         arrays[kind] = np.load(io.BytesIO(data), allow_pickle=False)
     stored, shares = arrays["image"], arrays["label"]
     classes = len(facts["classes"])
@@ -177,7 +177,7 @@ def _case(archive: zipfile.ZipFile, number: int, entry: Mapping[str, Any], facts
 
 
 def _pair(case: Case, config: Config) -> Pair:
-    """Scan and label map on the grid, as validation takes them."""
+    """Scan and label map on the grid, for validation."""
     labels = np.zeros(case.image.shape, np.uint8)
     everything = tuple(slice(0, side) for side in case.image.shape)
     for number, entry in enumerate(config.classes, start=1):

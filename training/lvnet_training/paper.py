@@ -1,6 +1,6 @@
-"""The numbers of the paper's tables, as they are printed there.
+"""The numbers of the paper's tables, as printed.
 
-Lei et al., "Lightweight V-Net for Liver Segmentation".  Networks go by the names of
+Lei et al., "Lightweight V-Net for Liver Segmentation".  Networks have the names of
 :data:`lvnet.baselines.NETWORKS`.
 """
 
@@ -11,7 +11,7 @@ from typing import Dict, NamedTuple, Tuple
 #: Scans of LiTS for training, validation and test (section 3).
 SPLIT = (90, 10, 31)
 
-#: Table 1: k, C and eps of the comparison, and the totals that it ends with.
+#: Table 1: k, C and eps of the comparison, and the totals in its last row.
 TABLE_1_SIZES = {"k": 5, "C": 64, "eps": 4}
 TABLE_1_TOTALS = {"irb": 64_768, "vanilla": 512_000}
 

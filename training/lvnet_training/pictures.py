@@ -1,4 +1,4 @@
-"""Overlays of a segmentation on its scan, for people who would rather look.
+"""Overlays of a segmentation on its scan, for visual inspection.
 
 `python -m lvnet_training.pictures CT LABELS OUT.png [--reference LABELS]`
 """
@@ -25,14 +25,14 @@ def overlay_picture(
 ) -> None:
     """Six axial slices through the organ, one coronal and one sagittal, with outlines.
 
-    The patient's right is on the picture's left and anterior is up, as radiologists look at it.
+    Radiological convention: the patient's right is on the picture's left, and anterior is up.
 
     Raises:
         GeometryError: the grids differ.
     """
     for other in (labels, reference):
         if other is not None and not scan.same_grid(other):
-            raise GeometryError("scan and labels lie on different grids")
+            raise GeometryError("scan and labels have different grids")
     moved, orientation = to_canonical(scan)
     maps = [(orientation.apply(labels.array) > 0, _PREDICTION)]
     if reference is not None:
@@ -69,7 +69,7 @@ def overlay_picture(
 
 
 def figure_of(width: float, height: float, colour: str = "white") -> Any:
-    """An empty figure, inches, that needs no screen.
+    """An empty figure of this size in inches, which needs no display.
 
     Raises:
         DependencyError: matplotlib is missing.
@@ -82,7 +82,7 @@ def figure_of(width: float, height: float, colour: str = "white") -> Any:
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Writes a figure as PNG; the file is whole or absent."""
+    """Writes a figure as PNG, completely or not at all."""
     with whole_file(path) as file:
         figure.savefig(file, format="png", dpi=80)
 
@@ -95,7 +95,7 @@ def _middle(mask: np.ndarray, axis: int) -> int:
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """The command; exit code 2 for a user's error."""
     parser = argparse.ArgumentParser(
-        prog="lvnet_training.pictures", description="Outlines of a segmentation on its scan."
+        prog="lvnet_training.pictures", description="Draws the outlines of a segmentation on its scan."
     )
     parser.add_argument("scan", type=Path)
     parser.add_argument("labels", type=Path)

@@ -1,7 +1,7 @@
-"""What the manifest's `preparation` and `hu` columns say, as steps that can be taken again.
+"""The manifest's `preparation` and `hu` columns as repeatable preparation steps.
 
-The steps were found out from scans that are public to the last bit: with them PyRadiomics' `lung1` and
-TotalSegmentator's test scan come out with the same voxels as the training scans that were made of them.
+The steps were verified with public scans: applied to PyRadiomics' `lung1` and TotalSegmentator's test scan, they
+reproduce the voxels of the corresponding training scans exactly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _INT16 = (-32768, 32767)
 
 @dataclass(frozen=True)
 class Pair:
-    """A scan, (z, y, x) HU, and its label, 0 or 1 on the same grid; None where there is no label."""
+    """A scan, (z, y, x) HU, and its label, 0 or 1 on the same grid; None if there is no label."""
 
     scan: Volume
     label: Optional[Volume]
@@ -28,11 +28,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class LiverSlices:
-    """Only slices that show liver, one on the other even where there was a gap between them."""
+    """Only slices that show liver, stacked without the gaps between them."""
 
     def take(self, pair: Pair) -> Pair:
         if pair.label is None:
-            raise ImageError("its slices are chosen by its label, and there is none")
+            raise ImageError("its slices are selected by its label, but there is none")
         kept = np.flatnonzero(pair.label.array.any(axis=(1, 2)))
         if not len(kept):
             raise ImageError("no slice shows liver")
@@ -51,21 +51,21 @@ class EveryNth:
 
 @dataclass(frozen=True)
 class WithoutLowest:
-    """Without the `count` slices nearest to the feet."""
+    """Without the `count` lowest slices (nearest to the feet)."""
 
     count: int
 
     def take(self, pair: Pair) -> Pair:
         depth = pair.scan.shape[0]
         if depth <= self.count:
-            raise ImageError(f"it has {depth} slices, of which {self.count} are to be left out")
+            raise ImageError(f"it has only {depth} slices, and {self.count} must be removed")
         upwards = not orientation_of(pair.scan).flips[0]
         return _of_slices(pair, np.arange(self.count, depth) if upwards else np.arange(depth - self.count))
 
 
 @dataclass(frozen=True)
 class Halved:
-    """Every pixel the mean of 2 x 2; the centre of the first lies between those four.
+    """Every pixel is the mean of 2 x 2; the first one's centre is between those four.
 
     A label has a pixel where at least two of the four had it.
     """
@@ -81,7 +81,7 @@ class Halved:
         def halved(array: np.ndarray) -> Volume:
             return replace(scan, array=array, spacing=(depth, 2 * height, 2 * width), origin=(x, y, z))
 
-        # Sums of four whole numbers divided by four are exact in float32.
+        # Sums of four integers divided by four are exact in float32.
         means = halved(_sum_of_four(scan.array).astype(np.float32) / 4)
         if pair.label is None:
             return Pair(means, None)
@@ -90,7 +90,7 @@ class Halved:
 
 @dataclass(frozen=True)
 class AsItWas:
-    """The pixels of the original."""
+    """The original pixel grid."""
 
     def take(self, pair: Pair) -> Pair:
         return pair
@@ -125,7 +125,7 @@ class FarSet:
 
 @dataclass(frozen=True)
 class Rounded:
-    """HU in steps, halves to the even multiple."""
+    """HU quantised in steps, with halves rounded to the even multiple."""
 
     step: int
 
@@ -151,20 +151,20 @@ _WORDS: Tuple[Tuple[str, Callable[[Match[str]], Step]], ...] = (
     (r"steps of (\d+) HU", lambda m: Rounded(int(m[1]))),
 )
 _WINDOW = re.compile(rf"HU known in \[{_NUMBER}, {_NUMBER}\]")
-#: HU that pictures gave back: the original has better ones, which nothing can make as rough again.
+#: HU that were recovered from pictures: the original has more precise values, and the loss cannot be reproduced.
 _PICTURES = re.compile(r"HU within \+-\d+ in \[-?\d+, -?\d+\], rougher outside")
 
 
 def parse_steps(preparation: str, hu: str) -> Tuple[Step, ...]:
-    """The steps of a manifest's row, in the order in which they are taken.
+    """The steps of a manifest's row, in order.
 
     Args:
         preparation: such as `every second slice; own grid; steps of 8 HU`.
-        hu: `true HU`; `HU known in [a, b]`, which is a step of clipping before pixels are averaged; or
-            `HU within ..., rougher outside`, which is none.
+        hu: `true HU`; `HU known in [a, b]`, which is a clipping step before pixels are averaged; or
+            `HU within ..., rougher outside`, which is not a step.
 
     Raises:
-        ConfigurationError: a word in either is not known.
+        ConfigurationError: a part of either is not understood.
     """
     steps: List[Step] = []
     rest = preparation.strip()
@@ -176,7 +176,7 @@ def parse_steps(preparation: str, hu: str) -> Tuple[Step, ...]:
                 rest = rest[match.end() :]
                 break
         else:
-            raise ConfigurationError(f"the preparation {preparation!r} is not understood from {rest!r} on")
+            raise ConfigurationError(f"the preparation {preparation!r} cannot be parsed at {rest!r}")
     if not steps:
         raise ConfigurationError("the preparation is empty")
     window = _WINDOW.fullmatch(hu)
@@ -184,25 +184,25 @@ def parse_steps(preparation: str, hu: str) -> Tuple[Step, ...]:
         first = next((i for i, step in enumerate(steps) if not isinstance(step, _SLICES)), len(steps))
         steps.insert(first, Clipped(int(window[1]), int(window[2])))
     elif hu != "true HU" and not _PICTURES.fullmatch(hu):
-        raise ConfigurationError(f"what is known of the HU, {hu!r}, is not understood")
+        raise ConfigurationError(f"the description of the HU, {hu!r}, cannot be parsed")
     return tuple(steps)
 
 
 def take_steps(steps: Tuple[Step, ...], scan: Volume, label: Optional[Volume]) -> Pair:
-    """A scan as it is trained on.
+    """The prepared scan for training.
 
     Args:
-        scan: as it was downloaded.
+        scan: the downloaded scan.
         label: 0 and 1 on its grid.
 
     Returns:
         int16 HU and a uint8 label on one grid.
 
     Raises:
-        ImageError: a step cannot be taken with this scan.
+        ImageError: a step cannot be applied to this scan.
     """
     if orientation_of(scan).axes != (0, 1, 2):
-        # Slices and their pixels are meant across the body, however the file holds them.
+        # The steps refer to axial slices, whatever the orientation in the file.
         scan, label = to_canonical(scan)[0], None if label is None else to_canonical(label)[0]
     pair = Pair(scan, label)
     for step in steps:
@@ -225,7 +225,7 @@ def _of_values(pair: Pair, values: np.ndarray) -> Pair:
 
 
 def _of_slices(pair: Pair, kept: np.ndarray, step: int = 1) -> Pair:
-    """The slices of these indices, which lie `step` apart."""
+    """The slices with these indices, which are `step` apart."""
 
     def cut(volume: Volume) -> Volume:
         along = volume.direction_matrix[:, 2] * volume.spacing[0] * kept[0]

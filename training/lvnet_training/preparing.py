@@ -1,4 +1,4 @@
-"""The check of a data set before training: every case in a table, with pictures, bad ones named."""
+"""Checking a data set before training: a report with all cases, pictures, and unusable ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .case import Case
 from .dataset import cached_case, left_out
 from .sources import Source
 
-#: Mean HU of soft organs with and without contrast; a label elsewhere lies on something else.
+#: Plausible mean HU of soft organs with and without contrast; otherwise the label may be misplaced.
 _ORGAN_HU = (-20.0, 260.0)
 
 _PAGE = """<!DOCTYPE html>
@@ -37,12 +37,12 @@ img{max-width:100%%}</style>
 
 @dataclass(frozen=True)
 class Row:
-    """What the report says of a usable case; lengths in mm, volumes in ml, values in HU.
+    """A usable case in the report; lengths in mm, volumes in ml, values in HU.
 
     Attributes:
         volumes: by class name.
         means: mean HU by class name; without classes that do not occur.
-        remarks: what to look at; the case is used all the same.
+        remarks: warnings; the case is used nevertheless.
         picture: file beside the report, or empty.
     """
 
@@ -69,9 +69,9 @@ def prepare(
     """Checks every case, fills the cache and writes the report.
 
     Args:
-        report: folder for index.html, report.json and a picture a case; None writes none.
-        classes, labels: of the configuration.
-        pictures: draw the labels over every scan.
+        report: folder for index.html, report.json and one picture per case; None writes none.
+        classes, labels: from the configuration.
+        pictures: draw the labels on every scan.
         done: called after every usable case.
 
     Returns:
@@ -94,7 +94,7 @@ def prepare(
 
 
 def describe(case: Case, classes: Sequence[LabelClass], picture: str = "") -> Row:
-    """The row of a case."""
+    """The report's row of a case."""
     voxel = float(np.prod(case.spacing)) / 1000
     volumes: Dict[str, float] = {}
     means: Dict[str, float] = {}
@@ -106,9 +106,11 @@ def describe(case: Case, classes: Sequence[LabelClass], picture: str = "") -> Ro
         if len(values):
             means[organ.name] = round(float(values.mean()), 1)
             if not _ORGAN_HU[0] <= values.mean() <= _ORGAN_HU[1]:
-                remarks.append(f"the mean within {organ.name} is {values.mean():.0f} HU: does the label lie on it?")
+                remarks.append(
+                    f"the mean within {organ.name} is {values.mean():.0f} HU: check the position of the label"
+                )
     if not label.any():
-        remarks.append("nothing is labelled: taken as a scan that does not show the organ")
+        remarks.append("no voxel is labelled: used as a scan that does not show the organ")
     lowest, highest = int(image.min()), int(image.max())
     return Row(case.name, case.image.shape, case.spacing, lowest, highest, volumes, means, tuple(remarks), picture)
 

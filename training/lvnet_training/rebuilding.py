@@ -1,8 +1,8 @@
-"""The folder of training scans made again from what a user has downloaded, and compared with the manifest.
+"""Rebuilding the folder of training scans from downloaded data sets, and verifying it against the manifest.
 
-The folder becomes DATA/train/CASE and DATA/val/CASE, each with ct.nii.gz and liver.nii.gz.  A case is whole
-or absent, and one that is there already is not made again.  Voxels are compared by checksums, for which
-neither the file's compression nor the order of its axes counts.
+The result is DATA/train/CASE and DATA/val/CASE, each with ct.nii.gz and liver.nii.gz.  A case is complete
+or absent, and an existing one is not built again.  Voxels are compared by checksums that do not depend on
+the file's compression or the order of its axes.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from .manifest import Entry, Facts, measure
 from .originals import KNOWN, Downloads, Original, find_original
 from .preparation_steps import take_steps
 
-#: Written beside the files of a case: what it was made of, and how it compared.
+#: Written beside the files of a case: its sources, and the result of the comparison.
 STAMP = "rebuilt.json"
-#: Counted up when the same original would come out with other voxels.
+#: Incremented when the same original would result in other voxels.
 _VERSION = 1
 _SAME, _OTHER, _NONE = "same voxels", "other voxels", "none"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a case compares with the manifest.
+    """The comparison of a case with the manifest.
 
     Attributes:
-        made: whether the folder now holds it.
-        scan, label: `same voxels`, `other voxels`, `none`; empty where nothing was made.
+        made: whether the folder now contains it.
+        scan, label: `same voxels`, `other voxels`, `none`; empty if nothing was built.
         liver_ml: volume of the label, None without one.
-        manifest_ml: volume that the manifest says.
-        ratio: label voxels by those of the manifest, which no estimated spacing disturbs; None where one has none.
+        manifest_ml: volume in the manifest.
+        ratio: label voxels divided by those in the manifest, independent of an estimated spacing; None without label.
         remarks: why it differs, or why it is left out.
     """
 
@@ -76,26 +76,26 @@ def rebuild(
     again: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> List[Verdict]:
-    """Makes what can be made, and writes DATA/rebuilt.csv.
+    """Builds all possible cases, and writes DATA/rebuilt.csv.
 
     Args:
-        entries: of the manifest; others are not looked at.
-        folders: of the downloaded data sets, by the manifest's name of the source.
-        data: the folder to make.
-        again: make what was made before again too.
-        say: told a line a case as it is done.
+        entries: the entries of the manifest to build.
+        folders: folders of the downloaded data sets, by the manifest's name of the source.
+        data: the folder to build.
+        again: rebuild existing cases too.
+        say: called with one line per finished case.
 
     Returns:
-        A verdict for every entry, in their order.
+        A verdict for every entry, in order.
 
     Raises:
-        ConfigurationError: a source is not known, or its folder is none.
-        ResourceError: the disk is full, or takes no files.
+        ConfigurationError: a source is unknown, or its folder does not exist.
+        ResourceError: the disk is full, or read-only.
     """
     downloads: Dict[str, Downloads] = {}
     for source, folder in folders.items():
         if source not in KNOWN:
-            raise ConfigurationError(f"{source!r} is no source of the manifest; it has {', '.join(KNOWN)}")
+            raise ConfigurationError(f"{source!r} is not a source in the manifest; the sources are {', '.join(KNOWN)}")
         downloads[source] = Downloads(folder)
     verdicts = []
     for number, entry in enumerate(entries, start=1):
@@ -109,7 +109,7 @@ def rebuild(
 def _case(entry: Entry, downloads: Mapping[str, Downloads], target: Path, again: bool) -> Verdict:
     try:
         if target.exists() and not (target / STAMP).exists():
-            # Somebody else's, or the very scans of the manifest.
+            # The user's own files, or the manifest's scans themselves.
             return _found_there(entry, target)
         original, remarks = _original(entry, downloads)
         stamp = _stamp_of(entry, original)
@@ -122,7 +122,7 @@ def _case(entry: Entry, downloads: Mapping[str, Downloads], target: Path, again:
 
 
 def _original(entry: Entry, downloads: Mapping[str, Downloads]) -> Tuple[Original, List[str]]:
-    """The original, from its own source or from one that shows the same scan."""
+    """The original, from its own source or from another one with the same scan."""
     problem = f"needs --from {_quoted(entry.source)}=FOLDER"
     for source, case in _places(entry):
         if source not in downloads:
@@ -157,9 +157,9 @@ def _make(entry: Entry, original: Original, remarks: Sequence[str], target: Path
         label, remark = original.read_label(scan)
         said += [remark] if remark else []
         if not _public_label(entry):
-            said.append(f"another label: the manifest's was made {entry.label_origin}, and is not public")
+            said.append(f"the label differs: the manifest's was made {entry.label_origin}, and is not public")
     else:
-        said.append(f"no label: the manifest's was made {entry.label_origin}, and is not to be had here")
+        said.append(f"no label: the manifest's was made {entry.label_origin}, and is not available")
     pair = take_steps(entry.steps, scan, label)
     verdict = _compare(entry, measure(pair.scan, pair.label), said)
     try:
@@ -178,7 +178,7 @@ def _make(entry: Entry, original: Original, remarks: Sequence[str], target: Path
     except OSError as error:
         raise ResourceError(f"cannot write {target}: {error.strerror or error}") from error
     except ImageError as error:
-        # A full disk is nothing of this case; the next ones would fail as well.
+        # A full disk does not concern this case only; the next ones would fail as well.
         if isinstance(error.__cause__, OSError):
             raise ResourceError(str(error)) from error
         raise
@@ -186,7 +186,7 @@ def _make(entry: Entry, original: Original, remarks: Sequence[str], target: Path
 
 
 def _public_label(entry: Entry) -> bool:
-    """Whether the label that comes with the original is the manifest's."""
+    """Whether the original's label is the manifest's label."""
     return entry.label_origin.startswith("by hand") or entry.label_origin == "by TotalSegmentator v1"
 
 
@@ -199,7 +199,7 @@ def _compare(entry: Entry, found: Facts, said: Sequence[str]) -> Verdict:
     elif found.ct_digest != wanted.ct_digest and entry.hu != "true HU":
         remarks.append(f"the manifest's scan was made from pictures ({entry.hu})")
     elif found.ct_digest != wanted.ct_digest:
-        remarks.append("the scan should be the same: is this the case, and the version of the data set?")
+        remarks.append("the scan should be the same: check the case, and the version of the data set")
     if not np.allclose(found.spacing, wanted.spacing, rtol=2e-3):
         steps = (" x ".join(f"{step:.3f}" for step in spacing) for spacing in (found.spacing, wanted.spacing))
         remarks.append("its spacing is {} mm, in the manifest {}".format(*steps))
@@ -221,12 +221,12 @@ def _found_there(entry: Entry, target: Path) -> Verdict:
     files = {target / "ct.nii.gz": entry.ct_sha256, target / "liver.nii.gz": entry.label_sha256}
     if all(path.is_file() and sha256_of(path) == digest for path, digest in files.items()):
         ml = entry.made.liver_ml
-        return Verdict(entry.split, entry.case, True, _SAME, _SAME, ml, ml, None, ("these files were there",))
-    raise ImageError(f"{target} is there and was not made by this command; move it away")
+        return Verdict(entry.split, entry.case, True, _SAME, _SAME, ml, ml, None, ("existing files",))
+    raise ImageError(f"{target} exists and was not made by this command; move it away")
 
 
 def _stamp_of(entry: Entry, original: Original) -> str:
-    """What a case depends on: the manifest's row, and the files of the original."""
+    """The inputs of a case: the manifest's row, and the files of the original."""
     files = []
     for path in (original.scan, original.label):
         inside = sorted(path.rglob("*")) if path is not None and path.is_dir() else [path]
@@ -236,7 +236,7 @@ def _stamp_of(entry: Entry, original: Original) -> str:
 
 
 def _kept(target: Path, stamp: str) -> Optional[Verdict]:
-    """The verdict of a case that was made before of the same, and is whole."""
+    """The verdict of a case that was already built from the same inputs, and is complete."""
     try:
         kept = json.loads((target / STAMP).read_text(encoding="utf-8"))
         if kept["stamp"] != stamp or any(sha256_of(target / name) != sum_ for name, sum_ in kept["files"].items()):
@@ -247,14 +247,16 @@ def _kept(target: Path, stamp: str) -> Optional[Verdict]:
 
 
 def _check_own(target: Path) -> None:
-    """Refuses to replace a folder into which a user has put a file, such as a label for a scan without one."""
+    """Refuses to replace a folder that contains a user's file, such as a label for a scan without one."""
     try:
         own = {STAMP, *json.loads((target / STAMP).read_text(encoding="utf-8"))["files"]}
     except (OSError, ValueError, KeyError, TypeError):
         own = {STAMP, "ct.nii.gz", "liver.nii.gz"}
     foreign = sorted(path.name for path in target.iterdir() if path.name not in own)
     if foreign:
-        raise ImageError(f"{target} is to be made again and holds {foreign[0]}, which is not of here; move it away")
+        raise ImageError(
+            f"{target} must be rebuilt but contains {foreign[0]}, which this command did not make; move it away"
+        )
 
 
 def _write_table(path: Path, verdicts: Sequence[Verdict]) -> None:
@@ -275,18 +277,18 @@ def of_split(entries: Sequence[Entry], part: str) -> List[Entry]:
 
 
 def summary(verdicts: Sequence[Verdict], data: Path) -> str:
-    """One line; an error where nothing was made.
+    """A one-line summary; an error if nothing was built.
 
     Raises:
-        ImageError: no case could be made.
+        ImageError: no case could be built.
     """
     made = [verdict for verdict in verdicts if verdict.made]
     if not made:
-        reason = verdicts[0].remarks[0] if verdicts else "the manifest has no such case"
-        raise ImageError(f"no case could be made again: {reason}")
+        reason = verdicts[0].remarks[0] if verdicts else "the manifest does not contain such a case"
+        raise ImageError(f"no case could be built: {reason}")
     same = sum(verdict.scan == _SAME and verdict.label == _SAME for verdict in made)
     bare = sum(verdict.label == _NONE for verdict in made)
     return (
-        f"{len(made)} of {len(verdicts)} cases in {data}: {same} with the manifest's very voxels, {bare} without a"
+        f"{len(made)} of {len(verdicts)} cases in {data}: {same} with exactly the manifest's voxels, {bare} without a"
         f" label; {len(verdicts) - len(made)} left out; {data / 'rebuilt.csv'} says why"
     )

@@ -1,4 +1,4 @@
-"""The paper's training data: sequential slices of a scan, resized as inference does, nothing moved or bent."""
+"""The paper's training data: consecutive slices of a scan, resized as in inference, without augmentation."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from lvnet.resampling import Axis
 
 from .case import Case
 
-#: Mean and standard deviation of a scan, by case, window and size: the paper normalises by the whole scan.
+#: Cache of a scan's mean and standard deviation, by case, window and size: the paper normalises by the whole scan.
 _statistics: Dict[Tuple, Tuple[float, float]] = {}
 
 
 def draw_slab(
     rng: np.random.Generator, case: Case, patch: Sequence[int], settings: Preprocessing
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Random sequential slices of a case.
+    """Random consecutive slices of a case.
 
     Args:
-        patch: (z, y, x) voxels: z slices, each as a whole resized to (y, x).
+        patch: (z, y, x) voxels: z whole slices, each resized to (y, x).
 
     Returns:
-        Normalised voxels, float32, and labels, int64, both (z, y, x).  A scan of too few slices is continued.
+        Normalised voxels, float32, and labels, int64, both (z, y, x).  If slices are missing, the last one is repeated.
     """
     depth = len(case.image)
     start = int(rng.integers(0, max(1, depth - patch[0] + 1)))
@@ -59,7 +59,7 @@ def scan_statistics(case: Case, patch: Sequence[int], settings: Preprocessing) -
 
 
 def _resize(planes: np.ndarray, patch: Sequence[int]) -> np.ndarray:
-    """(n, h, w) to (n, y, x) of the patch."""
+    """Resizes (n, h, w) to the patch's (n, y, x)."""
     to_y = Axis(planes.shape[1], patch[1]).forward()
     to_x = np.ascontiguousarray(Axis(planes.shape[2], patch[2]).forward().T)
     return np.matmul(to_y, np.matmul(planes, to_x))

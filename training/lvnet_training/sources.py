@@ -1,8 +1,8 @@
-"""Where the scans and labels of a data set lie, whichever of the usual layouts it has.
+"""Finding the scans and labels of a data set in one of the usual layouts.
 
 LiTS as downloaded (`volume-N.nii`, `segmentation-N.nii`, also in batches in subfolders), folders of the
-Medical Segmentation Decathlon or nnU-Net (`imagesTr`, `labelsTr`, `dataset.json`), and plain folders of
-one folder a case with `ct` and a label.
+Medical Segmentation Decathlon or nnU-Net (`imagesTr`, `labelsTr`, `dataset.json`), and plain folders with
+one subfolder per case with `ct` and a label.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, Dict, Iterator, List, Mapping, Tuple, Union
 from lvnet.errors import ImageError
 from lvnet.image_io.names import READABLE_SUFFIXES, suffix_of
 
-#: Stems that a label of a plain case folder may have, the most telling first.
+#: Possible names of the label in a plain case folder, the most specific first.
 LABEL_STEMS = ("liver", "label", "labels", "segmentation", "seg", "mask")
-#: What the values of LiTS mean.
+#: The meaning of LiTS's label values.
 LITS_LABELS: Mapping[int, str] = {1: "liver", 2: "tumour"}
 _LITS = re.compile(r"(volume|segmentation)-(\d+)$", re.IGNORECASE)
 
@@ -28,11 +28,11 @@ class Source:
     """One case of a data set on disk.
 
     Attributes:
-        name: of the case, unique within its data set.
+        name: the case's name, unique within its data set.
         scan: file of the CT.
         label: file of the label map.
-        label_names: what the values of the label mean, where the data set says so.
-        problem: why the case cannot be used; empty where nothing is known against it.
+        label_names: the meaning of the label's values, if the data set gives it.
+        problem: why the case cannot be used; empty if there is no known problem.
     """
 
     name: str
@@ -43,10 +43,10 @@ class Source:
 
 
 def find_cases(folder: Union[str, Path]) -> List[Source]:
-    """The cases of a data set, sorted by name, numbers by size; those without a label carry a problem.
+    """The cases of a data set, in natural order of their names; those without a label have a `problem`.
 
     Raises:
-        ImageError: there is none.
+        ImageError: there are none.
     """
     folder = Path(folder)
     if (folder / "imagesTr").is_dir() and (folder / "labelsTr").is_dir():
@@ -55,19 +55,19 @@ def find_cases(folder: Union[str, Path]) -> List[Source]:
         found = list(_lits(folder)) or list(_plain(folder))
     if not found:
         raise ImageError(
-            f"no case in {folder}: it takes volume-N.nii with segmentation-N.nii (LiTS), imagesTr with labelsTr"
-            " (MSD, nnU-Net), or a folder a case with ct.nii.gz and liver.nii.gz"
+            f"no case in {folder}: it must contain volume-N.nii with segmentation-N.nii (LiTS), imagesTr with labelsTr"
+            " (MSD, nnU-Net), or a subfolder per case with ct.nii.gz and liver.nii.gz"
         )
     return sorted(found, key=lambda source: by_number(source.name))
 
 
 def by_number(name: str) -> Tuple[Any, ...]:
-    """A sorting key by which case 9 comes before case 10."""
+    """A sort key that puts case 9 before case 10."""
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part)
 
 
 def _images(folder: Path) -> Dict[str, Path]:
-    """Image files of a folder by stem; what macOS leaves beside them (`._name`) is none."""
+    """Image files of a folder by stem, without the metadata files of macOS (`._name`)."""
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     return {p.name[: -len(suffix)]: p for p in files for suffix in [suffix_of(p, READABLE_SUFFIXES)] if suffix}
 
@@ -88,20 +88,20 @@ def _lits(folder: Path) -> Iterator[Source]:
 
 
 def _decathlon(folder: Path) -> Iterator[Source]:
-    """MSD has the image under the label's own name, nnU-Net with the channel's number `_0000` behind it."""
+    """MSD's images have the same name as their label; nnU-Net appends the channel number `_0000`."""
     images, labels = _images(folder / "imagesTr"), _images(folder / "labelsTr")
     names = _label_names(folder / "dataset.json")
     used = set()
     for name, label in labels.items():
         channels = [stem for stem in images if re.fullmatch(re.escape(name) + r"_\d{4}", stem)]
         stem = name if name in images else f"{name}_0000"
-        problem = "" if stem in images else "there is no image of that name in imagesTr"
+        problem = "" if stem in images else "there is no image with that name in imagesTr"
         if stem != name and len(channels) > 1:
-            problem = f"it has {len(channels)} channels, and a CT has one"
+            problem = f"it has {len(channels)} channels, but a CT has one"
         used.update([stem, *channels])
         yield Source(name, images.get(stem, folder), label, names, problem)
     for stem in sorted(set(images) - used):
-        yield Source(stem, images[stem], folder, names, "there is no label of that name in labelsTr")
+        yield Source(stem, images[stem], folder, names, "there is no label with that name in labelsTr")
 
 
 def _label_names(path: Path) -> Dict[int, str]:
@@ -125,5 +125,5 @@ def _plain(folder: Path) -> Iterator[Source]:
         stems = [stem for stem in LABEL_STEMS if stem in images] or (list(images) if len(images) == 1 else [])
         problem = ""
         if not stems:
-            problem = f"there is no label beside {scan.name}; call it liver.nii.gz or label.nii.gz"
+            problem = f"there is no label beside {scan.name}; name it liver.nii.gz or label.nii.gz"
         yield Source(place.name, scan, images[stems[0]] if stems else place, {}, problem)

@@ -1,4 +1,4 @@
-"""Splits into training, validation and test: files, grouped by patient, reproducible by a seed."""
+"""Splits into training, validation and test cases, grouped by patient and reproducible by a seed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Case names of each part.
+    """A split: the case names of each part.
 
     Attributes:
-        seed: that made the split.
-        patients: patient by case, where a patient has several cases.
+        seed: the random seed of the split.
+        patients: patient by case, if a patient has several cases.
     """
 
     train: Tuple[str, ...]
@@ -38,7 +38,7 @@ class Split:
         for part in PARTS:
             for case in getattr(self, part):
                 if case in place:
-                    raise ConfigurationError(f"the split holds the case {case} twice")
+                    raise ConfigurationError(f"the split contains the case {case} twice")
                 place[case] = part
         of_patient: Dict[str, str] = {}
         for case, patient in self.patients.items():
@@ -53,19 +53,19 @@ def make_split(cases: Sequence[str], counts: str, seed: int, patients: Mapping[s
     """A random split that keeps the cases of a patient together.
 
     Args:
-        cases: names in any order, which does not matter.
-        counts: cases of training, validation and test, such as `90/10/31`; shares where they do not add
-            up to the number of cases.
+        cases: names, in any order.
+        counts: numbers of training, validation and test cases, such as `90/10/31`; used as proportions if
+            they do not add up to the number of cases.
         seed: the same seed gives the same split.
-        patients: patient by case; a case that is not named is a patient of its own.
+        patients: patient by case; a case without an entry is a patient of its own.
 
     Raises:
-        ConfigurationError: the counts cannot be read, or a patient's cases fit nowhere.
+        ConfigurationError: the counts are invalid, or a patient's cases do not fit into any part.
     """
     room = _sizes(counts, len(cases))
     rng = np.random.default_rng(seed)
     parts: Tuple[List[str], ...] = ([], [], [])
-    # Each part in proportion to its room.
+    # Choose a part with a probability in proportion to its free places.
     for group in _groups(cases, patients, rng):
         fits = [i for i in range(3) if room[i] >= len(group)]
         if not fits:
@@ -81,13 +81,13 @@ def make_split(cases: Sequence[str], counts: str, seed: int, patients: Mapping[s
 
 
 def make_folds(cases: Sequence[str], count: int, seed: int, patients: Mapping[str, str]) -> List[Split]:
-    """Splits for a cross-validation: every case is in the test part of one, and a patient's cases in that of the same.
+    """Splits for a cross-validation: every case is in exactly one test part, all cases of a patient in the same.
 
     Args:
-        cases: names in any order, which does not matter.
-        count: folds, at least 2.
+        cases: names, in any order.
+        count: number of folds, at least 2.
         seed: the same seed gives the same folds.
-        patients: patient by case; a case that is not named is a patient of its own.
+        patients: patient by case; a case without an entry is a patient of its own.
 
     Raises:
         ConfigurationError: there are fewer patients than folds.
@@ -107,7 +107,7 @@ def make_folds(cases: Sequence[str], count: int, seed: int, patients: Mapping[st
 
 
 def _groups(cases: Sequence[str], patients: Mapping[str, str], rng: np.random.Generator) -> List[List[str]]:
-    """The cases of every patient, in random order but large groups first, while there is room for them."""
+    """The cases of every patient, in random order but large groups first, so that they still fit."""
     groups: Dict[str, List[str]] = {}
     for case in sorted(cases, key=by_number):
         groups.setdefault(f"patient {patients[case]}" if case in patients else f"case {case}", []).append(case)
@@ -121,7 +121,7 @@ def _sizes(counts: str, total: int) -> List[int]:
     except ValueError:
         wanted = []
     if len(wanted) != 3 or min(wanted) < 0 or sum(wanted) == 0:
-        raise ConfigurationError(f"a split is three numbers such as 90/10/31, not {counts!r}")
+        raise ConfigurationError(f"a split must be three numbers such as 90/10/31, not {counts!r}")
     if sum(wanted) == total:
         return wanted
     exact = [total * w / sum(wanted) for w in wanted]
@@ -132,7 +132,7 @@ def _sizes(counts: str, total: int) -> List[int]:
 
 
 def write_split(split: Split, path: Path) -> None:
-    """Writes a split as JSON where the name ends in .json, else as YAML; the file is whole or absent."""
+    """Writes a split as JSON if the name ends in .json, else as YAML, completely or not at all."""
     data = {
         "seed": split.seed,
         **{part: list(getattr(split, part)) for part in PARTS},
@@ -152,12 +152,14 @@ def read_split(path: Path) -> Split:
     """Reads a split file, YAML or JSON.
 
     Raises:
-        ConfigurationError: it cannot be read, or holds a case twice or a patient in two parts.
+        ConfigurationError: it cannot be read, or contains a case twice or a patient in two parts.
     """
     data = read_mapping(path, "split")
     unknown = sorted(set(data) - set(asdict(Split((), (), ()))))
     if unknown:
-        raise ConfigurationError(f"the split {path} has an unknown part {unknown[0]!r}; it takes {', '.join(PARTS)}")
+        raise ConfigurationError(
+            f"the split {path} has an unknown part {unknown[0]!r}; the parts are {', '.join(PARTS)}"
+        )
     try:
         train, validation, test = (tuple(str(case) for case in data.get(part) or ()) for part in PARTS)
         patients = {str(case): str(patient) for case, patient in (data.get("patients") or {}).items()}
@@ -167,17 +169,17 @@ def read_split(path: Path) -> Split:
 
 
 def keep_split(split: Split, path: Path) -> None:
-    """Writes a split where there is none yet.
+    """Writes a split if there is none yet.
 
     Raises:
-        ConfigurationError: there is another.
+        ConfigurationError: there is a different one.
     """
     if not path.exists():
         write_split(split, path)
         return
     found = read_split(path)
     if any(getattr(found, part) != getattr(split, part) for part in PARTS):
-        raise ConfigurationError(f"{path} is of other cases, folds or seed; take another --output")
+        raise ConfigurationError(f"{path} has other cases, folds or seed; choose another --output")
 
 
 def read_patients(path: Path) -> Dict[str, str]:

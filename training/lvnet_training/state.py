@@ -1,4 +1,4 @@
-"""What a training run consists of between two steps, and the file that it resumes from."""
+"""The state of a training run, and the file that it resumes from."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from .config import Config
 from .hardness import checked
 from .networks import build_network, channels_last
 
-#: What Adam keeps of every weight.
+#: Adam's state of every weight.
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass
 class Run:
-    """What a training run consists of between two epochs, or within one.
+    """The state of a training run, between two epochs or within one.
 
     Attributes:
-        average: moving average of the weights, which is what is validated and exported.
-        epoch: epochs that are done.
-        best_dice: of the best validation so far; -1 before the first.
-        stale: validations since then.
+        average: moving average of the weights, which is validated and exported.
+        epoch: number of finished epochs.
+        best_dice: DICE of the best validation so far; -1 before the first.
+        stale: number of validations since then.
         precision: state of the loss scaling of float16; empty otherwise.
-        hardness: recent losses by case, see :mod:`.hardness`; empty where the configuration does not ask for them.
-        step: batches that are done of the epoch after these.
+        hardness: recent losses by case, see :mod:`.hardness`; empty if the configuration does not use them.
+        step: number of finished batches of the current epoch.
         total: sum of their losses.
-        seconds: that were spent on steps, over all starts of the run.
+        seconds: training time, over all starts of the run.
     """
 
     config: Config
@@ -52,7 +52,7 @@ class Run:
 
     @classmethod
     def start(cls, config: Config, device: torch.device) -> Run:
-        """A run with random weights that the seed decides."""
+        """A run with random weights from the seed."""
         torch.manual_seed(config.seed)
         network = build_network(config)
         channels_last(network.to(device))
@@ -61,7 +61,7 @@ class Run:
         return cls(config, network, optimiser, {k: v.clone() for k, v in network.state_dict().items()})
 
     def save(self, path: Path) -> None:
-        """Writes everything that a resume needs; the file is whole or absent."""
+        """Writes everything that is needed to resume, completely or not at all."""
         state = {
             "digest": self.config.digest,
             "epoch": self.epoch,
@@ -83,10 +83,10 @@ class Run:
         """Continues from a file that :meth:`save` wrote.
 
         Args:
-            weights_only: take the weights and begin the schedule anew.
+            weights_only: use only the weights and restart the schedule.
 
         Raises:
-            CheckpointError: the file is damaged, or of other settings.
+            CheckpointError: the file is damaged, or has other settings.
         """
         state = _read(path)
         try:
@@ -96,37 +96,37 @@ class Run:
                 return
             if state["digest"] != self.config.digest:
                 raise CheckpointError(
-                    f"{path} belongs to a run with other settings; take another output folder, or start from"
+                    f"{path} belongs to a run with other settings; choose another output folder, or start from"
                     " its weights with --weights"
                 )
             self.optimiser.load_state_dict(state["optimiser"])
             for parameter in self.network.parameters():
                 own = self.optimiser.state.get(parameter, {})
                 if own:
-                    # Copies: in a damaged file several numbers may lie in one place of memory.
+                    # Copies, because in a malformed file several tensors may share memory.
                     wanted = {**dict.fromkeys(_MOMENTS, parameter), "step": torch.zeros(())}
                     own.update(_same_shapes(own, wanted))
             self.epoch, self.best_dice = int(state["epoch"]), float(state["best_dice"])
-            # Files of before early stopping have neither.
+            # Missing in files from before early stopping was added.
             self.stale, self.precision = int(state.get("stale", 0)), dict(state.get("precision", {}))
             self.hardness = checked(state.get("hardness", {}))
-            # Files of before checkpoints within an epoch have none of these.
+            # Missing in files from before checkpoints within an epoch were added.
             self.step, self.total = int(state.get("step", 0)), float(state.get("total", 0.0))
             self.seconds = float(state.get("seconds", 0.0))
             if min(self.epoch, self.stale, self.step, self.seconds) < 0 or not -1 <= self.best_dice <= 1:
-                raise ValueError("it names epochs or scores that there are not")
+                raise ValueError("it contains invalid epochs or scores")
         except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise CheckpointError(f"cannot resume from {path}: {_first_line(error)}") from error
 
     def start_from(self, path: Path) -> None:
-        """Takes the weights of an exported checkpoint; the auxiliary heads begin anew.
+        """Loads the weights of an exported checkpoint; the auxiliary heads are initialised anew.
 
         Raises:
-            CheckpointError: the file cannot be used, or is of another architecture.
+            CheckpointError: the file cannot be used, or has another architecture.
         """
         checkpoint = load_checkpoint(path)
         if checkpoint.recipe.architecture != self.config.shape:
-            raise CheckpointError(f"{path} is of another architecture than the configuration asks for")
+            raise CheckpointError(f"{path} has another architecture than the configuration")
         state = {name: torch.from_numpy(array) for name, array in checkpoint.arrays.items()}
         self.network.load_state_dict(state, strict=False)
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
@@ -138,7 +138,7 @@ class Run:
         return network.eval()
 
     def update_average(self, steps: int) -> None:
-        """Moves the average towards the present weights; slowly once many steps are done."""
+        """Updates the moving average; its decay grows with the number of steps."""
         keep = min(self.config.average, (1 + steps) / (10 + steps)) if self.config.average else 0.0
         for name, value in self.network.state_dict().items():
             if value.dtype.is_floating_point:
@@ -148,41 +148,41 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the last stage is over, or validation has not improved for `patience` times."""
+        """Whether the last stage is finished, or `patience` validations have brought no improvement."""
         return self.epoch >= self.config.epochs or 0 < self.config.patience <= self.stale
 
 
 def _read(path: Path) -> Dict[str, Any]:
-    """The contents of a file, tensors and numbers only.
+    """The contents of a file: tensors and numbers only.
 
     Raises:
-        CheckpointError: it is damaged, or holds anything else.
+        CheckpointError: it is damaged, or contains anything else.
     """
     try:
         if is_pipe_or_device(path):
             raise ValueError("a pipe or a device")
-        # PyTorch does not look at the checksums that it has written.
+        # PyTorch does not verify the checksums in its own files.
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged is not None:
-            raise ValueError(f"{damaged} is not what was written")
+            raise ValueError(f"{damaged} has a wrong checksum")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes make PyTorch's reader fail in any way
+    except Exception as error:  # with damaged bytes, PyTorch's reader can raise any exception
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "the file is damaged"
         raise CheckpointError(f"cannot resume from {path}: {reason}") from error
     if not isinstance(state, dict):
-        raise CheckpointError(f"cannot resume from {path}: it is no file of a run")
+        raise CheckpointError(f"cannot resume from {path}: it is not the checkpoint of a run")
     return state
 
 
 def _same_shapes(found: Dict[str, Tensor], wanted: Dict[str, Tensor]) -> Dict[str, Tensor]:
-    """Copies of tensors whose names and shapes are as wanted.
+    """Copies of tensors, whose names and shapes must match.
 
     Raises:
-        ValueError: they are not.
+        ValueError: they do not match.
     """
     if {k: v.shape for k, v in found.items()} != {k: v.shape for k, v in wanted.items()}:
-        raise ValueError("its tensors are of other shapes")
+        raise ValueError("its tensors have other shapes")
     return {k: v.clone() for k, v in found.items()}
 
 

@@ -1,7 +1,7 @@
-"""The stress set: scans with pathologies made into them, whose truth is known, and how weights do on it.
+"""The stress set: scans with synthetic pathologies and known ground truth, and the evaluation of weights on it.
 
-What breaks a network on a stranger's scan is rare in data sets.  Here every scan of a data set gets, by the code
-that also changes training patches but with seeds of its own, a mass, an effusion and so on, from mild to severe.
+Findings that make a network fail on new scans are rare in data sets.  Here the scans of a data set get a mass, an
+effusion and so on, from mild to severe, by the same code as training patches but with other random seeds.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from .pathology.masses import add_lesions, add_mass
 from .sources import find_cases
 from .validation import load_pairs, score
 
-#: Scans a kind.
+#: Number of scans per kind.
 PER_KIND = 5
-#: A scan in which no place was found for what is to be made after so many tries is left out.
+#: A scan is left out if no suitable position for a pathology is found after so many tries.
 _TRIES = 12
-#: In-plane voxels finer than this are averaged by twos first: the network sees coarser ones.
+#: In-plane voxels finer than this are first averaged 2 x 2: the network uses coarser ones.
 _FINEST_MM = 1.2
 
 
@@ -47,7 +47,7 @@ def _artefacts(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> b
     return (add_metal(rng, anatomy) if severity > 0.4 else True) and arms
 
 
-#: Makes a kind with a severity from 0 to 1; answers whether there was room.
+#: Adds a pathology with a severity from 0 to 1; returns whether there was room for it.
 MAKERS: Dict[str, Callable[[np.random.Generator, Anatomy, float], bool]] = {
     "mass": lambda rng, a, s: add_mass(rng, a, _between((20.0, 40.0), (100.0, 120.0), s)),
     "lesions": lambda rng, a, s: add_lesions(rng, a, _between((8.0, 20.0), (60.0, 100.0), s)),
@@ -62,14 +62,13 @@ MAKERS: Dict[str, Callable[[np.random.Generator, Anatomy, float], bool]] = {
 
 @dataclass(frozen=True)
 class StressScore:
-    """What weights did on one scan of the set.
+    """The result on one scan of the set.
 
     Attributes:
-        kind: what was made.
+        kind: the kind of pathology.
         severity: 0 (mild) to 1 (severe).
-        dice: against the truth.
-        taken: share of the made mass or fluid that was taken for the organ; None where nothing was made that
-            could be.
+        dice: against the ground truth.
+        taken: fraction of the synthetic mass or fluid that was segmented as the organ; None for other kinds.
     """
 
     case: str
@@ -82,25 +81,25 @@ class StressScore:
 def make_stress_set(
     data: Path, output: Path, seed: int = 1, per_kind: int = PER_KIND, progress: Progress = silent
 ) -> List[str]:
-    """Writes the set as one folder a case: `ct.nii.gz`, `liver.nii.gz`, `made.nii.gz` and `stress.json`.
+    """Writes the set, one folder per case: `ct.nii.gz`, `liver.nii.gz`, `made.nii.gz` and `stress.json`.
 
-    Case by case; what is there already is kept.
+    Existing cases are kept.
 
     Args:
-        data: data set with labels, such as the validation scans.
-        output: folder of the set.
-        seed: of everything that is random.
-        per_kind: scans a kind, from the mildest to the most severe, taken from the data set in turn.
+        data: labelled data set, such as the validation scans.
+        output: folder for the set.
+        seed: random seed.
+        per_kind: number of scans per kind, from the mildest to the most severe, using the scans in turn.
 
     Returns:
-        A sentence for each scan that was left out, because what was to be made found no room in it.
+        A sentence for each scan that was left out because there was no room for the pathology.
 
     Raises:
-        ImageError: the data set holds no case.
+        ImageError: the data set contains no case.
         ConfigurationError: `per_kind` is not positive.
     """
     if per_kind < 1:
-        raise ConfigurationError(f"a kind needs one scan or more, not {per_kind}")
+        raise ConfigurationError(f"the number of scans per kind must be 1 or more, not {per_kind}")
     sources = [source for source in find_cases(data) if not source.problem]
     left_out = []
     for number, kind in enumerate(MAKERS):
@@ -114,7 +113,7 @@ def make_stress_set(
             scan, label = _halved(read_image(source.scan), read_labels(source.label))
             made = _made(scan, label, kind, severity, (seed, number, place))
             if made is None:
-                left_out.append(f"{case} is left out: there is no room for it in this scan")
+                left_out.append(f"{case} is left out: there is no room for the pathology in this scan")
                 continue
             _write(output, case, made, {"kind": kind, "severity": severity, "source": source.name, "seed": seed})
     return left_out
@@ -123,7 +122,7 @@ def make_stress_set(
 def _made(
     scan: Volume, label: Volume, kind: str, severity: float, seeds: Tuple[int, ...]
 ) -> Optional[Tuple[Volume, Volume, Volume]]:
-    """Scan, label and what was made, on the canonical grid."""
+    """Scan, label and synthetic structure, on the canonical grid."""
     moved, orientation = to_canonical(scan)
     organ = orientation.apply(label.array) > 0
     for attempt in range(_TRIES):
@@ -147,7 +146,7 @@ def _write(output: Path, case: str, made: Tuple[Volume, Volume, Volume], facts: 
 
 
 def _halved(scan: Volume, label: Volume) -> Tuple[Volume, Volume]:
-    """Means of 2 x 2 pixels where these are fine."""
+    """Averages 2 x 2 pixels if they are fine."""
     depth, height, width = scan.shape
     if min(scan.spacing[1:]) > _FINEST_MM or min(height, width) < 256:
         return scan, label
@@ -157,7 +156,7 @@ def _halved(scan: Volume, label: Volume) -> Tuple[Volume, Volume]:
         part = array[even].astype(np.float32).reshape(depth, height // 2, 2, width // 2, 2)
         return np.asarray(part.mean(axis=(2, 4)))
 
-    # The new voxels' centres lie half an old voxel farther along both axes of the plane.
+    # The new voxels' centres are shifted by half an old voxel along both in-plane axes.
     shift = np.asarray(scan.direction).reshape(3, 3) @ np.array([0.5 * scan.spacing[2], 0.5 * scan.spacing[1], 0.0])
     x, y, z = (float(a + b) for a, b in zip(scan.origin, shift))
     spacing = (scan.spacing[0], 2 * scan.spacing[1], 2 * scan.spacing[2])
@@ -168,14 +167,14 @@ def _halved(scan: Volume, label: Volume) -> Tuple[Volume, Volume]:
 def score_stress_set(
     model: Model, folder: Path, overlap: float = 0.5, progress: Progress = silent
 ) -> List[StressScore]:
-    """Segments every case of a set that :func:`make_stress_set` wrote, and compares.
+    """Segments and evaluates every case of a set that :func:`make_stress_set` wrote.
 
     Raises:
-        ImageError: the folder holds no such set.
+        ImageError: the folder contains no such set.
     """
     facts = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*/stress.json")}
     if not facts:
-        raise ImageError(f"{folder} holds no stress set")
+        raise ImageError(f"{folder} contains no stress set")
     results: List[StressScore] = []
     sources = [source for source in find_cases(folder) if source.name in facts]
     for number, source in enumerate(sources):
@@ -195,11 +194,11 @@ def score_stress_set(
 
 
 def stress_table(results: Sequence[StressScore]) -> List[str]:
-    """Lines of a table, a row a case, then a row a kind."""
-    lines = [f"{'case':<32}{'severity':>10}{'dice':>8}{'taken in':>10}"]
+    """Lines of a table, with a row per case, then a row per kind."""
+    lines = [f"{'case':<32}{'severity':>10}{'dice':>8}{'included':>10}"]
     lines += [f"{r.case:<32}{r.severity:>10.2f}{r.dice:>8.4f}{_percent(r.taken):>10}" for r in results]
     lines.append("")
-    lines.append(f"{'kind':<32}{'scans':>10}{'mean':>8}{'lowest':>10}{'most taken in':>16}")
+    lines.append(f"{'kind':<32}{'scans':>10}{'mean':>8}{'lowest':>10}{'most included':>16}")
     for kind in dict.fromkeys(r.kind for r in results):
         mine = [r for r in results if r.kind == kind]
         taken = [r.taken for r in mine if r.taken is not None]

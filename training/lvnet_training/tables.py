@@ -1,4 +1,4 @@
-"""The paper's tables with our numbers beside them; ours are computed when a table is asked for."""
+"""The paper's tables next to our numbers, which are computed on request."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lvnet.errors import ConfigurationError
 from . import paper
 
 Rows = List[Tuple[str, ...]]
-#: What `lvnet-train compare` found with the scans at hand, where the repository holds it.
+#: The results of `lvnet-train compare`, if the repository contains them.
 RESULTS = Path(__file__).parents[1] / "data" / "comparison.json"
 
 
 class Table(NamedTuple):
-    """A table in text: headings, rows of the same length, and remarks below."""
+    """A text table: headings, rows of the same length, and remarks below."""
 
     title: str
     head: Tuple[str, ...]
@@ -25,7 +25,7 @@ class Table(NamedTuple):
     remarks: Tuple[str, ...] = ()
 
     def markdown(self) -> str:
-        """With columns of even width, so that it reads in a terminal as well."""
+        """The table in Markdown with aligned columns, so that it is also readable in a terminal."""
         widths = [max(len(row[i]) for row in (self.head, *self.rows)) for i in range(len(self.head))]
         lines = [self._line(self.head, widths), "| " + " | ".join("-" * w for w in widths) + " |"]
         lines += [self._line(row, widths) for row in self.rows]
@@ -38,10 +38,10 @@ class Table(NamedTuple):
 
 
 def table_1() -> Table:
-    """Convolution weights of an IRB block beside a vanilla convolution, step by step as the paper has them.
+    """Convolution weights of an IRB block and of a vanilla convolution, step by step as in the paper.
 
-    Ours count the weights of the modules themselves.  Two rows more hold what the paper's text says of down- and
-    up-sampling.
+    Ours are counted from the modules themselves.  Two additional rows contain the paper's statements about down-
+    and up-sampling.
     """
     from lvnet.network import DownSampling, IRBBlock, UpSampling
     from torch import nn
@@ -76,20 +76,20 @@ def table_1() -> Table:
         f"Table 1: convolution weights of a block, k = {k}, C = {c}, eps = {eps}",
         ("step", "LV-Net", "paper", "ours", "V-Net", "paper", "ours"),
         rows,
-        ("Weights of convolutions only; the last two rows are the paper's text, section 2.1.",),
+        ("Weights of convolutions only; the last two rows are from the paper's text, section 2.1.",),
     )
 
 
 def table_2(evaluations: Sequence[str] = ()) -> Table:
-    """Mean scores of evaluation runs beside the paper's.
+    """Mean scores of evaluation runs next to the paper's.
 
     Args:
         evaluations: each `NETWORK=FILE` or `FILE`: JSON of `lvnet evaluate --json` or `lvnet-train evaluate --json`,
-            or `results.json` of `lvnet-train compare`.  A name or a file's stem that is a network's (lvnet, vnet,
-            unet3d, unet, cenet) stands beside the paper's row; any other is a row of its own.
+            or `results.json` of `lvnet-train compare`.  If the name or the file's stem is that of a network (lvnet,
+            vnet, unet3d, unet, cenet), the scores are in the paper's row; others have a row of their own.
 
     Raises:
-        ConfigurationError: a file cannot be read or holds no scores.
+        ConfigurationError: a file cannot be read or contains no scores.
     """
     from lvnet.baselines import NETWORKS
 
@@ -107,17 +107,17 @@ def table_2(evaluations: Sequence[str] = ()) -> Table:
             found = {key if key in NETWORKS else name: data}
         for key, value in found.items():
             if key in runs:
-                raise ConfigurationError(f"two evaluations are called {key}; name them, as in vnet=FILE")
+                raise ConfigurationError(f"two evaluations have the name {key}; name them, as in vnet=FILE")
             if not list(_cases(value)):
                 raise ConfigurationError(
-                    f"{path} holds no scores; write it with `lvnet evaluate --json {Path(path).name}`"
+                    f"{path} contains no scores; write it with `lvnet evaluate --json {Path(path).name}`"
                 )
             runs[key] = value
     return table_2_of(runs)
 
 
 def table_2_of(runs: Mapping[str, Any]) -> Table:
-    """The same of evaluations in memory, by network; a `title` among them names the row of one that the paper lacks."""
+    """The same for evaluations in memory, by network; `title` names the row of a network that is not in the paper."""
     from lvnet.baselines import NETWORKS
 
     rows: Rows = []
@@ -141,7 +141,7 @@ def table_2_of(runs: Mapping[str, Any]) -> Table:
 
 
 def table_3() -> Table:
-    """Parameters, operations and size of every network, counted the paper's way."""
+    """Parameters, operations and size of every network, counted as in the paper."""
     from lvnet.baselines import NETWORKS, build
     from lvnet.complexity import measure
 
@@ -194,7 +194,7 @@ def _cases(data: Any) -> Iterator[Mapping[str, Any]]:
     if "dice" in data:
         yield data
     elif "labels" in data:
-        # Several organs: the paper's is the liver, the first.
+        # Several organs: the first is the liver, as in the paper.
         first = next(iter(data["labels"].values()), None)
         yield from _cases(first)
     else:

@@ -1,4 +1,4 @@
-"""Scores on whole scans, by way of the very inference that users run."""
+"""Evaluation on whole scans, with the same inference that users run."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .labels import label_map, to_classes
 from .networks import channels_last
 from .sources import Source
 
-#: How far from the organ what was found has nothing to do with its border.
+#: Distance from the organ in mm beyond which false positives are unrelated to its border.
 STRAY_MM = 20.0
 Pair = Tuple[str, Volume, Volume]
-#: Takes the name of a case, its scan, its label and what was found.
+#: Called with the name of a case, its scan, its label and its segmentation.
 Seen = Callable[[str, Volume, Volume, Volume], None]
 
 
 def load_pairs(sources: Sequence[Source], classes: Sequence[LabelClass] = (LIVER,),
                labels: Optional[Mapping[int, str]] = None) -> List[Pair]:  # fmt: skip
-    """Scans and labels, these with the values of the classes, kept in memory: validation reads them every epoch."""
+    """Scans and labels (with class values), kept in memory because validation needs them in every epoch."""
     values = np.array([0, *(c.value for c in classes)], np.uint8)
     pairs = []
     for source in sources:
@@ -52,10 +52,10 @@ def score(
     """The five metrics of every case.
 
     Args:
-        strays: also `stray_ml`, see :func:`stray_ml`, of what was found before it is cleaned up.
+        strays: also compute `stray_ml`, see :func:`stray_ml`, before postprocessing.
 
     Returns:
-        By case name, what :func:`lvnet.evaluation.evaluate` answers; with several classes `labels` holds that
+        By case name, the result of :func:`lvnet.evaluation.evaluate`; with several classes, `labels` contains it
         by class name.
     """
     scores: Dict[str, Dict[str, Any]] = {}
@@ -75,7 +75,7 @@ def score(
 
 
 def score_table(scores: Mapping[str, Mapping[str, Any]], strays: bool = False) -> List[str]:
-    """Lines of a table of what :func:`score` answered."""
+    """Lines of a table of the results of :func:`score`."""
     names = ("dice", "voe", "rvd", "assd_mm", "mssd_mm", *(("stray_ml",) if strays else ()))
     lines = [f"{'case':<24}" + "".join(f"{name:>10}" for name in names)]
     for case, values in scores.items():
@@ -86,7 +86,7 @@ def score_table(scores: Mapping[str, Mapping[str, Any]], strays: bool = False) -
 
 
 def stray_ml(found: Volume, label: Volume, value: int = 1) -> float:
-    """Millilitres that were found farther than :data:`STRAY_MM` from the organ, or anywhere where there is none."""
+    """False positives in ml farther than :data:`STRAY_MM` from the organ, or anywhere if there is no organ."""
     wrong = (found.array == value) & (label.array != value)
     if wrong.any() and (label.array == value).any():
         apart = ndimage.distance_transform_edt(label.array != value, sampling=label.spacing)
@@ -95,19 +95,19 @@ def stray_ml(found: Volume, label: Volume, value: int = 1) -> float:
 
 
 def by_label(case: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    """The metrics of a case by class name; under an empty name where there is one class."""
+    """The metrics of a case by class name; under an empty name if there is only one class."""
     entries: Mapping[str, Mapping[str, Any]] = case.get("labels", {"": case})
     return entries
 
 
 def dice_of(case: Mapping[str, Any]) -> float:
-    """DICE of a case, with several classes their mean."""
+    """DICE of a case; with several classes, their mean."""
     entries = by_label(case).values()
     return sum(float(entry["dice"]) for entry in entries) / len(entries)
 
 
 def model_of(network: nn.Module, recipe: Recipe) -> Model:
-    """A network of any kind as inference takes it; only LV-Net itself has fast paths."""
+    """Any network as a model for inference; only LV-Net itself has fast paths."""
     channels_last(network.eval())
     return Model(network, recipe, next(network.parameters()).device, "", fast=fast_network(network))
 

@@ -1,4 +1,4 @@
-"""Numbers in the words of the panel."""
+"""Formatting times and numbers for the panel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 
 def duration(seconds: float) -> str:
-    """A time span, no finer than a person cares for: `8 s`, `2 min 05 s`, `1 h 10 min`."""
+    """A time span, rounded for reading: `8 s`, `2 min 05 s`, `1 h 10 min`."""
     whole = max(0, round(seconds))
     if whole < 60:
         return _("{seconds} s").format(seconds=whole)
@@ -19,7 +19,7 @@ def duration(seconds: float) -> str:
 
 
 def sentence(line: str) -> str:
-    """A line as it stands alone: with a capital at its beginning."""
+    """A line with a capital first letter."""
     return line[:1].upper() + line[1:]
 
 
@@ -34,7 +34,7 @@ def progressLine(stage: str, elapsed: float, remaining: Optional[float]) -> str:
 
 
 def number(value: Optional[float], decimals: int, unit: str = "") -> str:
-    """A number with its unit; a dash where there is none."""
+    """A number with its unit; a dash if there is none."""
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:.{decimals}f} {unit}".rstrip()

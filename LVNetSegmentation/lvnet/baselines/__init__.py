@@ -1,7 +1,7 @@
 """The networks that the paper compares LV-Net with, by name.
 
-Each is in the size of the paper's Table 3 and starts from random weights; nothing is downloaded.  They are here so that
-weights whose recipe names one of them run wherever LV-Net's do; nothing imports them before that.
+Each has the size in the paper's Table 3 and random initial weights; nothing is downloaded.  They are part of the
+core so that weights whose recipe names one of them run wherever LV-Net does; they are only imported in that case.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Baseline:
 
     Attributes:
         title: its name in the table.
-        make: from channels in, classes, and what every width is divided by, to the network.
-        input_size: (N, C, ...) that the table's operations belong to.
-        reading: what of it follows from the table's numbers rather than from its own paper.
+        make: makes the network from the number of input channels, the classes, and the divisor of its widths.
+        input_size: (N, C, ...) for the table's operations.
+        reading: details that follow from the table's numbers rather than from the network's own paper.
     """
 
     title: str
@@ -69,10 +69,10 @@ def build(name: str, in_channels: int = 1, classes: int = 2, narrower: int = 1) 
         name: unet, cenet, unet3d, vnet or lvnet.
         in_channels: channels of a slice or slab.
         classes: classes including background.
-        narrower: what every width is divided by; 1 is the paper's network.
+        narrower: divisor of every width; 1 gives the paper's network.
 
     Raises:
-        ConfigurationError: there is no network of that name.
+        ConfigurationError: the name is unknown.
     """
     if name not in NETWORKS:
         raise ConfigurationError(f"there is no network {name!r}; choose {', '.join(NETWORKS)}")

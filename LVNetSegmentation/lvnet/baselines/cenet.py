@@ -1,7 +1,7 @@
 """CE-Net (Gu et al., 2019) for single slices: ResNet-34, dense atrous block, multi-kernel pooling.
 
-The original starts its encoder from weights that were learned on photographs.  This one starts from
-random weights: nothing is downloaded.
+The original's encoder is pre-trained on photographs (ImageNet).  This one has random initial weights: nothing is
+downloaded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def convolution(in_channels: int, out_channels: int, kernel_size: int, stride: i
 
 
 class BasicBlock(nn.Module):
-    """ResNet's block: two 3x3 convolutions beside a shortcut."""
+    """ResNet's block: two 3x3 convolutions with a shortcut connection."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class DenseAtrousConvolution(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # One set of weights serves all cascades, as in the original.
+        # All cascades share one set of weights, as in the original.
         self.atrous = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=d, dilation=d) for d in (1, 3, 5))
         self.merge = nn.Conv2d(channels, channels, 1)
 
@@ -63,7 +63,7 @@ class DenseAtrousConvolution(nn.Module):
 
 
 class ResidualMultiKernelPooling(nn.Module):
-    """Adds four channels, one a pooling of another size: 2, 3, 5 and 6 pixels."""
+    """Adds four channels, one for each pooling size: 2, 3, 5 and 6 pixels."""
 
     sizes = (2, 3, 5, 6)
 
@@ -76,7 +76,7 @@ class ResidualMultiKernelPooling(nn.Module):
         side = x.shape[2:]
         pooled = [
             F.interpolate(self.convolve(F.max_pool2d(x, size)), size=side, mode="bilinear", align_corners=False)
-            # No larger than the map: a slice of less than 192 pixels leaves it fewer than six.
+            # No larger than the feature map, which has fewer than six pixels for slices of less than 192 pixels.
             for size in ([min(wanted, n) for n in side] for wanted in self.sizes)
         ]
         return torch.cat([*pooled, x], dim=1)
@@ -103,15 +103,15 @@ class DecoderBlock(nn.Module):
 
 
 class CENet(nn.Module):
-    """29,003,382 parameters with two classes; the paper has 29,003,668, which this comes nearest to.
+    """29,003,382 parameters with two classes; the closest match to the paper's 29,003,668.
 
     Args:
-        in_channels: of the slice.  ResNet takes three; a slice of one channel is shown to it three times.
-        classes: of the output, background among them.
-        narrower: what every width is divided by.
+        in_channels: channels of the slice.  ResNet takes three; a single channel is repeated three times.
+        classes: number of output classes, including background.
+        narrower: divisor of every width.
 
     Shape:
-        Input (N, in_channels, H, W), sides multiples of 32; below 192 the larger poolings take all there is.
+        Input (N, in_channels, H, W), sides multiples of 32; below 192 the larger poolings cover the whole feature map.
         Output: logits (N, classes, H, W).
     """
 

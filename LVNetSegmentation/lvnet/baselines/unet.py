@@ -24,9 +24,9 @@ class UNet(nn.Module):
     """13,394,242 parameters: widths 64-128-256-512-512, bilinear up-sampling.
 
     Args:
-        in_channels: of the slice.
-        classes: of the output, background among them.
-        narrower: what every width is divided by.
+        in_channels: channels of the slice.
+        classes: number of output classes, including background.
+        narrower: divisor of every width.
 
     Shape:
         Input (N, in_channels, H, W) with H and W multiples of 16; output: logits (N, classes, H, W).
@@ -41,7 +41,7 @@ class UNet(nn.Module):
             for i, o in ((1, 2), (2, 4), (4, 8), (8, 8))
         )
         self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
-        # Each takes the skip and what comes from below, both of the skip's width.
+        # Each takes the skip connection and the up-sampled features, both of the skip's width.
         widths = ((16, 4), (8, 2), (4, 1), (2, 1))
         self.up = nn.ModuleList(double_convolution(i * first, o * first) for i, o in widths)
         self.output = nn.Conv2d(first, classes, 1)

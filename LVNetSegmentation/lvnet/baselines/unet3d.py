@@ -1,7 +1,7 @@
 """3D U-Net (Cicek et al., 2016) for slabs, in the size of the paper's Table 3.
 
-The table's operations, 1,032.80 G, fix how the sizes run: with a pooling that pads by one voxel, so
-that 16 x 256 x 256 becomes 9 x 129 x 129, they come out within 0.04 %, without it 8 % too low.
+The sizes of the feature maps follow from the table's operations, 1,032.80 G: with a pooling that pads by one voxel, so
+that 16 x 256 x 256 becomes 9 x 129 x 129, they agree within 0.04 %; without it, they are 8 % too low.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def convolution(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def encoder_stage(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Two convolutions; the first brings half of the new feature maps, as in the original."""
+    """Two convolutions; the first has half of the new feature maps, as in the original."""
     return nn.Sequential(convolution(in_channels, out_channels // 2), convolution(out_channels // 2, out_channels))
 
 
@@ -32,9 +32,9 @@ class UNet3D(nn.Module):
     """16,320,322 parameters: widths 64-128-256-512, up-sampling without weights.
 
     Args:
-        in_channels: of the slab.
-        classes: of the output, background among them.
-        narrower: what every width is divided by.
+        in_channels: channels of the slab.
+        classes: number of output classes, including background.
+        narrower: divisor of every width.
 
     Shape:
         Input (N, in_channels, D, H, W), any size; output: logits (N, classes, D, H, W).

@@ -1,4 +1,4 @@
-"""V-Net (Milletari et al., 2016), the network that LV-Net makes light, in the size of the paper's Table 3."""
+"""V-Net (Milletari et al., 2016), on which LV-Net is based, in the size of the paper's Table 3."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 
 class Stage(nn.Module):
-    """5x5x5 convolutions of one width; the stage's input is added before the last activation.
+    """5x5x5 convolutions of constant width; the stage's input is added before the last activation.
 
     Args:
         channels: of input and output.
-        convolutions: how many.
+        convolutions: number of convolutions.
     """
 
     def __init__(self, channels: int, convolutions: int) -> None:
@@ -33,9 +33,9 @@ class VNet(nn.Module):
     """65,173,903 parameters: widths 16-32-64-128-256, strided and transposed 2x2x2 convolutions.
 
     Args:
-        in_channels: of the slab.
-        classes: of the output, background among them.
-        narrower: what every width is divided by.
+        in_channels: channels of the slab.
+        classes: number of output classes, including background.
+        narrower: divisor of every width.
 
     Shape:
         Input (N, in_channels, D, H, W), every side a multiple of 16; output: logits (N, classes, D, H, W).
@@ -50,7 +50,7 @@ class VNet(nn.Module):
             nn.Sequential(nn.Conv3d(i, o, 2, stride=2, bias=False), nn.PReLU()) for i, o in widths
         )
         self.encoder = nn.ModuleList(Stage(o, n) for (_, o), n in zip(widths, (2, 3, 3, 3)))
-        # Half of a decoder stage's input comes from below, half is the skip.
+        # Half of a decoder stage's input is up-sampled from the previous stage, half is the skip connection.
         stages = ((e, e, 3), (e, d, 3), (d, c, 2), (c, b, 1))
         self.up = nn.ModuleList(
             nn.Sequential(nn.ConvTranspose3d(i, o // 2, 2, stride=2, bias=False), nn.PReLU()) for i, o, _ in stages

@@ -1,6 +1,6 @@
 """The command line `lvnet`: thin glue over the core.
 
-Exit codes: 0 done, 2 an error that the user can put right (one line on stderr), 130 interrupted.
+Exit codes: 0 success, 2 an error that the user can fix (one line on stderr), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command.
 
     Args:
-        arguments: without the program's name; None takes those of the process.
+        arguments: without the program's name; None takes `sys.argv`.
 
     Returns:
         The exit code.
@@ -60,15 +60,15 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         print("lvnet: interrupted, nothing was written", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away, as `lvnet info | head` does.
+        # The reader closed the pipe, as in `lvnet info | head`.
         _give_stdout_up()
         return EXIT_DONE
     except OSError as error:
-        # Files have their own messages; what is left is the place that is printed to.
+        # Errors of files are reported where they occur; what remains is standard output.
         if error.errno not in _FULL or error.filename is not None:
             raise
         _give_stdout_up()
-        print(f"lvnet: the output cannot be printed: {error.strerror}; free some space", file=sys.stderr)
+        print(f"lvnet: cannot write to standard output: {error.strerror}; free some disk space", file=sys.stderr)
         return EXIT_USER_ERROR
     finally:
         if previous is not None:
@@ -76,10 +76,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _respect_threads(threads: Optional[int]) -> None:
-    """Set before numpy and torch are imported: their pools read these once.
+    """Sets the thread variables before NumPy and PyTorch are imported, which read them only once.
 
     Raises:
-        ConfigurationError: so many threads cannot be.
+        ConfigurationError: the number of threads is out of range.
     """
     if threads is None:
         return
@@ -92,7 +92,7 @@ def _respect_threads(threads: Optional[int]) -> None:
 
 
 def _expand_home(options: argparse.Namespace) -> None:
-    """A leading ~ means the user's home also where no shell has seen it, as in `--weights=~/liver.safetensors`."""
+    """Expands a leading ~ where the shell does not, as in `--weights=~/liver.safetensors`."""
     for name in _PATHS:
         value = getattr(options, name, None)
         if isinstance(value, str):
@@ -102,23 +102,23 @@ def _expand_home(options: argparse.Namespace) -> None:
 
 
 def _check_stdout(options: argparse.Namespace) -> None:
-    """Fails before hours of work where what is to be printed could not be.
+    """Fails early, rather than after hours of work, if the output could not be printed.
 
     Raises:
         ConfigurationError: stdout is closed.
     """
     prints = getattr(options, "json", None) in (True, "-") or options.command == "info"
     if prints and sys.stdout is None:
-        raise ConfigurationError("the output is to be printed, and standard output is closed; open it, or leave --json")
+        raise ConfigurationError("standard output is closed, so the output cannot be printed; open it, or omit --json")
 
 
 def _give_stdout_up() -> None:
-    """Lets what is still to be printed go nowhere, so that the end of the process does not try again."""
+    """Discards buffered output, so that the interpreter does not try to flush it again on exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt_on_termination() -> Any:
-    """Lets SIGTERM unwind like Ctrl-C, so that temporary files go; only in the main thread."""
+    """Makes SIGTERM act like Ctrl-C, so that temporary files are removed; works in the main thread only."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""`lvnet segment` of many scans: with records, so that it can be resumed and shared out among processes."""
+"""`lvnet segment` for many scans, with records that allow resuming and splitting the work among processes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from ..system import available_memory, usable_cores
 from .terminal import ProgressBar, json_text, one_line, printable
 
 TABLE, PAGE = "cohort.csv", "cohort.html"
-#: Memory that one process is given when their number is chosen: PyTorch, a large scan, and its result.
+#: Memory budget for one process, for `--jobs auto`: PyTorch, a large scan, and its result.
 _BYTES_A_PROCESS = 4e9
 #: Cores beyond which one scan hardly gets faster.
 _CORES_A_PROCESS = 4
 _TICK_SECONDS = 0.2
 
-#: Segments one scan; what `--json` prints of it, and a picture.
+#: Segments one scan; returns what `--json` prints for it, and a picture.
 SegmentOne = Callable[[Job, str], Tuple[Dict[str, Any], Optional[bytes]]]
 
 
@@ -43,16 +43,16 @@ def asked_for(options: argparse.Namespace) -> bool:
 def run_cohort(
     options: argparse.Namespace, planned: Plan, settings: Dict[str, Any], make_segment_one: Callable[[], SegmentOne]
 ) -> int:
-    """Segments the scans that are not done yet, each once, whatever other processes do at the same time.
+    """Segments the scans that are not done yet, each exactly once, even with other processes at work.
 
     Args:
-        options: of the command line.
+        options: the command line's arguments.
         planned: all scans of all shards.
-        settings: what results depend on besides the scan and the weights.
-        make_segment_one: loads the network; called only if there is something to do.
+        settings: the settings that affect results, besides the scan and the weights.
+        make_segment_one: loads the network; only called if there is something to do.
     """
     if not planned.batch:
-        raise ConfigurationError("--resume, --shard and --jobs need an output folder, since they keep records there")
+        raise ConfigurationError("--resume, --shard and --jobs need an output folder, because they keep records there")
     shard = Shard.parse(options.shard) if options.shard else Shard()
     processes = processes_for(options.jobs)
     results = planned.jobs[0].target.parent
@@ -65,7 +65,7 @@ def run_cohort(
         _end_with_the_parent()
     elif not options.quiet:
         share = f" of shard {shard.number}/{shard.total}" if shard.total > 1 else ""
-        print(f"lvnet: {len(todo)} of {len(jobs)} scans{share} are to be segmented", file=sys.stderr)
+        print(f"lvnet: {len(todo)} of {len(jobs)} scans{share} to segment", file=sys.stderr)
     if todo and min(processes, len(todo)) > 1:
         _share_out(options, ledger, todo, min(processes, len(todo)))
     elif todo:
@@ -78,10 +78,10 @@ def run_cohort(
 
 
 def processes_for(text: Optional[str]) -> int:
-    """How many processes `--jobs` means; `auto` goes by cores and memory.
+    """The number of processes for `--jobs`; `auto` depends on cores and memory.
 
     Raises:
-        ConfigurationError: it is neither `auto` nor a number from 1 on.
+        ConfigurationError: it is neither `auto` nor a number from 1 to 1024.
     """
     if text is None:
         return 1
@@ -90,7 +90,7 @@ def processes_for(text: Optional[str]) -> int:
         by_memory = usable_cores() if memory is None else int(memory / _BYTES_A_PROCESS)
         return max(1, min(usable_cores() // _CORES_A_PROCESS, by_memory))
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1024:
-        raise ConfigurationError(f"--jobs takes a number from 1 on, or auto, not {text!r}")
+        raise ConfigurationError(f"--jobs must be a number from 1 to 1024 or auto, not {text!r}")
     return int(text)
 
 
@@ -107,7 +107,7 @@ def _work_through(
 ) -> None:
     for number, job in enumerate(todo):
         with ledger.claimed(job) as ours:
-            # Another process may work on it, or have done so since we looked.
+            # Another process may be working on it, or may have finished it in the meantime.
             if not ours or ledger.state(job) not in wanted:
                 continue
             picture = None
@@ -120,7 +120,7 @@ def _work_through(
 
 
 def _share_out(options: argparse.Namespace, ledger: Ledger, todo: Sequence[Job], processes: int) -> None:
-    """Lets several processes take one scan after the other; they end when this one does."""
+    """Runs several processes that each take one scan after the other; they end when this one does."""
     threads = options.threads or max(1, usable_cores() // processes)
     command = [sys.executable, "-m", "lvnet", *options.given, "--resume", "--member", "--quiet", "--jobs", "1"]
     command += ["--threads", str(threads)]
@@ -143,8 +143,8 @@ def _share_out(options: argparse.Namespace, ledger: Ledger, todo: Sequence[Job],
     ended = [member.returncode for member in members if member.returncode != 0]
     if ended:
         raise ConfigurationError(
-            f"{len(ended)} of {processes} processes ended early (code {ended[0]}), perhaps for want of memory; what is"
-            " done is kept: run the same again, with fewer --jobs"
+            f"{len(ended)} of {processes} processes ended early (code {ended[0]}), perhaps for lack of memory; finished"
+            " scans are kept: run the same command again with fewer --jobs"
         )
 
 
@@ -157,11 +157,11 @@ def _wait(members: Sequence[Any]) -> None:
 
 
 def _end_with_the_parent() -> None:
-    """Ends this process when the one that started it is gone, however that ended."""
+    """Ends this process when its parent has ended, for whatever reason."""
 
     def watch() -> None:
-        # Nothing is ever written there; it ends with the parent.  Past Python's own buffer, whose lock this thread
-        # would still hold at the end.
+        # Nothing is ever written to this pipe; it closes with the parent.  os.read avoids Python's buffered reader,
+        # whose lock this thread would still hold at exit.
         os.read(0, 1)
         os._exit(1)
 
@@ -169,10 +169,10 @@ def _end_with_the_parent() -> None:
 
 
 def write_tables(ledger: Ledger, planned: Plan) -> None:
-    """Writes the table and the page of all that is noted, by whatever process.
+    """Writes the table and the HTML page of all records, whichever process wrote them.
 
     Raises:
-        ImageError: they cannot be written there.
+        ImageError: they cannot be written.
     """
     with ledger.tables():
         results = ledger.results_so_far()
@@ -193,21 +193,21 @@ def _report(
     if options.json:
         print(json_text([*results, *planned.told_left_out()]))
     if not options.quiet:
-        said = f"{len(results) - failed} of {len(jobs)} scans are segmented, {before} of them before"
+        said = f"{len(results) - failed} of {len(jobs)} scans are segmented, {before} of them in earlier runs"
         if failed:
-            said += f"; {failed} failed, --retry-failed tries them again"
+            said += f"; {failed} failed (try them again with --retry-failed)"
         missing = len(jobs) - len(results)
         if missing:
-            said += f"; {missing} are in the hands of other processes"
+            said += f"; {missing} are being segmented by other processes"
         if planned.left_out:
             said += f"; {len(planned.left_out)} left out, see {PAGE}"
         print(one_line(f"lvnet: {said}"), file=sys.stderr)
-        print(one_line(f"lvnet: {ledger.results / TABLE} and {PAGE} list all"), file=sys.stderr)
+        print(one_line(f"lvnet: all results are listed in {ledger.results / TABLE} and {PAGE}"), file=sys.stderr)
     return 2 if failed else 0
 
 
 def run_list(options: argparse.Namespace, planned: Plan) -> int:
-    """Prints what would be segmented, and to which file, without doing it."""
+    """Prints what would be segmented, and to which file, without segmenting anything."""
     jobs = (Shard.parse(options.shard) if options.shard else Shard()).of(planned.jobs)
     entries: List[Dict[str, Any]] = [
         {"input": str(job.scan.path), "output": str(job.target), "series": _series_of(job)} for job in jobs
@@ -230,7 +230,7 @@ def run_list(options: argparse.Namespace, planned: Plan) -> int:
 
 
 def _series_of(job: Job) -> Optional[Dict[str, Any]]:
-    """The series that would be taken of a study of DICOM."""
+    """The series that would be segmented in a DICOM study."""
     if not os.path.isdir(job.scan.path):
         return None
     try:

@@ -24,7 +24,7 @@ _REPORT_SUFFIXES = (".html", ".htm")
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
-    """Prints the metrics as a table, or as JSON alone with `--json -`; exit code 2 where a case failed."""
+    """Prints the metrics as a table, or only JSON with `--json -`; the exit code is 2 if a case failed."""
     prediction, reference = Path(options.prediction), Path(options.reference)
     folders = _check(options, prediction, reference)
     labels = {
@@ -76,7 +76,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace, prediction: Path, reference: Path) -> bool:
-    """Refuses before any work what could not end well; whether two folders are compared."""
+    """Checks the arguments before any work is done; returns whether two folders are compared."""
     if os.path.isdir(prediction) != os.path.isdir(reference):
         raise ConfigurationError("prediction and reference must both be files or both be folders")
     check_jobs(options.jobs)
@@ -84,7 +84,7 @@ def _check(options: argparse.Namespace, prediction: Path, reference: Path) -> bo
     if options.compare is not None and not folders:
         raise ConfigurationError("--compare needs folders: two methods are compared over several cases")
     if options.images is not None and not options.report:
-        raise ConfigurationError("--images are for the pictures of a report; add --report FILE")
+        raise ConfigurationError("--images is only used for the pictures of a report; add --report FILE")
     for name in (options.csv, options.json):
         if name is not None and name != "-":
             check_output_folder(name)
@@ -163,8 +163,8 @@ def _print_summary(summary: Mapping[str, Any], label: str) -> None:
 
 
 def _print_comparison(entries: Mapping[str, Any], label: str, method: str, other: str) -> None:
-    print(f"{label}{method} minus {other} (Wilcoxon signed-rank, two-sided, not corrected for several metrics)")
-    print(f"{'comparison':<14} {'mean':>9} {'other':>9} {'differs':>9} {'95 % interval':>21} {'p':>9} cases")
+    print(f"{label}{method} minus {other} (Wilcoxon signed-rank, two-sided, not corrected for multiple testing)")
+    print(f"{'comparison':<14} {'mean':>9} {'other':>9} {'diff':>9} {'95 % interval':>21} {'p':>9} cases")
     for name, entry in entries.items():
         cells = [_number(entry["mean"]), _number(entry["other_mean"]), _number(entry["mean_difference"]),
                  _interval(entry["mean_difference_ci95"]), _number(entry["wilcoxon_p"])]  # fmt: skip

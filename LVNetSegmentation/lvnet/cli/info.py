@@ -15,7 +15,7 @@ from .terminal import json_text, printable
 
 
 def run_info(options: argparse.Namespace) -> int:
-    """Prints version, devices and everything the loaded weights say of themselves, or the scans of a folder."""
+    """Prints version, devices and the metadata of the weights, or the scans of a folder."""
     if options.folder is not None:
         return _list_folder(options)
     facts = gather(options.weights)
@@ -30,7 +30,7 @@ def run_info(options: argparse.Namespace) -> int:
     print(f"weights {weights['name']} ({weights['path']})")
     network = weights["recipe"]["architecture"].get("network")
     if network:
-        print(f"  network: {network}, which the paper compares LV-Net with")
+        print(f"  network: {network}, one of those that the paper compares LV-Net with")
     print(f"  classes: {', '.join(entry['name'] for entry in weights['classes'])}")
     print(
         f"  parameters: {weights['parameters']:,}; multiply-accumulates on {weights['macs_input']}: {weights['macs']:,}"
@@ -38,7 +38,7 @@ def run_info(options: argparse.Namespace) -> int:
     print(f"  {weights['file_mb']} MB on disk, {weights['state_mib']} MiB as float32")
     quality = weights["recipe"].get("quality")
     if quality:
-        print(f"  expected DICE is printed for every result, a look asked for below {quality['look_below']:.2f}")
+        print(f"  expected DICE: estimated for every result; below {quality['look_below']:.2f} a review is advised")
     for key, value in weights["recipe"]["provenance"].items():
         print(f"  {key}: {value if isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False)}")
     return 0
@@ -62,7 +62,7 @@ def _list_folder(options: argparse.Namespace) -> int:
         print(printable(f"          UID {scan['uid']}, in {scan['folder']}"))
     for reason, count in sorted(found["left_out"].items()):
         print(f"  left out: {count} x {reason}")
-    print("* is taken unless --series names another by its number (with :2 for a second pass), UID or description")
+    print("* is used unless --series selects another by its number (with :2 for a second pass), UID or description")
     return 0
 
 

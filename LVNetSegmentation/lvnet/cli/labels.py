@@ -1,4 +1,4 @@
-"""What of a segmentation a command works on."""
+"""Selecting labels of a segmentation for a command."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..volume import Volume
 
 
 def chosen_mask(path: str, label: Optional[str], threshold: Optional[float]) -> Volume:
-    """A segmentation, or some of its labels, as uint8 zeros and ones.
+    """A segmentation, or some of its labels, as a binary uint8 mask.
 
     Args:
-        path: of the segmentation.
+        path: the segmentation's file.
         label: values or names, joined by +; None takes all labels.
-        threshold: of a probability map.
+        threshold: for a probability map.
     """
     volume = read_segments(path, threshold=threshold)
     mask = volume.array != 0

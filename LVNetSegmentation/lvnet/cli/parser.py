@@ -1,4 +1,4 @@
-"""The commands of `lvnet` and what each can be told."""
+"""The commands of `lvnet` and their arguments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each names the function that runs it as `run`."""
     parser = argparse.ArgumentParser(
         prog="lvnet",
-        description="Liver segmentation on CT with LV-Net, on this computer only: no scan is sent anywhere.",
+        description="Liver segmentation on CT with LV-Net. Everything runs on this computer; no scan is sent anywhere.",
     )
     parser.add_argument("--version", action="version", version=f"lvnet {__version__}")
     commands = parser.add_subparsers(
@@ -33,26 +33,37 @@ def _add_segment(commands: Any) -> None:
     command = commands.add_parser(
         "segment",
         help="segment scans",
-        description="Segments CTs (NIfTI, NRRD, MHA/MHD files or folders of DICOM) on the scan's own grid.",
+        description="Segments CT scans (NIfTI, NRRD, MHA/MHD files or DICOM folders) on their own voxel grid.",
     )
     command.add_argument("inputs", nargs="+", metavar="INPUT", help="a scan, a DICOM folder, or a folder of scans")
     command.add_argument(
         "-o", "--output", required=True, metavar="OUT",
         help="a file (.nii.gz .nii .nrrd .mha .seg.nrrd) for one scan, a folder for several",
     )  # fmt: skip
-    command.add_argument("--format", default=".nii.gz", metavar="SUFFIX", help="of files in a folder (default .nii.gz)")
+    command.add_argument(
+        "--format",
+        default=".nii.gz",
+        metavar="SUFFIX",
+        help="file type of the results in an output folder (default .nii.gz)",
+    )
     _add_settings(command)
     command.add_argument("--probabilities", metavar="FILE", help="also write the probability map (one scan only)")
     command.add_argument(
-        "--uncertainty", metavar="FILE", help="also write where the network is unsure, 0 to 1 (one scan only)"
+        "--uncertainty", metavar="FILE", help="also write a map of the network's uncertainty, 0 to 1 (one scan only)"
     )
     command.add_argument(
-        "--resume", action="store_true", help="many scans: keep records in OUT/cohort, and skip what is done already"
+        "--resume",
+        action="store_true",
+        help="for many scans: keep records in OUT/cohort and skip scans that are already done",
     )
-    command.add_argument("--retry-failed", action="store_true", help="as --resume, and try again what failed before")
-    command.add_argument("--shard", metavar="K/N", help="as --resume, only the K-th of N shares of the scans")
-    command.add_argument("--jobs", metavar="N", help="as --resume, N scans at a time, or auto (by cores and memory)")
-    command.add_argument("--list", action="store_true", help="print what would be segmented, and do nothing")
+    command.add_argument("--retry-failed", action="store_true", help="like --resume, and try failed scans again")
+    command.add_argument(
+        "--shard", metavar="K/N", help="like --resume, but only the K-th of N equal parts of the scans"
+    )
+    command.add_argument(
+        "--jobs", metavar="N", help="like --resume, with N scans in parallel; auto: depending on cores and memory"
+    )
+    command.add_argument("--list", action="store_true", help="only list what would be segmented, and to which file")
     # One of the processes of --jobs.
     command.add_argument("--member", action="store_true", help=argparse.SUPPRESS)
     command.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -73,108 +84,132 @@ def _add_evaluate(commands: Any) -> None:
     command = commands.add_parser(
         "evaluate",
         help="compare segmentations with references",
-        description="DICE, VOE, RVD, ASSD and MSSD of a label map, or of a folder of them matched by name.",
+        description="DICE, VOE, RVD, ASSD and MSSD of a label map, or of a folder of label maps paired by file name.",
     )
     command.add_argument("prediction", metavar="PREDICTION", help="a label map or a folder of them")
     command.add_argument("reference", metavar="REFERENCE", help="a label map or a folder of them")
     command.add_argument(
         "--preset", default="lits", help="definition of the surface metrics: lits, chaos, medpy, surfel (default lits)"
     )
-    command.add_argument("--label", type=int, metavar="N", help="only this label value, the same on both sides")
+    command.add_argument("--label", type=int, metavar="N", help="evaluate only this label value, in both files")
     command.add_argument(
         "--labels", metavar="P=R[,...]",
-        help="what to compare with what: label values or names, several joined by +, as in 1=5 or liver=liver+tumour",
+        help="pairs PREDICTION=REFERENCE of label values or names, several joined by +: 1=5 or liver=liver+tumour",
     )  # fmt: skip
     command.add_argument(
         "--reference-set", metavar="NAME",
-        help="whose numbers the reference has: lits, msd, btcv, totalsegmentator, totalsegmentator-v1, amos, flare, "
-        "word, chaos or ircadb",
+        help="data set whose label numbers the reference uses: lits, msd, btcv, totalsegmentator, totalsegmentator-v1, "
+        "amos, flare, word, chaos or ircadb",
     )  # fmt: skip
     command.add_argument(
-        "--weights", metavar="FILE", help="the checkpoint that made the predictions; it names their labels (liver)"
+        "--weights", metavar="FILE", help="the checkpoint that made the predictions, for the names of their labels"
     )  # fmt: skip
     command.add_argument(
-        "--threshold", type=float, metavar="P", help="of probability maps: the organ is where they reach it (0.5)"
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="for probability maps: the organ is where the probability is at least P (default 0.5)",
     )
     command.add_argument(
-        "--resample", action="store_true", help="bring the reference to the prediction's grid, made larger to hold both"
+        "--resample",
+        action="store_true",
+        help="resample the reference to the prediction's grid, enlarged to contain both",
     )
     command.add_argument("--hd95", action="store_true", help="also the 95th percentile of the surface distances")
     command.add_argument("--surface-dice", type=float, metavar="MM", help="also the surface DICE at this tolerance")
     command.add_argument(
         "--compare", metavar="DIR", help="predictions of another method, to be compared case by case (folders only)"
     )
-    command.add_argument("--jobs", type=int, default=1, metavar="N", help="cases worked on at a time (default 1)")
-    command.add_argument("--json", metavar="FILE", help="write JSON here; - prints it")
-    command.add_argument("--csv", metavar="FILE", help="write a table here")
-    command.add_argument("--report", metavar="FILE", help="write a page (.html) with tables, charts and pictures here")
+    command.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="number of cases evaluated in parallel (default 1)"
+    )
+    command.add_argument("--json", metavar="FILE", help="write the result as JSON; - prints it")
+    command.add_argument("--csv", metavar="FILE", help="write a table of all cases")
+    command.add_argument("--report", metavar="FILE", help="write a report (.html) with tables, charts and pictures")
     command.add_argument(
         "--images", metavar="PATH",
-        help="the scans for the report: a folder with one a case, named alike, or the scan of a single pair "
-        "(default: a file named ct beside the label maps)",
+        help="CT scans for the report's pictures: a folder with one scan per case under the same name, or the scan of "
+        "a single pair (default: a file named ct beside the label maps)",
     )  # fmt: skip
     command.set_defaults(run=_run("evaluate", "run_evaluate"))
 
 
 def _add_measure(commands: Any) -> None:
-    command = commands.add_parser("measure", help="volume and HU of a segmentation in its scan")
-    command.add_argument("scan", metavar="SCAN", help="a CT: a file or a folder of DICOM")
+    command = commands.add_parser("measure", help="volume and HU statistics of a segmentation")
+    command.add_argument("scan", metavar="SCAN", help="a CT scan: a file or a DICOM folder")
     command.add_argument("labels", metavar="LABELS", help="a label map, mask, .seg.nrrd, DICOM SEG or RTSTRUCT")
-    command.add_argument("--reference-set", metavar="NAME", help="whose numbers the labels have, as for evaluate")
-    command.add_argument("--threshold", type=float, metavar="P", help="of a probability map (default 0.5)")
-    command.add_argument("--json", metavar="FILE", help="write JSON here; - prints it")
+    command.add_argument(
+        "--reference-set", metavar="NAME", help="data set whose label numbers are used, as for evaluate"
+    )
+    command.add_argument("--threshold", type=float, metavar="P", help="for a probability map (default 0.5)")
+    command.add_argument("--json", metavar="FILE", help="write the result as JSON; - prints it")
     command.set_defaults(run=_run("measure", "run_measure"))
 
 
 def _add_surface(commands: Any) -> None:
     command = commands.add_parser("surface", help="write the surface of a segmentation as STL, PLY or OBJ")
     command.add_argument("labels", metavar="LABELS", help="a label map, mask, .seg.nrrd or DICOM SEG")
-    command.add_argument("-o", "--output", required=True, metavar="OUT", help="the file (.stl .ply .obj), in mm")
-    command.add_argument("--label", metavar="L", help="a label value or name, several joined by + (default: all)")
-    command.add_argument("--smooth", type=float, metavar="MM", help="width of the Gaussian (default 1.5; 0: none)")
     command.add_argument(
-        "--coordinates", choices=("lps", "ras"), default="lps", help="of the file; Slicer and DICOM have lps (default)"
+        "-o", "--output", required=True, metavar="OUT", help="the file to write (.stl .ply .obj), in mm"
     )
-    command.add_argument("--threshold", type=float, metavar="P", help="of a probability map (default 0.5)")
+    command.add_argument("--label", metavar="L", help="a label value or name, several joined by + (default: all)")
+    command.add_argument(
+        "--smooth", type=float, metavar="MM", help="standard deviation of the Gaussian smoothing (default 1.5; 0: none)"
+    )
+    command.add_argument(
+        "--coordinates",
+        choices=("lps", "ras"),
+        default="lps",
+        help="coordinate system of the file; Slicer and DICOM use lps (default)",
+    )
+    command.add_argument("--threshold", type=float, metavar="P", help="for a probability map (default 0.5)")
     command.add_argument("--quiet", action="store_true", help="print errors only")
     command.set_defaults(run=_run("surface", "run_surface"))
 
 
 def _add_picture(commands: Any) -> None:
-    command = commands.add_parser("picture", help="draw a result for a report: three planes and the body, as PNG")
-    command.add_argument("scan", metavar="SCAN", help="a CT: a file or a folder of DICOM")
+    command = commands.add_parser("picture", help="draw a result for a report, as PNG: three planes and a 3D view")
+    command.add_argument("scan", metavar="SCAN", help="a CT scan: a file or a DICOM folder")
     command.add_argument("labels", metavar="LABELS", help="a label map, mask, .seg.nrrd, DICOM SEG or RTSTRUCT")
-    command.add_argument("-o", "--output", required=True, metavar="OUT", help="the file (.png)")
+    command.add_argument("-o", "--output", required=True, metavar="OUT", help="the file to write (.png)")
     command.add_argument("--label", metavar="L", help="a label value or name, several joined by + (default: all)")
-    command.add_argument("--series", metavar="S", help="of a folder of DICOM: number, UID or description")
-    command.add_argument("--threshold", type=float, metavar="P", help="of a probability map (default 0.5)")
-    command.add_argument("--reference", metavar="FILE", help="labels to draw in blue, in the planes that differ most")
-    command.add_argument("--no-body", action="store_true", help="the three planes only")
+    command.add_argument("--series", metavar="S", help="series of a DICOM folder: number, UID or description")
+    command.add_argument("--threshold", type=float, metavar="P", help="for a probability map (default 0.5)")
+    command.add_argument(
+        "--reference",
+        metavar="FILE",
+        help="a reference segmentation, drawn in blue; the planes shown are those that differ most",
+    )
+    command.add_argument("--no-body", action="store_true", help="omit the 3D view")
     command.add_argument("--quiet", action="store_true", help="print errors only")
     command.set_defaults(run=_run("picture", "run_picture"))
 
 
 def _add_info(commands: Any) -> None:
-    command = commands.add_parser("info", help="version, devices and the loaded weights; or the scans in a folder")
-    command.add_argument(
-        "folder", nargs="?", metavar="FOLDER", help="list the CT series in this folder of DICOM instead"
-    )
+    command = commands.add_parser("info", help="show version, devices and weights, or the CT series in a DICOM folder")
+    command.add_argument("folder", nargs="?", metavar="FOLDER", help="list the CT series in this DICOM folder instead")
     command.add_argument("--weights", metavar="FILE", help="a checkpoint; default: the bundled liver weights")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=_run("info", "run_info"))
 
 
 def _add_phantom(commands: Any) -> None:
-    command = commands.add_parser("phantom", help="make abdominal CTs by numbers, with their exact liver")
-    command.add_argument("output", metavar="OUT_DIR", help="gets ct.nii.gz and liver.nii.gz; a folder each for several")
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="the first phantom (default 0)")
-    command.add_argument("--count", type=int, default=1, metavar="N", help="how many (default 1)")
+    command = commands.add_parser("phantom", help="make synthetic abdominal CT scans with their exact liver")
+    command.add_argument(
+        "output",
+        metavar="OUT_DIR",
+        help="folder for ct.nii.gz and liver.nii.gz; with --count, one subfolder per phantom",
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="random seed of the first phantom (default 0)"
+    )
+    command.add_argument("--count", type=int, default=1, metavar="N", help="number of phantoms (default 1)")
     command.add_argument("--quiet", action="store_true", help="print errors only")
     command.set_defaults(run=_run("phantom", "run_phantom"))
 
 
 def _run(module: str, function: str) -> Any:
-    """A command's function, imported only once it runs: `lvnet --help` needs no torch."""
+    """A command's function, imported only when it runs: `lvnet --help` does not need PyTorch."""
 
     def run(options: argparse.Namespace) -> int:
         import importlib

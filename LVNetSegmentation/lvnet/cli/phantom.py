@@ -13,7 +13,7 @@ from .terminal import ProgressBar
 
 
 def run_phantom(options: argparse.Namespace) -> int:
-    """Writes ct.nii.gz and liver.nii.gz, into a folder each when there are several."""
+    """Writes ct.nii.gz and liver.nii.gz; several phantoms get one folder each."""
     if options.count < 1:
         raise ConfigurationError(f"--count must be at least 1, not {options.count}")
     if options.seed < 0:

@@ -21,10 +21,10 @@ from .terminal import one_line
 
 
 def run_picture(options: argparse.Namespace) -> int:
-    """Writes a picture for a report: three planes and the body from the front."""
+    """Writes a picture for a report: three planes and a frontal 3D view of the body."""
     target = Path(options.output)
     check_output_path(target, (".png",))
-    refuse_overwriting([Path(options.scan), Path(options.labels)], [target], "what the picture is made of")
+    refuse_overwriting([Path(options.scan), Path(options.labels)], [target], "an input of the picture")
     # Masks may be stored in another orientation of the same grid.
     scan = to_canonical(read_image(options.scan, series=options.series))[0]
     labels = _mask_on(scan, options.labels, options)
@@ -34,7 +34,7 @@ def run_picture(options: argparse.Namespace) -> int:
         file.write(data)
     if not options.quiet:
         blue = "" if reference is None else "; blue is the reference"
-        words = f"{target}: R, L, A, P, S, I are the patient's sides; the bar is 50 mm{blue}"
+        words = f"{target}: R, L, A, P, S, I mark the patient's directions; the scale bar is 50 mm{blue}"
         print(one_line(f"lvnet: {words}"), file=sys.stderr)
     return 0
 
@@ -44,5 +44,5 @@ def _mask_on(scan: Volume, path: str, options: argparse.Namespace) -> Volume:
         return on_one_grid(scan, chosen_mask(path, options.label, options.threshold), False)[1]
     except GeometryError as error:
         raise GeometryError(
-            f"{shown(path)} does not lie on the grid of {shown(options.scan)}; give the scan that it was made of"
+            f"{shown(path)} is not on the voxel grid of {shown(options.scan)}; give the scan that it belongs to"
         ) from error

@@ -23,13 +23,13 @@ from ..volume import Volume
 from .cohort import SegmentOne, asked_for, run_cohort, run_list
 from .terminal import ProgressBar, json_text, one_line
 
-#: Pixels of the sides of one view in the pictures of a cohort.
+#: Side in pixels of one view in the pictures of a cohort.
 _PICTURE_SIDE = 240
 
 
 def run_segment(arguments: argparse.Namespace) -> int:
-    """Segments every input; one that fails does not stop the rest, and the exit code is 2 then."""
-    # Everything that can be refused is refused before the network is loaded.
+    """Segments every input; a failure does not stop the rest, but makes the exit code 2."""
+    # Every error that can be detected now is reported before the network is loaded.
     options = SegmentOptions.from_request(vars(arguments))
     planned = plan(arguments.inputs, arguments.output, arguments.format)
     jobs, batch = planned.jobs, planned.batch
@@ -37,7 +37,7 @@ def run_segment(arguments: argparse.Namespace) -> int:
         return run_list(arguments, planned)
     maps = {name: Path(path) for name in MAPS for path in [getattr(arguments, name)] if path is not None}
     if batch and maps:
-        raise ConfigurationError(f"--{next(iter(maps))} goes with one scan; segment them one by one")
+        raise ConfigurationError(f"--{next(iter(maps))} works with one scan only; segment the scans one by one")
     if not batch:
         Output(jobs[0].scan.path, jobs[0].target, maps, options.series)
     if asked_for(arguments):
@@ -72,7 +72,7 @@ def _model(arguments: argparse.Namespace, options: SegmentOptions) -> Model:
 
 
 def _with_pictures(arguments: argparse.Namespace, options: SegmentOptions) -> SegmentOne:
-    """What a cohort calls for each scan."""
+    """The function that a cohort calls for each scan."""
     model = _model(arguments, options)
 
     def segment_one(job: Job, title: str) -> Tuple[Dict[str, Any], Optional[bytes]]:
@@ -124,7 +124,7 @@ def _say(job: Job, report: ScanReport, *, brief: bool) -> None:
     for note in [*(found.sentence for found in report.input_checks if found.severity == NOTE), *report.notes]:
         print(one_line(f"lvnet: note: {note}"), file=sys.stderr)
     for check in report.checks:
-        # Of many scans only those lines that ask for somebody's eyes.
+        # With many scans, only the checks that need attention.
         if not (brief and check.verdict in (OK, None)):
             verdict = "" if check.verdict is None else f"{check.verdict}: "
             print(f"lvnet: {verdict}{check.sentence}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What a person sees while they wait: a bar on a terminal, nothing in a pipe."""
+"""Terminal output: a progress bar (nothing in a pipe) and safe printing of file names."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _WIDTH = 24
 
 
 def one_line(text: object) -> str:
-    """A message on one line, in which no name of a file can move the cursor or end the line."""
+    """A message on one line, without control characters that a file name may contain."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
 
 
 def printable(text: str) -> str:
-    """A text in which nothing can move the cursor; blanks stay."""
+    """A text without control characters; whitespace is kept."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def json_text(value: object, encoding: Optional[str] = None) -> str:
-    """JSON as readable as an encoding allows: names of files may hold what it cannot say.
+    """JSON as readable as the encoding allows: file names may contain characters that it lacks.
 
     Args:
-        value: to be written.
-        encoding: of where it goes; None takes that of stdout.
+        value: anything that JSON can represent.
+        encoding: of the destination; None takes that of stdout.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     try:
@@ -37,7 +37,7 @@ def json_text(value: object, encoding: Optional[str] = None) -> str:
 
 
 class ProgressBar:
-    """A :data:`lvnet.progress.Progress` that draws one line on stderr.
+    """A :data:`lvnet.progress.Progress` that draws a bar on one line of stderr.
 
     Args:
         title: stands before the bar.
@@ -72,7 +72,7 @@ class ProgressBar:
         self._length = len(line)
 
     def clear(self) -> None:
-        """Takes the bar away."""
+        """Erases the bar."""
         if self.shown and self._length:
             sys.stderr.write("\r" + " " * self._length + "\r")
             sys.stderr.flush()

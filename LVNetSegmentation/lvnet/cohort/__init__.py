@@ -1,4 +1,4 @@
-"""Many scans, segmented by many processes into one folder: what is done, what is left, and one table of all."""
+"""Many scans, segmented by several processes into one folder: records of progress, and a table of all results."""
 
 from __future__ import annotations
 

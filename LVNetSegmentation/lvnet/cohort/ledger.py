@@ -1,8 +1,8 @@
-"""What has become of each scan, in a file a scan beside the results.
+"""Records of a cohort's scans: one file for each scan, beside the results.
 
-Any number of processes, on any number of machines with a common disk, may work on the same folder.  A
-record is written whole or not at all once its result is; a process that works on a scan holds a lock on
-it, which the system lets go of when the process ends, however that is.
+Any number of processes, on any number of computers with a shared disk, may work on the same folder.  A
+record is written, completely or not at all, after its result; a process that works on a scan holds a lock on
+it, which the operating system releases when the process ends, for whatever reason.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FORMAT = 1
 
 
 class State(enum.Enum):
-    """What is to be done about a scan."""
+    """The state of a scan in the records."""
 
     NEW = "new"
     DONE = "done"
@@ -39,10 +39,10 @@ class Ledger:
     Args:
         results: the folder; a folder `cohort` is made in it.
         weights: SHA-256 of the weights' file.
-        options: what else the results depend on, in the kinds of JSON.
+        options: the settings that affect results, as JSON types.
 
     Raises:
-        ImageError: nothing can be written there.
+        ImageError: the folder is not writable.
     """
 
     def __init__(self, results: Path, weights: str, options: Mapping[str, Any]) -> None:
@@ -58,7 +58,7 @@ class Ledger:
             remove_stale(folder)
 
     def state(self, job: Job) -> State:
-        """Whether a scan was segmented with these weights and options, and its result is as it was written."""
+        """Whether a scan was segmented with these weights and options, and its result is unchanged since."""
         record = self._read(job)
         if record is None or record.get("recipe") != self._recipe:
             return State.NEW
@@ -70,11 +70,11 @@ class Ledger:
 
     @contextmanager
     def claimed(self, job: Job) -> Iterator[bool]:
-        """Keeps other processes from a scan meanwhile; False where one of them has it."""
+        """Reserves a scan for this process; False if another process has it."""
         path = self._locks / f"{job.target.name}.lock"
         file = open(path, "ab")  # noqa: SIM115 - closed below
         try:
-            # Its last holder may have removed it between our opening and locking it.
+            # Its last owner may have removed it after we opened it and before we locked it.
             ours = lock(file) and bool(os.fstat(file.fileno()).st_nlink)
             yield ours
             if ours:
@@ -84,11 +84,11 @@ class Ledger:
             file.close()
 
     def write(self, job: Job, result: Mapping[str, Any], picture: Optional[bytes] = None) -> None:
-        """Notes what became of a scan, once its result is written.
+        """Records the outcome of a scan, after its result is written.
 
         Args:
             job: the scan.
-            result: what `lvnet segment --json` prints of it; with `error` where it failed.
+            result: what `lvnet segment --json` prints for it; with `error` if it failed.
             picture: a PNG that shows the result.
         """
         failed = result.get("error") is not None
@@ -106,12 +106,12 @@ class Ledger:
         write_whole(self._place(job.target.name), text.encode("utf-8", "surrogateescape"))
 
     def result(self, job: Job) -> Optional[Dict[str, Any]]:
-        """What became of a scan; None where nothing is noted."""
+        """The recorded outcome of a scan; None if there is no record."""
         record = self._read(job)
         return None if record is None else dict(record["result"])
 
     def results_so_far(self) -> List[Dict[str, Any]]:
-        """What became of all scans of all processes, in the order of the results' names."""
+        """The recorded outcomes of all scans of all processes, sorted by the results' names."""
         found = []
         for path in sorted(self._records.glob("*.json")):
             record = _parsed(path)
@@ -120,18 +120,18 @@ class Ledger:
         return found
 
     def count(self) -> int:
-        """How many scans anything is noted of, without reading it."""
+        """The number of records, without reading them."""
         return sum(1 for _ in self._records.glob("*.json"))
 
     def picture_of(self, name: str) -> Path:
-        """Where the picture of a result lies."""
+        """The path of a result's picture."""
         return self.results / FOLDER / "pictures" / f"{name}.png"
 
     @contextmanager
     def tables(self) -> Iterator[None]:
-        """Held while tables of all records are written, so that the last one has them all."""
+        """A lock held while the tables are written, so that the last ones written contain all records."""
         with open(self._locks / "tables.lock", "ab") as file:
-            # Where a disk knows no locks, the tables may lack what another process notes at this moment.
+            # On a file system without locks, the tables may miss what another process records at this moment.
             lock(file, wait=True)
             yield
 
@@ -152,7 +152,7 @@ def _parsed(path: Path) -> Optional[Dict[str, Any]]:
 
 
 def _identity(path: Path, files: Any) -> Dict[str, Any]:
-    """What tells whether files have changed: quickly by size and time, surely by their content."""
+    """Detects whether files have changed: quickly by size and time, reliably by their content."""
     paths = _paths(path, files)
     return {"facts": _facts(path, paths), "sha256": _content(path, paths)}
 
@@ -162,7 +162,7 @@ def _is_same(before: Any, path: Path, files: Any) -> bool:
         return False
     try:
         paths = _paths(path, files)
-        # Copied or touched files have another time and the same content.
+        # Copied or touched files have another time but the same content.
         return bool(before.get("facts") == _facts(path, paths) or before.get("sha256") == _content(path, paths))
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""All results on one page, the doubtful ones first and with pictures."""
+"""An HTML page of all results, with the doubtful ones first and with pictures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..report.charts import Named, box_plot
 from ..report.document import document
 from .rows import FAILED, ORDER, by_doubt, doubts_of, row_of, status_of
 
-#: Doubtful results that are shown with a picture; the table lists all.
+#: Most doubtful results that are shown with a picture; the table lists all.
 MOST_PICTURES = 60
-_WORDS = {"failed": "failed", "wrong": "probably wrong", "look": "to be looked at", "ok": "as expected"}
+_WORDS = {"failed": "failed", "wrong": "probably wrong", "look": "needs review", "ok": "as expected"}
 _CSS = """
 .scan { border: 1px solid var(--line); border-left: 5px solid #d9640a; border-radius: 6px; padding: 8px 14px;
   margin: 12px 0; break-inside: avoid; }
@@ -30,20 +30,20 @@ def page_of(
     left_out: Sequence[str],
     picture_of: Callable[[str], Path],
 ) -> bytes:
-    """The page as a file that holds everything itself.
+    """The page as one self-contained file.
 
     Args:
-        results: what is noted of each scan, with `name`.
-        title: of the page.
-        left_out: sentences about inputs that are no scans.
-        picture_of: where the picture of a result lies, by its name.
+        results: the record of each scan, with `name`.
+        title: the page's title.
+        left_out: sentences about inputs that are not scans.
+        picture_of: the path of a result's picture, by name.
     """
     ordered = by_doubt(results)
     doubtful = [result for result in ordered if status_of(result) != ORDER[-1]]
     parts = [
         _tiles(ordered),
         _charts(ordered),
-        f"<h2>To be looked at ({len(doubtful)})</h2>" if doubtful else "",
+        f"<h2>Needs review ({len(doubtful)})</h2>" if doubtful else "",
         *(_shown(result, picture_of) for result in doubtful[:MOST_PICTURES]),
         f"<p>{len(doubtful) - MOST_PICTURES} more are in the table.</p>" if len(doubtful) > MOST_PICTURES else "",
         f"<h2>All scans ({len(ordered)})</h2>" if ordered else "",
@@ -67,13 +67,13 @@ def _tiles(results: Sequence[Mapping[str, Any]]) -> str:
         tiles.append((f"{mean:.0f} ml", f"mean volume of {name}"))
     seconds = [result["seconds"] for result in results if result.get("seconds") is not None]
     if seconds:
-        tiles.append((f"{sum(seconds) / len(seconds):.1f} s", "a scan"))
+        tiles.append((f"{sum(seconds) / len(seconds):.1f} s", "per scan"))
     drawn = "".join(f'<div class="tile"><b>{value}</b><span>{escape(name)}</span></div>' for value, name in tiles)
     return f'<div class="tiles">{drawn}</div>' if tiles else ""
 
 
 def _numbers(results: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, List[Named]]:
-    """Scans with their number, by what the number is of."""
+    """The number of each scan, by quantity."""
     found: Dict[str, List[Named]] = {}
     for result in results:
         for name, value in (result.get(key) or {}).items():

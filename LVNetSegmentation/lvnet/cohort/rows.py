@@ -1,4 +1,4 @@
-"""One row a scan, from what is noted of it."""
+"""One table row per scan, from its record."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ..selfcheck import LOOK, OK, WRONG
 
-#: What became of a scan, the gravest first: it failed, its result is doubtful, or it is as expected.
+#: The status of a scan, the most serious first.
 FAILED = "failed"
 ORDER = (FAILED, WRONG, LOOK, OK)
 _FIRST = ("name", "status", "input", "output")
@@ -16,7 +16,7 @@ _LAST = ("doubts", "notes", "seconds", "device", "weights_sha256", "error")
 
 
 def row_of(result: Mapping[str, Any]) -> Dict[str, Any]:
-    """What the table tells of one scan.
+    """The table row of one scan.
 
     Args:
         result: as `lvnet segment --json` prints it, with `name`.
@@ -40,7 +40,7 @@ def row_of(result: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def status_of(result: Mapping[str, Any]) -> str:
-    """The worst verdict on a result, or that there is none."""
+    """The worst verdict on a result, or failure if there is no result."""
     if result.get("error") is not None:
         return FAILED
     verdicts = {check["verdict"] for check in result["checks"]}
@@ -50,13 +50,13 @@ def status_of(result: Mapping[str, Any]) -> str:
 
 
 def doubts_of(result: Mapping[str, Any]) -> List[str]:
-    """Sentences about what should be looked at."""
+    """Sentences about what needs review."""
     found = [finding["sentence"] for finding in result["input_checks"] if finding["severity"] == "warning"]
     return found + [check["sentence"] for check in result["checks"] if check["verdict"] in (WRONG, LOOK)]
 
 
 def by_doubt(results: Sequence[Mapping[str, Any]]) -> List[Mapping[str, Any]]:
-    """Those that somebody should look at first; of the same status the lowest expected DICE first."""
+    """Results sorted for review: by status, then with the lowest expected DICE first."""
 
     def key(result: Mapping[str, Any]) -> Tuple[int, float, str]:
         expected = [entry["dice"] for entry in (result.get("expected_dice") or {}).values() if entry]

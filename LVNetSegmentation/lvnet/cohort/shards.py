@@ -1,4 +1,4 @@
-"""A share of the scans, for one of several processes or machines."""
+"""One part of the scans, for one of several processes or computers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 
 
 class Shard(NamedTuple):
-    """Share `number` of `total`; both start at 1."""
+    """Part `number` of `total`, counted from 1."""
 
     number: int = 1
     total: int = 1
@@ -25,9 +25,9 @@ class Shard(NamedTuple):
         """
         found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
         if not found or not 1 <= int(found[1]) <= int(found[2]):
-            raise ConfigurationError(f"--shard takes K/N with K from 1 to N, such as 1/4, not {text!r}")
+            raise ConfigurationError(f"--shard must be K/N with K from 1 to N, such as 1/4, not {text!r}")
         return cls(int(found[1]), int(found[2]))
 
     def of(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Every N-th item from the K-th on: neighbours, often of one patient and one size, are shared out."""
+        """Every N-th item from the K-th on: neighbouring scans, often of similar size, go to different parts."""
         return items[self.number - 1 :: self.total]

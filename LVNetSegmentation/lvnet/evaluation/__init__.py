@@ -1,4 +1,4 @@
-"""Scoring predictions against references: one pair, or two folders matched by name."""
+"""Evaluating predictions against references: one pair, or two folders paired by file name."""
 
 from __future__ import annotations
 

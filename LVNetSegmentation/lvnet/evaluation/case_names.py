@@ -1,7 +1,7 @@
-"""Which prediction belongs to which reference, by their names.
+"""Pairing predictions with references by their file names.
 
-People and data sets name one case in several ways.  The rules are tried in this order, each on what
-the ones before left over, and only where exactly one name on each side is meant.
+Data sets name the files of a case in different ways.  The rules are tried in order, each on the names
+that remain, and only if the match is unique on both sides.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Callable, Collection, Dict, List, Tuple
 
-#: What a name says about the kind of file rather than about the case.
+#: Words in a name that describe the kind of file rather than the case.
 _KINDS = (
     "volume|vol|segmentation|segmentations|seg|image|img|labels|label|mask|ct|scan|pred|prediction|gt|groundtruth|"
     "ground_truth|reference|ref|liver"
@@ -27,8 +27,8 @@ def paired(predictions: Collection[str], references: Collection[str]) -> Tuple[D
         references: the same.
 
     Returns:
-        Names of references by prediction, and a sentence for each rule that paired other names than
-        equal ones.
+        Names of references by prediction, and a sentence for each rule that paired names that are not
+        equal.
     """
     found = {name: name for name in predictions if name in references}
     notes = []
@@ -54,7 +54,7 @@ def _by_key(names: Collection[str], rule: Callable[[str], str]) -> Dict[str, Lis
 
 
 def _without_ct(name: str) -> str:
-    # `lvnet segment */ct.nii.gz` calls the result of case1/ct.nii.gz case1_ct.
+    # `lvnet segment */ct.nii.gz` names the result of case1/ct.nii.gz case1_ct.
     return name[: -len("_ct")] if name.endswith("_ct") else name
 
 

@@ -1,4 +1,4 @@
-"""Which files of a folder belong to which case."""
+"""Finding the files of each case in a folder."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Dict, List, Optional
 from ..errors import ImageError
 from .pair import PathLike
 
-#: Of several label maps in one case's folder, the one that holds the organ.
+#: Among several label maps in a case's folder, the name of the organ's.
 ORGAN_STEM = "liver"
-# More files than this in a case's folder are the slices of its scan.
+# A case's folder with more files than this contains the slices of its scan.
 _MOST_OBJECTS = 20
-#: The folder of a case in which TotalSegmentator keeps a mask for each organ.
+#: The subfolder of a case in which TotalSegmentator stores a mask for each organ.
 ORGANS_FOLDER = "segmentations"
-#: Of several images in one case's folder, the one that is the scan.
+#: Among several images in a case's folder, the name of the scan.
 SCAN_STEM = "ct"
 
 
 def cases_in(folder: PathLike, failed: Dict[str, str], stem: str = ORGAN_STEM) -> Dict[str, Path]:
     """Files by case name.
 
-    A case is a file (`case.nii.gz`; the suffix does not matter) or a folder (`case/`) that holds
-    one, or one that is named `stem`, also in a folder `segmentations` of its own.
+    A case is a file (`case.nii.gz`, with any supported suffix) or a folder (`case/`) that contains a single
+    file, or one named `stem`, possibly in a subfolder `segmentations`.
 
     Args:
-        folder: where to look.
-        failed: gets a message for every name that stands for several files.
-        stem: name of the file that is meant where a case's folder holds several.
+        folder: the folder.
+        failed: a message is added for every ambiguous name.
+        stem: name of the file to use if a case's folder contains several.
 
     Raises:
         ImageError: the folder cannot be listed.
@@ -44,7 +44,7 @@ def cases_in(folder: PathLike, failed: Dict[str, str], stem: str = ORGAN_STEM) -
             named = [file for file in files if output_name(file) == stem]
             if not named and (place / ORGANS_FOLDER).is_dir() and stem != SCAN_STEM:
                 named = [file for file in _images_in(place / ORGANS_FOLDER) if output_name(file) == stem]
-            # Beside label maps, a scan is none of them.
+            # A scan beside label maps is not one of them.
             maps = [file for file in files if output_name(file) != SCAN_STEM] if stem != SCAN_STEM else files
             for file in named or maps:
                 found.setdefault(place.name, []).append(file)
@@ -55,14 +55,14 @@ def cases_in(folder: PathLike, failed: Dict[str, str], stem: str = ORGAN_STEM) -
         cases[name] = files[0]
         if len(files) > 1:
             listed = ", ".join(file.name for file in files)
-            failed[name] = f"{shown(folder)} holds several files for this case ({listed}); leave one of them"
+            failed[name] = f"{shown(folder)} contains several files for this case ({listed}); keep only one of them"
     return cases
 
 
 def scans_in(folder: PathLike) -> Dict[str, Path]:
-    """Scans by case name: image files, folders that hold one (or one named `ct`), folders of DICOM.
+    """Scans by case name: image files, folders that contain one (or one named `ct`), DICOM folders.
 
-    Names that stand for several files are left out.
+    Ambiguous names are omitted.
 
     Raises:
         ImageError: the folder cannot be listed.
@@ -89,7 +89,7 @@ def _images_in(place: Path) -> List[Path]:
 
 
 def _maps_in(place: Path, most: Optional[int] = None) -> List[Path]:
-    """The image files of a folder, and the DICOM objects that hold segmentations unless there are more than `most`."""
+    """The image files of a folder, and its DICOM segmentation objects unless there are more than `most`."""
     from ..image_io.segmentations import is_dicom_segmentation
 
     files = [entry for entry in place.iterdir() if entry.is_file() and entry.suffix.lower() in ("", ".dcm")]

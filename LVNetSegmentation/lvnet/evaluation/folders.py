@@ -1,4 +1,4 @@
-"""Scoring two folders matched by name."""
+"""Evaluating two folders whose files are paired by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .settings import Settings, recipe_names
 from .statistics import BOOTSTRAP, compared, summarised
 from .workers import check_jobs, run_all
 
-#: The metrics that a folder's summary covers, and those that it covers where they were asked for.
+#: The metrics in a folder's summary, and those that are included on request.
 SUMMARISED = ("dice", "voe", "rvd", "absolute_rvd", "assd_mm", "mssd_mm")
 EXTRAS = ("hd95_mm", "surface_dice")
 
@@ -42,10 +42,10 @@ def evaluate_folders(
     progress: Progress = silent,
     cancelled: CancelCheck = never_cancelled,
 ) -> Dict[str, Any]:
-    """Scores every prediction in a folder against the reference of the same name.
+    """Evaluates every prediction in a folder against the reference of the same name.
 
-    A case is a label map's file (`case.nii.gz`; the suffix does not matter) or a folder (`case/`)
-    that holds one, or one that is named `liver`.  Names may differ by what data sets add to them, see
+    A case is a label map's file (`case.nii.gz`, with any supported suffix) or a folder (`case/`)
+    that contains one, or one named `liver`.  Names may differ by the usual additions of data sets, see
     :mod:`lvnet.evaluation.case_names`.  A case that fails does not stop the others.
 
     Args:
@@ -61,32 +61,32 @@ def evaluate_folders(
         hd95: as for :func:`~lvnet.evaluation.evaluate`.
         surface_dice_tolerance_mm: as for :func:`~lvnet.evaluation.evaluate`.
         compare_dir: folder of another method's predictions, to be compared case by case.
-        jobs: processes that work at a time; each holds one case in memory.  A script that asks for
-            more than one guards its own start with `if __name__ == "__main__"`.
-        progress: told the share of cases that are done.
-        cancelled: asked before each case.
+        jobs: number of parallel processes; each has one case in memory.  A script that uses more
+            than one must guard its main code with `if __name__ == "__main__"`.
+        progress: called with the fraction of cases done.
+        cancelled: called before each case.
 
     Returns:
-        Valid JSON: `preset`; `cases`, by name what :func:`~lvnet.evaluation.evaluate` answers (all
-        of them flat or, where the cases together hold several labels, all with `labels`, but for
-        cases with none); `failed`, messages by name; `unmatched_predictions` and
-        `unmatched_references`, lists of names; `notes`, where unequal names were paired; `summary`,
+        Valid JSON: `preset`; `cases`, the results of :func:`~lvnet.evaluation.evaluate` by name (all
+        of them flat or, if the cases together contain several labels, all with `labels`, except
+        cases without any); `failed`, messages by name; `unmatched_predictions` and
+        `unmatched_references`, lists of names; `notes`, if different names were paired; `summary`,
         for each metric `mean`, `sd` (of the sample) and `median`, the 95 % bootstrap intervals
-        `mean_ci95` and `median_ci95`, `count` of the values in them and `undefined`, the number of
-        values that are not; under `labels` where there are several; `bootstrap`, how the intervals
-        were made.
+        `mean_ci95` and `median_ci95`, `count` of the values included and `undefined`, the number of
+        those that are not; under `labels` if there are several; `bootstrap`, the method of the
+        intervals.
 
         With `compare_dir` also `comparison`: `method` and `other_method`, the folders' names;
         `other_cases`, `other_failed`, `other_unmatched_predictions` and
         `other_unmatched_references`, as above; `other_summary`; and
         `metrics`, for each metric over the cases that both methods have `mean`, `other_mean`,
         `mean_difference` (method minus other), `mean_difference_ci95`, `wilcoxon_p` (signed-rank,
-        two-sided), `count` and `undefined`; under `labels` where there are several.
+        two-sided), `count` and `undefined`; under `labels` if there are several.
 
     Raises:
-        ImageError: a folder cannot be listed, or no name is in both.
-        ConfigurationError: no such preset, label 0, or no job.
-        Cancelled: `cancelled` answered True.
+        ImageError: a folder cannot be listed, or no name occurs in both.
+        ConfigurationError: an unknown preset, label 0, or fewer than one job.
+        Cancelled: `cancelled` returned True.
     """
     settings = Settings(
         preset, label, resample, hd95, surface_dice_tolerance_mm, labels, reference_set, threshold,
@@ -102,7 +102,7 @@ def evaluate_folders(
     found, failures = run_all(_score_task, pairs, names, jobs, progress, cancelled)
     unclear = {key: outcome for key, outcome in found.items() if isinstance(outcome, UnclearLabelsError)}
     if unclear and all(_same_numbers(found, method) for method in range(len(methods))):
-        # What one case leaves open, all of them together settle: both folders have the same numbers.
+        # What is ambiguous in single cases is clear for all together: both folders use the same label values.
         again = {key: (*pairs[key][:2], replace(settings, by_value=True)) for key in unclear}
         more, failed = run_all(_score_task, again, names, jobs, progress, cancelled)
         found, failures, unclear = {**found, **more}, {**failures, **failed}, {}
@@ -143,17 +143,17 @@ def evaluate_folders(
 
 
 def matched_files(prediction_dir: PathLike, reference_dir: PathLike) -> Dict[str, Tuple[Path, Path]]:
-    """Files of prediction and reference by case name, for the cases that both folders have once.
+    """Files of prediction and reference by case name, for the cases that both folders contain once.
 
     Raises:
-        ImageError: a folder cannot be listed, or no name is in both.
+        ImageError: a folder cannot be listed, or no name occurs in both.
     """
     method = _Method(prediction_dir, reference_dir)
     return {name: method.files(name) for name in method.matched}
 
 
 class _Method:
-    """One folder of predictions beside the references."""
+    """One folder of predictions with the references."""
 
     def __init__(self, prediction_dir: PathLike, reference_dir: PathLike) -> None:
         self.failed: Dict[str, str] = {}
@@ -165,13 +165,13 @@ class _Method:
         if not self.matched and not self.failed:
             names = f"{_some(self._predictions)}; {_some(self._references)}"
             raise ImageError(
-                f"no prediction has a reference of the same name ({names}); name them alike, as in"
+                f"no prediction has a reference of the same name ({names}); use the same names, as in"
                 " predictions/case1.nii.gz and references/case1.nii.gz; nnU-Net's _0000, LiTS's volume- and"
                 " segmentation-, and words such as label, mask, pred or ct may differ"
             )
 
     def _match_names(self) -> None:
-        """Calls every prediction by the name of its reference."""
+        """Renames every prediction to the name of its reference."""
         pairs, self.notes = paired(self._predictions, self._references)
         for name, case in pairs.items():
             if name != case:
@@ -203,7 +203,7 @@ def _score_task(task: Tuple[Path, Path, Settings]) -> Union[Tuple[Scores, List[s
 
 
 def _same_numbers(found: Mapping[Any, Any], method: int) -> bool:
-    """Whether the values that occur in all cases of a method are those of the references."""
+    """Whether the values that occur in all cases of a method are the same as in the references."""
     values = [
         outcome.values if isinstance(outcome, UnclearLabelsError) else outcome[2]
         for (number, _), outcome in found.items()
@@ -232,10 +232,10 @@ def _comparison(one: _Scored, other: _Scored, labels: Sequence[str], covered: Se
         }
 
     if len(labels) < 2:
-        # With one label a case has one score; that of two empty masks goes by no label.
+        # With one label a case has one score; for two empty masks it has no label.
         return over([(next(iter(a.values())), next(iter(b.values()))) for a, b in both])
-    # A label that only one of both methods found is in the other's scores as well wherever the
-    # reference has it; where neither reference nor other has it, there is nothing to pair.
+    # A label that only one method found is also in the other's scores if the reference has it; if neither the
+    # reference nor the other method has it, there is nothing to pair.
     return {"labels": {v: over([(a[v], b[v]) for a, b in both if v in a and v in b]) for v in labels}}
 
 

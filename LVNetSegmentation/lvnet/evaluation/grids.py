@@ -1,4 +1,4 @@
-"""Bringing a prediction and its reference to one grid."""
+"""Bringing a prediction and its reference to a common grid."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ..metrics.bits import bounding_box
 from ..orientation import to_canonical
 from ..volume import Volume
 
-#: Voxels of the largest region that two masks are compared in.
+#: Most voxels of the region in which two masks are compared.
 MOST_VOXELS = 2_000_000_000
-# Share of a voxel, or of a direction, up to which two are one; and that a lattice may be off the other.
+# Tolerance for equal spacings and directions; and for the offset of two lattices, in voxels.
 _SAME, _OFF_LATTICE = 1e-3, 0.02
 
 
 def on_one_grid(prediction: Volume, reference: Volume, resample: bool) -> Tuple[Volume, Volume, List[str]]:
-    """Both volumes on the prediction's grid, and notes of what was done to that end.
+    """Both volumes on the prediction's grid, and notes about what was done.
 
-    Axes that are merely permuted or flipped against each other are matched without resampling.  The region that
-    is scored never depends on the prediction's extent alone: it is what either covers.
+    Axes that are only permuted or flipped are matched without resampling.  The evaluated region never depends
+    on the prediction's extent alone: it is the union of both.
 
     Raises:
-        GeometryError: the grids differ otherwise and `resample` is False.
+        GeometryError: the grids differ in another way and `resample` is False.
     """
     if prediction.same_grid(reference):
         return prediction, reference, []
@@ -38,37 +38,37 @@ def on_one_grid(prediction: Volume, reference: Volume, resample: bool) -> Tuple[
         one, other = _padded(upright, reference_upright, offset)
         note = (
             f"the two cover different parts of one grid ({_difference(upright, reference_upright)}): both were padded"
-            " with background to what either covers, and nothing was resampled"
+            " with background to their common extent, without resampling"
         )
         return one, other, [note]
     difference = _difference(upright, reference_upright)
     if not resample:
         raise GeometryError(
-            f"prediction and reference lie on different grids: {difference}; compare files of one scan, or have the "
+            f"prediction and reference have different grids: {difference}; compare files of one scan, or have the "
             "reference resampled to the prediction's grid (--resample)"
         )
     wide = covering(prediction, reference)
     region = (
-        "" if wide.shape == prediction.shape else ", which was made larger with background to hold all of the reference"
+        "" if wide.shape == prediction.shape else ", which was padded with background to contain all of the reference"
     )
     note = (
         f"the grids differ ({difference}): the reference was resampled to the prediction's grid (nearest neighbour)"
-        f"{region}; this adds up to half a voxel of error"
+        f"{region}; this adds an error of up to half a voxel"
     )
     return wide, _resampled(reference, wide), [note]
 
 
 def covering(volume: Volume, other: Volume) -> Volume:
-    """A label map on its own lattice, padded with background to cover the labels of another one as well.
+    """A label map on its own lattice, padded with background to include the labels of another one.
 
-    What lies outside the extent of a prediction would otherwise not count as missed.
+    Otherwise labels outside the prediction's extent would not count as false negatives.
 
     Args:
         volume: (z, y, x) labels.
         other: labels on any grid.
 
     Raises:
-        ImageError: the two lie so far apart that no memory could hold both.
+        ImageError: the two are so far apart that they do not fit into memory.
     """
     box = bounding_box(other.array)
     if box is None:
@@ -80,14 +80,14 @@ def covering(volume: Volume, other: Volume) -> Volume:
     size = np.array(volume.shape[::-1])
     if (places.min(axis=1) >= -0.51).all() and (places.max(axis=1) <= size - 0.49).all():
         return volume
-    # A rim of one voxel, so that a surface at the border is none of the image.
+    # A margin of one voxel, so that no surface touches the image border.
     low = np.floor(places.min(axis=1)).astype(int) - 1
     high = np.ceil(places.max(axis=1)).astype(int) + 1
     return _grown(volume, np.maximum(0, -low), np.maximum(0, high - size + 1))
 
 
 def _whole_voxels(one: Volume, other: Volume) -> Optional[np.ndarray]:
-    """(x, y, z) voxels from the first voxel of one to that of the other, where both lie on one lattice."""
+    """(x, y, z) offset in voxels between the first voxels of both, if they are on one lattice."""
     step = np.array(one.spacing[::-1])
     if not np.allclose(one.spacing, other.spacing, rtol=0, atol=_SAME * step.min()):
         return None
@@ -95,7 +95,7 @@ def _whole_voxels(one: Volume, other: Volume) -> Optional[np.ndarray]:
         return None
     apart = np.linalg.solve(one.direction_matrix * step, np.array(other.origin) - np.array(one.origin))
     whole = np.rint(apart)
-    # Spacings that differ by a hair come apart at the far end.
+    # Slightly different spacings add up to a shift at the far end.
     reach = np.abs(np.array(one.spacing) - np.array(other.spacing))[::-1] * np.array(other.shape[::-1])
     near = np.abs(apart - whole) * step + reach <= _OFF_LATTICE * step
     return whole.astype(int) if near.all() else None
@@ -111,10 +111,10 @@ def _padded(one: Volume, other: Volume, offset: np.ndarray) -> Tuple[Volume, Vol
 
 
 def _grown(volume: Volume, before: np.ndarray, after: np.ndarray) -> Volume:
-    """With so many (x, y, z) voxels of background more on either side."""
+    """Pads with (x, y, z) background voxels on either side."""
     size = np.array(volume.shape[::-1])
     if not float(np.prod((size + before + after).astype(float))) <= MOST_VOXELS:
-        raise ImageError("the two masks lie too far apart to be compared; are they of one scan?")
+        raise ImageError("the two masks are too far apart to be compared; check that both belong to the same scan")
     pad = [(int(before[axis]), int(after[axis])) for axis in (2, 1, 0)]
     moved = _index_to_world(volume) @ np.array([*(-before.astype(float)), 1.0])
     x, y, z = (float(part) for part in moved[:3])

@@ -1,14 +1,15 @@
-"""Which labels of a prediction belong to which labels of its reference.
+"""Matching the labels of a prediction with those of its reference.
 
 The rules, in this order:
 
-1. What the user says (`--labels 1=5`, `--labels liver=liver+tumour`) is taken as it is said.
-2. Where both sides have names, labels of one organ are compared.  Names come from the file itself, from
-   a `dataset.json`, from a reference set that was asked for, or from the weights' recipe.  Tumours in
+1. The user's specification (`--labels 1=5`, `--labels liver=liver+tumour`) is followed.
+2. If both sides have names, labels of the same organ are compared.  Names come from the file itself, from
+   a `dataset.json`, from the reference set that the user gave, or from the weights' recipe.  Tumours in
    the liver count as liver, on both sides, as in LiTS.
-3. A mask of one value is compared with another mask of one value, whatever the values.
-4. Equal values are compared; so are those of a label map that has at least two and no other.
-5. Otherwise there is no telling: a question, never a score.
+3. Two masks with one value each are compared, whatever the values.
+4. Equal values are compared, if both label maps have the same values, or if one has at least two values that all
+   occur in the other.
+5. Otherwise the match is ambiguous: an error that asks the user, never a score.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ from .organ_names import LIVER
 from .reference_sets import KNOWN_ORGANS, sets_with_liver
 from .sides import Side, described
 
-#: The value that masks have in pictures.
+#: The value of the foreground in 8-bit masks.
 _MASK = 255
 _MOST_SETS = 4
 
 
 def sorted_keys(keys: Iterable[Optional[str]]) -> List[str]:
-    """Keys of comparisons, those that are label values by their number, then names; without None."""
+    """Keys of comparisons without None: label values in numerical order, then names."""
     return sorted({key for key in keys if key is not None}, key=lambda key: (not _is_value(key), _value(key), key))
 
 
 def titled(key: str) -> str:
-    """What to call a comparison: `label 1`, or the organ's name."""
+    """The title of a comparison: `label 1`, or the organ's name."""
     return f"label {key}" if _is_value(key) else key
 
 
 class UnclearLabelsError(ConfigurationError):
-    """Two label maps of which nobody can say what belongs together.
+    """Two label maps whose labels cannot be matched without the user's help.
 
     Attributes:
         values: the label values that occur in the prediction, and in the reference.
@@ -53,13 +54,13 @@ class UnclearLabelsError(ConfigurationError):
 
 @dataclass(frozen=True)
 class Comparison:
-    """One score to make.
+    """One comparison of labels to evaluate.
 
     Attributes:
-        key: what to call it: a label value as text, an organ's name, or None where there is only
-            one mask on each side and nothing to tell it by.
-        prediction: values of the prediction's array; None stands for all but 0.
-        reference: the same of the reference.
+        key: its name: a label value as text, an organ's name, or None if there is only one mask
+            without a name on each side.
+        prediction: values of the prediction's array; None means all except 0.
+        reference: the same for the reference.
     """
 
     key: Optional[str]
@@ -67,7 +68,7 @@ class Comparison:
     reference: Optional[Tuple[int, ...]]
 
     def masks(self, prediction: np.ndarray, reference: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Bool arrays: where each side has what is compared."""
+        """Bool masks of what is compared on each side."""
         return _where(prediction, self.prediction), _where(reference, self.reference)
 
 
@@ -75,20 +76,20 @@ ANYTHING = Comparison(None, None, None)
 
 
 def by_value(values: Sequence[int], prediction: Side, reference: Side) -> List[Comparison]:
-    """A comparison for each label value, whatever it is called."""
+    """One comparison for each label value, ignoring names."""
     return [_compared(str(v), _valued(prediction, v), _valued(reference, v)) for v in sorted(values)]
 
 
 def match(prediction: Side, reference: Side, recipe: Mapping[int, str]) -> Tuple[List[Comparison], List[str]]:
-    """What to compare, and what to say about it.
+    """The comparisons, and notes about them.
 
     Args:
-        prediction: what it holds.
-        reference: the same.
-        recipe: names that a prediction of one value without a name may go by.
+        prediction: its labels.
+        reference: its labels.
+        recipe: names that may apply to a prediction with one value without a name.
 
     Raises:
-        UnclearLabelsError: there is no telling.
+        UnclearLabelsError: the match is ambiguous.
     """
     left, right = _with_names(prediction, reference, recipe)
     if left.named and right.named:
@@ -113,16 +114,16 @@ def match(prediction: Side, reference: Side, recipe: Mapping[int, str]) -> Tuple
 def as_said(
     text: str, prediction: Side, reference: Side, recipe: Mapping[int, str]
 ) -> Tuple[List[Comparison], List[str]]:
-    """What `PREDICTION=REFERENCE[,...]` asks for; each a label value or a name, or several with `+`.
+    """The comparisons of `PREDICTION=REFERENCE[,...]`; each side a label value or a name, or several with `+`.
 
     Args:
-        text: of that form.
-        prediction: what it holds.
-        reference: the same.
-        recipe: names of the prediction's label values where it has none of its own.
+        text: text of that form.
+        prediction: its labels.
+        reference: its labels.
+        recipe: names of the prediction's label values if it has none of its own.
 
     Raises:
-        ConfigurationError: no such form, or a side has nothing of that name.
+        ConfigurationError: the text has another form, or a name does not occur.
     """
     found, notes = [], []
     if not prediction.named:
@@ -137,7 +138,7 @@ def as_said(
         for segments, side in zip(sides, (prediction, reference)):
             absent = [s for s in segments if not side.present & set(s.voxels)]
             if segments and len(absent) == len(segments) and side.present:
-                notes.append(f"{described(absent)} does not occur in the {side.role}, which holds {side.listed()}")
+                notes.append(f"{described(absent)} does not occur in the {side.role}, which contains {side.listed()}")
     return found, notes
 
 
@@ -145,7 +146,7 @@ def parsed(text: str) -> List[Tuple[List[str], List[str]]]:
     """The terms on both sides of every comparison in `PREDICTION=REFERENCE[,...]`.
 
     Raises:
-        ConfigurationError: no such form.
+        ConfigurationError: the text has another form.
     """
     found = []
     for part in text.split(","):
@@ -153,7 +154,7 @@ def parsed(text: str) -> List[Tuple[List[str], List[str]]]:
         terms = [[term.strip() for term in side.split("+")] for side in (sides * 2 if len(sides) == 1 else sides)]
         if len(terms) != 2 or not all(all(side) for side in terms):
             raise ConfigurationError(
-                f"the labels {text!r} make no sense; write PREDICTION=REFERENCE, such as 1=5 or liver=liver+tumour"
+                f"the labels {text!r} are invalid; write PREDICTION=REFERENCE, such as 1=5 or liver=liver+tumour"
             )
         found.append((terms[0], terms[1]))
     keys = ["+".join(one) for one, _ in found]
@@ -163,7 +164,7 @@ def parsed(text: str) -> List[Tuple[List[str], List[str]]]:
 
 
 def all_by_value(prediction: FrozenSet[int], reference: FrozenSet[int]) -> bool:
-    """Whether two label maps can be taken to have the same numbers, from the values that occur in them."""
+    """Whether two label maps probably use the same label values, from the values that occur in them."""
     subset = prediction <= reference or reference <= prediction
     return prediction == reference or (subset and min(len(prediction), len(reference)) > 1)
 
@@ -177,7 +178,7 @@ def _value(key: str) -> int:
 
 
 def _with_names(prediction: Side, reference: Side, recipe: Mapping[int, str]) -> Tuple[Side, Side]:
-    """Both sides, with names for one that has none where there is no doubt."""
+    """Both sides, with names for one that has none if they are unambiguous."""
     if prediction.named and reference.named:
         return prediction, reference
     if reference.named:
@@ -194,7 +195,7 @@ def _named_like(side: Side, names: Mapping[int, str], organs: FrozenSet[str], re
     if len(values) > 1:
         return side.named_as(names) if values <= set(names) else side
     if not values:
-        # Nothing was found: what the network looks for, or else all that the other side names.
+        # The prediction is empty: use the names of the network's classes, or else those of the other side.
         known = recipe if organs & set(recipe.values()) else names
         return side.named_as(known)
     (value,) = values
@@ -243,12 +244,12 @@ def _about_names(found: Sequence[Comparison], prediction: Side, reference: Side)
         used = [segment for key in keys if key is not None for segment in side.of_organ(key)]
         left = [s for s in side.segments if side.present & set(s.voxels) and s not in used]
         if left:
-            notes.append(f"not compared: {described(left)} of the {side.role}, which the other side does not name")
+            notes.append(f"not compared: {described(left)} of the {side.role}, which has no counterpart with that name")
     return notes
 
 
 def _one_known_each(prediction: Side, reference: Side) -> bool:
-    """Whether one mask on each side is named as an organ, and not as the same one."""
+    """Whether both sides are single masks that are named as different organs."""
     sides = (prediction, reference)
     return all(len(side.values) == 1 and _organs(side) <= KNOWN_ORGANS for side in sides)
 
@@ -265,8 +266,8 @@ def _question(prediction: Side, reference: Side) -> UnclearLabelsError:
     if not proposals:
         proposals.append("--labels PREDICTION=REFERENCE")
     return UnclearLabelsError(
-        f"there is no telling which labels belong together: the prediction holds {prediction.listed()}, the reference "
-        f"{reference.listed()}; say it, for example with {', or '.join(proposals)}",
+        f"it is unclear which labels belong together: the prediction contains {prediction.listed()}, the reference "
+        f"{reference.listed()}; specify it, for example with {', or '.join(proposals)}",
         prediction.values,
         values,
     )

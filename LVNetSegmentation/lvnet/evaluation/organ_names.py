@@ -1,4 +1,4 @@
-"""When two names of label values mean the same organ."""
+"""Normalising organ names, to recognise different names of the same organ."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import re
 from typing import FrozenSet, Iterable, List
 
 LIVER = "liver"
-#: The canonical name of a tumour that is known to lie in the liver, and of one whose place is not said.
+#: The canonical names of a tumour in the liver, and of one without a location.
 LIVER_TUMOUR, TUMOUR = "liver tumour", "tumour"
 
-# By word; British and American spelling, and what data sets call the same thing.
+# Synonyms by word: British and American spelling, and terms of data sets.
 _WORDS = {
     "cancer": TUMOUR, "esophagus": "oesophagus", "hepatic": LIVER, "hepar": LIVER, "ivc": "inferior vena cava",
     "lesion": TUMOUR, "lesions": TUMOUR, "postcava": "inferior vena cava", "tumor": TUMOUR, "tumors": TUMOUR,
     "tumours": TUMOUR, "neoplasm": TUMOUR, "mass": TUMOUR, "urinary": "", "gland": "", "glands": "",
     "gall": "gallbladder",
 }  # fmt: skip
-_AFTER = {"gallbladder": "bladder"}  # "gall bladder" is one organ, whose second word goes
-#: What a label map of the liver may name besides the liver without naming another organ.
+_AFTER = {"gallbladder": "bladder"}  # "gall bladder" is one organ, whose second word is dropped
+#: Names besides the liver that may occur in a label map of the liver alone.
 _IN_LIVER = frozenset({LIVER, LIVER_TUMOUR, TUMOUR, "liver vessel", "liver vessels", "vessel", "vessels", "cyst"})
 _NOTHING = frozenset({"background", "tissue", "anatomical structure", "structure", "unlabeled", "unlabelled", ""})
 
 
 def canonical(name: str) -> str:
-    """One name for all spellings of an organ's: `Kidney_Left` and `left kidney` give the same.
+    """The canonical form of an organ's name: `Kidney_Left` and `left kidney` give the same.
 
     Args:
-        name: as a file has it.
+        name: from a file.
 
     Returns:
-        Words in lower case, in the order of the alphabet; empty where the name says nothing.
+        Words in lower case in alphabetical order; empty if the name has no meaning.
     """
     words: List[str] = []
     for word in re.findall(r"[^\W_]+", name.lower()):
@@ -42,16 +42,16 @@ def canonical(name: str) -> str:
 
 
 def organ(name: str, meaning: str, known: FrozenSet[str]) -> str:
-    """The organ that a segment stands for.
+    """The organ that a segment represents.
 
     Args:
-        name: of the segment.
-        meaning: of its terminology code.
+        name: the segment's name.
+        meaning: the meaning of its terminology code.
         known: canonical names of organs.
 
     Returns:
-        The canonical name: that of `name` where it is the name of an organ, else that of the code,
-        else what the name says.
+        The canonical form of `name` if it is a known organ, else that of the code, else that of
+        the name.
     """
     by_name, by_code = canonical(name), canonical(meaning)
     if by_name in known or not by_code:
@@ -60,9 +60,9 @@ def organ(name: str, meaning: str, known: FrozenSet[str]) -> str:
 
 
 def liver_tumours(organs: Iterable[str]) -> FrozenSet[str]:
-    """Which of a label map's organs are tumours in the liver.
+    """The organs of a label map that are tumours in the liver.
 
-    A tumour without a place counts where the map names no organ but the liver.
+    A tumour without a location is included if the map names no organ other than the liver.
     """
     named = set(organs)
     tumours = {LIVER_TUMOUR} & named

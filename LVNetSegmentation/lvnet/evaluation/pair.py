@@ -1,4 +1,4 @@
-"""Scoring one prediction."""
+"""Evaluating one prediction."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .reference_sets import reference_set
 from .settings import Settings, recipe_names
 from .sides import PathLike, Side, names_beside, side_of
 
-#: Metrics by what is compared (see :class:`Comparison`); None where each side is one mask without a name.
+#: Metrics by key of the comparison (see :class:`Comparison`); None if each side is one mask without a name.
 Scores = Dict[Optional[str], Metrics]
 
-#: A label map with more values than this is taken for an image given by mistake.
+#: A label map with more values than this is probably an image given by mistake.
 MOST_LABELS = 255
 
 
@@ -40,41 +40,41 @@ def evaluate(
     hd95: bool = False,
     surface_dice_tolerance_mm: Optional[float] = None,
 ) -> Dict[str, Any]:
-    """Scores one prediction.
+    """Evaluates one prediction.
 
-    Which labels are compared is decided by :mod:`lvnet.evaluation.matching`: as `label` or `labels`
-    say, else by name, else by value, and refused where there is no telling.
+    Labels are matched by :mod:`lvnet.evaluation.matching`: as specified by `label` or `labels`,
+    else by name, else by value; an ambiguous match is an error.
 
     Args:
         prediction: a label map's file, or a volume.
         reference: the same.
-        preset: whose definitions of the metrics to take, a name from `lvnet.metrics.PRESETS`.
-        label: the one label value to score, the same on both sides.
-        labels: what to compare with what, `PREDICTION=REFERENCE[,...]`, each a label value or a
+        preset: the definition of the metrics, a name from `lvnet.metrics.PRESETS`.
+        label: evaluate only this label value, the same on both sides.
+        labels: the comparisons, `PREDICTION=REFERENCE[,...]`, each side a label value or a
             name, or several joined by `+`, for example `1=5` or `liver=liver+tumour`.
-        reference_set: the data set whose numbers the reference has, a name from
+        reference_set: the data set whose label values the reference uses, a name from
             `lvnet.evaluation.REFERENCE_SETS`.
         weights: the checkpoint that made the prediction; its recipe names the prediction's labels.
-        threshold: probability from which on a voxel belongs to the organ, where a file holds
+        threshold: probability threshold for a voxel to belong to the organ, if a file contains
             probabilities; None takes 0.5.
-        resample: bring the reference to the prediction's grid (nearest neighbour), made larger to hold
-            both, where the two differ by more than whole voxels; otherwise that is an error.
-        hd95: also the 95th percentile of the surface distances, `hd95_mm`.
-        surface_dice_tolerance_mm: also the share of both surfaces within this distance of each
-            other, `surface_dice`; the distance stands beside it under this name.
+        resample: resample the reference to the prediction's grid (nearest neighbour), enlarged to contain
+            both, if they differ by more than whole voxels; otherwise that is an error.
+        hd95: also compute the 95th percentile of the surface distances, `hd95_mm`.
+        surface_dice_tolerance_mm: also compute the fraction of both surfaces within this distance of
+            each other, `surface_dice`; the result contains the distance under this name.
 
     Returns:
         Valid JSON: with one comparison the numbers of :meth:`lvnet.metrics.Metrics.to_dict` (`dice`,
         `voe`, `rvd`, `absolute_rvd`, `assd_mm`, `mssd_mm`, `prediction_ml`, `reference_ml`,
         `preset`); with several, one such object each under `labels`, keyed by the label value as a
-        string or by the organ's name, and `preset`.  `notes`, where there is something to say, is
-        a list of sentences.
+        string or by the organ's name, and `preset`.  `notes`, if there are any, is a list of
+        sentences.
 
     Raises:
-        ImageError: a file cannot be read or is no label map.
+        ImageError: a file cannot be read or is not a label map.
         GeometryError: the grids differ and `resample` is False.
-        ConfigurationError: no such preset or reference set, label 0, a negative tolerance, or no
-            telling which labels belong together.
+        ConfigurationError: an unknown preset or reference set, label 0, a negative tolerance, or an
+            ambiguous match of labels.
     """
     settings = Settings(
         preset, label, resample, hd95, surface_dice_tolerance_mm, labels, reference_set, threshold,
@@ -88,7 +88,7 @@ def evaluate(
 def score(
     prediction: Union[PathLike, Volume], reference: Union[PathLike, Volume], settings: Settings
 ) -> Tuple[Scores, List[str], Tuple[FrozenSet[int], FrozenSet[int]]]:
-    """What :func:`evaluate` computes: metrics by what is compared, notes, and the label values of both sides."""
+    """The results of :func:`evaluate`: metrics by comparison, notes, and the label values of both sides."""
     pair = load_pair(prediction, reference, settings)
     scores: Scores = {}
     for comparison in pair.comparisons:
@@ -111,9 +111,9 @@ class Pair:
     Attributes:
         prediction: label map.
         reference: label map on the same grid.
-        box: part of the grid that holds every label, and one voxel around it.
-        comparisons: what to score, at least one.
-        notes: what there is to say.
+        box: bounding box of all labels, with a margin of one voxel.
+        comparisons: at least one.
+        notes: sentences for the user.
         values: the label values that occur in the prediction, and in the reference.
     """
 
@@ -129,7 +129,7 @@ def load_pair(prediction: Union[PathLike, Volume], reference: Union[PathLike, Vo
     """Reads both and brings them to one grid.
 
     Raises:
-        ImageError: a file cannot be read or is no label map.
+        ImageError: a file cannot be read or is not a label map.
         GeometryError: the grids differ and `settings.resample` is False.
     """
     from ..image_io.segmentations import needs_grid
@@ -154,12 +154,12 @@ def load_pair(prediction: Union[PathLike, Volume], reference: Union[PathLike, Vo
 
 
 def side_in(path: PathLike, volume: Volume, set_name: Optional[str] = None) -> Side:
-    """What one label map holds, by the names in its file or beside it.
+    """The labels of one label map, with the names in its file or beside it.
 
     Args:
         path: the file.
-        volume: what was read from it.
-        set_name: the data set whose numbers it has, if it has no names.
+        volume: its contents.
+        set_name: the data set whose label values it uses, if it has no names.
     """
     names = reference_set(set_name) if set_name is not None else {}
     return _side("reference", path, volume.segments, volume.array, names, [])
@@ -173,10 +173,10 @@ def _side(
     names: Mapping[int, str],
     notes: List[str],
 ) -> Side:
-    """What one side holds, by the names that were asked for, or those in its file or beside it."""
+    """The labels of one side, with the requested names, or those in its file or beside it."""
     regions: Mapping[str, Tuple[int, ...]] = {}
     if not segments and not names and isinstance(source, (str, os.PathLike)):
-        # A folder of predictions may lie in that of a data set whose numbers the network does not have.
+        # A folder of predictions may be inside that of a data set whose label values the network does not use.
         names, regions, said = names_beside(source, above=role == "reference")
         notes.extend(said)
     return side_of(role, segments, _values(array, role, MOST_LABELS if not segments else None), names, regions)
@@ -197,7 +197,7 @@ def _comparisons(prediction: Side, reference: Side, settings: Settings) -> Tuple
 
 
 def written(scores: Scores, notes: Sequence[str], settings: Settings, several: Optional[bool] = None) -> Dict[str, Any]:
-    """The JSON object of one pair; `several` says whether to use `labels` (None: by their number)."""
+    """The JSON object of one pair; `several` says whether to use `labels` (None: depending on their number)."""
     result: Dict[str, Any]
     if None not in scores and (several or (several is None and len(scores) > 1)):
         labels = {key: _plain(metrics, settings) for key, metrics in scores.items() if key is not None}
@@ -231,26 +231,26 @@ def _label_map(source: Union[PathLike, Volume], role: str, settings: Settings, l
         raise GeometryError(f"the {role} has {array.ndim} dimensions; a 3D label map is needed")
     if array.dtype != np.bool_ and not np.issubdtype(array.dtype, np.integer):
         raise ImageError(
-            f"the {role} is no label map: it holds {array.dtype} values; give whole numbers, one for each organ"
+            f"the {role} is not a label map: it contains {array.dtype} values; give one integer value per organ"
         )
     return source
 
 
 def _values(array: np.ndarray, role: str, most: Optional[int]) -> FrozenSet[int]:
-    """The values but 0, plane by plane, so that an image is noticed soon."""
+    """The values except 0, plane by plane, so that an image is detected early."""
     found: Set[int] = set()
     for plane in array:
         found.update(int(value) for value in np.unique(plane[plane != 0]))
         if most is not None and len(found) > most:
             raise ImageError(
-                f"the {role} is no label map: it holds more than {most} different values; "
+                f"the {role} is not a label map: it contains more than {most} different values; "
                 "give the segmentation rather than the scan"
             )
     return frozenset(found)
 
 
 def _with_rim(box: Optional[Box], shape: Tuple[int, int, int]) -> Box:
-    """The box and one voxel around it, so that only the image's own border is a border."""
+    """The box with a margin of one voxel, so that only the image's own border counts as a border."""
     if box is None:
         return slice(0, 1), slice(0, 1), slice(0, 1)
     z, y, x = (slice(max(0, side.start - 1), min(size, side.stop + 1)) for side, size in zip(box, shape))

@@ -1,7 +1,7 @@
-"""What the label values of public data sets stand for.
+"""The meaning of the label values in public data sets.
 
-Used when it is asked for, and proposed where labels do not match: that a file holds the values 1 and 2
-does not say whose numbers they are.
+Used on request only, and proposed if labels do not match: a file with the values 1 and 2 does not tell
+which data set's convention it follows.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ REFERENCE_SETS: Mapping[str, Mapping[int, str]] = {
     "amos": _numbered(_AMOS),
     "flare": _numbered(_FLARE),
     "word": _numbered(_WORD),
-    # Masks of the liver alone; 255 as they are distributed (CHAOS: its CTs).
+    # Masks of the liver alone; distributed with the value 255 (CHAOS: its CTs).
     "chaos": {1: LIVER, 255: LIVER},
     "ircadb": {1: LIVER, 255: LIVER},
 }
@@ -70,21 +70,21 @@ def reference_set(name: str) -> Mapping[int, str]:
     """Names of the label values of a data set.
 
     Raises:
-        ConfigurationError: there is none of this name.
+        ConfigurationError: the name is unknown.
     """
     key = name.strip().lower().replace("_", "-")
     aliases = {"totalsegmentator-v2": "totalsegmentator", "3d-ircadb": "ircadb", "3dircadb": "ircadb"}
     key = aliases.get(key, key)
     if key not in REFERENCE_SETS:
-        raise ConfigurationError(f"no reference set is called {name!r}; there are {', '.join(REFERENCE_SETS)}")
+        raise ConfigurationError(f"unknown reference set {name!r}; choose one of {', '.join(REFERENCE_SETS)}")
     return REFERENCE_SETS[key]
 
 
 def sets_with_liver(values: Iterable[int]) -> Dict[str, List[int]]:
-    """The data sets whose numbers these label values could be.
+    """The data sets that could have these label values.
 
     Returns:
-        By name of the set, the values of the liver and of tumours in it that are among `values`.
+        By name of the data set, the values of the liver and of tumours in it that are among `values`.
     """
     held = set(values)
     found: Dict[str, List[int]] = {}

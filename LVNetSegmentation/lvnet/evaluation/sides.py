@@ -1,4 +1,4 @@
-"""What the prediction and the reference of a comparison hold, and by what names."""
+"""The labels of the prediction and of the reference, with their names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .reference_sets import KNOWN_ORGANS
 
 PathLike = Union[str, "os.PathLike[str]"]
 
-#: Names label values in the folders of nnU-Net and of the Medical Segmentation Decathlon.
+#: The file with the names of label values in nnU-Net and Medical Segmentation Decathlon folders.
 DATASET_FILE = "dataset.json"
 _MOST_BYTES = 2**26
 _MOST_LISTED = 8
@@ -27,7 +27,7 @@ class Side:
 
     Attributes:
         role: `prediction` or `reference`.
-        segments: what it can hold; without a name where nothing says what a value stands for.
+        segments: its possible labels; without a name if the meaning of a value is not known.
         present: the values of the array, other than 0, that occur.
     """
 
@@ -49,23 +49,23 @@ class Side:
 
     @property
     def named(self) -> bool:
-        """Whether anything says what its values stand for."""
+        """Whether the meaning of any value is known."""
         return any(self.organs.values())
 
     def named_as(self, names: Mapping[int, str]) -> Side:
-        """The same side, its label values called by these names."""
+        """The same side with these names for its label values."""
         known = {segment.value for segment in self.segments}
         segments = [replace(segment, name=names.get(segment.value, "")) for segment in self.segments]
         segments += [Segment(value, name, "", (value,)) for value, name in names.items() if value not in known]
         return Side(self.role, tuple(segments), self.present)
 
     def of_organ(self, name: str) -> Tuple[Segment, ...]:
-        """The segments of an organ; for the liver with the tumours in it."""
+        """The segments of an organ; for the liver, including its tumours."""
         wanted = {name} | (liver_tumours(self.organs.values()) if name == LIVER else frozenset())
         return tuple(segment for index, segment in enumerate(self.segments) if self.organs[index] in wanted)
 
     def found(self, term: str) -> Tuple[Segment, ...]:
-        """The segments that a user means by a label value or a name.
+        """The segments that match a label value or a name from the user.
 
         Raises:
             ConfigurationError: no segment has this name.
@@ -79,11 +79,11 @@ class Side:
         chosen = tuple(segment for segment in self.segments if segment.name.lower() == term.lower())
         chosen = chosen or tuple(s for i, s in enumerate(self.segments) if self.organs[i] == (canonical(term) or term))
         if not chosen:
-            raise ConfigurationError(f"the {self.role} has nothing called {term!r}; it holds {self.listed()}")
+            raise ConfigurationError(f"the {self.role} has no label {term!r}; it contains {self.listed()}")
         return chosen
 
     def listed(self) -> str:
-        """What occurs, for messages: `labels 1 (liver), 2`."""
+        """The labels that occur, for messages: `labels 1 (liver), 2`."""
         held = [segment for segment in self.segments if self.present & set(segment.voxels)]
         return described(held) if held else "no label"
 
@@ -97,15 +97,15 @@ def described(segments: Any) -> str:
 
 
 def names_beside(path: PathLike, above: bool) -> Tuple[Dict[int, str], Dict[str, Tuple[int, ...]], List[str]]:
-    """The names that a `dataset.json` beside a file, or in the folder above it, gives its label values.
+    """The names of label values from a `dataset.json` beside a file, or in the parent folder.
 
     Args:
         path: the label map's file.
-        above: whether to look into the folder above too.
+        above: whether to search the parent folder too.
 
     Returns:
-        Names by label value; regions, which are names that stand for several values; and what is
-        to be said where the file cannot be used.  All are empty where there is none.
+        Names by label value; regions, which are names for several values; and a note if the file
+        cannot be used.  All are empty if there is no such file.
     """
     folder = Path(os.path.realpath(path)).parent
     for place in (folder, folder.parent) if above else (folder,):
@@ -114,7 +114,7 @@ def names_beside(path: PathLike, above: bool) -> Tuple[Dict[int, str], Dict[str,
             continue
         labels = _labels_of(file)
         if labels is None:
-            return {}, {}, [f"{DATASET_FILE} beside {Path(path).name} names no labels that can be read"]
+            return {}, {}, [f"{DATASET_FILE} beside {Path(path).name} contains no readable labels"]
         names = {values[0]: name for name, values in labels.items() if len(values) == 1}
         return names, {name: values for name, values in labels.items() if len(values) > 1}, []
     return {}, {}, []
@@ -144,21 +144,21 @@ def side_of(
     names: Mapping[int, str],
     regions: Mapping[str, Tuple[int, ...]],
 ) -> Side:
-    """A side from what its file says, or else from names that are known otherwise.
+    """A side from the segments of its file, or else from names from another source.
 
     Args:
         role: `prediction` or `reference`.
-        volume_segments: of the volume; where there are any they count alone.
+        volume_segments: segments of the volume; if there are any, only these are used.
         present: the values of its array, other than 0, that occur.
         names: by label value.
-        regions: names that stand for several values.
+        regions: names for several values.
     """
     if volume_segments:
         known = {voxel for segment in volume_segments for voxel in segment.voxels}
         rest = tuple(Segment(value, "", "", (value,)) for value in sorted(present - known))
         return Side(role, volume_segments + rest, present)
     segments = [Segment(value, names.get(value, ""), "", (value,)) for value in sorted(present | set(names))]
-    # A region of nnU-Net has no value of its own; it is known by its name.
+    # A region of nnU-Net has no value of its own; it is identified by its name.
     segments = [s for s in segments if s.name or s.value in present]
     segments += [Segment(min(values), name, "", values) for name, values in regions.items()]
     return Side(role, tuple(segments), present)

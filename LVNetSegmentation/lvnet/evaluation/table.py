@@ -1,4 +1,4 @@
-"""Results as a table for a spreadsheet."""
+"""Writing results as a CSV table."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _MAY_BE_UNDEFINED = ("rvd", "absolute_rvd", "assd_mm", "mssd_mm")
 
 
 def write_csv(result: Mapping[str, Any], path: PathLike) -> None:
-    """Writes a result of :func:`~lvnet.evaluation.evaluate` or :func:`~lvnet.evaluation.evaluate_folders` as a table.
+    """Writes a result of :func:`~lvnet.evaluation.evaluate` or :func:`~lvnet.evaluation.evaluate_folders` as CSV.
 
-    One row a case, or a case and label, with a line of headings.  A value that is undefined is an
-    empty cell, and the column `<name>_reason` says why; a failed or unmatched case is a row with
-    its message in `error`.  Extras have columns where they were asked for; where two methods are
+    One row per case, or per case and label, with a header row.  An undefined value is an empty
+    cell, and the column `<name>_reason` says why; a failed or unmatched case is a row with its
+    message in `error`.  Optional metrics have columns if they were requested; if two methods are
     compared, the last column tells them apart.
 
     Args:
         result: the result.
-        path: the file to write, whole or not at all; an existing one is replaced.
+        path: the file to write, completely or not at all; an existing one is replaced.
 
     Raises:
-        ImageError: the file cannot be written there.
+        ImageError: the file cannot be written.
     """
     from ..image_io.write import atomic_file
 
@@ -41,7 +41,7 @@ def write_csv(result: Mapping[str, Any], path: PathLike) -> None:
     extras = [name for name in (*_EXTRAS, "hd95_mm_reason") if name in used]
     columns = ["case", "label", *_COLUMNS, *reasons, *extras, "notes", "error", *(["method"] if comparison else [])]
     text = io.StringIO(newline="")
-    # Excel opens it as it is: commas, a point, CRLF.
+    # Excel opens this format directly: commas, decimal points, CRLF.
     table = csv.DictWriter(text, columns, extrasaction="ignore")
     table.writeheader()
     table.writerows(rows)

@@ -1,6 +1,6 @@
-"""The same work for many cases, one after the other or in several processes.
+"""Processing many cases, one after the other or in several processes.
 
-Each process holds one case at a time, so the memory is that of `jobs` cases.
+Each process has one case in memory at a time, so `jobs` cases must fit into memory.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Any, Callable, Dict, Mapping, Tuple
 from ..errors import ConfigurationError, LVNetError
 from ..progress import CancelCheck, Progress, raise_if_cancelled
 
-#: Windows waits for no more processes than this at once.
+#: Windows cannot wait for more processes than this at once.
 _MOST_JOBS = 61
-#: Seconds between two looks at whether the user has cancelled.
+#: Seconds between checks for cancellation.
 _TICK = 0.2
 
 
 def check_jobs(jobs: int) -> None:
-    """Refuses a number of processes that makes no sense.
+    """Checks the number of processes.
 
     Raises:
-        ConfigurationError: less than one.
+        ConfigurationError: it is less than one.
     """
     if jobs < 1:
-        raise ConfigurationError(f"{jobs} jobs cannot do anything; give 1 or more")
+        raise ConfigurationError(f"the number of jobs must be 1 or more, not {jobs}")
 
 
 def run_all(
@@ -38,30 +38,30 @@ def run_all(
     progress: Progress,
     cancelled: CancelCheck,
 ) -> Tuple[Dict[Any, Any], Dict[Any, str]]:
-    """Does every task; one that fails with an :class:`LVNetError` does not stop the others.
+    """Runs every task; one that fails with an :class:`LVNetError` does not stop the others.
 
     Args:
-        work: a module's function of one argument; it, the tasks and the results travel between
-            processes.
+        work: a function of one argument at module level; it, the tasks and the results must be
+            picklable.
         tasks: by key; started in this order.
-        names: what to call each task in the progress, by key, for example `evaluating case1`.
-        jobs: processes; with 1 everything happens in this one.
-        progress: told the share of tasks that are done.
-        cancelled: asked before each task, and while waiting.
+        names: the name of each task in the progress, by key, for example `evaluating case1`.
+        jobs: number of processes; with 1 everything runs in the present process.
+        progress: called with the fraction of tasks done.
+        cancelled: called before each task, and while waiting.
 
     Returns:
         Results by key and messages by key, both in the order of the tasks.
 
     Raises:
-        Cancelled: `cancelled` answered True.
-        ConfigurationError: a process was ended from outside.
+        Cancelled: `cancelled` returned True.
+        ConfigurationError: a process was killed.
     """
     check_jobs(jobs)
     if jobs == 1 or len(tasks) < 2:
         return _in_this_process(work, tasks, names, progress, cancelled)
     outcomes: Dict[Any, Tuple[Any, str]] = {}
-    # Started afresh on every system, as Windows does anyway: a fork would inherit half the state of
-    # whatever threads this process runs.
+    # Spawned on every system, as on Windows: a forked process would inherit an inconsistent state of this
+    # process's threads.
     pool = ProcessPoolExecutor(
         min(jobs, len(tasks), _MOST_JOBS), mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent
     )
@@ -76,7 +76,7 @@ def run_all(
                 progress(len(outcomes) / len(tasks), names[key])
     except BrokenProcessPool:
         raise ConfigurationError(
-            f"one of {jobs} processes was ended, probably for want of memory; ask for fewer jobs"
+            f"one of {jobs} processes was killed, probably for lack of memory; use fewer jobs"
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -111,5 +111,5 @@ def _outcome(work: Callable[[Any], Any], task: Any) -> Tuple[Any, str]:
 
 
 def _leave_interrupts_to_the_parent() -> None:
-    # Ctrl-C reaches every process of a terminal; one of them is enough to say so.
+    # Ctrl-C reaches every process of a terminal; only the parent reports it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

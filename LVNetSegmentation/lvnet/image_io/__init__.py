@@ -1,8 +1,8 @@
-"""Images and label maps in and out: NIfTI, NRRD, MetaImage, Slicer's .seg.nrrd and folders of DICOM.
+"""Reading and writing images and label maps: NIfTI, NRRD, MetaImage, Slicer's .seg.nrrd and DICOM folders.
 
-Whatever comes in leaves as a :class:`~lvnet.volume.Volume` with (z, y, x) voxels and spacing; what
-goes out has the grid of what came in.  Every failure that a user can cause is an
-:class:`~lvnet.errors.ImageError` of one line.
+Readers return a :class:`~lvnet.volume.Volume` with (z, y, x) voxels and spacing; results are written
+on the grid of their scan.  Every failure that a user can cause is an
+:class:`~lvnet.errors.ImageError` with a one-line message.
 """
 
 from __future__ import annotations

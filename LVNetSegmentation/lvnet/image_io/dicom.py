@@ -1,4 +1,4 @@
-"""Folders of DICOM, and single DICOM files, to volumes in HU."""
+"""Reading DICOM folders and single DICOM files as volumes in HU."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def read_dicom_folder(
     Args:
         name: the folder's name for messages.
         folder: the folder.
-        progress: told the share that is done.
-        series: which one instead: its UID, number or description.
-        files: the files of the folder that count, such as those of one study; None takes all.
+        progress: called with the fraction done.
+        series: read this series instead: its UID, number or description.
+        files: the files of the folder to consider, such as those of one study; None takes all.
 
     Raises:
         ImageError: there is no CT series, or its slices cannot be decoded.
@@ -47,15 +47,15 @@ def read_dicom_folder(
 
 
 def read_dicom_file(name: str, path: Path, progress: Progress) -> Source:
-    """Reads the scan that a slice belongs to from the slice's folder, or an enhanced file alone.
+    """Reads the scan that a slice belongs to from the slice's folder, or a single enhanced file.
 
     Args:
         name: the file's name for messages.
         path: the file.
-        progress: told the share that is done.
+        progress: called with the fraction done.
 
     Raises:
-        ImageError: the file is no slice of a CT series, or the series cannot be decoded.
+        ImageError: the file is not a slice of a CT series, or the series cannot be decoded.
     """
     header = read_dicom_header(str(path))
     if header is None:
@@ -71,12 +71,12 @@ def _read(name: str, series: Series, progress: Progress) -> Source:
     check_grid(name, stack.spacing, stack.origin, stack.direction)
     notes = series.notes + stack.notes
     if any(_inverted(s.header) for s in stack.slices):
-        notes += ("stored for inverted display (MONOCHROME1): the values are taken as HU all the same",)
+        notes += ("stored for inverted display (MONOCHROME1): the values are used as HU nevertheless",)
     for header in {slice_.header.path: slice_.header for slice_ in stack.slices}.values():
         check_pixels(name, header)
     first = stack.slices[0].header
     shape = (len(stack.layers), first.numbers["rows"], first.numbers["columns"])
-    # Frames of one file are held as they are stored, and once more while they are put together.
+    # The frames of one file are in memory twice while they are assembled: as stored, and as a volume.
     beside = 2 * first.numbers["allocated"] // 8 if len(first.frames) > 1 else 0
     check_memory(name, shape, INT16_BYTES + beside)
     voxels = VoxelStack(shape)
@@ -86,7 +86,7 @@ def _read(name: str, series: Series, progress: Progress) -> Source:
 
 
 def _fill(voxels: VoxelStack, name: str, stack: Stack, progress: Progress) -> int:
-    """Reads slice after slice; how many voxels of them were padding."""
+    """Reads slice after slice; returns the number of padding voxels."""
     padding = 0
     last = [layer.second for layer in stack.layers]
     load = _loader(name, stack)
@@ -101,22 +101,22 @@ def _fill(voxels: VoxelStack, name: str, stack: Stack, progress: Progress) -> in
         values = held[layer.first]
         if layer.first != layer.second:
             between = values.astype(np.float64) * (1 - layer.weight) + held[layer.second] * layer.weight
-            # Whole HU stay whole, or one filled slice would turn the whole scan to float32.
+            # Integer HU stay integers, or one interpolated slice would turn the whole scan into float32.
             values = np.rint(between) if values.dtype.kind in "iu" else between
         voxels.put(index, values)
         held = {key: kept for key, kept in held.items() if key >= layer.first and index + 1 < len(last)}
         progress((index + 1) / len(stack.layers), "reading the scan")
     if weaving.period:
         raise ImageError(
-            f"{name}: the slices take turns between {weaving.period} different images, as passes do that were put into"
-            " one series; nothing in their headers tells them apart: export each into a folder of its own"
+            f"{name}: the slices alternate between {weaving.period} different images, probably passes merged into"
+            " one series; their headers do not distinguish them: export each pass into a folder of its own"
         )
     return padding
 
 
 def _loader(name: str, stack: Stack) -> Callable[[int], Tuple[np.ndarray, int]]:
-    """A function from a slice's place in the stack to its (y, x) HU and the number of pixels that were padding."""
-    several = len(stack.slices[0].header.frames) > 1  # in one file
+    """A function from a slice's index in the stack to its (y, x) HU and its number of padding pixels."""
+    several = len(stack.slices[0].header.frames) > 1  # all frames in one file
     volume = stored_frames(name, stack.slices[0].header) if several else None
 
     def load(index: int) -> Tuple[np.ndarray, int]:

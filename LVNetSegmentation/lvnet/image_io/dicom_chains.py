@@ -1,4 +1,4 @@
-"""Passes by instance numbers that run through the same places twice."""
+"""Separating passes by instance numbers that run through the same positions twice."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 from .dicom_slices import JITTER, SAME_PLACE_MM, Part, extent, overlap, stitched
 
-# Numbers and steps from one slice of a chain to the next: a number may lack its slice, or a slice its number.
+# Allowed steps in number and position from one slice of a chain to the next: slices or numbers may be missing.
 _STEPS = ((1, 1), (1, 2), (2, 2), (3, 3), (1, 3))
-# Starts that are tried, of as many slices of one number.
+# Starting slices that are tried, if several have the same number.
 _MOST_STARTS = 8
 
 
 def by_numbers(part: Part, numbers: Sequence[int], heights: np.ndarray) -> List[Part]:
-    """By instance numbers: each pass is a chain in which number and height rise, or fall, together."""
+    """Splits by instance numbers: in each pass, number and height increase (or decrease) together."""
     order = np.array([numbers[index] for index in part])
     high = heights[part]
     if len(set(order.tolist())) == 1 or extent(high) <= SAME_PLACE_MM:
         return [part]
-    # Numbers that were given by place, ties in either order, tell nothing.
+    # Numbers that were assigned by position, with ties in any order, carry no information.
     if any((np.diff(order[np.lexsort((way * order, high))]) * way > 0).all() for way in (1, -1)):
         return [part]
     try:
@@ -34,7 +34,7 @@ def by_numbers(part: Part, numbers: Sequence[int], heights: np.ndarray) -> List[
     if not stacks or left > max(2, 0.1 * len(part)):
         return [part]
     if len(stacks) == 1 and all(_completes(heights[index], heights[stacks[0]]) for chain in rest for index in chain):
-        return [part]  # a few numbers are wrong, and their places are those that lack a slice
+        return [part]  # a few numbers are wrong, and these slices fill gaps
     stacks += [np.array([index]) for chain in rest for index in chain]
     return stacks if overlap(stacks, heights) else stitched(stacks, heights)
 
@@ -49,11 +49,11 @@ def _completes(height: float, stack: np.ndarray) -> bool:
 
 
 class _AmbiguousError(Exception):
-    """Two slices would go on in one chain equally well."""
+    """Two slices would continue one chain equally well."""
 
 
 def _chains(order: np.ndarray, heights: np.ndarray) -> List[List[int]]:
-    """Indices by chains of rising numbers with even steps of height, the longest first."""
+    """Indices of chains with increasing numbers and equal height steps, the longest first."""
     by_number: Dict[int, List[int]] = defaultdict(list)
     for index, number in enumerate(order.tolist()):
         by_number[number].append(index)
@@ -87,13 +87,13 @@ def _chains(order: np.ndarray, heights: np.ndarray) -> List[List[int]]:
 
 
 def _bend(numbers: np.ndarray, heights: np.ndarray) -> float:
-    """mm by which a chain leaves the straight line from its first slice to its last."""
+    """Largest deviation in mm of a chain from the straight line between its first and last slice."""
     share = (numbers - numbers[0]) / (numbers[-1] - numbers[0]) if len(numbers) > 1 else np.zeros(1)
     return float(np.abs(heights - heights[0] - share * (heights[-1] - heights[0])).max())
 
 
 def _goes_evenly(heights: np.ndarray) -> bool:
-    """Whether the last two steps of a chain are alike."""
+    """Whether the last two steps of a chain are equal."""
     if len(heights) < 3:
         return False
     last, before = heights[-1] - heights[-2], heights[-2] - heights[-3]
@@ -103,7 +103,7 @@ def _goes_evenly(heights: np.ndarray) -> bool:
 def _followed(
     start: int, number: int, slope: float, by_number: Dict[int, List[int]], heights: np.ndarray
 ) -> Tuple[List[int], bool]:
-    """The chain that goes on from a slice, and whether it could only go on this way."""
+    """The chain that continues from a slice, and whether there was no other way to continue it."""
     chain, here, height, clear, sure = [start], number, float(heights[start]), True, 1
     tolerance = 0.5 * JITTER * abs(slope) + SAME_PLACE_MM
     gone = 0
@@ -115,9 +115,9 @@ def _followed(
                 clear = clear and len(near) == 1
                 chain.append(near[0])
                 here, height, gone = here + skip, float(heights[chain[-1]]), gone + steps
-                # Positions are rounded; the whole way tells the step best.
+                # Positions are rounded, so the step is best estimated over the whole length.
                 slope = (height - float(heights[start])) / gone
-                # What is met beyond a gap may be of another pass, unless the chain goes on from there.
+                # A slice beyond a gap may belong to another pass, unless the chain continues from there.
                 sure = len(chain) if steps == 1 and (sure == len(chain) - 1 or _goes_evenly(heights[chain])) else sure
                 break
         else:

@@ -1,4 +1,4 @@
-"""Passes by position: regular combs of slices with a shift between them, and single slices beside a comb."""
+"""Separating passes by position: interleaved regular stacks with an offset, and single slices beside a stack."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FEWEST_OF_COMB = 5
 
 
 def by_position(part: Part, heights: np.ndarray) -> List[Part]:
-    """By regular combs of slices with a shift between them, or one comb and a few slices beside it."""
+    """Splits into interleaved regular stacks with an offset, or one stack and a few slices beside it."""
     high = np.sort(heights[part])
     if len(part) < 4 or is_stack(high):
         return [part]
@@ -27,7 +27,7 @@ def by_position(part: Part, heights: np.ndarray) -> List[Part]:
             continue
         if len(stacks) == 1 and not _within(part, stacks[0], heights):
             continue
-        # A few slices lie on many combs by chance.
+        # A few slices fit many regular grids by chance.
         enough = min(len(stack) for stack in stacks) >= _FEWEST_OF_COMB and covered >= len(part) - 2
         if len(stacks) > 1 and not (enough and overlap(stacks, heights)):
             continue
@@ -36,7 +36,7 @@ def by_position(part: Part, heights: np.ndarray) -> List[Part]:
 
 
 def _step(high: np.ndarray, count: int) -> float:
-    """Of `count` combs in sorted heights; over many slices, since positions are rounded."""
+    """The step of `count` interleaved stacks, from sorted heights; over many slices, since positions are rounded."""
     step = float(np.median(high[count:] - high[:-count]))
     for times in (4, 16, 64):
         lag = count * times
@@ -47,7 +47,7 @@ def _step(high: np.ndarray, count: int) -> float:
 
 
 def _combs(part: Part, heights: np.ndarray, step: float) -> List[Part]:
-    """Slices by their place within a step, which goes round in a circle."""
+    """Slices grouped by their offset within a step (modulo the step)."""
     phases = heights[part] / step % 1.0
     order = np.argsort(phases)
     breaks = np.flatnonzero(np.diff(phases[order]) > JITTER)
@@ -58,6 +58,6 @@ def _combs(part: Part, heights: np.ndarray, step: float) -> List[Part]:
 
 
 def _within(part: Part, stack: Part, heights: np.ndarray) -> bool:
-    """Whether what is beside a stack lies inside of its stretch."""
+    """Whether the slices beside a stack lie within its extent."""
     beside = heights[np.setdiff1d(part, stack)]
     return bool(beside.size and beside.min() > heights[stack].min() and beside.max() < heights[stack].max())

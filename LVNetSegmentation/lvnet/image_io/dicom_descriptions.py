@@ -1,8 +1,8 @@
-"""A series' description: how it is read, and whether a note may repeat it.
+"""A series' description: decoding it, and deciding whether a note may repeat it.
 
-A description is free text in which a patient may stand.  The user's own list of a folder (`lvnet info FOLDER`) shows
-it as it is; a note goes into results and onto pages that are passed on, and so repeats it only where nothing in it
-looks like the patient.
+A description is free text that may contain the patient's name.  The listing of a folder (`lvnet info FOLDER`), which
+only the user sees, shows it unchanged.  Notes go into results and pages that may be shared, so they repeat it only if
+nothing in it resembles the patient's identity.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import unicodedata
 from typing import Iterable, List, Set
 
-# What DICOM calls a character set, and what Python does; without escape sequences, which are left as they are.
+# Names of character sets in DICOM and in Python; escape sequences are not decoded.
 _CODECS = {
     "ISO_IR 192": "utf-8", "GB18030": "gb18030", "GBK": "gbk", "ISO_IR 13": "shift_jis", "ISO_IR 166": "iso8859_11",
     **{f"ISO_IR {number}": f"iso8859_{part}" for number, part in (
@@ -21,16 +21,16 @@ _CODECS = {
 _MANY_DIGITS = re.compile(r"\d{6}")
 _DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{2,4}")
 _FEWEST_LETTERS, _FEWEST_DIGITS = 3, 4
-# From here on, a letter of Unicode can be a whole name: Chinese, Japanese, Korean.
+# From this code point on a single character can be a whole name: Chinese, Japanese, Korean.
 _IDEOGRAPHS = "\u2e80"
 
 
 def free_text(value: bytes, character_set: str) -> str:
-    """A text of the header.
+    """Decodes a text of the header.
 
     Args:
         value: its bytes.
-        character_set: what the header says of them (SpecificCharacterSet).
+        character_set: the header's SpecificCharacterSet.
     """
     name = character_set.split("\\")[0].strip().upper().replace("ISO 2022 IR", "ISO_IR")
     for codec in (_CODECS.get(name, "utf-8"), "latin-1"):
@@ -44,12 +44,12 @@ def free_text(value: bytes, character_set: str) -> str:
 def may_be_told(description: str, identity: Iterable[str]) -> bool:
     """Whether a note may repeat a description.
 
-    Not where it holds a part of what names the patient (three letters or four digits in a row, or a short word as a
-    whole), six digits in a row, a date, or what cannot be printed.
+    It must not if it contains a part of the patient's name or ID (three letters or four digits in a row, or a short
+    word as a whole), six digits in a row, a date, or unprintable characters.
 
     Args:
-        description: of a series.
-        identity: the patient's name and number.
+        description: the series' description.
+        identity: the patient's name and ID.
     """
     if not description.isprintable() or _MANY_DIGITS.search(description) or _DATE.search(description):
         return False
@@ -70,6 +70,6 @@ def _words(text: str) -> List[str]:
 
 
 def _folded(text: str) -> str:
-    """Without case and accents."""
+    """A text in lower case and without accents."""
     parts = unicodedata.normalize("NFKD", text.casefold())
     return "".join(letter for letter in parts if not unicodedata.combining(letter))

@@ -1,4 +1,4 @@
-"""The elements of a DICOM file, one after the other, as they lie in its bytes."""
+"""Parsing the elements of a DICOM file, one after the other."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import struct
 from typing import Any, BinaryIO, Container, Dict, List, Optional, Tuple
 
 Tag = Tuple[int, int]
-#: Bytes, or of a sequence its items, which are data sets again.
+#: A value's bytes, or the items of a sequence, which are data sets again.
 Dataset = Dict[Tag, Any]
 
-#: Pixels of any kind are the end of what is walked through; those of a CT are the last of them.
+#: Parsing ends at pixel data of any kind; the last of these tags is the one of CT images.
 _ANY_PIXELS, _PIXELS = (0x7FE0, 0x0008), (0x7FE0, 0x0010)
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _LONG_FORMS = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
-#: Fragments of pixels that are looked for; a frame usually has one.
+#: Limit for the number of pixel fragments; a frame usually has one.
 _MOST_FRAGMENTS = 100_000
 
 
 class ElementReader:
-    """Walks through data sets, keeping wanted fields and skipping the rest unread.
+    """Parses data sets, keeping the wanted elements and skipping the rest unread.
 
     Args:
-        file: stands at an element.
-        order: of its bytes, `<` or `>`.
-        explicit: whether elements name their value representation.
-        wanted: the elements that are kept.
+        file: positioned at an element.
+        order: byte order, `<` or `>`.
+        explicit: whether elements give their value representation.
+        wanted: the elements to keep.
         sequences: the sequences whose items are kept, each with its wanted elements.
 
     Attributes:
-        reaches_end_of_pixels: False where the file ends before its pixels do, or garbage lies between its fragments.
+        reaches_end_of_pixels: False if the pixels are truncated, or there is garbage between their fragments.
         encapsulated: whether the pixels are in fragments.
-        pixels: where the pixels begin and how long they are, or each fragment of encapsulated ones without the
-            table of offsets; empty where there are none.
+        pixels: offset and length of the pixels, or of each fragment of encapsulated ones without the offset
+            table; empty if there are none.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ElementReader:
         self.pixels: List[Tuple[int, int]] = []
 
     def exactly(self, count: int) -> bytes:
-        """Bytes of a value; none of ours is long."""
+        """Reads a value; all wanted values are short."""
         if count > 1 << 20:
             raise ValueError("value too long")
         data = self._file.read(count)
@@ -68,7 +68,7 @@ class ElementReader:
         return data
 
     def element_header(self) -> Tuple[Tag, bytes, int]:
-        """Tag, value representation and length of the element that comes next."""
+        """Tag, value representation and length of the next element."""
         first = self.exactly(8)
         group, element = struct.unpack_from(self._order + "HH", first)
         if group == 0xFFFE or not self._explicit:
@@ -79,7 +79,7 @@ class ElementReader:
         return (group, element), form, struct.unpack_from(self._order + "H", first, 6)[0]
 
     def dataset(self, length: Optional[int]) -> Dataset:
-        """The wanted elements of a data set: to the pixels, a delimiter, or `length` bytes."""
+        """The wanted elements of a data set, up to the pixels, a delimiter, or `length` bytes."""
         result: Dataset = {}
         end = None if length is None else self._file.tell() + length
         while end is None or self._file.tell() < end:
@@ -87,7 +87,7 @@ class ElementReader:
             try:
                 tag, form, size = self.element_header()
             except EOFError:
-                # A header without pixels ends where its file does; any other was cut off.
+                # A data set without pixels may end with the file; otherwise the file is truncated.
                 if self._depth or here != self._size:
                     raise
                 return result
@@ -97,11 +97,11 @@ class ElementReader:
                 if tag == _PIXELS:
                     self._look_at_pixels(size)
                 break
-            # Of an element that is there twice, the first is taken.
+            # If an element occurs twice, the first is used.
             if tag in self._sequences:
                 result.setdefault(tag, self._items(size, keep=True))
             elif size == _UNDEFINED:
-                # A value of unknown nature and length holds items in implicit form.
+                # A value of unknown representation and length contains items in implicit form.
                 self._items(size, keep=False, implicit=form == b"UN")
             elif tag in self._wanted:
                 result.setdefault(tag, self.exactly(size))
@@ -113,7 +113,7 @@ class ElementReader:
         return self._size - self._file.tell()
 
     def _look_at_pixels(self, size: int) -> None:
-        """Where the pixels lie, and whether they are all there."""
+        """Finds the pixels, and whether they are complete."""
         self.encapsulated = size == _UNDEFINED
         if self.encapsulated:
             self.reaches_end_of_pixels = self._look_at_fragments()
@@ -122,16 +122,16 @@ class ElementReader:
             self.pixels.append((self._file.tell(), size))
 
     def _look_at_fragments(self) -> bool:
-        """Notes where the pieces of encapsulated pixels lie; False where they do not follow one another to an end."""
+        """Records the fragments of encapsulated pixels; False if they are not contiguous up to the end."""
         table = True
         for _ in range(_MOST_FRAGMENTS):
             try:
                 tag, _, length = self.element_header()
-            except EOFError:  # many programs forget the delimiter
+            except EOFError:  # many programs omit the delimiter
                 return not table
             if tag == _SEQUENCE_END:
                 return True
-            if tag == (0, 0) and not length:  # or fill the file up with zeros instead
+            if tag == (0, 0) and not length:  # or pad the file with zeros instead
                 return not table
             if tag != _ITEM or length > self._left():
                 return False
@@ -154,7 +154,7 @@ class ElementReader:
             if tag == _SEQUENCE_END:
                 break
             if tag != _ITEM:
-                raise ValueError("no item where one should be")
+                raise ValueError("an item is missing")
             if keep or size == _UNDEFINED:
                 items.append(self.dataset(None if size == _UNDEFINED else size))
             else:
@@ -170,7 +170,7 @@ def plain_text(value: bytes) -> str:
 
 
 def floats(value: Any) -> Tuple[float, ...]:
-    """The numbers of a text; none where one of them is none."""
+    """The numbers in a text; empty if one of them is not a number."""
     try:
         return tuple(float(part) for part in plain_text(value or b"").split("\\") if part.strip())
     except ValueError:

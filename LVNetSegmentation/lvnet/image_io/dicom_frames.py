@@ -1,4 +1,4 @@
-"""Where the frames of a file lie, whether it has one or, in functional groups, many."""
+"""The geometry of the frames of a file: one, or many in functional groups."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FRAME_KIND, FRAME_KERNEL = (0x0008, 0x9007), (0x0018, 0x1210)
 
 
 class FrameFields(NamedTuple):
-    """Where one slice lies, as numbers, empty where the file does not say; intercept and slope of its HU.
+    """Geometry of one slice, with empty values if the file does not give them, and its rescale intercept and slope.
 
-    `distance` to the next slice is what the header says of it.  What tells the frames of one file apart: `group` holds
-    stack, kind and kernel, `acquisition` and `temporal` the numbers of its pass and of its time.
+    `distance` is the header's distance to the next slice.  To tell the frames of one file apart, `group` holds
+    stack, image type and kernel, `acquisition` and `temporal` the numbers of its pass and its time.
     """
 
     position: Tuple[float, ...] = ()
@@ -32,9 +32,9 @@ class FrameFields(NamedTuple):
 
 
 def frame_fields(own: Dataset, shared: Dataset, top: Dataset, whole: Dataset, order: str) -> FrameFields:
-    """Fields of a frame: its own, those of all frames, or of the data set where it has no frames.
+    """Fields of a frame: its own, those shared by all frames, or those of the data set if there are no frames.
 
-    A rescale beside the functional groups, where the standard does not want it, counts as well.
+    A rescale outside the functional groups, which the standard does not allow, is accepted as well.
     """
 
     def value(sequence: Tag, tag: Tag, last: Dataset = top) -> bytes:
@@ -54,14 +54,14 @@ def frame_fields(own: Dataset, shared: Dataset, top: Dataset, whole: Dataset, or
         orientation=floats(value((0x0020, 0x9116), (0x0020, 0x0037))),
         pixel_spacing=floats(value(MEASURES, (0x0028, 0x0030))),
         distance=floats(value(MEASURES, (0x0018, 0x0088))),
-        # A slope of 0 is an empty field of some programs; it would make a scan of one value.
+        # Some programs write a slope of 0 for an empty field; it would give all voxels one value.
         rescale=(rescale((0x0028, 0x1052), 0.0), rescale((0x0028, 0x1053), 1.0) or 1.0),
         **_apart(value, order) if own else {},
     )
 
 
 def _apart(value: Callable[..., bytes], order: str) -> Dict[str, Any]:
-    """What tells the frames of one file apart, from a function that finds a field of a frame."""
+    """The fields that tell the frames of one file apart, from a function that looks up a field."""
 
     def number(tag: Tag, form: str) -> str:
         found = value(FRAME_CONTENT, tag)

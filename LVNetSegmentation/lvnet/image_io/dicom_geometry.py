@@ -1,20 +1,19 @@
-"""Order, spacing, gaps, repeats and tilt of the slices of a series.
+"""Order, spacing, gaps, duplicates and tilt of the slices of a series.
 
-Decisions, in the order they are taken:
+The rules, in the order in which they are applied:
 
 - Slices of one pass (see `dicom_passes`) are sorted along the normal of their plane; of several with the same
-  pixels at one position one is kept.  Different ones at one position, and distances that go up and down, are two
-  passes that nothing tells apart: that is refused.
-- A stack with a gap of more than 5 slices and 10 mm (30 mm where slices are uneven anyway) is two scans; the longer
+  pixels at one position one is kept.  Different images at one position, and alternating distances, mean two
+  passes that cannot be told apart, which is an error.
+- A stack with a gap of more than 5 slices and 10 mm (30 mm if the spacing is uneven anyway) is two scans; the longer
   one is kept.
-- Positions that follow a regular grid to a tenth of the spacing are that grid.
-- Otherwise the scan is brought to a regular grid by linear interpolation between neighbouring
-  slices; slices that already lie on the grid are kept as they are.  Missing slices are the usual
-  case, and filling them in keeps every other slice at its true place.
-- Slices that are shifted sideways (gantry tilt) are kept as they are, one above the other: no
-  orthogonal grid can hold them, a label map would otherwise not fit the slices it was made for,
-  and spacing along the normal keeps the volume of a voxel true.  The note says how far off a
-  position is.
+- Positions that deviate from a regular grid by at most a tenth of the spacing are taken as that grid.
+- Otherwise the scan is resampled to a regular grid by linear interpolation between neighbouring
+  slices; slices that already lie on the grid are kept unchanged.  The usual case is missing slices;
+  interpolating them keeps every other slice at its true position.
+- Slices that are shifted sideways (gantry tilt) are kept unchanged, one above the other: no
+  orthogonal grid can represent them, a label map would otherwise not fit its slices, and spacing
+  along the normal gives the correct voxel volume.  A note says how far positions are off.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ from .dicom_slices import SAME_PLACE_MM, Slice
 _GAP_SLICES, _GAP_MM, _EVEN_GAP_MM = 5, 30.0, 10.0
 _JITTER = 0.1
 _TILT_DEGREES = 0.3
-# Share of the distance of slices that the header may be off; and that a slice's thickness has at least.
+# Tolerance of the header's slice distance, and the smallest plausible slice thickness, as fractions of the distance.
 _OTHER, _THIN = 0.02, 0.5
-# From so many made-up slices for each that is there on, a regular grid is no answer.
+# With so many interpolated slices for each real one, resampling to a regular grid is refused.
 _MOST_MADE_UP = 10
-# Two distances that differ by so much of the larger are a turn; where there are so many, passes are woven.
+# Relative difference of two distances that counts as a change; and the number of changes that mean interleaved passes.
 _TURN, _MOST_TURNS, _SHORT = 0.4, 0.25, 0.6
 
 
 class Layer(NamedTuple):
-    """One slice of the volume: `slices[first]`, blended with `slices[second]` by `weight` where that is not 0."""
+    """One slice of the volume: `slices[first]`, blended with `slices[second]` by `weight` if that is not 0."""
 
     first: int
     second: int
@@ -51,12 +50,12 @@ class Stack(NamedTuple):
     """A series in order.
 
     Attributes:
-        slices: sorted along the normal, one a position.
-        layers: what the slices of the volume are made of.
+        slices: sorted along the normal, one per position.
+        layers: how each slice of the volume is composed.
         spacing: (x, y, z) in mm.
         origin: (x, y, z) of the first voxel, LPS.
         direction: nine direction cosines, row by row.
-        notes: what was noticed.
+        notes: sentences for the user.
     """
 
     slices: List[Slice]
@@ -68,14 +67,14 @@ class Stack(NamedTuple):
 
 
 def arrange(name: str, slices: Sequence[Slice]) -> Stack:
-    """Sorts the slices of one series and lays them on a regular grid.
+    """Sorts the slices of one series and arranges them on a regular grid.
 
     Args:
         name: the scan's name for messages.
         slices: of one series, in any order.
 
     Raises:
-        ImageError: they lie so unevenly that no regular grid can hold them.
+        ImageError: they are too uneven for a regular grid.
     """
     notes: List[str] = []
     row, column = np.asarray(slices[0].fields.orientation).reshape(2, 3)
@@ -84,10 +83,10 @@ def arrange(name: str, slices: Sequence[Slice]) -> Stack:
     ordered, heights = _sorted_along(name, slices, normal, notes)
     ordered, heights = _longest_part(ordered, heights, notes)
     gaps = np.diff(heights)
-    # Written so that heights which are no numbers are refused too.
+    # Written so that NaN heights are refused too.
     if gaps.size and not float(heights[-1] - heights[0]) <= _MOST_MADE_UP * len(heights) * _usual_gap(gaps):
         raise ImageError(
-            f"{name}: its slices lie {gaps.min():.3g} to {gaps.max():.3g} mm apart, which no regular grid can hold;"
+            f"{name}: its slices are {gaps.min():.3g} to {gaps.max():.3g} mm apart, too uneven for a regular grid;"
             " export the series again"
         )
     _refuse_woven(name, heights)
@@ -118,7 +117,7 @@ def _sorted_along(
     order = np.argsort(heights, kind="stable")
     gaps = np.diff(heights[order])
     apart = gaps[gaps > SAME_PLACE_MM]
-    # Rounding may set two images of one place apart by more than nothing.
+    # Because of rounding, two images of one position may not have exactly equal heights.
     near = max(SAME_PLACE_MM, _JITTER * _usual_gap(apart)) if apart.size else SAME_PLACE_MM
     groups: List[List[int]] = []
     for index in order:
@@ -129,18 +128,18 @@ def _sorted_along(
     crowded = [group for group in groups if len(group) > 1]
     if crowded and len(groups) > 1 and not all(_are_copies([slices[i] for i in group]) for group in crowded):
         raise ImageError(
-            f"{name}: {len(crowded)} of {len(groups)} positions hold several different slices, and nothing in their"
-            " headers tells which belong together; export each series or phase into a folder of its own"
+            f"{name}: {len(crowded)} of {len(groups)} positions have several different slices, and their headers do not"
+            " tell which belong together; export each series or phase into a folder of its own"
         )
     chosen = [min(group, key=lambda i: keys[i]) for group in groups]
     repeated = len(slices) - len(chosen)
     if repeated:
-        notes.append(f"{repeated} slices at positions that others have too were left out (copies or a later phase)")
+        notes.append(f"{repeated} slices at duplicate positions were left out (copies or a later phase)")
     return [slices[i] for i in chosen], heights[chosen]
 
 
 def _are_copies(slices: Sequence[Slice]) -> bool:
-    """Whether slices of one place hold the same stored pixels; frames of one file are looked at no further."""
+    """Whether slices at one position have the same stored pixels; frames of one file are not compared."""
     if any(len(s.header.frames) > 1 for s in slices):
         return False
     first = slices[0]
@@ -152,10 +151,10 @@ def _are_copies(slices: Sequence[Slice]) -> bool:
 
 
 def _refuse_woven(name: str, heights: np.ndarray) -> None:
-    """Fails where slices follow one another in no order: missing ones leave a grid, a change of distance is one turn.
+    """Fails if the distances of slices are irregular; missing slices and a single change of distance are allowed.
 
     Raises:
-        ImageError: it is so.
+        ImageError: the distances are irregular.
     """
     gaps = np.diff(heights)
     if len(gaps) < 4:
@@ -166,7 +165,7 @@ def _refuse_woven(name: str, heights: np.ndarray) -> None:
     if even and places + 1 <= 1.35 * len(heights) + 2:
         return
     larger = np.maximum(gaps[1:], gaps[:-1])
-    # Where the distance of the slices changes, one that is shorter than both is of a slice of another pass.
+    # Where the distance changes, one that is shorter than both belongs to a slice of another pass.
     short = [
         gap < _SHORT * min(float(np.median(gaps[max(0, i - 3) : i])), float(np.median(gaps[i + 1 : i + 4])))
         for i, gap in enumerate(gaps[1:-1], 1)
@@ -174,8 +173,8 @@ def _refuse_woven(name: str, heights: np.ndarray) -> None:
     turns = int((np.abs(np.diff(gaps)) > _TURN * larger).sum())
     if any(short) or turns > max(4, _MOST_TURNS * len(gaps)):
         raise ImageError(
-            f"{name}: its slices lie {gaps.min():.3g} to {gaps.max():.3g} mm apart without any order, as those of two"
-            " passes do that nothing in their headers tells apart; export each into a folder of its own"
+            f"{name}: its slices are irregularly spaced ({gaps.min():.3g} to {gaps.max():.3g} mm), probably two passes"
+            " that their headers do not distinguish; export each pass into a folder of its own"
         )
 
 
@@ -192,7 +191,7 @@ def _longest_part(slices: List[Slice], heights: np.ndarray, notes: List[str]) ->
     edges = [0, *(int(b) for b in breaks), len(slices)]
     begin, end = max(zip(edges[:-1], edges[1:]), key=lambda part: part[1] - part[0])
     notes.append(
-        f"the series has a gap of {gaps.max():.0f} mm: only the longest part was taken, {end - begin} of"
+        f"the series has a gap of {gaps.max():.0f} mm: only the longest part was used, {end - begin} of"
         f" {len(slices)} slices"
     )
     return slices[begin:end], heights[begin:end]
@@ -222,7 +221,7 @@ def _layers(heights: np.ndarray, notes: List[str]) -> Tuple[List[Layer], float]:
             layers.append(Layer(int(index) - 1, int(index), float(weight)))
     if missing > 0 and _deviation(heights, step) <= _JITTER:
         what = "1 slice is" if missing == 1 else f"{missing} slices are"
-        notes.append(f"{what} missing; filled in between neighbours ({len(layers)} slices of {step:.3g} mm now)")
+        notes.append(f"{what} missing: interpolated between neighbours ({len(layers)} slices of {step:.3g} mm now)")
     else:
         notes.append(
             f"slices {gaps.min():.3g} to {gaps.max():.3g} mm apart were resampled to {len(layers)} slices"
@@ -232,7 +231,7 @@ def _layers(heights: np.ndarray, notes: List[str]) -> Tuple[List[Layer], float]:
 
 
 def _usual_gap(gaps: np.ndarray) -> float:
-    """The finer part of a scan with several spacings sets the grid, so that nothing is lost."""
+    """The spacing of the grid: that of the finest part of a scan with several spacings, so that nothing is lost."""
     return float(np.percentile(gaps, 25))
 
 
@@ -251,26 +250,26 @@ def _thickness(only: Slice, notes: List[str]) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < 1000:
-        notes.append("the only slice has no thickness: 1 mm is assumed")
+        notes.append("the only slice has no thickness in its header: 1 mm is assumed")
         return 1.0
     return value
 
 
 def _note_distance(slices: Sequence[Slice], step: float, notes: List[str]) -> None:
-    """The positions count; what else the headers say of the distance is said where it is another."""
+    """Notes about headers whose slice distance differs from the positions, which are used."""
     told = sorted({round(abs(s.fields.distance[0]), 4) for s in slices if s.fields.distance})
     told = [distance for distance in told if distance > 0 and abs(distance - step) > _OTHER * step]
     if told:
         said = " or ".join(f"{distance:g}" for distance in told[:3])
         notes.append(
-            f"the headers say that slices lie {said} mm apart, their positions {step:.4g} mm: these were taken"
+            f"the slice distance is {said} mm in the headers, but {step:.4g} mm by the slice positions, which were used"
         )
     try:
         thickness = float(slices[0].header.fields["thickness"])
     except ValueError:
         return
     if 0 < thickness < _THIN * step:
-        notes.append(f"the slices are {thickness:g} mm thick and lie {step:.4g} mm apart: what is between is not seen")
+        notes.append(f"the slices are {thickness:g} mm thick but {step:.4g} mm apart: there are gaps between them")
 
 
 def _note_shift(positions: np.ndarray, heights: np.ndarray, normal: np.ndarray, pixel: float, notes: List[str]) -> None:
@@ -284,10 +283,8 @@ def _note_shift(positions: np.ndarray, heights: np.ndarray, normal: np.ndarray, 
     uneven = float(np.linalg.norm(sideways - rise[:, None] * slope, axis=1).max())
     if uneven <= pixel and angle > _TILT_DEGREES:
         notes.append(
-            f"gantry tilt of {angle:.1f} degrees: slices are kept as they are, positions are up to"
+            f"gantry tilt of {angle:.1f} degrees: the slices were not sheared, positions are up to"
             f" {farthest:.0f} mm off"
         )
     elif farthest > pixel:
-        notes.append(
-            f"slices are shifted sideways by up to {farthest:.1f} mm: they are kept as they are, one above the other"
-        )
+        notes.append(f"slices are shifted sideways by up to {farthest:.1f} mm: this was not corrected")

@@ -1,4 +1,4 @@
-"""Files of a folder to slices of CT, by series, plane and pixel grid; and what else lies there."""
+"""Grouping the files of a folder into CT slices by series, plane and pixel grid; and counting the others."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .dicom_slices import Slice
 
 
 def study_of(header: DicomHeader) -> Tuple[int, str]:
-    """What tells studies, and the patients they are of, apart."""
+    """A key that tells studies and patients apart."""
     return header.patient, header.fields["study_uid"]
 
 
 def series_of(header: DicomHeader) -> Tuple[object, ...]:
-    """What slices of one series share; some programs give each of them a study of its own."""
+    """A key that slices of one series share, even if a program gave each of them a study of its own."""
     uid = header.fields["series_uid"]
     return (header.patient, uid, "" if uid else header.fields["study_uid"])
 
@@ -48,7 +48,7 @@ def grouped(headers: List[DicomHeader], left_out: Counter) -> List[List[Slice]]:
 
 
 def _not_a_slice(header: DicomHeader) -> str:
-    """Why a file is no slice of a CT volume; empty if it is one."""
+    """Why a file is not a slice of a CT volume; empty if it is one."""
     fields, numbers = header.fields, header.numbers
     if fields["modality"].upper() != "CT":
         return "other modalities"
@@ -71,7 +71,7 @@ def _not_a_slice(header: DicomHeader) -> str:
 
 
 def why_unread(path: str) -> List[str]:
-    """Why a file that may be a slice gave no header; empty for what is no DICOM."""
+    """Why the header of a file cannot be read; empty if it is not DICOM."""
     try:
         os.stat(path)
         if not os.path.isfile(path):
@@ -94,7 +94,7 @@ def _same_plane(first: FrameFields, second: FrameFields) -> bool:
 
 
 def without_copies(group: List[Slice]) -> List[Slice]:
-    """Slices without those that are the same object at the same place once more."""
+    """Removes slices that are further copies of the same object at the same position."""
     seen = set()
     kept = []
     for slice_ in group:

@@ -1,10 +1,9 @@
-"""The few header fields of a DICOM file that turn slices into a volume, and where its pixels lie.
+"""The few header fields of a DICOM file that are needed to build a volume, and the position of its pixels.
 
-Read here rather than by GDCM, because GDCM needs the whole file to be sound before it tells
-anything, takes memory for whatever length an element claims, hides what lies in sequences (the
-frames of enhanced CT), and is slow on thousands of files.  The patient's name and number are looked at
-to see whether the description repeats them, and only a hash is kept, which tells patients apart and holds
-for this process alone.
+They are not read by GDCM, because GDCM needs an intact file to return anything, allocates memory for
+whatever length an element claims, does not give access to sequences (the frames of enhanced CT), and is
+slow with thousands of files.  The patient's name and ID are read to check whether the description
+repeats them; only a hash of them is kept, which tells patients apart and is valid within this process only.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from .dicom_frames import (
 )
 from .dicom_part10 import BIG_ENDIAN, DEFLATED, IMPLICIT, data_set, first_element, is_index
 
-#: Sequences that hold a field of ours; all others are skipped.
+#: Sequences that contain a wanted field; all others are skipped.
 _SEQUENCES = (
     SHARED_GROUPS, FRAME_GROUPS, FRAME_CONTENT, FRAME_TYPE, RECONSTRUCTION, MEASURES, TRANSFORMATION,
     (0x0020, 0x9113), (0x0020, 0x9116),
@@ -94,26 +93,25 @@ _KEPT = frozenset((
     *_WANTED, _CHARACTER_SET, _DESCRIPTION, _PATIENT_ID, _PATIENT_NAME,
     FRAME_ACQUISITION, FRAME_TEMPORAL, STACK, FRAME_KIND,
 ))  # fmt: skip
-#: Headers that are kept for a second look, each some kilobytes; and how old a file is that may be one of them.
+#: Number of headers that are cached, of some kilobytes each; and the minimum age in seconds of a cached file.
 _MOST_REMEMBERED, _SETTLED_NS = 4096, 2_000_000_000
 
 
 class Unspoken(str):
-    """Free text that may name a patient: it can be compared and searched, and does not show in a `repr`."""
+    """Free text that may name a patient: a `str` whose `repr` does not show it."""
 
     def __repr__(self) -> str:
         return "'...'"
 
 
 class DicomHeader(NamedTuple):
-    """One DICOM file's fields.
+    """Header fields of one DICOM file.
 
-    Text is stripped, numbers are numbers, what is missing is empty or 0; `complete` is False where
-    the file ends before its pixels do, or garbage lies between its fragments.  `encapsulated` pixels are
-    in fragments; `pixels` are begin and length of the pixels or of each fragment, see :func:`read_pixels`.
-    `padding` are the stored values, as bits, that stand for no value: one, or the ends of a range.
-    `description` is free text for the user's own eyes; `told` is the same, or empty where it may name the patient;
-    `patient` tells patients apart and says no more.
+    Texts are stripped; missing fields are empty or 0.  `complete` is False if the pixels are truncated, or there
+    is garbage between their fragments.  `encapsulated` pixels are in fragments; `pixels` are offset and length of the
+    pixels or of each fragment, see :func:`read_pixels`.  `padding` are the stored values, as bits, that mean "no
+    value": one, or the ends of a range.  `description` is free text that only the user may see; `told` is the same, or
+    empty if it may name the patient; `patient` is a hash that tells patients apart.
     """
 
     path: str
@@ -131,7 +129,7 @@ class DicomHeader(NamedTuple):
 
 
 def looks_like_dicom(path: Union[str, os.PathLike[str]]) -> bool:
-    """Whether the first bytes of a file are those of a DICOM file with an image or the like in it."""
+    """Whether the first bytes of a file are those of a DICOM file that may contain an image."""
     if is_index(path) or not os.path.isfile(path):
         return False
     try:
@@ -142,7 +140,7 @@ def looks_like_dicom(path: Union[str, os.PathLike[str]]) -> bool:
 
 
 def read_dicom_header(path: str) -> Optional[DicomHeader]:
-    """The fields of a file, or None where it is no DICOM file or its header is damaged."""
+    """The fields of a file, or None if it is not a DICOM file or its header is damaged."""
     if is_index(path) or not os.path.isfile(path):
         return None
     try:
@@ -160,13 +158,13 @@ def read_dicom_header(path: str) -> Optional[DicomHeader]:
 
 
 def known_header(path: str) -> Optional[DicomHeader]:
-    """The same as :func:`read_dicom_header`, from memory where the file was read a moment ago: for a folder that is
-    looked through twice, when it is planned and when it is read."""
+    """Like :func:`read_dicom_header`, but cached, because a folder is searched twice: when a batch is planned and
+    when it is read."""
     try:
         facts = os.stat(path)
     except (OSError, ValueError):
         return None
-    # The clock of a file system is coarse: what has just been written may be written again in the same tick.
+    # A file system's clock is coarse: a file that was just written may be written again within the same tick.
     if time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns) < _SETTLED_NS:
         return read_dicom_header(path)
     return _remembered(path, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size, facts.st_ino)
@@ -178,10 +176,10 @@ def _remembered(path: str, *_facts: int) -> Optional[DicomHeader]:
 
 
 def read_pixels(header: DicomHeader) -> List[bytes]:
-    """The pixels as the file has them, or each fragment of encapsulated ones.
+    """The pixels as stored, or each fragment of encapsulated ones.
 
     Raises:
-        OSError: the file cannot be read any more.
+        OSError: the file can no longer be read.
         ValueError, EOFError, zlib.error: it has changed.
     """
     with open(header.path, "rb") as file:
@@ -232,13 +230,13 @@ def _header(path: str, syntax: str, dataset: Dataset, order: str, reader: Elemen
     return DicomHeader(
         path, syntax, fields, numbers, frames, complete, reader.encapsulated, pixels,
         padding if all(value >= 0 for value in padding) else (), description, told,
-        # Python's hash of bytes is salted anew in every process.
+        # Python salts the hash of bytes differently in every process.
         hash(identity.upper()) if identity else 0,
     )  # fmt: skip
 
 
 def _unsigned(value: bytes, order: str) -> int:
-    """The bits of a number of two or four bytes; -1 where it is neither."""
+    """The bits of a number of two or four bytes; -1 for any other length."""
     if len(value) not in (2, 4):
         return -1
     return int(struct.unpack(order + ("H" if len(value) == 2 else "I"), value)[0])

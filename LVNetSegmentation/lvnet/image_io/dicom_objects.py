@@ -1,4 +1,4 @@
-"""DICOM objects that hold segmentations, opened by pydicom without a word about whose they are."""
+"""Opening DICOM segmentation objects with pydicom, without ever printing the patient's identity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Iterator
 from ..errors import DependencyError, ImageError
 
 _LIBRARIES = ("pydicom", "highdicom")
-#: What these libraries raise over data, besides exceptions of their own.
+#: Exceptions that these libraries raise for invalid data, besides their own.
 _CAUSED_BY_DATA = (
     AttributeError, KeyError, IndexError, TypeError, ValueError, ArithmeticError, EOFError, NotImplementedError,
     RuntimeError,
@@ -39,7 +39,7 @@ def open_object(name: str, path: str) -> Any:
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Keeps the libraries from printing values of a header, which may name the patient."""
+    """Prevents the libraries from printing header values, which may identify the patient."""
     loggers = [logging.getLogger(module) for module in _LIBRARIES]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -55,10 +55,10 @@ def silenced() -> Iterator[None]:
 
 @contextmanager
 def understood(name: str) -> Iterator[None]:
-    """Turns whatever a foreign data set causes into one line, and keeps its values off the screen.
+    """Turns any error that an invalid data set causes into one line that does not show its values.
 
     Raises:
-        ImageError: something the object should have is missing or makes no sense.
+        ImageError: the object is incomplete or invalid.
     """
     with silenced():
         try:
@@ -66,12 +66,12 @@ def understood(name: str) -> Iterator[None]:
         except Exception as error:
             if not (isinstance(error, _CAUSED_BY_DATA) or type(error).__module__.partition(".")[0] in _LIBRARIES):
                 raise
-            # The reason may name the patient.
+            # The exception's text may identify the patient.
             raise ImageError(
-                f"{name} is no DICOM segmentation that can be understood ({type(error).__name__}); export it again"
+                f"{name} is not a valid DICOM segmentation ({type(error).__name__}); export it again"
             ) from error
 
 
 def needs(package: str, name: str) -> DependencyError:
-    """What to say where a package is missing that this file needs."""
+    """The error for a missing package that is needed to read a file."""
     return DependencyError(f"reading {name} needs the package {package}: {_EXTRA}")

@@ -1,4 +1,4 @@
-"""The outside of a DICOM file: its preamble, its transfer syntax, and where its data set begins."""
+"""The envelope of a DICOM file: its preamble, its transfer syntax, and the start of its data set."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
-#: What a deflated file may come to; a series of a thousand slices takes half of it.
+#: Largest size of an inflated file; a series of a thousand slices takes half of it.
 _MOST_INFLATED = 2**30
 
 
 def is_index(path: Union[str, os.PathLike[str]]) -> bool:
-    """Whether a file is the table of contents of an exported disc, which is DICOM but no image."""
+    """Whether a file is a DICOMDIR, the index of an exported disc, which is DICOM but not an image."""
     return os.path.basename(os.fspath(path)).upper() == "DICOMDIR"
 
 
 def first_element(file: BinaryIO) -> Optional[int]:
-    """Where the first element lies: behind the preamble, or at once in files from before DICOM Part 10."""
+    """Offset of the first element: after the preamble, or 0 in files older than DICOM Part 10."""
     data = file.read(132)
     if data[128:132] == b"DICM":
         return 132
@@ -37,19 +37,19 @@ def first_element(file: BinaryIO) -> Optional[int]:
 
 
 def data_set(file: BinaryIO, start: int) -> Tuple[str, BinaryIO]:
-    """The transfer syntax, and the data set at its first element."""
+    """The transfer syntax, and a stream positioned at the first element of the data set."""
     file.seek(start)
     syntax, body = _transfer_syntax(file)
     if syntax == DEFLATED:
         inflater = zlib.decompressobj(-15)
         body = BytesIO(inflater.decompress(body.read(), _MOST_INFLATED))
         if inflater.unconsumed_tail:
-            raise ValueError("inflates to too much")
+            raise ValueError("the inflated file is too large")
     return syntax, body
 
 
 def _transfer_syntax(file: BinaryIO) -> Tuple[str, BinaryIO]:
-    """The transfer syntax, with the file left at the first element of the data set."""
+    """The transfer syntax; leaves the file at the first element of the data set."""
     start = file.tell()
     if start == 0:
         explicit = file.read(6)[4:].isalpha()

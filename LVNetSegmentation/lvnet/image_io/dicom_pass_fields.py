@@ -1,4 +1,4 @@
-"""What slices say of the pass that they are of, in the order in which it is asked."""
+"""Header fields that tell the passes of a series apart, in the order in which they are tried."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .dicom_slices import Slice
 
 
 def _number(text: str) -> object:
-    """A number whatever its digits: 5 and 5.0 are one."""
+    """A number in canonical form: 5 and 5.0 are equal."""
     try:
         return round(float(text.split("\\")[0]), 4)
     except ValueError:
@@ -67,9 +67,9 @@ CLOCKS = (_moment, _field("content_time"))
 
 
 def sideways(slices: Sequence[Slice]) -> List[Hashable]:
-    """Where each slice lies in its plane, in half pixels: two fields of view in one series differ here.
+    """In-plane position of each slice, in half pixels, which tells two fields of view in one series apart.
 
-    Every slice of a tilted scan differs from the next, and so says nothing.
+    In a tilted scan every slice differs from the next, so this carries no information.
     """
     row, column = np.asarray(slices[0].fields.orientation).reshape(2, 3)
     plane = np.array([s.fields.position for s in slices]) @ np.stack([row, column], axis=1)

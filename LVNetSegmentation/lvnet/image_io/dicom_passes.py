@@ -1,16 +1,16 @@
-"""Which slices of a series are one pass of the scanner, or one reconstruction.
+"""Separating the passes of a series: which slices belong to one pass of the scanner, or one reconstruction.
 
-A series is meant to be one, and often is not: two phases half a slice apart, chest and abdomen that overlap, series
-that an export has put together, an image of bolus tracking in between.  Slices are told apart, in this order:
+A series should be a single pass, but often is not: two phases half a slice apart, chest and abdomen that overlap,
+series that were merged on export, a bolus-tracking image in between.  Slices are separated, in this order:
 
-- by what can only change from one pass to another (image type, kernel, tube voltage, series number, ...);
+- by fields that can only change from one pass to another (image type, kernel, tube voltage, series number, ...);
 - by labels (acquisition, thickness, folder, ...) whose slices overlap in space: labels that follow one another are
   the rotations of one scan, labels that overlap are passes;
-- by exposure and times, where these split the slices into regular stacks that overlap;
-- by instance numbers that run through the same places twice;
-- by position: slices on regular combs with a shift between them, and single slices beside a comb.
+- by exposure and times, if these split the slices into regular stacks that overlap;
+- by instance numbers that run through the same positions twice;
+- by position: interleaved regular stacks with an offset, and single slices beside a stack.
 
-What cannot be told apart is told by :func:`~lvnet.image_io.dicom_geometry.arrange`, which refuses it.
+Passes that cannot be separated are detected by :func:`~lvnet.image_io.dicom_geometry.arrange`, which raises an error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .dicom_combs import by_position
 from .dicom_pass_fields import CLOCKS, KINDS, LABELS, TRACES, folder_of, sideways
 from .dicom_slices import SAME_PLACE_MM, Part, Slice, extent, heights_of, is_stack, overlap, stitched
 
-# Exposure and times split a series into so many parts at most.
+# Exposure and times may split a series into at most this many parts.
 _MOST_PARTS = 8
 
 
@@ -33,7 +33,7 @@ Way = Callable[[Part, Sequence[Hashable], np.ndarray], List[Part]]
 
 
 def passes_of(slices: Sequence[Slice]) -> List[List[Slice]]:
-    """The passes among slices of one series, the one that covers most first.
+    """The passes among slices of one series, the one that covers the most first.
 
     Args:
         slices: with one pixel grid and one orientation, without copies, in any order.
@@ -81,7 +81,7 @@ def _grouped(part: Part, values: Sequence[Hashable]) -> List[Part]:
 
 
 def _by_kind(part: Part, values: Sequence[Hashable], heights: np.ndarray) -> List[Part]:
-    """By what only changes between passes; where nearly every slice has its own, some program has made it up."""
+    """Splits by fields that only change between passes; values that differ in nearly every slice are ignored."""
     groups = _grouped(part, values)
     return groups if len(groups) <= max(_MOST_PARTS, len(part) // 3) else _by_label(part, values, heights)
 
@@ -94,8 +94,8 @@ def _by_label(part: Part, values: Sequence[Hashable], heights: np.ndarray) -> Li
 
 
 def _by_stacks(part: Part, values: Sequence[Hashable], heights: np.ndarray) -> List[Part]:
-    """By a value that may change from slice to slice as well: only into a few regular stacks that overlap, or into
-    any number at the same places."""
+    """Splits by a value that may also change from slice to slice: only into a few regular stacks that overlap, or
+    into any number at the same positions."""
     groups = _grouped(part, values)
     if len(groups) == 1 or not all(is_stack(heights[group]) for group in groups):
         return [part]
@@ -112,21 +112,21 @@ def _at_same_places(groups: Sequence[Part], heights: np.ndarray) -> bool:
 
 
 def _by_folder(part: Part, slices: Sequence[Slice], heights: np.ndarray) -> List[Part]:
-    """By folder, where numbers or places are there twice: else an export has only spread one scan over folders."""
+    """Splits by folder, if numbers or positions occur twice; otherwise one scan was exported to several folders."""
     numbers = [slices[index].header.numbers["instance"] for index in part]
     twice = len(set(numbers)) < len(numbers) or (np.diff(np.sort(heights[part])) <= SAME_PLACE_MM).any()
     return _by_stacks(part, _values(slices, part, folder_of), heights) if twice else [part]
 
 
 def _seconds(time: str) -> float:
-    """Of a time of day, HHMMSS.FFFFFF, with or without a date before it."""
+    """Seconds of a time of day, HHMMSS.FFFFFF, with or without a date before it."""
     number = float(time.split("&")[0])
     whole = int(number)
     return whole // 10**6 * 86400.0 + whole // 10**4 % 100 * 3600 + whole // 100 % 100 * 60 + number % 100
 
 
 def _by_runs(part: Part, times: Sequence[Hashable], heights: np.ndarray) -> List[Part]:
-    """By the clock: a pass goes one way, the next one begins anew."""
+    """Splits by time: a pass moves in one direction, and the next one starts again."""
     try:
         clock = np.array([_seconds(str(time)) for time in times])
     except (ValueError, OverflowError):
@@ -139,8 +139,8 @@ def _by_runs(part: Part, times: Sequence[Hashable], heights: np.ndarray) -> List
     for place, (before, index) in enumerate(zip(ordered, ordered[1:]), 1):
         step = float(np.sign(heights[index] - heights[before]))
         if step and way and step != way:
-            # Where a pass from below follows one from above, the slice at the turn goes on with either: the longer
-            # wait tells where the first one ended.
+            # If an upward pass follows a downward one, the slice at the turn fits both: the longer pause tells
+            # where the first one ended.
             turned = len(runs[-1]) > 1 and waits[place - 1] > waits[place]
             runs.append([runs[-1].pop()] if turned else [])
             way = step if turned else 0.0

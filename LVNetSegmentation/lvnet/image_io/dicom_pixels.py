@@ -1,8 +1,7 @@
 """The voxels of a DICOM file, as stored and in HU.
 
-Plain pixels are read here.  Compressed ones go to the codecs of GDCM in a file that is made here, which holds
-their size, their type and nothing else of the scan's own file: whatever is damaged or odd there, and whom it names,
-GDCM does not see.
+Uncompressed pixels are read directly.  Compressed ones are passed to GDCM's codecs in a temporary file that contains
+only their size and type: GDCM sees neither damaged or unusual fields of the original nor the patient's identity.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ _PLAIN = (IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN)
 _RLE = "1.2.840.10008.1.2.5"
 _JPEG = {f"1.2.840.10008.1.2.4.{end}" for end in (50, 51, 57, 70, 80, 81)}
 _JPEG_2000 = {f"1.2.840.10008.1.2.4.{end}" for end in (90, 91)}
-#: Of a compressed slice; the largest that CT scanners make have a quarter of it.
+#: Most pixels of a compressed slice; the largest from CT scanners have a quarter of it.
 _MOST_PIXELS = 2**24
-#: Bytes that come out of one byte of RLE at most: two bytes stand for 128.
+#: Largest expansion of RLE: two bytes can encode 128.
 _MOST_OUT_OF_ONE = 64
 _SYNTAX_NAMES = {
     "1.2.840.10008.1.2.4.92": "JPEG 2000 multi-component", "1.2.840.10008.1.2.4.93": "JPEG 2000 multi-component",
@@ -47,50 +46,50 @@ _SYNTAX_NAMES = {
 
 
 def check_pixels(name: str, header: DicomHeader) -> None:
-    """Fails where pixels cannot be decoded, or are not as many as the header tells, before memory is taken.
+    """Fails before memory is allocated if pixels cannot be decoded, or their number contradicts the header.
 
     Args:
         name: the scan's name for messages.
-        header: of one of its files.
+        header: the header of one of its files.
 
     Raises:
-        ImageError: it is so.
+        ImageError: the pixels cannot be read.
     """
     syntax = header.transfer_syntax
     if syntax not in (*_PLAIN, _RLE, *_JPEG, *_JPEG_2000):
-        raise ImageError(f"{name} {_stored_as(header)}, which cannot be decoded here; decompress it first")
+        raise ImageError(f"{name} {_stored_as(header)}, which is not supported; decompress it first")
     if not all(np.isfinite(frame.rescale).all() for frame in header.frames):
         raise ImageError(f"{name}: the rescale slope or intercept of a slice is not a number; export it again")
     rows, columns = header.numbers["rows"], header.numbers["columns"]
     wanted = rows * columns * len(header.frames) * max(1, (header.numbers["allocated"] + 7) // 8)
     stored = sum(length for _, length in header.pixels)
     if _is_plain(header):
-        # Many programs add a few bytes; twice as many are voxels of another type.
+        # Many programs append a few bytes; twice as many bytes mean voxels of another type.
         fits = wanted <= stored < max(2 * wanted, wanted + 2)
     elif syntax == _RLE:
         fits = wanted <= stored * _MOST_OUT_OF_ONE
     else:
-        # Their number says nothing: a slice of one colour may have a few bytes.
+        # The compressed size tells nothing: a constant slice may take a few bytes.
         fits = rows * columns <= _MOST_PIXELS
     if not fits:
         raise _other_size(name)
 
 
 def stored_frames(name: str, header: DicomHeader) -> np.ndarray:
-    """The stored values of a file that :func:`check_pixels` has let pass.
+    """The stored values of a file that passed :func:`check_pixels`.
 
     Args:
         name: the scan's name for messages.
-        header: of the file.
+        header: the file's header.
 
     Returns:
-        (frames, y, x) whole numbers.
+        (frames, y, x) integers.
 
     Raises:
-        ImageError: the pixels are damaged, or stored in a way that is not understood.
+        ImageError: the pixels are damaged, or stored in an unsupported way.
     """
     if not header.complete:
-        raise ImageError(f"{name}: a slice is damaged or its file ends too early; copy or export it again")
+        raise ImageError(f"{name}: a slice is damaged or truncated; copy or export it again")
     kind = _kind(name, header)
     try:
         pieces = read_pixels(header)
@@ -102,7 +101,7 @@ def stored_frames(name: str, header: DicomHeader) -> np.ndarray:
 
 
 def in_hu(values: np.ndarray, rescale: Tuple[float, float]) -> np.ndarray:
-    """HU of stored values: whole numbers where intercept and slope are, else float64.
+    """HU of stored values: integers if intercept and slope are integers, else float64.
 
     Args:
         values: stored values of any shape.
@@ -118,22 +117,22 @@ def in_hu(values: np.ndarray, rescale: Tuple[float, float]) -> np.ndarray:
         whole *= int(slope)
         whole += int(intercept)
         return whole
-    with np.errstate(over="ignore", invalid="ignore"):  # what is no number any more is told further on
+    with np.errstate(over="ignore", invalid="ignore"):  # NaN is reported by the caller
         return values * slope + intercept
 
 
 def _is_plain(header: DicomHeader) -> bool:
-    """Whether pixels are not compressed: some programs decompress and leave the transfer syntax as it was."""
+    """Whether pixels are uncompressed: some programs decompress without updating the transfer syntax."""
     return header.transfer_syntax in _PLAIN or not header.encapsulated
 
 
 def _kind(name: str, header: DicomHeader) -> Tuple[np.dtype, int]:
-    """Type of the stored values and bits that a value has; fails where they make no sense.
+    """Type of the stored values and bits per value; fails if they are invalid.
 
-    The lowest bits are taken whatever the header's "high bit" is, as other programs do.
+    The lowest bits are used whatever the header's "high bit" is, as in other programs.
     """
     allocated = header.numbers["allocated"]
-    # Pixels of a byte in words of the other byte order would come in pairs the wrong way round.
+    # Byte-sized pixels in words of the other byte order would be swapped in pairs.
     swapped = allocated == 8 and header.transfer_syntax == BIG_ENDIAN
     if allocated not in (8, 16, 32) or swapped:
         raise _unusual(name, header)
@@ -150,10 +149,10 @@ def _plain(name: str, header: DicomHeader, data: bytes, dtype: np.dtype, bits: i
     shape = (len(header.frames), header.numbers["rows"], header.numbers["columns"])
     count = int(np.prod(shape))
     if len(data) < count * dtype.itemsize:
-        raise _unusual(name, header)  # the file has become shorter
+        raise _unusual(name, header)  # the file was shortened meanwhile
     values = np.frombuffer(data, dtype, count).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
     above = dtype.itemsize * 8 - bits
-    # Old programs keep graphics in the bits above a value; up and down again the sign follows.
+    # Old programs store overlays in the bits above a value; shifting up and down removes them and extends the sign.
     return (values << above) >> above if above else values
 
 
@@ -161,7 +160,7 @@ def _plain(name: str, header: DicomHeader, data: bytes, dtype: np.dtype, bits: i
 
 
 def _frames(name: str, header: DicomHeader, pieces: List[bytes]) -> List[bytes]:
-    """The fragments, put together frame by frame."""
+    """The fragments, joined frame by frame."""
     count = len(header.frames)
     if count == 1:
         return [b"".join(pieces)]
@@ -198,7 +197,7 @@ def _decoded(name: str, header: DicomHeader, data: bytes) -> np.ndarray:
 
 
 def _check_frame(name: str, header: DicomHeader, data: bytes) -> None:
-    """Fails where a codec would take memory for what is not there, or end the process."""
+    """Fails if a codec would allocate memory for missing data, or crash the process."""
     syntax, allocated = header.transfer_syntax, header.numbers["allocated"]
     try:
         if syntax == _RLE:
@@ -207,7 +206,7 @@ def _check_frame(name: str, header: DicomHeader, data: bytes) -> None:
         size = jpeg_size(data) if syntax in _JPEG else jpeg_2000_size(data)
     except ValueError as error:
         raise _unusual(name, header) from error
-    # The codecs believe the number of bits, and write beyond their memory where it is absurd.
+    # The codecs trust the number of bits, and write out of bounds if it is absurd.
     if not 2 <= size.bits <= min(16, allocated):
         raise _unusual(name, header)
     if size[:3] != (header.numbers["rows"], header.numbers["columns"], 1):
@@ -215,7 +214,7 @@ def _check_frame(name: str, header: DicomHeader, data: bytes) -> None:
 
 
 def _dicom_file(header: DicomHeader, data: bytes) -> bytes:
-    """A DICOM file with one compressed frame and what its decoder must know."""
+    """A minimal DICOM file with one compressed frame for the decoder."""
     numbers = header.numbers
     storage = "1.2.840.10008.5.1.4.1.1.2"
     meta = (
@@ -249,7 +248,7 @@ def _element(group: int, element: int, form: bytes, value: Any) -> bytes:
 
 @contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """The path of a file with this content, in memory where the system has such files."""
+    """The path of a file with this content, in memory if the system supports it."""
     handle = _memory_file()
     if handle is not None:
         with open(handle, "wb") as file:
@@ -269,16 +268,16 @@ def _memory_file() -> Optional[int]:
         return None
     try:
         return os.memfd_create("slice")
-    except OSError:  # old kernels, and some that are locked up
+    except OSError:  # old kernels, and some restricted ones
         return None
 
 
 def _other_size(name: str) -> ImageError:
-    return ImageError(f"{name}: a slice does not have the size that its header tells; export the series again")
+    return ImageError(f"{name}: the size of a slice contradicts its header; export the series again")
 
 
 def _unusual(name: str, header: DicomHeader) -> ImageError:
-    return ImageError(f"{name}: a slice is damaged, or {_stored_as(header)} in an unusual way; export it again")
+    return ImageError(f"{name}: a slice is damaged, or {_stored_as(header)} in an unsupported way; export it again")
 
 
 def _stored_as(header: DicomHeader) -> str:

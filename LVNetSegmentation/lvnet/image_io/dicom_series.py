@@ -1,4 +1,4 @@
-"""Which of the files in a folder are the CT series to segment."""
+"""Choosing the CT series to segment among the files of a folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .dicom_suitability import Verdict, judge
 
 __all__ = ["Candidate", "Found", "Series", "Slice", "choose", "choose_series", "find_series", "study_of"]
 
-# Scans that a note names besides the one that was taken.
+# Number of other scans that a note lists besides the one that was used.
 _MOST_NAMED = 6
 
 
@@ -31,11 +31,11 @@ class Candidate(NamedTuple):
     """One scan of a folder: a pass of a series.
 
     Attributes:
-        key: what chooses it: the series' number, with `:2` behind it for the second pass of that number.
-        slices: of it.
+        key: selects it with `--series`: the series' number, followed by `:2` for the second pass of that number.
+        slices: its slices.
         verdict: how suitable it is.
-        copies: slices that were left out because they are the same object once more.
-        siblings: passes that its series holds, itself one of them.
+        copies: number of slices that were left out as copies of the same object.
+        siblings: number of passes in its series, including itself.
     """
 
     key: str
@@ -46,7 +46,7 @@ class Candidate(NamedTuple):
 
     @property
     def named(self) -> str:
-        """For messages: number, description, what it is, slices; nothing that could name a patient."""
+        """For messages: number, description, type, slices; nothing that could identify a patient."""
         return f"series {self.key} ({self.words})"
 
     @property
@@ -58,11 +58,11 @@ class Candidate(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
         candidates: the most suitable first.
-        left_out: what is no slice of a CT, and how often.
+        left_out: numbers of files that are not CT slices, by reason.
     """
 
     candidates: List[Candidate]
@@ -74,9 +74,9 @@ def find_series(name: str, paths: Iterable[str], progress: Progress, closed: int
 
     Args:
         name: the folder's name for messages.
-        paths: files, of which any may be no DICOM at all.
-        progress: told the share of headers read.
-        closed: number of folders that could not be looked into.
+        paths: files, which may include other files than DICOM.
+        progress: called with the fraction of headers read.
+        closed: number of folders that could not be opened.
 
     Raises:
         ImageError: there is no CT series.
@@ -89,17 +89,17 @@ def find_series(name: str, paths: Iterable[str], progress: Progress, closed: int
         if header is not None:
             headers.append(header)
         else:
-            # Without a word the scan would end a slice earlier, or have one made up in its midst.
+            # Otherwise a slice could be missing from the scan, or be interpolated, without a warning.
             left_out.update(why_unread(path))
         if index % 32 == 0:
             progress(index / len(names), "reading the scan's headers")
     if not headers and left_out:
-        raise ImageError(f"{name} holds no DICOM that can be read ({listed(left_out)}); copy or export it again")
+        raise ImageError(f"{name} contains no readable DICOM ({listed(left_out)}); copy or export it again")
     if not headers:
-        raise ImageError(f"{name} holds no DICOM files; give a folder with a CT series, or an image file")
+        raise ImageError(f"{name} contains no DICOM files; give a folder with a CT series, or an image file")
     groups = grouped(headers, left_out)
     if not groups:
-        raise ImageError(f"{name} holds no CT series that can be placed in space ({listed(left_out)}); choose another")
+        raise ImageError(f"{name} contains no CT series with slice positions ({listed(left_out)}); choose another")
     return Found(_candidates(groups), left_out)
 
 
@@ -111,18 +111,18 @@ def choose_series(
     closed: int = 0,
     series: Optional[str] = None,
 ) -> Series:
-    """Finds the CT scans among files and takes the most suitable, or the one that is asked for.
+    """Finds the CT scans among files and chooses the most suitable, or the requested one.
 
     Args:
         name: the folder's name for messages.
-        paths: files, of which any may be no DICOM at all.
-        progress: told the share of headers read.
-        wanted: one of `paths`; its scan is taken, however unsuitable.
-        closed: number of folders that could not be looked into.
-        series: a series' UID, number or description, with `:2` behind it for its second pass.
+        paths: files, which may include other files than DICOM.
+        progress: called with the fraction of headers read.
+        wanted: one of `paths`; its scan is used, however unsuitable.
+        closed: number of folders that could not be opened.
+        series: a series' UID, number or description, followed by `:2` for its second pass.
 
     Raises:
-        ImageError: there is no CT series, none that is asked for, or the folder holds several patients.
+        ImageError: there is no CT series, or not the requested one, or the folder contains several patients.
     """
     found = find_series(name, paths, progress, closed)
     candidates = found.candidates
@@ -130,15 +130,15 @@ def choose_series(
         chosen = next((c for c in candidates if any(s.header.path == wanted for s in c.slices)), None)
         chosen = chosen or _of_same_series(candidates, wanted)
         if chosen is None:
-            raise ImageError(f"{name} is no slice of a CT series ({listed(found.left_out)}); choose another file")
+            raise ImageError(f"{name} is not a slice of a CT series ({listed(found.left_out)}); choose another file")
         why = "the one of the given file"
     elif series:
-        chosen, why = choose(name, candidates, series), "as asked for"
+        chosen, why = choose(name, candidates, series), "as requested"
     else:
         patients = {c.slices[0].header.patient for c in candidates}
         if len(patients) > 1:
             raise ImageError(
-                f"{name} holds scans of {len(patients)} patients; give the folder of one, or one of the scans by"
+                f"{name} contains scans of {len(patients)} patients; give the folder of one, or select a scan with"
                 " --series (lvnet info FOLDER lists them)"
             )
         chosen = candidates[0]
@@ -147,15 +147,15 @@ def choose_series(
 
 
 def choose(name: str, candidates: Sequence[Candidate], wanted: str) -> Candidate:
-    """The scan that is asked for.
+    """The requested scan.
 
     Args:
         name: the folder's name for messages.
         candidates: the most suitable first.
-        wanted: a series' UID, number or description (or a part of it), with `:2` behind it for its second pass.
+        wanted: a series' UID, number or description (or a part of it), followed by `:2` for its second pass.
 
     Raises:
-        ImageError: none or several series fit.
+        ImageError: no series matches, or several do.
     """
     text, _, number = wanted.strip().rpartition(":")
     if not text or not number.isdigit():
@@ -170,11 +170,11 @@ def choose(name: str, candidates: Sequence[Candidate], wanted: str) -> Candidate
     fitting = next((found for way in ways if (found := [c for c in candidates if low and way(c)])), [])
     if number:
         fitting = [c for c in fitting if c.key.endswith(f":{number}") or (number == "1" and ":" not in c.key)]
-    ask = "lvnet info FOLDER lists what is there"
+    ask = "lvnet info FOLDER lists the series"
     if not fitting:
-        raise ImageError(f"{name} holds no CT series that fits what was asked for; {ask}")
+        raise ImageError(f"{name} contains no CT series that matches the request; {ask}")
     if len({_series_key(c.slices[0].header) for c in fitting}) > 1:
-        raise ImageError(f"{name} holds several series that fit what was asked for; give the UID of one ({ask})")
+        raise ImageError(f"{name} contains several series that match the request; give the UID of one ({ask})")
     return fitting[0]
 
 
@@ -183,7 +183,7 @@ def _series_key(header: DicomHeader) -> Tuple[object, ...]:
 
 
 def _of_same_series(candidates: Sequence[Candidate], wanted: str) -> Optional[Candidate]:
-    """Where the wanted file is a copy of a slice: the scan that holds the slice."""
+    """If the wanted file is a copy of a slice: the scan that contains the slice."""
     header = read_dicom_header(wanted)
     uid = header.fields["instance_uid"] if header else ""
     return next((c for c in candidates if uid and any(s.header.fields["instance_uid"] == uid for s in c.slices)), None)
@@ -225,17 +225,19 @@ def _slices(count: int) -> str:
 
 
 def _why(candidates: Sequence[Candidate]) -> str:
-    """In what the first is better than the second."""
+    """Why the first is preferred to the second."""
     if len(candidates) < 2:
         return ""
     best, next_ = candidates[0].verdict.order, candidates[1].verdict.order
     reasons = (
-        "the original axial scan", "the one with one image a position", "the one of the abdomen", "the largest",
+        "the original axial scan", "the one with one image per position", "the one of the abdomen", "the largest",
         "the one with a wide field of view",
-        "the finest", "the one with a soft kernel", "the contrast phase that suits best", "the largest", "the finest",
+        "the finest", "the one with a soft kernel", "the most suitable contrast phase", "the largest", "the finest",
         "the largest",
     )  # fmt: skip
-    return next((reason for reason, a, b in zip(reasons, best, next_) if a != b), "the first of several that are alike")
+    return next(
+        (reason for reason, a, b in zip(reasons, best, next_) if a != b), "the first of several equivalent ones"
+    )
 
 
 def _notes(candidates: Sequence[Candidate], chosen: Candidate, why: str, left_out: Counter) -> Tuple[str, ...]:
@@ -246,16 +248,14 @@ def _notes(candidates: Sequence[Candidate], chosen: Candidate, why: str, left_ou
         if len(others) > _MOST_NAMED:
             named.append(f"{len(others) - _MOST_NAMED} more")
         note = (
-            f"series {chosen.key} was taken out of {len(candidates)} scans, {why}: {chosen.words};"
+            f"series {chosen.key} was chosen from {len(candidates)} scans, {why}: {chosen.words};"
             f" also there: {', '.join(named)}"
         )
         if chosen.siblings > 1:
-            note += f"; the {chosen.siblings} passes of one series were told apart"
+            note += f"; the {chosen.siblings} passes of one series were separated"
         notes.append(note)
     if chosen.copies:
-        notes.append(
-            f"{chosen.copies} slices at positions that others have too were left out (copies or a later phase)"
-        )
+        notes.append(f"{chosen.copies} slices at duplicate positions were left out (copies or a later phase)")
     if left_out:
         notes.append(f"left out: {listed(left_out)}")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""A slice of DICOM, and what is asked of the heights of several."""
+"""A DICOM slice, and tests on the positions of several slices."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 from .dicom_header import DicomHeader, FrameFields
 
-#: mm up to which two slices lie at one place, whatever their distance from others.
+#: Distance in mm up to which two slices are at the same position.
 SAME_PLACE_MM = 0.01
-#: Share of a step up to which a slice lies on a regular grid.
+#: Tolerance for positions on a regular grid, as a fraction of the step.
 JITTER = 0.1
-# Share of places on its grid that a stack of slices may lack and still be regular.
+# Fraction of positions that may be missing from a regular stack.
 _MISSING = 0.25
 
 Part = np.ndarray  # of indices
@@ -27,14 +27,14 @@ class Slice(NamedTuple):
 
 
 def heights_of(slices: Sequence[Slice]) -> np.ndarray:
-    """(n,) mm of each slice along the normal of the first."""
+    """(n,) position in mm of each slice along the normal of the first."""
     row, column = np.asarray(slices[0].fields.orientation).reshape(2, 3)
     normal = np.cross(row, column)
     return np.array([s.fields.position for s in slices]) @ (normal / np.linalg.norm(normal))
 
 
 def is_stack(heights: np.ndarray) -> bool:
-    """Whether at least three heights lie on a regular grid, one a place, of which few are missing."""
+    """Whether at least three heights form a regular grid without duplicates and with few gaps."""
     if len(heights) < 3:
         return False
     ordered = np.sort(heights)
@@ -44,7 +44,7 @@ def is_stack(heights: np.ndarray) -> bool:
     places = np.rint((ordered - ordered[0]) / step)
     if len(np.unique(places)) < len(places):
         return False
-    # The median is known to a rounding; over many slices the whole length tells more.
+    # The median distance is subject to rounding; over many slices the total length is more precise.
     step = float(ordered[-1] - ordered[0]) / float(places[-1])
     off = np.abs((ordered - ordered[0]) / step - places).max()
     return bool(off <= JITTER and len(places) >= (1 - _MISSING) * (places[-1] + 1))
@@ -55,7 +55,7 @@ def extent(heights: np.ndarray) -> float:
 
 
 def overlap(groups: Sequence[Part], heights: np.ndarray) -> bool:
-    """Whether any two groups share a stretch of the normal."""
+    """Whether any two groups overlap along the normal."""
     spans = sorted((float(heights[group].min()), float(heights[group].max())) for group in groups)
     top = -np.inf
     for low, high in spans:
@@ -66,7 +66,7 @@ def overlap(groups: Sequence[Part], heights: np.ndarray) -> bool:
 
 
 def stitched(groups: List[Part], heights: np.ndarray) -> List[Part]:
-    """Groups that follow one another, put together where they go on in one grid."""
+    """Joins consecutive groups that continue one grid."""
     groups.sort(key=lambda group: float(heights[group].min()))
     result = [groups[0]]
     last = groups[0]
@@ -80,7 +80,7 @@ def stitched(groups: List[Part], heights: np.ndarray) -> List[Part]:
 
 
 def _goes_on(below: np.ndarray, above: np.ndarray) -> bool:
-    """Whether a stack of slices goes on in the next; rotations of one or two slices have no grid of their own."""
+    """Whether the next stack of slices continues this one; rotations of one or two slices have no grid of their own."""
     steps = [float(np.median(np.diff(np.sort(part)))) for part in (below, above) if len(part) >= 3]
     gap = float(above.min() - below.max())
     if not steps:
@@ -88,6 +88,6 @@ def _goes_on(below: np.ndarray, above: np.ndarray) -> bool:
     if max(steps) > (1 + JITTER) * min(steps):
         return False
     step = float(np.mean(steps))
-    # One slice may be missing between two stacks, but a single image is no reason to make one up.
+    # One slice may be missing between two stacks, but not between a stack and a single image.
     times = (1, 2) if len(steps) == 2 else (1,)
     return any(abs(gap - count * step) <= 1.5 * JITTER * step for count in times)

@@ -1,4 +1,4 @@
-"""Which of several scans in a folder is the one to segment, and what each is, in words of a fixed vocabulary."""
+"""Ranking the scans of a folder by suitability, and describing each with a fixed vocabulary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from .dicom_slices import SAME_PLACE_MM, Slice, heights_of
 
-# What makes an image something else than a scan: words of image type and description, and what it is called.
+# Images that are not original scans: patterns in image type and description, and their name.
 _DERIVED = (
     (r"LOCALI[SZ]ER|SCOUT|TOPOGRAM|SURVIEW|SCANOGRAM", "localizer"),
     (r"BOLUS|MONITORING|SMART ?PREP|SURE ?START|TRACKER|\bPREMON", "bolus tracking"),
@@ -44,7 +44,7 @@ _PHASES = (
     (r"NATIV|NON ?-?CON|UNENH|WITHOUT|\bW/?O\b|PLAIN|\bPRE\b|\bNC\b|SANS|PRE ?-?CONTRAST", "unenhanced", 4),
 )  # fmt: skip
 _UNKNOWN_PHASE = 1
-# mm of a scan that hold a liver, along the patient and across: more than this is no more suitable.
+# Extent in mm that contains a liver, along the patient and across: a larger scan is not more suitable.
 _ENOUGH_MM, _ENOUGH_ACROSS_MM, _SHARE = 220.0, 300.0, 0.8
 _AXIAL = 0.8
 
@@ -53,9 +53,9 @@ class Verdict(NamedTuple):
     """How suitable a scan is.
 
     Attributes:
-        order: for sorting, the most suitable first.
-        kind: what it is, such as "MIP"; empty for a scan.
-        words: what is known of it, for messages: kind, plane and phase.
+        order: sort key, the most suitable first.
+        kind: its type, such as "MIP"; empty for an original scan.
+        words: its description in messages: type, plane and phase.
     """
 
     order: Tuple[float, ...]
@@ -64,7 +64,7 @@ class Verdict(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What is asked of the scans of a folder before they are compared."""
+    """Properties of a scan that are used in the comparison."""
 
     kind: str
     tier: int
@@ -79,10 +79,10 @@ class Facts(NamedTuple):
 
 
 def judge(stacks: Sequence[Sequence[Slice]]) -> List[Verdict]:
-    """How suitable each of several stacks of slices is for finding a liver.
+    """How suitable each of several stacks of slices is for liver segmentation.
 
-    Original primary axial scans come first, then those with one position a slice, of the abdomen, that cover more of
-    the patient (up to what holds a liver), in a wide field of view, with slices up to 5 mm apart, a soft kernel, a
+    Original primary axial scans come first, then those with one slice per position, of the abdomen, with a larger
+    coverage (up to the extent of a liver), a wide field of view, slices up to 5 mm apart, a soft kernel, a
     portal venous phase.
     """
     facts = [_facts(stack) for stack in stacks]
@@ -130,7 +130,7 @@ def _facts(stack: Sequence[Slice]) -> Facts:
 def _kind(
     image_type: str, frame_kind: str, said: str, fields: Dict[str, str], stack: Sequence[Slice]
 ) -> Tuple[str, int]:
-    """What a series is called where it is no original axial scan, and how far it is from one."""
+    """The type of a series that is not an original axial scan, and how far it is from one."""
     parts = [part.strip() for part in image_type.split("\\")]
     words = " ".join(part.replace("_", " ") for part in [*parts[2:], *frame_kind.split("\\")[2:]])
     found = _word(words) or _word(said)
@@ -160,7 +160,7 @@ def _word(text: str) -> str:
 
 
 def _is_sharp(kernel: str, said: str) -> bool:
-    """Whether a kernel is one for lung or bone, by its maker's way of naming it, or the description says so."""
+    """Whether the kernel is one for lung or bone, by its vendor's naming, or by the description."""
     name = kernel.split("\\")[0].strip()
     siemens = re.match(r"[A-Z]{1,2}V?(\d{2})", name)
     canon = re.match(r"FC(\d{2})", name)

@@ -1,4 +1,4 @@
-"""What a program hands over in Python: a volume, an image of SimpleITK, or an array with its spacing."""
+"""Images passed from Python: a volume, a SimpleITK image, or an array with its spacing."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _WANTED = (
 
 
 def given_volume(source: Any, role: str, read: Callable[[PathLike], Volume]) -> Volume:
-    """A volume from whatever stands for one.
+    """Converts any supported kind of image to a volume.
 
     Args:
-        source: a path; a :class:`~lvnet.volume.Volume`; a 3D image of SimpleITK; or a pair of a (z, y, x) array and
+        source: a path; a :class:`~lvnet.volume.Volume`; a 3D SimpleITK image; or a pair of a (z, y, x) array and
             its (z, y, x) spacing in mm, whose axes run to the patient's head, back and left.
-        role: what it is called in messages.
-        read: reads a path.
+        role: its name in messages.
+        read: function that reads a path.
 
     Raises:
-        ImageError: it is none of these, or its grid makes no sense.
+        ImageError: it is none of these, or its grid is invalid.
     """
     if isinstance(source, Volume):
         return source
@@ -58,7 +58,7 @@ def _spacing(role: str, spacing: Sequence[float]) -> Sequence[float]:
 
 def _checked(role: str, array: np.ndarray, spacing: Sequence[float], **place: Any) -> Volume:
     if array.ndim != 3 or not array.size or array.dtype.kind not in "biuf":
-        raise ImageError(f"{role} is no (z, y, x) volume of numbers, but {array.dtype} of shape {array.shape}")
+        raise ImageError(f"{role} is not a (z, y, x) volume of numbers, but {array.dtype} of shape {array.shape}")
     z, y, x = (float(step) for step in spacing)
     volume = Volume(array, (z, y, x), name="", **place)
     check_grid(role, (x, y, z), volume.origin, volume.direction)
@@ -71,8 +71,8 @@ def _of_sitk(role: str, image: Any) -> Volume:
 
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise ImageError(
-            f"{role} has {image.GetDimension()} dimensions and {image.GetNumberOfComponentsPerPixel()} values a voxel;"
-            " a 3D image with one is needed"
+            f"{role} has {image.GetDimension()} dimensions and {image.GetNumberOfComponentsPerPixel()} values per"
+            " voxel; a 3D image with one is needed"
         )
     place = {"origin": tuple(image.GetOrigin()), "direction": tuple(image.GetDirection())}
     return _checked(role, sitk.GetArrayFromImage(image), image.GetSpacing()[::-1], **place)

@@ -1,4 +1,4 @@
-"""SimpleITK without its noise: headers, whole images, and nothing on stderr."""
+"""Reading headers and images with SimpleITK, without its output on stderr."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Grid = Tuple[Tuple[float, ...], Tuple[float, ...], Tuple[float, ...]]
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences ITK's own warnings, which would go to stderr in several lines each."""
+    """Silences ITK's warnings, which go to stderr in several lines each."""
     before = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
@@ -33,9 +33,9 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def silent_codecs() -> Iterator[None]:
-    """Silences the JPEG libraries, which print to stderr by themselves even when all goes well.
+    """Silences the JPEG libraries, which print to stderr even if there is no error.
 
-    The whole process's stderr is away meanwhile, so this is for the decoding of one slice.
+    The whole process's stderr is redirected meanwhile, so use this for one slice at a time only.
     """
     with _STDERR, ExitStack() as stack:
         try:
@@ -53,10 +53,10 @@ def silent_codecs() -> Iterator[None]:
 
 
 def read_header(name: str, path: Path, image_io: str) -> Any:
-    """A SimpleITK reader that has read the header of a file and nothing more.
+    """A SimpleITK reader that has read only the header of a file.
 
     Raises:
-        ImageError: the header makes no sense to ITK, or its name would end the process.
+        ImageError: ITK cannot read the header, or the file's name would crash the process.
     """
     check_name(path)
     reader = sitk.ImageFileReader()
@@ -71,7 +71,7 @@ def read_header(name: str, path: Path, image_io: str) -> Any:
 
 
 def pixel_bytes(reader: Any) -> int:
-    """Bytes of a voxel's value, as the header tells."""
+    """Bytes per voxel value according to the header."""
     name = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     bits = re.search(r"(\d+)-bit", name)
     return int(bits.group(1)) // 8 if bits else 8

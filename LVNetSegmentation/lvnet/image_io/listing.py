@@ -1,4 +1,4 @@
-"""The scans in a folder of DICOM, for the user's own eyes: descriptions and UIDs stand here as the files have them."""
+"""Listing the scans of a DICOM folder for the user, with the files' own descriptions and UIDs."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from .names import PathLike, shown, walk_files
 def list_scans(
     folder: PathLike, *, files: Optional[Sequence[str]] = None, progress: Progress = silent
 ) -> Dict[str, Any]:
-    """What a folder of DICOM holds.
+    """The contents of a DICOM folder.
 
     Args:
         folder: the folder.
-        files: those of the folder that are looked at; None: all.
-        progress: told the share of headers read.
+        files: the files of the folder to consider; None: all.
+        progress: called with the fraction of headers read.
 
     Returns:
-        Valid JSON: `scans`, the one that would be taken first, each with `series` (what `--series` takes: the
-        number, and `:2` behind it for the second pass of that number), `uid`, `number`, `description`, `kind`
+        Valid JSON: `scans`, the one that would be used first, each with `series` (the value for `--series`: the
+        number, followed by `:2` for the second pass of that number), `uid`, `number`, `description`, `kind`
         (None for an original axial scan), `phase` and other `words`, `patient` and `study` (counted from 1),
         `acquisitions`, `slices`, `height_mm`, `slice_distance_mm`, `image_type`, `kernel`, `folder`; and `left_out`,
-        the number of files by the reason why they are no slice of a CT.
+        the number of files that are not CT slices, by reason.
 
     Raises:
-        ImageError: it is no folder, or holds no CT series.
+        ImageError: it is not a folder, or contains no CT series.
     """
     name = shown(folder)
     if not os.path.isdir(folder):
-        raise ImageError(f"{name} is no folder; give a folder of DICOM")
+        raise ImageError(f"{name} is not a folder; give a DICOM folder")
     closed: List[str] = []
     found = find_series(
         name, list(walk_files(folder, closed=closed) if files is None else files), progress, len(closed)

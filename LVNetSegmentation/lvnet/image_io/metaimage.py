@@ -1,7 +1,7 @@
 """MetaImage files (.mha, .mhd).
 
-Read here rather than by ITK, which hands out whatever memory held when compressed voxels are damaged,
-takes half a grid for sound, and copies texts of any length into places of 255 bytes.
+They are not read by ITK, which returns uninitialised memory if compressed voxels are damaged, accepts an
+incomplete grid, and copies texts of any length into buffers of 255 bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NAMES = {np.dtype(np.uint8): "MET_UCHAR", np.dtype(np.int16): "MET_SHORT", np.d
 _SIZE_FIELD = b"CompressedDataSize = "
 _SIZE_WIDTH = 20
 _MOST_DIMENSIONS = 10
-#: Names for the parts of the grid; where a header has several for one, ITK takes the first of these.
+#: Synonymous field names of the grid; if a header has several of them, ITK uses the first in this order.
 _SPACINGS, _ORIGINS, _MATRICES = (
     ("elementspacing", "elementsize"), ("origin", "offset", "position"), ("transformmatrix", "rotation", "orientation"),
 )  # fmt: skip
@@ -42,10 +42,10 @@ def read_metaimage(name: str, path: Path, progress: Progress) -> Source:
     Args:
         name: the file's name for messages.
         path: the file.
-        progress: told the share of slices read.
+        progress: called with the fraction of slices read.
 
     Raises:
-        ImageError: the file is damaged, no 3D volume of real numbers, or its grid makes no sense.
+        ImageError: the file is damaged, not a 3D volume of real numbers, or its grid is invalid.
     """
     fields, end = _read_fields(name, path)
     try:
@@ -62,10 +62,10 @@ def read_metaimage(name: str, path: Path, progress: Progress) -> Source:
         written = _grid(fields, len(size))
     except ValueError as error:
         raise damaged(name) from error
-    # MetaImage lets a negative spacing mean a flipped axis, and so does ITK.
+    # In MetaImage, as in ITK, a negative spacing means a flipped axis.
     check_grid(name, *written, signed=True)
     if kind not in _TYPES:
-        raise ImageError(f"{name} stores voxels as {kind}; save it with whole or real numbers")
+        raise ImageError(f"{name} stores voxels as {kind}; save it with integers or floating-point numbers")
     if fields.get("binarydata", "true").lower() != "true":
         raise ImageError(f"{name} stores its voxels as text; save it in binary form")
     data, offset = _voxel_file(name, path, fields["elementdatafile"], end)
@@ -93,16 +93,16 @@ def read_metaimage(name: str, path: Path, progress: Progress) -> Source:
     for keys in (_SPACINGS, _ORIGINS, _MATRICES):
         given = [key for key in keys if key in fields]
         if any(_values(fields[key]) != _values(fields[given[0]]) for key in given[1:]):
-            notes += (f"the header's {' and '.join(given)} differ: the first was taken, as ITK does",)
+            notes += (f"the header's {' and '.join(given)} differ: the first was used, as in ITK",)
     slope = _values(fields.get("elementtointensityfunctionslope", "1"))
     intercept = _values(fields.get("elementtointensityfunctionoffset", "0"))
     if slope != [1.0] or intercept != [0.0]:
-        notes += ("the header gives a slope or an offset of intensities: the values are taken as stored, as ITK does",)
+        notes += ("the header gives a slope or offset for the intensities: it was ignored, as in ITK",)
     return Source(stack, *_positive(written), notes + tuple(surplus))
 
 
 def _values(text: str) -> List[float]:
-    """The numbers of a field; none where it holds something else."""
+    """The numbers of a field; empty if it contains anything else."""
     try:
         return [round(float(part), 6) for part in text.split()]
     except ValueError:
@@ -110,7 +110,7 @@ def _values(text: str) -> List[float]:
 
 
 def _read_fields(name: str, path: Path) -> Tuple[Dict[str, str], int]:
-    """The header's fields with lower-case names, and the offset behind it."""
+    """The header's fields with lower-case names, and the offset of its end."""
     fields: Dict[str, str] = {}
     with open(path, "rb") as file:
         for _ in range(200):
@@ -123,23 +123,23 @@ def _read_fields(name: str, path: Path) -> Tuple[Dict[str, str], int]:
                 return fields, file.tell()
     if "ndims" in fields or "dimsize" in fields:
         raise damaged(name)
-    raise ImageError(f"{name} is not a MetaImage file, whatever its name says; check where it comes from")
+    raise ImageError(f"{name} is not a MetaImage file, despite its name; check where it comes from")
 
 
 def _voxel_file(name: str, path: Path, entry: str, end: int) -> Tuple[Path, int]:
     if entry.upper() == "LOCAL":
         return path, end
     if entry.upper().startswith("LIST") or "%" in entry:
-        raise ImageError(f"{name} spreads its voxels over several files; save it as one .mha file")
+        raise ImageError(f"{name} stores its voxels in several files; save it as one .mha file")
     data = path.parent / entry
-    # A header from elsewhere has no business outside its own folder.
+    # An untrusted header must not read files outside its own folder.
     if os.path.isabs(entry) or ".." in Path(entry).parts or not data.is_file():
-        raise ImageError(f"{name}: the file of voxels that its header names is not in the same folder; copy it there")
+        raise ImageError(f"{name}: the voxel file named in its header is not in the same folder; copy it there")
     return data, 0
 
 
 def _grid(fields: Dict[str, str], dimensions: int) -> Grid:
-    """Spacing as written, origin, nine direction cosines of a header; a ValueError where one has too few numbers."""
+    """Spacing as written, origin, nine direction cosines of a header; ValueError if one has too few numbers."""
 
     def numbers(keys: Sequence[str], count: int, default: Sequence[float]) -> List[float]:
         text = next((fields[key] for key in keys if key in fields), None)
@@ -150,14 +150,14 @@ def _grid(fields: Dict[str, str], dimensions: int) -> Grid:
 
     spacing = numbers(_SPACINGS, dimensions, [1.0] * dimensions)
     origin = numbers(_ORIGINS, dimensions, [0.0] * dimensions)
-    # One axis after another, where direction cosines go row by row.
+    # The file lists one axis after another, direction cosines go row by row.
     axes = numbers(_MATRICES, dimensions**2, np.eye(dimensions).ravel().tolist())
     direction = [axes[column * dimensions + row] for row in range(3) for column in range(3)]
     return tuple(spacing[:3]), tuple(origin[:3]), tuple(direction)
 
 
 def _positive(grid: Grid) -> Grid:
-    """ITK's own way with a negative spacing: the axis points the other way."""
+    """ITK's interpretation of a negative spacing: the axis points the other way."""
     spacing, origin, direction = grid
     signs = [1.0 if step > 0 else -1.0 for step in spacing]
     return (
@@ -184,7 +184,7 @@ def metaimage_header(
         direction: nine direction cosines, row by row, LPS.
 
     Returns:
-        The bytes, and where in them :func:`compressed_size` belongs once it is known.
+        The bytes, and the offset at which to write :func:`compressed_size` once it is known.
     """
     matrix = np.asarray(direction, np.float64).reshape(3, 3)
     text = [
@@ -199,7 +199,7 @@ def metaimage_header(
 
 
 def compressed_size(count: int) -> bytes:
-    """What belongs at the place that :func:`metaimage_header` tells."""
+    """The bytes to write at the offset that :func:`metaimage_header` returns."""
     return str(count).ljust(_SIZE_WIDTH).encode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""What files are called: suffixes, the scans in a folder, names of outputs."""
+"""File names: suffixes, the scans in a folder, names of outputs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from .dicom_header import looks_like_dicom
 
 PathLike = Union[str, "os.PathLike[str]"]
 
-#: File names that :func:`~lvnet.image_io.read_image` takes, besides DICOM.
+#: Suffixes that :func:`~lvnet.image_io.read_image` accepts, besides DICOM.
 READABLE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-#: File names that :func:`~lvnet.image_io.write_image` takes.
+#: Suffixes that :func:`~lvnet.image_io.write_image` accepts.
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
-#: File names that :func:`~lvnet.image_io.write_labels` takes; .seg.nrrd comes before .nrrd.
+#: Suffixes that :func:`~lvnet.image_io.write_labels` accepts; .seg.nrrd comes before .nrrd.
 LABEL_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha")
 
-# Who the process acts as, where the system can tell, rather than who started it.
+# Check with the effective user ID, if the system supports it.
 _EFFECTIVE = os.access in os.supports_effective_ids
 _SEGMENTATION_SUFFIX = ".seg.nrrd"
 
 
 def shown(path: PathLike) -> str:
-    """The path as the user gave it, on one line whatever it holds."""
+    """The path as the user gave it, on one line whatever characters it contains."""
     return "".join(c if c.isprintable() else "?" for c in os.fspath(path))
 
 
@@ -41,7 +41,7 @@ def output_name(path: PathLike) -> str:
     """The stem that the outputs of a scan are named after.
 
     Args:
-        path: a file (`ct.nii.gz` gives `ct`) or a folder of DICOM (the folder's own name).
+        path: a file (`ct.nii.gz` gives `ct`) or a DICOM folder (the folder's own name).
     """
     plain = Path(path)
     name = plain.name if plain.name not in ("", "..") else os.path.basename(os.path.realpath(plain))
@@ -50,23 +50,23 @@ def output_name(path: PathLike) -> str:
 
 
 def check_name(path: PathLike) -> None:
-    """Fails where ITK could not be given a name: its libraries end the whole process then.
+    """Fails for a name that would make ITK's libraries crash the process.
 
     Raises:
-        ImageError: the name's bytes are no UTF-8.
+        ImageError: the name's bytes are not UTF-8.
     """
     try:
         os.fspath(path).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ImageError(f"{shown(path)}: its name is not written in UTF-8; rename the file or its folder") from error
+        raise ImageError(f"{shown(path)}: its name is not valid UTF-8; rename the file or its folder") from error
 
 
 def is_dicom_folder(path: PathLike, *, nested: bool = True) -> bool:
-    """Whether a folder holds at least one DICOM file.
+    """Whether a folder contains at least one DICOM file.
 
     Args:
-        path: anything; what is not a folder gives False.
-        nested: look into its subfolders as well.
+        path: any path; False if it is not a folder.
+        nested: also search its subfolders.
     """
     return os.path.isdir(path) and any(looks_like_dicom(file) for file in walk_files(path, nested=nested))
 
@@ -74,8 +74,8 @@ def is_dicom_folder(path: PathLike, *, nested: bool = True) -> bool:
 def find_scans(folder: PathLike) -> List[Path]:
     """The scans in a folder, for batch work, sorted by name.
 
-    These are the image files that lie directly in it and each immediate subfolder that holds
-    DICOM, at whatever depth.  Hidden files and Slicer segmentations (.seg.nrrd) are left out.
+    These are the image files directly in it and each immediate subfolder that contains
+    DICOM, at any depth.  Hidden files and Slicer segmentations (.seg.nrrd) are left out.
 
     Raises:
         ImageError: `folder` is not a folder or cannot be listed.
@@ -86,7 +86,7 @@ def find_scans(folder: PathLike) -> List[Path]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                # Unlike entry.is_dir(), this is no error for a link that leads to itself.
+                # Unlike entry.is_dir(), this does not raise for a link that points to itself.
                 if os.path.isdir(entry.path):
                     if is_dicom_folder(entry.path):
                         found.append(Path(entry.path))
@@ -98,63 +98,63 @@ def find_scans(folder: PathLike) -> List[Path]:
 
 
 def check_output_path(path: PathLike, suffixes: Sequence[str]) -> str:
-    """Fails before hours of work when a file could not be written at the end.
+    """Fails early, rather than after hours of work, if a file could not be written.
 
     Args:
         path: the file to be written.
-        suffixes: what its name may end with: `LABEL_SUFFIXES` or `IMAGE_SUFFIXES`.
+        suffixes: the allowed suffixes, `LABEL_SUFFIXES` or `IMAGE_SUFFIXES`.
 
     Returns:
         The suffix that the name ends with, in lower case.
 
     Raises:
-        ImageError: the suffix is unknown, the folder does not exist or takes no new files, or
+        ImageError: the suffix is unknown, the folder does not exist or is not writable, or
             `path` is a folder.
     """
     suffix = suffix_of(path, suffixes)
     if not suffix:
-        raise ImageError(f"{shown(path)}: the name of the output must end with {', '.join(suffixes)}")
+        raise ImageError(f"{shown(path)}: the output's file name must end with {', '.join(suffixes)}")
     check_output_folder(path)
     return suffix
 
 
 def check_output_folder(path: PathLike) -> None:
-    """Fails before hours of work when a file, of whatever name, could not be written at the end.
+    """Fails early, rather than after hours of work, if a file with any suffix could not be written.
 
     Raises:
-        ImageError: the folder does not exist or takes no new files, or `path` is a folder.
+        ImageError: the folder does not exist or is not writable, or `path` is a folder.
     """
     if os.path.isdir(path):
-        raise ImageError(f"{shown(path)} is a folder; give the name of a file to write")
+        raise ImageError(f"{shown(path)} is a folder; give the name of the file to write")
     try:
         os.lstat(path)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise ImageError(f"{shown(path)} is too long for the name of a file; choose a shorter one") from error
+            raise ImageError(f"{shown(path)} is too long for a file name; choose a shorter one") from error
     except ValueError as error:
-        raise ImageError(f"{shown(path)} holds a null character; choose another name") from error
+        raise ImageError(f"{shown(path)} contains a null character; choose another name") from error
     if os.path.exists(path) and not os.access(path, os.W_OK, effective_ids=_EFFECTIVE):
-        raise ImageError(f"{shown(path)} is write-protected; choose another name, or lift the protection")
+        raise ImageError(f"{shown(path)} is write-protected; choose another name, or remove the protection")
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
-        raise ImageError(f"{shown(path)}: the folder to write it to does not exist; create it first")
+        raise ImageError(f"{shown(path)}: its folder does not exist; create it first")
     try:
-        # Asking the file system is the only honest answer: permission bits say nothing of
-        # read-only mounts, and nothing at all to an administrator.
+        # Creating a file is the only reliable test: permission bits say nothing about
+        # read-only mounts, and do not apply to an administrator.
         with tempfile.TemporaryFile(dir=folder):
             pass
         remove_stale(folder)
     except OSError as error:
-        raise ImageError(f"{shown(path)}: the folder takes no new files: {error.strerror}; choose another") from error
+        raise ImageError(f"{shown(path)}: its folder is not writable: {error.strerror}; choose another") from error
 
 
 def walk_files(folder: PathLike, *, nested: bool = True, closed: Optional[List[str]] = None) -> Iterable[str]:
-    """Every file below a folder in a settled order; links are followed, no folder is seen twice.
+    """Every file below a folder in a fixed order; links are followed, and no folder is visited twice.
 
     Args:
-        folder: where to begin.
-        nested: look into its subfolders as well.
-        closed: gets the folders that may not be looked into.
+        folder: the folder.
+        nested: also search its subfolders.
+        closed: is filled with the folders that cannot be opened.
     """
     seen = set()
 

@@ -1,4 +1,4 @@
-"""NIfTI-1 files: read with ITK's idea of the geometry, written so that ITK reads it back exactly.
+"""NIfTI-1 files: read with ITK's interpretation of the geometry, written so that ITK reads it back exactly.
 
 ITK's own writer stores float32 quaternions and lets the reader rebuild the axes from them, which
 moves oblique directions by some 1e-8 at every round trip.  The header written here keeps the
@@ -43,8 +43,8 @@ _TYPES = {
 }  # fmt: skip
 _CODES = {np.dtype(np.uint8): 2, np.dtype(np.int16): 4, np.dtype(np.float32): 16}
 _COLOURS = {128: 3, 2304: 4}
-# Always mm, even where another unit would keep a number's last digits: many programs, and ITK 5.3 for
-# the origin, do not look at the unit.
+# Always mm, even if another unit would preserve a number's last digits: many programs, and ITK 5.3 for
+# the origin, ignore the unit.
 _MILLIMETRES = 2
 
 
@@ -69,10 +69,10 @@ def read_nifti(name: str, path: Path, progress: Progress) -> Source:
     Args:
         name: the file's name for messages.
         path: the file.
-        progress: told the share of slices read.
+        progress: called with the fraction of slices read.
 
     Raises:
-        ImageError: the file is damaged, no 3D volume of real numbers, or its grid makes no sense.
+        ImageError: the file is damaged, not a 3D volume of real numbers, or its grid is invalid.
     """
     header = _read_header(name, path)
     rank = header.dim[0]
@@ -80,7 +80,9 @@ def read_nifti(name: str, path: Path, progress: Progress) -> Source:
     components = _COLOURS.get(header.datatype, size[4] if rank > 4 and size[4] > 0 else 1)
     dropped = check_size(name, size[:4] if rank > 4 and components == 1 else size, components)
     if header.datatype not in _TYPES:
-        raise ImageError(f"{name} stores voxels of NIfTI type {header.datatype}; save it with whole or real numbers")
+        raise ImageError(
+            f"{name} stores voxels of NIfTI type {header.datatype}; save it with integers or floating-point numbers"
+        )
     shape = (size[2], size[1], size[0])
     if not lacks_spacing(header.transforms, header.pixdim[1:4]):
         check_grid(name, header.pixdim[1:4], (0.0,) * 3, IDENTITY_DIRECTION)
@@ -88,14 +90,14 @@ def read_nifti(name: str, path: Path, progress: Progress) -> Source:
     needed = header.offset + math.prod(shape) * dtype.itemsize
     check_length(name, "gzip" if header.compressed else "raw", path.stat().st_size, needed)
     if header.compressed and not path.name.lower().endswith(".gz"):
-        raise ImageError(f"{name} is compressed, which its name does not say; rename it to end with .nii.gz")
+        raise ImageError(f"{name} is compressed although its name does not say so; rename it to end with .nii.gz")
     check_memory(name, shape, INT16_BYTES)
     check_transforms(name, header.transforms)
     grid, grid_notes = _grid(name, path, header, shape)
     check_grid(name, *grid)
     notes = squeezed_note(dropped) + grid_notes
     if not header.placed:
-        notes += ("the file's header holds no orientation: its slices are taken as axial, from the feet up",)
+        notes += ("the file's header contains no orientation: its slices are assumed to be axial, from the feet up",)
     stack = VoxelStack(shape)
     surplus: List[str] = []
     encoding = "gzip-file" if header.compressed else "raw"
@@ -107,10 +109,10 @@ def read_nifti(name: str, path: Path, progress: Progress) -> Source:
 
 
 def _grid(name: str, path: Path, header: _Header, shape: Tuple[int, int, int]) -> Tuple[itk.Grid, Tuple[str, ...]]:
-    """Spacing, origin and direction as ITK has them, put right where its way is not the standard's; and notes."""
+    """Spacing, origin and direction as in ITK, corrected where ITK deviates from the standard; and notes."""
     sform = header.transforms.sform
     if header.transforms.qform is None and sform is not None and not np.linalg.norm(sform[:, :3], axis=0).all():
-        raise ImageError(f"{name}: the axes of its sform span no volume; correct the file's header")
+        raise ImageError(f"{name}: the axes of its sform are linearly dependent; correct the file's header")
     if lacks_spacing(header.transforms, header.pixdim[1:4]):
         found = grid_of_sform(header.transforms, shape)
         if found is None:
@@ -125,14 +127,14 @@ def _grid(name: str, path: Path, header: _Header, shape: Tuple[int, int, int]) -
         if is_skewed(sform):
             raise ImageError(f"{name}: the axes of its sform are not perpendicular; resample the scan first") from error
         raise
-    # Whether the numbers of an sform follow the unit of pixdim, programs disagree.
+    # Programs disagree on whether the unit of pixdim also applies to the sform.
     return spacing_of_sform(header.transforms, shape, grid, trusted=header.unit in (0, _MILLIMETRES))
 
 
 def _placement(header: _Header, grid: itk.Grid) -> bytes:
-    """The fields of the header that place the scan, for a result in the same format; empty where they do not serve.
+    """The header fields that define the grid, for a result in the same format; empty if they cannot be reused.
 
-    These are pixdim, of which the spacing agrees with the grid, the codes, the quaternion, and the sform.
+    These are pixdim (if its spacing agrees with the grid), the codes, the quaternion, and the sform.
     """
     matrix = np.asarray(grid[2]).reshape(3, 3)
     sform = header.transforms.sform
@@ -158,10 +160,10 @@ def _read_header(name: str, path: Path) -> _Header:
     order = next((o for o in "<>" if struct.unpack_from(o + "i", data)[0] == _HEADER_SIZE), "")
     if not order:
         if any(struct.unpack_from(o + "i", data)[0] == 540 for o in "<>"):
-            raise ImageError(f"{name} is a NIfTI-2 file, which ITK does not read; save it as NIfTI-1")
-        raise ImageError(f"{name} is not a NIfTI file, whatever its name says; check where it comes from")
+            raise ImageError(f"{name} is a NIfTI-2 file, which is not supported; save it as NIfTI-1")
+        raise ImageError(f"{name} is not a NIfTI file, despite its name; check where it comes from")
     if data[344:348] != b"n+1\0":
-        raise ImageError(f"{name} holds a NIfTI header without voxels; save header and voxels in one .nii.gz file")
+        raise ImageError(f"{name} contains a NIfTI header without voxels; save header and voxels in one .nii.gz file")
     dim = struct.unpack_from(order + "8h", data, 40)
     if not 1 <= dim[0] <= 7:
         raise damaged(name)
@@ -207,17 +209,17 @@ def nifti_header(
         spacing: (x, y, z) in mm.
         origin: (x, y, z) in mm, LPS.
         direction: nine direction cosines, row by row, LPS.
-        placement: the fields that place the grid, byte for byte as the scan's own file has them, if it is NIfTI.
+        placement: the header fields that define the grid, byte for byte from the scan's own file, if it is NIfTI.
 
     Raises:
-        ImageError: the format cannot hold the size, or axes that are not perpendicular.
+        ImageError: the format does not support the size, or axes that are not perpendicular.
     """
     if max(shape) > 32767:
-        raise ImageError(f"{name}: NIfTI holds at most 32767 voxels along an axis; write .nrrd or .mha instead")
+        raise ImageError(f"{name}: NIfTI allows at most 32767 voxels along an axis; write .nrrd or .mha instead")
     matrix = np.asarray(direction, np.float64).reshape(3, 3)
     # ITK refuses an sform that is further than 1e-4 from perpendicular.
     if np.abs(matrix.T @ matrix - np.eye(3)).max() > 9e-5:
-        raise ImageError(f"{name}: NIfTI cannot hold axes that are not perpendicular; write .nrrd or .mha instead")
+        raise ImageError(f"{name}: NIfTI does not support axes that are not perpendicular; write .nrrd or .mha instead")
     columns = [_sform_column(matrix[:, axis], float(spacing[axis])) for axis in range(3)]
     sform = np.zeros((3, 4), np.float32)
     sform[:, :3] = np.stack(columns, axis=1)
@@ -244,17 +246,17 @@ def nifti_header(
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    """(n, 3) to unit length in the order of operations of ITK's reader."""
+    """Normalises (n, 3) to unit length with the same order of operations as ITK's reader."""
     x, y, z = vectors.T
     return vectors / np.sqrt(x * x + y * y + z * z)[:, None]
 
 
 def _sform_column(direction: np.ndarray, step: float, reach: int = 20000) -> np.ndarray:
-    """(3,) float32 of about `step` times `direction` that normalise to exactly `direction`.
+    """(3,) float32, about `step` times `direction`, that normalise to exactly `direction`.
 
     A direction from a NIfTI file is a float32 vector divided by its length.  That length agrees
     with the spacing to 1e-3 at worst, so the few thousand float32 numbers around the largest
-    component hold the original one; it gives the length, and the length the other components.
+    component include the original one; it gives the length, and the length the other components.
     """
     plain = np.float32(direction * step)
     if np.array_equal(_unit(plain[None].astype(np.float64))[0], direction):
@@ -275,8 +277,8 @@ def _quaternion(matrix: np.ndarray) -> Tuple[List[float], float]:
     rotation = np.diag([-1.0, -1.0, 1.0]) @ matrix
     handedness = 1.0 if np.linalg.det(rotation) > 0 else -1.0
     rotation[:, 2] *= handedness
-    # The eigenvector to the largest eigenvalue of this matrix is the quaternion of the nearest
-    # rotation, without the cases that the usual formulas need.
+    # The eigenvector of the largest eigenvalue of this matrix is the quaternion of the nearest
+    # rotation, without the case distinctions of the usual formulas.
     m: Any = rotation
     system = np.array(
         [

@@ -1,8 +1,8 @@
-"""The two places that a NIfTI header can give a scan, and whether they are one.
+"""The two transforms of a NIfTI header, and whether they agree.
 
-A header may hold a qform (a rotation) and an sform (any matrix).  ITK, and with it 3D Slicer, takes
-one of them by rules of its own; other programs take the other.  Where they disagree, a result lies
-on the scan in some programs and beside it in others, so the user is told.
+A header may contain a qform (a rotation) and an sform (any matrix).  ITK, and therefore 3D Slicer, chooses
+one of them by its own rules; other programs use the other.  If they disagree, a result matches the scan in
+some programs and is displaced in others, so the user is told.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 from ..errors import ImageError
 from .itk import Grid
 
-# Share of the smallest voxel edge up to which two places are one.
+# Largest distance of two equal positions, as a fraction of the smallest voxel edge.
 _SAME = 0.1
-# Share by which the square of a quaternion may be longer than one.
+# Tolerance for the squared length of a quaternion above one.
 _ROUNDING = 1e-3
 _UNIT_MM = {1: 1000.0, 3: 0.001}
 
 
 class Transforms(NamedTuple):
-    """(3, 4) matrices from (x, y, z) indices to mm, LPS; None where the header gives none."""
+    """(3, 4) matrices from (x, y, z) indices to mm, LPS; None if the header has none."""
 
     qform: Optional[np.ndarray]
     sform: Optional[np.ndarray]
@@ -51,18 +51,20 @@ def read_transforms(data: bytes, order: str) -> Transforms:
 
 
 def check_transforms(name: str, transforms: Transforms) -> None:
-    """Fails where the header does not say where the scan lies.
+    """Fails if a transform is invalid.
 
     Raises:
-        ImageError: a transform holds something that is not a number.
+        ImageError: a transform contains a value that is not a number.
     """
     for matrix in transforms:
         if matrix is not None and not np.isfinite(matrix).all():
-            raise ImageError(f"{name}: its orientation holds something that is not a number; correct the file's header")
+            raise ImageError(
+                f"{name}: its orientation contains a value that is not a number; correct the file's header"
+            )
 
 
 def check_rotation(name: str, data: bytes, order: str) -> None:
-    """Fails where the only transform of a header is a qform that is no rotation.
+    """Fails if the only transform of a header is a qform that is not a rotation.
 
     Args:
         name: the file's name for messages.
@@ -70,32 +72,32 @@ def check_rotation(name: str, data: bytes, order: str) -> None:
         order: "<" or ">".
 
     Raises:
-        ImageError: the quaternion is longer than one by more than rounding.
+        ImageError: the quaternion is longer than one beyond rounding errors.
     """
     codes = struct.unpack_from(order + "2h", data, 252)
     square = float(np.square(struct.unpack_from(order + "3f", data, 256)).sum())
     if codes[0] > 0 and codes[1] <= 0 and square > 1 + _ROUNDING:
-        raise ImageError(f"{name}: its qform is no rotation, and there is no sform; correct the file's header")
+        raise ImageError(f"{name}: its qform is not a rotation, and there is no sform; correct the file's header")
 
 
 def lacks_spacing(transforms: Transforms, pixdim: Sequence[float]) -> bool:
-    """Whether pixdim holds no spacing and an sform alone tells it."""
+    """Whether pixdim contains no spacing, so that only the sform gives it."""
     return transforms.qform is None and transforms.sform is not None and not all(0 < step < np.inf for step in pixdim)
 
 
 def grid_of_sform(transforms: Transforms, shape: Tuple[int, int, int]) -> Optional[Tuple[Grid, Tuple[str, ...]]]:
-    """The grid that an sform alone gives, and what to say of it; None where its axes span none."""
+    """The grid from an sform alone, and a note; None if its axes are linearly dependent."""
     sform = transforms.sform
     assert sform is not None
     found = nearest_grid(sform, shape)
     if found is None:
         return None
-    note = "the voxel spacing in pixdim is not positive: that of the sform was taken, which other programs may not do"
+    note = "the voxel spacing in pixdim is not positive: that of the sform was used, other programs may not do so"
     return found[0], ((note, *found[1]) if is_skewed(sform) else (note,))
 
 
 def is_skewed(matrix: Optional[np.ndarray]) -> bool:
-    """Whether the axes of a transform are further from perpendicular than ITK takes them."""
+    """Whether the axes of a transform are not perpendicular within ITK's tolerance."""
     if matrix is None:
         return False
     lengths = np.linalg.norm(matrix[:, :3], axis=0)
@@ -106,7 +108,7 @@ def is_skewed(matrix: Optional[np.ndarray]) -> bool:
 
 
 def nearest_grid(sform: np.ndarray, shape: Tuple[int, int, int]) -> Optional[Tuple[Grid, Tuple[str, ...]]]:
-    """The perpendicular grid nearest to an sform, and what to say of it; None where they are not one.
+    """The perpendicular grid nearest to an sform, and a note; None if they differ too much.
 
     Args:
         sform: (3, 4) whose axes are not perpendicular.
@@ -121,8 +123,8 @@ def nearest_grid(sform: np.ndarray, shape: Tuple[int, int, int]) -> Optional[Tup
     if apart > _SAME * lengths.min():
         return None
     note = (
-        f"the axes of the file's sform are not quite perpendicular: the nearest that are were taken, which moves no"
-        f" corner by more than {max(apart, 0.001):.2g} mm"
+        f"the axes of the file's sform are not exactly perpendicular: the nearest perpendicular axes were used, which"
+        f" moves the scan's corners by at most {max(apart, 0.001):.2g} mm"
     )
     return (tuple(lengths.tolist()), tuple(sform[:, 3].tolist()), tuple(axes.ravel().tolist())), (note,)
 
@@ -130,14 +132,14 @@ def nearest_grid(sform: np.ndarray, shape: Tuple[int, int, int]) -> Optional[Tup
 def spacing_of_sform(
     transforms: Transforms, shape: Tuple[int, int, int], grid: Grid, *, trusted: bool = True
 ) -> Tuple[Grid, Tuple[str, ...]]:
-    """A grid of ITK with the sform's own spacing where the sform was taken, and what to say of disagreements.
+    """ITK's grid, with the sform's own spacing if the sform was used, and notes about disagreements.
 
-    ITK takes the directions of an sform and the spacing of pixdim, which the standard keeps for the qform.
+    ITK uses the directions of an sform with the spacing of pixdim, which by the standard belongs to the qform.
 
     Args:
-        transforms: of the header.
+        transforms: the header's transforms.
         shape: (z, y, x) voxels.
-        grid: spacing (x, y, z), origin and direction that ITK made of them.
+        grid: spacing (x, y, z), origin and direction from ITK.
         trusted: whether the sform's lengths are in mm.
     """
     qform, sform = transforms
@@ -158,17 +160,17 @@ def spacing_of_sform(
         > _SAME * float(min(spacing.min(), lengths.min()))
     ):
         notes += (
-            f"the file gives two voxel spacings: {_times(lengths)} mm in its sform, which was taken, and"
-            f" {_times(spacing)} mm in pixdim, which other programs may take",
+            f"the file gives two voxel spacings: {_times(lengths)} mm in its sform, which was used, and"
+            f" {_times(spacing)} mm in pixdim, which other programs may use",
         )
         grid = (tuple(lengths.tolist()), grid[1], grid[2])
     if qform is not None and not notes:
         apart = _farthest(qform, sform, shape)
         if apart > _SAME * float(spacing.min()):
             notes += (
-                f"the file's sform and qform place it up to {apart:.3g} mm apart: the"
-                f" {'sform' if is_sform else 'qform'} was taken, as 3D Slicer does; other programs may show scan and"
-                " result elsewhere",
+                f"the file's sform and qform differ by up to {apart:.3g} mm: the"
+                f" {'sform' if is_sform else 'qform'} was used, as in 3D Slicer; other programs may show scan and"
+                " result at another position",
             )
     return grid, notes
 
@@ -178,13 +180,13 @@ def _times(numbers: np.ndarray) -> str:
 
 
 def _farthest(one: np.ndarray, other: np.ndarray, shape: Tuple[int, int, int]) -> float:
-    """The largest distance in mm between the places that two transforms give a corner of the scan."""
+    """The largest distance in mm between the positions of the scan's corners under two transforms."""
     corners = np.array([[x, y, z, 1] for x in (0, shape[2] - 1) for y in (0, shape[1] - 1) for z in (0, shape[0] - 1)])
     return float(np.linalg.norm((one - other) @ corners.T, axis=0).max())
 
 
 def _rotation(b: float, c: float, d: float) -> np.ndarray:
-    """(3, 3) of NIfTI's quaternion, whose first part is what is missing to a length of one."""
+    """(3, 3) rotation of NIfTI's quaternion, whose first component follows from unit length."""
     square = b * b + c * c + d * d
     if square > 1.0:
         b, c, d = (part / np.sqrt(square) for part in (b, c, d))

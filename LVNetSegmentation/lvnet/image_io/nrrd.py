@@ -33,9 +33,9 @@ _TYPE_BYTES = {
 _VECTOR = re.compile(r"\([^)]*\)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?=[\r\n])")
-#: Teem writes what it cannot make sense of into messages of a kilobyte, without asking for its length.
+#: Teem copies invalid field values into message buffers of a kilobyte, without checking their length.
 _MOST_IN_FIELD = 400
-#: Bytes of the largest header that is read; those of hundreds of segments have some hundred kilobytes.
+#: Largest header in bytes; one with hundreds of segments takes some hundred kilobytes.
 _MOST_IN_HEADER = 2**24
 
 
@@ -45,23 +45,23 @@ def read_nrrd(name: str, path: Path, progress: Progress) -> Source:
     Args:
         name: the file's name for messages.
         path: the file.
-        progress: told the share of slices read.
+        progress: called with the fraction of slices read.
 
     Raises:
-        ImageError: the file is damaged, no 3D volume of real numbers, or its grid makes no sense.
+        ImageError: the file is damaged, not a 3D volume of real numbers, or its grid is invalid.
     """
     reader, notes = open_nrrd(name, path)
     dropped = check_size(name, reader.GetSize(), reader.GetNumberOfComponents())
     grid = itk.grid_of(reader)
     check_grid(name, *grid)
-    # ITK holds all voxels as the file has them while they are brought to int16.
+    # ITK keeps all voxels in the file's type in memory while they are converted to int16.
     check_memory(name, reader.GetSize()[2::-1], itk.pixel_bytes(reader) + INT16_BYTES)
     progress(0.0, "reading the scan")
     image = itk.read_whole(name, reader)
     values = sitk.GetArrayViewFromImage(image)
     if values.dtype.kind not in "iuf":
         raise ImageError(
-            f"{name} stores voxels as {image.GetPixelIDTypeAsString()}; save it with whole or real numbers"
+            f"{name} stores voxels as {image.GetPixelIDTypeAsString()}; save it with integers or floating-point numbers"
         )
     depth, height, width = values.shape[-3:]
     values = values.reshape(depth, height, width)
@@ -73,13 +73,13 @@ def read_nrrd(name: str, path: Path, progress: Progress) -> Source:
 
 
 def open_nrrd(name: str, path: Path) -> Tuple[sitk.ImageFileReader, Tuple[str, ...]]:
-    """A reader with the header of an NRRD file, and what is to be said of that header.
+    """A reader with the header of an NRRD file, and notes about the header.
 
     Raises:
-        ImageError: it is empty, damaged, or no NRRD file.
+        ImageError: it is empty, damaged, or not an NRRD file.
     """
     fields = _read_fields(name, path)
-    # Teem calls an empty axis an unreadable file; the user deserves the reason.
+    # Teem's error for an empty axis does not tell the reason.
     sizes = fields.get("sizes", "").split()
     if any(part.lstrip("-0") == "" or part.startswith("-") for part in sizes):
         raise ImageError(f"{name} is empty: its size is {' x '.join(sizes)} voxels; export the scan again")
@@ -87,50 +87,48 @@ def open_nrrd(name: str, path: Path) -> Tuple[sitk.ImageFileReader, Tuple[str, .
     _check_voxels(name, path, fields)
     notes: Tuple[str, ...] = () if "space directions" in fields or "spacings" in fields else (UNKNOWN_SPACING,)
     if "old min" in fields or "old max" in fields or "oldmin" in fields or "oldmax" in fields:
-        notes += ("its header says that the values were quantised (old min, old max): they are taken as stored",)
+        notes += ("its header says that the values were quantised (old min, old max): this was ignored",)
     return itk.read_header(name, path, "NrrdImageIO"), notes
 
 
 def _check_spacing(name: str, fields: Dict[str, str], dimensions: int) -> None:
-    """Fails where the spacing of an axis is missing, said twice, or not in mm.
+    """Fails if the spacing of an axis is missing, given twice, or not in mm.
 
     Raises:
-        ImageError: the header does not tell one voxel spacing in mm.
+        ImageError: the header does not give a unique voxel spacing in mm.
     """
     steps = [step for step in fields.get("spacings", "").split() if "nan" not in step.lower()]
     directions = [axis for axis in _VECTOR.findall(fields.get("space directions", "")) if "nan" not in axis.lower()]
     if directions and steps:
         raise ImageError(f"{name}: its header gives both space directions and spacings; remove one of them")
-    # Where an axis has no direction or spacing, ITK quietly takes 1 mm along an axis of its choice.
+    # If an axis has no direction or spacing, ITK silently assumes 1 mm along an axis of its choice.
     given = "space directions" in fields or "spacings" in fields
     if given and max(len(directions), len(steps)) < min(3, dimensions):
         raise ImageError(f"{name}: its header lacks the voxel spacing of an axis; export the scan again")
-    # ITK reads any unit as mm.
+    # ITK ignores the unit and assumes mm.
     units = set(re.findall(r'"([^"]*)"', fields.get("space units", "" if directions else fields.get("units", ""))))
     for unit in sorted(units - {"", "mm", "millimeter", "millimetre", "???"}):
         raise ImageError(f"{name}: its header gives lengths in {unit[:20]!r}; save it with a voxel spacing in mm")
 
 
 def _check_voxels(name: str, path: Path, fields: Dict[str, str]) -> None:
-    """Fails before ITK takes memory for voxels that no file holds, or reads what lies in other folders.
+    """Fails before ITK allocates memory for missing voxels, or reads files in other folders.
 
     Args:
         name: the file's name for messages.
-        path: the file of the header.
-        fields: of the header.
+        path: the header's file.
+        fields: the header's fields.
 
     Raises:
-        ImageError: the file of the voxels is missing, too short, in another folder, or one of several.
+        ImageError: the voxel file is missing, too short, in another folder, or one of several.
     """
     data, entry = path, fields.get("data file", fields.get("datafile", ""))
     if entry:
         if entry.upper().startswith("LIST") or "%" in entry:
-            raise ImageError(f"{name} spreads its voxels over several files; save it as one .nrrd file")
-        # "-" would be what is typed on the keyboard.
+            raise ImageError(f"{name} stores its voxels in several files; save it as one .nrrd file")
+        # "-" would be standard input.
         if os.path.isabs(entry) or ".." in Path(entry).parts or entry == "-":
-            raise ImageError(
-                f"{name}: the file of voxels that its header names is not in the same folder; copy it there"
-            )
+            raise ImageError(f"{name}: the voxel file named in its header is not in the same folder; copy it there")
         data = path.parent / entry
         if not os.path.isfile(data):
             raise damaged(name)
@@ -145,15 +143,15 @@ def _check_voxels(name: str, path: Path, fields: Dict[str, str]) -> None:
 
 
 def _read_fields(name: str, path: Path) -> Dict[str, str]:
-    """The standard fields of a header, without comments and the keys and values that programs add.
+    """The standard fields of a header, without comments and custom key/value pairs.
 
     Raises:
-        ImageError: the file is no NRRD file, or its header is longer than any.
+        ImageError: the file is not an NRRD file, or its header is too long.
     """
     with open(path, "rb") as file:
         header = file.read(1 << 16)
         if not header.startswith(b"NRRD"):
-            raise ImageError(f"{name} is not an NRRD file, whatever its name says; check where it comes from")
+            raise ImageError(f"{name} is not an NRRD file, despite its name; check where it comes from")
         end = _BLANK_LINE.search(header)
         while end is None and len(header) <= _MOST_IN_HEADER:
             more = file.read(len(header))
@@ -186,9 +184,9 @@ def nrrd_header(
 ) -> bytes:
     """The header of an .nrrd file with gzip-compressed voxels.
 
-    NRRD stores spacing times direction.  Where three doubles exist from which ITK's reader gets
-    spacing and direction back to the last bit (always for what came from an NRRD file), these are
-    written, else those that come closest, the spacing first; that is the last bit or so.
+    NRRD stores spacing times direction.  If there are three doubles from which ITK's reader restores
+    spacing and direction exactly (always the case for grids from an NRRD file), these are written;
+    otherwise the closest ones, with priority for the spacing, which differ by about the last bit.
 
     Args:
         shape: (z, y, x).
@@ -196,7 +194,7 @@ def nrrd_header(
         spacing: (x, y, z) in mm.
         origin: (x, y, z) in mm, LPS.
         direction: nine direction cosines, row by row, LPS.
-        fields: more keys and values, such as those of a segmentation.
+        fields: custom key/value pairs, such as those of a segmentation.
     """
     matrix = np.asarray(direction, np.float64).reshape(3, 3)
     axes = " ".join(_vector(_space_direction(matrix[:, axis], float(spacing[axis]))) for axis in range(3))
@@ -210,7 +208,7 @@ def nrrd_header(
 
 
 def _space_direction(direction: np.ndarray, step: float, reach: int = 3) -> Tuple[float, ...]:
-    """The vector of length `step` whose parts times 1 / length are `direction`, to the bit if there is one."""
+    """The vector of length `step` that divided by its length gives `direction`, exactly if possible."""
     choices: List[List[Tuple[bool, float]]] = []
     for part in direction:
         near = [float(part) * step]
@@ -222,7 +220,7 @@ def _space_direction(direction: np.ndarray, step: float, reach: int = 3) -> Tupl
         if near[0] == 0.0:
             near = near[:1]
         choices.append([(value * (1.0 / step) != part, value) for value in near])
-    # Fewest directions wrong first, then the smallest change; the length must be right if it can.
+    # Prefer an exact length, then the fewest inexact components, then the smallest change.
     best: Tuple[Tuple[bool, int, float], Tuple[float, ...]] = ((True, 4, np.inf), tuple(c[0][1] for c in choices))
     for trial in itertools.product(*choices):
         x, y, z = (value for _, value in trial)

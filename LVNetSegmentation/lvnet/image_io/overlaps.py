@@ -1,4 +1,4 @@
-"""Masks that may overlap in one array: each of its values stands for a combination of segments."""
+"""Storing overlapping masks in one array, whose values represent combinations of segments."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Overlaps:
         plane[mask] = moved
 
     def finish(self, segments: Sequence[Segment]) -> Tuple[VoxelStack, Tuple[Segment, ...]]:
-        """The voxels, and the segments with the values that belong to them; the n-th was added as n."""
+        """The voxels, and the segments with their array values; the n-th segment was added as n."""
         stack = VoxelStack(self._array.shape)
         for index, plane in enumerate(self._array):
             stack.put(index, plane)
@@ -55,9 +55,7 @@ class Overlaps:
         members = self._members[number] | {segment}
         if members not in self._numbers:
             if len(self._members) > _MOST_COMBINATIONS:
-                raise ImageError(
-                    f"{self._name}: its segments overlap in more ways than can be told apart; export fewer of them"
-                )
+                raise ImageError(f"{self._name}: its segments overlap in too many combinations; export fewer of them")
             self._numbers[members] = len(self._members)
             self._members.append(members)
         return self._numbers[members]

@@ -1,4 +1,4 @@
-"""Scans and label maps from files and folders."""
+"""Reading scans and label maps from files and folders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .seg_nrrd import read_layers
 from .source import Source
 from .voxels import AIR
 
-#: Share of one that a mask saved with the slope of a CT's header may be off, and the largest label that is one.
+#: Tolerance for integer labels in a mask that was saved with a CT's slope, and the largest such label.
 _NEARLY_WHOLE, _MOST_LABEL = 1e-3, 32767
 
 _READERS: Dict[str, Callable[[str, Path, Progress], Source]] = {
@@ -48,30 +48,30 @@ def read_image(
     """Reads a CT scan.
 
     Args:
-        path: a NIfTI, NRRD or MetaImage file, a folder of DICOM (the most suitable CT series in it
-            and its subfolders is taken), or one DICOM file (the scan it belongs to is taken from
+        path: a NIfTI, NRRD or MetaImage file, a DICOM folder (the most suitable CT series in it
+            and its subfolders is read), or one DICOM file (the scan that it belongs to is read from
             its folder).
-        progress: told the share of slices read.
-        series: of a folder of DICOM, the series to take instead: its UID, number or description, as
+        progress: called with the fraction of slices read.
+        series: read this series of a DICOM folder instead: its UID, number or description, as
             :func:`list_scans` gives them.
-        files: of a folder of DICOM, the files that count; None takes all.
+        files: the files of a DICOM folder to consider; None takes all.
 
     Returns:
-        HU as (z, y, x) int16 where every value fits exactly, else float32, with the file's rescale
-        slope and intercept applied; spacing (z, y, x) in mm; origin and direction as ITK has them.
-        Its `notes` tell what was noticed or repaired: voxels without a finite value (they become
-        -1024 HU, air), which of several series was taken, missing slices (filled in between
-        their neighbours), gantry tilt (the slices are kept as they are).
+        HU as (z, y, x) int16 if every value fits exactly, else float32, with the file's rescale
+        slope and intercept applied; spacing (z, y, x) in mm; origin and direction as in ITK.
+        Its `notes` say what was noticed or repaired: voxels without a finite value (set to
+        -1024 HU, air), which of several series was chosen, missing slices (interpolated between
+        their neighbours), gantry tilt (not corrected).
 
     Raises:
-        ImageError: nothing there that can be read as a CT volume.
+        ImageError: it cannot be read as a CT volume.
     """
     name = shown(path)
     with _readable(name):
         source = _load(name, path, progress, series, files)
     stack = source.stack
     if stack.all_replaced:
-        raise ImageError(f"{name} holds no voxel with a finite value; export the scan again")
+        raise ImageError(f"{name} contains no voxel with a finite value; export the scan again")
     notes = source.notes
     if stack.replaced:
         count = "1 voxel" if stack.replaced == 1 else f"{stack.replaced} voxels"
@@ -92,13 +92,13 @@ def read_labels(path: PathLike, label: Optional[int] = None) -> Volume:
     Args:
         path: a NIfTI, NRRD or MetaImage file, or Slicer's .seg.nrrd; layers of overlapping
             segments are merged by label value, later layers on top.
-        label: the one value to keep; the result is then 1 where the file has it and 0 elsewhere.
+        label: keep only this value; the result is then 1 where the file has it and 0 elsewhere.
 
     Returns:
         (z, y, x) uint8, or int16 if a value lies outside 0 to 255, on the file's own grid.
 
     Raises:
-        ImageError: the file cannot be read, or its values are not whole numbers.
+        ImageError: the file cannot be read, or its values are not integers.
     """
     name = shown(path)
     if os.path.isdir(path):
@@ -113,9 +113,9 @@ def read_labels(path: PathLike, label: Optional[int] = None) -> Volume:
         whole = np.rint(array)
         if np.abs(array - whole).max() <= _NEARLY_WHOLE and np.abs(whole).max() <= _MOST_LABEL:
             array = whole.astype(np.int16)
-            notes += (f"its values lie within {_NEARLY_WHOLE:g} of whole numbers and were rounded",)
+            notes += (f"its values differ from integers by up to {_NEARLY_WHOLE:g} and were rounded",)
     if source.stack.replaced or array.dtype != np.int16:
-        raise ImageError(f"{name} is no label map: it holds values that are not whole numbers, or too large")
+        raise ImageError(f"{name} is not a label map: it contains values that are not integers, or too large")
     if label is not None:
         array = (array == label).astype(np.uint8)
         if not array.any():
@@ -136,7 +136,7 @@ def _load(
     if os.path.isdir(plain):
         return read_dicom_folder(name, plain, progress, series, files)
     if series:
-        raise ImageError(f"{name} is no folder of DICOM, in which a series could be chosen; leave the series out")
+        raise ImageError(f"{name} is not a DICOM folder, so a series cannot be selected; omit the series")
     if not plain.exists():
         raise ImageError(f"{name} does not exist; check the path")
     if is_pipe_or_device(plain):
@@ -144,22 +144,22 @@ def _load(
     suffix = suffix_of(plain, READABLE_SUFFIXES)
     if suffix:
         return _READERS[suffix](name, plain, progress)
-    with open(plain, "rb"):  # says why, where it may not be read
+    with open(plain, "rb"):  # gives the reason if it cannot be read
         pass
     if looks_like_dicom(plain):
         return read_dicom_file(name, plain, progress)
-    raise ImageError(f"{name} is no image that can be read: give {', '.join(READABLE_SUFFIXES)} or a folder of DICOM")
+    raise ImageError(f"{name} is not a supported image: give {', '.join(READABLE_SUFFIXES)} or a DICOM folder")
 
 
 @contextmanager
 def _readable(name: str) -> Iterator[None]:
-    """Turns a refusal of the file system, or of memory, into one line."""
+    """Turns a file system or out-of-memory error into one line."""
     try:
         yield
     except OSError as error:
         raise ImageError(f"{name} cannot be read: {error.strerror or 'input/output error'}") from error
     except MemoryError as error:
-        raise ImageError(f"{name} needs more memory than there is; close other programs") from error
+        raise ImageError(f"{name} needs more memory than is available; close other programs") from error
 
 
 def _volume(source: Source, array: np.ndarray, name: str, notes: Tuple[str, ...]) -> Volume:

@@ -1,8 +1,8 @@
-"""RTSTRUCT in: contours to voxels of a given grid.
+"""Reading RTSTRUCT: contours are rasterised on a given grid.
 
-The rule: a contour belongs to the slice whose plane is nearest, a voxel to the contour that its centre
-lies in (scikit-image's `polygon`).  Where a structure has several contours in a slice, one inside
-another is a hole, and so on outwards; separate ones add up.
+A contour belongs to the slice with the nearest plane, and a voxel to the contour that contains its centre
+(scikit-image's `polygon`).  If a structure has several contours in a slice, they are combined by the even-odd rule:
+one inside another is a hole, separate ones add up.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .source import Source
 from .voxels import INT16_BYTES
 
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
-#: Share of a slice that the points of one contour may be apart across the slices.
+#: Largest extent of one contour along the slice axis, in slices.
 _FLAT = 0.2
 _MOST_SLICES = 20000
 
 
 def read_rtstruct(name: str, path: str, like: Volume) -> Tuple[Source, Tuple[Segment, ...]]:
-    """Draws the structures of an RTSTRUCT.
+    """Rasterises the structures of an RTSTRUCT.
 
     Args:
         name: the file's name for messages.
@@ -34,11 +34,11 @@ def read_rtstruct(name: str, path: str, like: Volume) -> Tuple[Source, Tuple[Seg
         like: a volume on the grid of the scan that the structures were drawn on.
 
     Returns:
-        The voxels on the lattice of `like`, which is made larger where structures reach beyond it.
+        The voxels on the grid of `like`, enlarged if structures extend beyond it.
 
     Raises:
         DependencyError: pydicom or scikit-image is missing.
-        ImageError: the file is no such object, or its contours do not lie in the slices of `like`.
+        ImageError: the file is not an RTSTRUCT, or its contours are not in the slices of `like`.
     """
     data = open_object(name, path)
     try:
@@ -47,19 +47,19 @@ def read_rtstruct(name: str, path: str, like: Volume) -> Tuple[Source, Tuple[Seg
         raise needs("scikit-image", name) from error
     with understood(name):
         if str(data.get("SOPClassUID", "")) != STRUCTURE_SET:
-            raise ImageError(f"{name} is no RTSTRUCT; give a DICOM SEG, RTSTRUCT, or the file of a label map")
+            raise ImageError(f"{name} is not an RTSTRUCT; give a DICOM SEG, an RTSTRUCT, or a label map")
         segments, contours = _contours(data, like)
         if not any(contours):
-            raise ImageError(f"{name} holds no closed contour; export it again")
+            raise ImageError(f"{name} contains no closed contour; export it again")
         axis = _axis_of(name, contours)
         points = np.concatenate([contour for part in contours for contour in part])
         low = np.minimum(0, np.floor(points.min(axis=0)).astype(int))
         high = np.maximum(np.array(like.shape[::-1]), np.ceil(points.max(axis=0)).astype(int) + 1)
         size = high - low
         if size[axis] > _MOST_SLICES:
-            raise ImageError(f"{name}: its contours lie far from the other scan; are they of one patient?")
+            raise ImageError(f"{name}: its contours are far from the scan; check that both belong to the same patient")
         check_memory(name, tuple(int(length) for length in size[::-1]), 2 * INT16_BYTES)
-        # Slices first, whichever axis of the grid they are stacked along.
+        # Slice axis first, whichever axis of the grid it is.
         others = [a for a in (2, 1, 0) if a != axis]
         masks = Overlaps(name, (int(size[axis]), int(size[others[0]]), int(size[others[1]])))
         notes: List[str] = []
@@ -75,7 +75,7 @@ def read_rtstruct(name: str, path: str, like: Volume) -> Tuple[Source, Tuple[Seg
                 masks.add(index, plane, number)
             if planes and len(planes) < max(planes) - min(planes) + 1:
                 notes.append(
-                    f"{segments[number].name} of {name} has slices without a contour between others: left empty"
+                    f"{segments[number].name} of {name} has slices without a contour between other slices: left empty"
                 )
         stack, named = masks.finish(segments)
         return _in_order(stack.array(), axis, low, like, tuple(notes)), named
@@ -107,7 +107,9 @@ def _axis_of(name: str, contours: List[List[np.ndarray]]) -> int:
     spread = np.max([np.ptp(contour, axis=0) for part in contours for contour in part], axis=0)
     axis = int(np.argmin(spread))
     if not spread[axis] <= _FLAT:
-        raise ImageError(f"{name}: its contours do not lie in the slices of the other scan; are they of one scan?")
+        raise ImageError(
+            f"{name}: its contours are not in the slices of the scan; check that both belong to the same scan"
+        )
     return axis
 
 

@@ -1,4 +1,4 @@
-"""The segments of a .seg.nrrd one by one, overlapping ones too, as Slicer 4.10 to 5.x writes them."""
+"""Reading the individual segments of a .seg.nrrd, also overlapping ones, as Slicer 4.10 to 5.x writes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .source import Source
 
 _FIELD = re.compile(r"Segment([0-9]{1,6})_(ID|Name|LabelValue|Layer|Tags)")
 _LONGEST_NAME = 200
-#: "Tissue" is what Slicer calls a segment of which nobody has said what it is.
+#: "Tissue" is Slicer's default terminology for a segment that the user has not specified.
 _SAYS_NOTHING = ("", "Tissue")
 
 
@@ -29,18 +29,18 @@ class _Entry(NamedTuple):
 
 
 def read_named_layers(name: str, path: Path) -> Optional[Tuple[Source, Tuple[Segment, ...]]]:
-    """Reads an NRRD file that names segments.
+    """Reads an NRRD file that describes segments.
 
     Args:
         name: the file's name for messages.
         path: the file.
 
     Returns:
-        The voxels and the segments, or None for a file that names none.  With one layer voxels are
-        the file's label values; with several, each stands for a combination of segments.
+        The voxels and the segments, or None for a file without segments.  With one layer, voxels are
+        the file's label values; with several, each value represents a combination of segments.
 
     Raises:
-        ImageError: the file is damaged, or holds fractions.
+        ImageError: the file is damaged, or a fractional label map.
     """
     reader, _ = open_nrrd(name, path)
     layers = reader.GetNumberOfComponents()
@@ -54,10 +54,10 @@ def read_named_layers(name: str, path: Path) -> Optional[Tuple[Source, Tuple[Seg
     check_size(name, reader.GetSize())
     grid = itk.grid_of(reader)
     check_grid(name, *grid)
-    image = itk.read_whole(name, reader)  # held while its voxels are viewed
+    image = itk.read_whole(name, reader)  # keep a reference while its voxels are viewed
     values = sitk.GetArrayViewFromImage(image)
     if values.dtype.kind not in "iu":
-        raise ImageError(f"{name} holds fractions rather than labels; export it from Slicer as a binary label map")
+        raise ImageError(f"{name} contains a fractional label map; export it from Slicer as a binary label map")
     masks = Overlaps(name, values.shape[:3])
     for index, plane in enumerate(values):
         for number, entry in enumerate(entries):
@@ -76,7 +76,7 @@ def _entries(reader: sitk.ImageFileReader, layers: int) -> List[_Entry]:
             found.setdefault(int(match.group(1)), {})[match.group(2)] = reader.GetMetaData(key).strip()
     entries = []
     for index, (_, fields) in enumerate(sorted(found.items())):
-        # Before 4.11 every segment was a layer of its own, with the value 1, and neither was written down.
+        # Before Slicer 4.11 every segment was a layer of its own with the value 1; the header stored neither.
         value, layer = _number(fields.get("LabelValue"), 1), _number(fields.get("Layer"), min(index, layers - 1))
         title = "".join(c if c.isprintable() else " " for c in fields.get("Name", "") or fields.get("ID", ""))
         if 0 <= layer < layers and value != 0:
@@ -92,7 +92,7 @@ def _number(text: Optional[str], otherwise: int) -> int:
 
 
 def _meaning(tags: str) -> str:
-    """What the type in Slicer's terminology entry is called: context~category~type~..., each code^scheme^meaning."""
+    """The type's meaning in Slicer's terminology entry: context~category~type~..., each code^scheme^meaning."""
     for tag in tags.split("|"):
         key, _, entry = tag.partition(":")
         parts = entry.split("~")

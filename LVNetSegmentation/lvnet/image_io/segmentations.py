@@ -1,4 +1,4 @@
-"""Segmentations from files, with what their values stand for."""
+"""Reading segmentations from files, with the meaning of their values."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from .rtstruct import read_rtstruct
 from .seg_nrrd_segments import read_named_layers
 from .source import Source
 
-#: Probability from which on a voxel belongs to the organ, where nothing else was said.
+#: Default probability threshold for a voxel to belong to the organ.
 DEFAULT_THRESHOLD = 0.5
-#: How far from a whole number a label may be stored: headers with a slope and an intercept do that.
+#: Tolerance for integer labels: they may be inexact in files with a slope and an intercept.
 _ROUNDING = 1e-3
-#: Most voxels of a probability map are sure: at least this share lies within `_SURE` of 0 or 1.
+#: Most voxels of a probability map are confident: at least this fraction is within `_SURE` of 0 or 1.
 _MOST_SURE, _SURE = 0.5, 0.05
 _INT16 = np.iinfo(np.int16)
 
 
 def read_segments(path: PathLike, *, threshold: Optional[float] = None, like: Optional[Volume] = None) -> Volume:
-    """Reads a label map, a mask or a probability map, and what the file calls its values.
+    """Reads a label map, a mask or a probability map, and the segments that the file describes.
 
     Args:
-        path: a NIfTI, NRRD or MetaImage file, Slicer's .seg.nrrd, layers and all, a DICOM SEG or an
+        path: a NIfTI, NRRD or MetaImage file, Slicer's .seg.nrrd with all its layers, a DICOM SEG or an
             RTSTRUCT.
-        threshold: probability from which on a voxel belongs to the organ; None takes 0.5 where the
-            file looks like a probability map, and refuses other fractions.
+        threshold: probability threshold for a voxel to belong to the organ; None takes 0.5 if the
+            file looks like a probability map, and refuses other non-integer values.
         like: a volume on the grid of the scan, which only an RTSTRUCT needs.
 
     Returns:
         (z, y, x) uint8, or int16 if a value lies outside 0 to 255, on the file's own grid, with its
-        segments where it names some.
+        segments if it describes any.
 
     Raises:
-        ImageError: the file cannot be read, or is no segmentation.
+        ImageError: the file cannot be read, or is not a segmentation.
         DependencyError: a package is missing that a DICOM object needs.
     """
     name = shown(path)
@@ -56,7 +56,7 @@ def read_segments(path: PathLike, *, threshold: Optional[float] = None, like: Op
     array = source.stack.array()
     notes = source.notes
     if source.stack.replaced:
-        raise ImageError(f"{name} is no label map: it holds values that are not finite")
+        raise ImageError(f"{name} is not a label map: it contains values that are not finite")
     if array.dtype != np.int16:
         array, note = as_labels(name, array, threshold)
         notes += (note,)
@@ -66,7 +66,7 @@ def read_segments(path: PathLike, *, threshold: Optional[float] = None, like: Op
 
 
 def needs_grid(path: object) -> bool:
-    """Whether a file is an RTSTRUCT, whose contours lie on no grid of their own."""
+    """Whether a file is an RTSTRUCT, whose contours have no voxel grid of their own."""
     return isinstance(path, (str, os.PathLike)) and _modality(path) == "RTSTRUCT"
 
 
@@ -90,12 +90,12 @@ def _open(
             raise ImageError(f"{name} is an RTSTRUCT, which has no grid of its own; compare it with a label map")
         return read_rtstruct(name, str(path), like)
     if modality:
-        raise ImageError(f"{name} is a DICOM image, no segmentation; give a DICOM SEG, an RTSTRUCT or a label map")
+        raise ImageError(f"{name} is a DICOM image, not a segmentation; give a DICOM SEG, an RTSTRUCT or a label map")
     return _load(name, path, silent), ()
 
 
 def _modality(path: PathLike) -> str:
-    """Of a DICOM file; empty for everything else."""
+    """The SOP class of a DICOM file; empty for any other file."""
     if suffix_of(path, READABLE_SUFFIXES) or is_pipe_or_device(Path(path)) or not looks_like_dicom(path):
         return ""
     header = read_dicom_header(os.fspath(path))
@@ -103,7 +103,7 @@ def _modality(path: PathLike) -> str:
 
 
 def as_labels(name: str, array: np.ndarray, threshold: Optional[float]) -> Tuple[np.ndarray, str]:
-    """Labels from real numbers: rounded where they are all but whole, else a mask from probabilities.
+    """Labels from real numbers: rounded if they are almost integers, else a mask from probabilities.
 
     Args:
         name: the file's name for messages.
@@ -111,7 +111,7 @@ def as_labels(name: str, array: np.ndarray, threshold: Optional[float]) -> Tuple
         threshold: see :func:`read_segments`.
 
     Returns:
-        (z, y, x) int16, and what is to be said.
+        (z, y, x) int16, and notes.
 
     Raises:
         ImageError: the values are neither.
@@ -123,18 +123,21 @@ def as_labels(name: str, array: np.ndarray, threshold: Optional[float]) -> Tuple
         sure += int(np.count_nonzero((plane <= _SURE) | (plane >= 1 - _SURE)))
     if farthest <= _ROUNDING and threshold is None:
         if low < _INT16.min or high > _INT16.max:
-            raise ImageError(f"{name} is no label map: it holds values that are too large")
-        return np.rint(array).astype(np.int16), f"values of {name} that are not quite whole numbers were rounded"
+            raise ImageError(f"{name} is not a label map: it contains values that are too large")
+        return np.rint(array).astype(np.int16), f"values of {name} that are not exactly integers were rounded"
     if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
         raise ImageError(
-            f"{name} is no label map: it holds values that are not whole numbers ({low:.3g} to {high:.3g}); give whole "
-            "numbers, one for each organ, or probabilities from 0 to 1"
+            f"{name} is not a label map: it contains values that are not integers ({low:.3g} to {high:.3g}); "
+            "give a label map with one integer per organ, or probabilities from 0 to 1"
         )
     if threshold is None and sure < _MOST_SURE * array.size:
         raise ImageError(
-            f"{name} is no label map, and hardly a probability map: most of its values are neither near 0 nor near 1; "
-            "give a threshold if it is one"
+            f"{name} is not a label map, and probably not a probability map: most of its values are neither near 0 "
+            "nor near 1; give a threshold if it is one"
         )
     chosen = DEFAULT_THRESHOLD if threshold is None else threshold
     mask = (array >= chosen).astype(np.int16)
-    return mask, f"the values of {name} are taken for probabilities: the organ is where they are at least {chosen:g}"
+    return (
+        mask,
+        f"the values of {name} are interpreted as probabilities: the organ is where they are at least {chosen:g}",
+    )

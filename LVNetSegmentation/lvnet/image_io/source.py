@@ -1,4 +1,4 @@
-"""What every reader of a file format hands over."""
+"""The common result of the readers of all file formats."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from .voxels import VoxelStack
 
 
 class Source(NamedTuple):
-    """Voxels and grid as a file has them, not yet judged as a scan or a label map.
+    """Voxels and grid of a file, before they are interpreted as a scan or a label map.
 
     Attributes:
         stack: the voxels, (z, y, x).
-        spacing: (x, y, z) in mm, as ITK has it.
+        spacing: (x, y, z) in mm, as in ITK.
         origin: (x, y, z) in mm, LPS.
         direction: nine direction cosines, row by row.
-        notes: what was noticed on the way.
-        placement: of a NIfTI file, the bytes of its header that place it.
+        notes: sentences for the user.
+        placement: for a NIfTI file, the header fields that define its grid.
     """
 
     stack: VoxelStack
@@ -27,9 +27,9 @@ class Source(NamedTuple):
     placement: bytes = b""
 
 
-UNKNOWN_SPACING = "the file's header holds no voxel spacing: 1 mm is assumed"
+UNKNOWN_SPACING = "the file's header contains no voxel spacing: 1 mm is assumed"
 
 
 def squeezed_note(dropped: int) -> Tuple[str, ...]:
-    """What to say about trailing axes of length 1."""
+    """The note about trailing axes of length 1."""
     return ("a trailing axis of length 1 was dropped",) if dropped else ()

@@ -1,4 +1,4 @@
-"""Raw voxels out of plain and compressed files, slice by slice, and whether they are all there."""
+"""Reading raw voxels from plain and compressed files, slice by slice, and checking that they are complete."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..progress import Progress
 _CHUNK = 1 << 20
 
 
-#: At most so many bytes come out of one byte of a compressed file.
+#: Largest expansion of each compression format.
 _MOST_OUT_OF_ONE = {"gzip": 1032, "zlib": 1032, "bzip2": 50_000}
 
 
 class _ZlibReader:
-    """Reads a zlib stream that ends where its file ends, as MetaImage has it."""
+    """Reads a zlib stream that ends at the end of the file, as in MetaImage."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -42,14 +42,14 @@ class _ZlibReader:
 
 @contextmanager
 def open_voxels(name: str, path: Path, encoding: str, offset: int) -> Iterator[Any]:
-    """Opens a file where its voxels begin.
+    """Opens a file at its first voxel.
 
     Args:
         name: the file's name for messages.
         path: the file.
         encoding: "raw"; "zlib" or "gzip" for compressed voxels after a plain header; "gzip-file"
             for a file that is compressed as a whole, with `offset` counted inside.
-        offset: where the voxels begin, in bytes.
+        offset: of the first voxel, in bytes.
 
     Raises:
         ImageError: a compressed file ends before its voxels begin.
@@ -85,9 +85,9 @@ def read_slices(
         name: the file's name for messages.
         stream: anything with `read`, at the first voxel.
         shape: (z, y, x).
-        dtype: how the file stores a voxel.
-        progress: told the share of slices read.
-        notes: gets a sentence where the file goes on with at least one more slice.
+        dtype: the file's voxel type.
+        progress: called with the fraction of slices read.
+        notes: a sentence is added if the file contains at least one more slice.
 
     Raises:
         ImageError: the file ends too early or is damaged.
@@ -101,26 +101,26 @@ def read_slices(
                 raise EOFError("file ends too early")
             yield np.frombuffer(data, dtype).reshape(height, width).astype(dtype.newbyteorder("="), copy=False)
             progress((index + 1) / depth, "reading the scan")
-        # gzip keeps its checksum behind the last byte: only who reads on has it checked.
+        # gzip stores its checksum after the last byte, so it is only checked if one reads on.
         if len(stream.read(max(length, _CHUNK))) >= length and notes is not None:
-            notes.append(f"the file holds more voxels than its header tells: only {depth} slices were read")
+            notes.append(f"the file contains more voxels than its header says: only {depth} slices were read")
     except (EOFError, OSError, zlib.error) as error:
         raise damaged(name) from error
 
 
 def check_length(name: str, encoding: str, stored: int, needed: int) -> None:
-    """Fails before memory is taken for voxels that a file is too short to hold.
+    """Fails before memory is allocated for voxels if the file is too short to contain them.
 
     Args:
         name: the file's name for messages.
         encoding: "gzip", "zlib", "bzip2", or anything else for voxels that are not compressed.
-        stored: bytes that the file has for its voxels.
-        needed: bytes that the voxels have.
+        stored: size of the voxel data in the file, in bytes.
+        needed: size of the voxels, in bytes.
 
     Raises:
         ImageError: the file ends too early.
     """
-    # A compressed file has a few bytes around its data, which can only make the bound wider.
+    # The few bytes of overhead in a compressed file only make the bound more generous.
     if needed > stored * _MOST_OUT_OF_ONE.get(encoding, 1):
         raise damaged(name)
 

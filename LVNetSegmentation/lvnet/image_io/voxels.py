@@ -1,4 +1,4 @@
-"""From whatever a file stores to int16 where that is exact, else float32, one slice at a time."""
+"""Converting stored values, slice by slice, to int16 if that is exact, else to float32."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Optional, Tuple
 
 import numpy as np
 
-#: HU that voxels without a finite value get.
+#: HU that replaces values that are not finite.
 AIR = -1024
-#: Bytes of a voxel, as long as whole numbers do.
+#: Bytes per voxel as long as int16 suffices.
 INT16_BYTES = 2
 _LARGEST = float(np.finfo(np.float32).max)
 _INT16 = np.iinfo(np.int16)
@@ -17,16 +17,16 @@ _INT16 = np.iinfo(np.int16)
 class VoxelStack:
     """Collects slices, in order, into one (z, y, x) array.
 
-    The array is int16 as long as every value fits exactly and becomes float32 with the first one
-    that does not, so that at most a slice is ever held twice for the usual scan.
+    The array is int16 as long as every value fits exactly and is converted to float32 with the first
+    that does not, so that for the usual scan at most one slice is in memory twice.
 
     Attributes:
-        replaced: number of voxels without a finite value; they are air now.
+        replaced: number of voxels without a finite value, which were set to air.
     """
 
     def __init__(self, shape: Tuple[int, int, int]) -> None:
         self._shape = shape
-        # Pages of an empty array cost nothing until they are written to.
+        # Pages of an empty array take no memory until they are written to.
         self._whole: Optional[np.ndarray] = np.empty(shape, np.int16)
         self._real: Optional[np.ndarray] = None
         self.replaced = 0
@@ -35,7 +35,7 @@ class VoxelStack:
         """Stores slice `index`; slices 0 to index - 1 must have been stored before.
 
         Args:
-            index: its place along z.
+            index: its index along z.
             values: (y, x) numbers of any real type.
         """
         if values.dtype.kind == "f":
@@ -63,7 +63,7 @@ class VoxelStack:
 
     @property
     def all_replaced(self) -> bool:
-        """Whether not a single voxel had a finite value."""
+        """Whether no voxel had a finite value."""
         return self.replaced == int(np.prod(self._shape))
 
 

@@ -1,4 +1,4 @@
-"""Images and label maps to files, whole or not at all."""
+"""Writing images and label maps to files, completely or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .seg_nrrd import segmentation_fields
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space",
     getattr(errno, "EDQUOT", errno.ENOSPC): "the disk's quota is used up; free some space",
-    errno.EFBIG: "the file grows larger than is allowed there; free some space or choose another folder",
+    errno.EFBIG: "the file exceeds the size limit there; choose another folder",
 }
 
 
@@ -41,14 +41,14 @@ def write_labels(volume: Volume, path: PathLike, classes: Sequence[LabelClass]) 
       oblique ones, may come back changed in the last bit of a double (0.9999999999999999 for 1).
 
     Args:
-        volume: (z, y, x) whole numbers from 0 to 255 (bool is fine).
+        volume: (z, y, x) integers from 0 to 255 (or bool).
         path: ends with one of `LABEL_SUFFIXES`; .seg.nrrd opens in Slicer as a segmentation with
             the classes' names, colours and terminology.
-        classes: what the label values mean; every value but 0 that occurs must be named.
+        classes: the meaning of the label values; every value that occurs, except 0, must be included.
 
     Raises:
-        ImageError: the file cannot be written there, or its format cannot hold the grid.
-        ValueError: the voxels are no label map of these classes.
+        ImageError: the file cannot be written, or its format does not support the grid.
+        ValueError: the voxels are not a label map of these classes.
     """
     labels = _as_uint8(volume.array)
     known = np.zeros(256, bool)
@@ -71,15 +71,15 @@ def write_image(volume: Volume, path: PathLike) -> None:
         path: ends with one of `IMAGE_SUFFIXES`.
 
     Raises:
-        ImageError: the file cannot be written there, or its format cannot hold the grid.
-        ValueError: voxels of another type.
+        ImageError: the file cannot be written, or its format does not support the grid.
+        ValueError: the voxels have another type.
     """
     if volume.array.dtype.newbyteorder("=") not in (np.int16, np.uint8, np.float32):
         raise ValueError(f"images are int16, uint8 or float32, not {volume.array.dtype}")
     suffix = check_output_path(path, (".seg.nrrd", *IMAGE_SUFFIXES))
     if suffix == ".seg.nrrd":
-        raise ImageError(f"{shown(path)}: .seg.nrrd holds segments, not images; write .nrrd instead")
-    # Noise hardly compresses; a higher level would cost minutes for a few per cent.
+        raise ImageError(f"{shown(path)}: .seg.nrrd is for segmentations, not images; write .nrrd instead")
+    # Noise hardly compresses: a higher level would take minutes to save a few per cent.
     _write(volume, volume.array, path, suffix, {}, level=1)
 
 
@@ -87,7 +87,7 @@ def _as_uint8(array: np.ndarray) -> np.ndarray:
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind not in "biu" or (array.size and not (array.min() >= 0 and array.max() <= 255)):
-        raise ValueError("a label map holds whole numbers from 0 to 255")
+        raise ValueError("a label map contains integers from 0 to 255")
     return array.astype(np.uint8)
 
 
@@ -126,7 +126,7 @@ def _write(
 
 
 class _Plain:
-    """A compressor that does not compress."""
+    """A compressor that stores data unchanged."""
 
     def compress(self, data: bytes) -> bytes:
         return data
@@ -137,10 +137,10 @@ class _Plain:
 
 @contextmanager
 def atomic_file(path: Union[str, os.PathLike[str]]) -> Iterator[BinaryIO]:
-    """A file that appears under its name once it is complete, and leaves no trace otherwise.
+    """A file that appears under its name once it is complete, and not at all otherwise.
 
     Raises:
-        ImageError: the disk is full, the folder takes no files, or the like.
+        ImageError: the disk is full, the folder is read-only, or the like.
     """
     try:
         with whole_file(path) as file:

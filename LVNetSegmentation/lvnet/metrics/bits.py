@@ -1,8 +1,8 @@
-"""Masks with one bit a voxel: eight times less memory, and 64 voxels an operation.
+"""Masks with one bit per voxel: an eighth of the memory, and 64 voxels per operation.
 
-The voxels of a box lie in one row of bits.  Behind every line along x, every plane along y and at
-both ends lie zero bits, so that a step to a neighbour is one constant step in the row and never
-runs into another line's voxels.
+The voxels of a box are stored in one row of bits.  Every line along x and every plane along y is followed by
+zero bits, as are both ends, so that a step to a neighbour is a constant step in the row and never reaches
+another line's voxels.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ Box = Tuple[slice, slice, slice]
 
 _WORD = np.dtype("<u8")
 _BITS_IN_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1).astype(np.uint8)
-# NumPy 2 has it as one instruction a word.
+# NumPy 2 has a function for it that takes one instruction per word.
 _count_bits = getattr(np, "bitwise_count", None)
 
 
 @dataclass(frozen=True)
 class Lattice:
-    """Where the voxels of a box lie in the row of bits.
+    """The positions of a box's voxels in the row of bits.
 
     Attributes:
         shape: (z, y, x) voxels of the box.
-        reach: (z, y, x) steps that may be taken from any voxel, or from the corner behind the
-            last one, without running into another line.
+        reach: (z, y, x) steps that can be taken from any voxel, or from the corner after the
+            last one, without reaching another line.
     """
 
     shape: Tuple[int, int, int]
@@ -35,49 +35,49 @@ class Lattice:
 
     @property
     def line_words(self) -> int:
-        """64-bit words of one line along x."""
-        # Two bits more than the reach: corners behind the last voxel, and the border's filling.
+        """Number of 64-bit words of one line along x."""
+        # Two bits more than the reach: corners after the last voxel, and filling at the border.
         return -(-(self.shape[2] + self.reach[2] + 2) // 64)
 
     @property
     def lines(self) -> int:
-        """Lines of one plane."""
+        """Number of lines of one plane."""
         return self.shape[1] + self.reach[1] + 2
 
     @property
     def plane_words(self) -> int:
-        """64-bit words of one plane."""
+        """Number of 64-bit words of one plane."""
         return self.lines * self.line_words
 
     @property
     def lead_words(self) -> int:
-        """Words before the first voxel, and as many behind the last plane."""
+        """Number of words before the first voxel, and after the last plane."""
         return (self.reach[0] + 2) * self.plane_words
 
     @property
     def size_words(self) -> int:
-        """Words of the whole row."""
+        """Number of words of the whole row."""
         return self.shape[0] * self.plane_words + 2 * self.lead_words
 
     def step(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Steps in the row of bits for steps in voxels."""
+        """Converts steps in voxels to steps in the row of bits."""
         return (z * self.plane_words + y * self.line_words) * 64 + x
 
     def coordinates(self, places: np.ndarray) -> np.ndarray:
-        """(n, 3) int64 voxel indices (z, y, x) in the box of places in the row of bits."""
+        """Converts positions in the row of bits to (n, 3) int64 voxel indices (z, y, x) in the box."""
         line, x = np.divmod(places - self.lead_words * 64, self.line_words * 64)
         z, y = np.divmod(line, self.lines)
         return np.stack([z, y, x], axis=1)
 
     def body(self, words: np.ndarray, lines_before: int = 0) -> np.ndarray:
-        """(planes, lines, words) view of the box's own planes, or of those some lines earlier."""
+        """(planes, lines, words) view of the box's own planes, or shifted back by some lines."""
         start = self.lead_words - lines_before * self.line_words
         flat = words[start : start + self.shape[0] * self.plane_words]
         return flat.reshape(self.shape[0], self.lines, self.line_words)
 
 
 def bounding_box(mask: np.ndarray) -> Optional[Box]:
-    """The smallest box that holds every voxel that is not zero, or None if there is none.
+    """The bounding box of all non-zero voxels, or None if there are none.
 
     Args:
         mask: (z, y, x) bool or integer.
@@ -88,7 +88,7 @@ def bounding_box(mask: np.ndarray) -> Optional[Box]:
         return None
     last = next(z for z in range(depth - 1, -1, -1) if mask[z].any())
     shadow = np.zeros(mask.shape[1:], bool)
-    # A few planes at a time: reducing integers would otherwise make a bool copy of all of them.
+    # A few planes at a time: reducing all integers at once would make a bool copy of them.
     for start in range(first, last + 1, 16):
         shadow |= mask[start : min(start + 16, last + 1)].any(axis=0)
     rows, columns = np.flatnonzero(shadow.any(axis=1)), np.flatnonzero(shadow.any(axis=0))
@@ -96,7 +96,7 @@ def bounding_box(mask: np.ndarray) -> Optional[Box]:
 
 
 def union(first: Optional[Box], second: Optional[Box]) -> Optional[Box]:
-    """The smallest box around both; None counts as nothing."""
+    """The bounding box of both; None counts as empty."""
     if first is None or second is None:
         return first or second
     z, y, x = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second))
@@ -114,31 +114,31 @@ def pack(mask: np.ndarray, lattice: Lattice) -> np.ndarray:
 
 
 def count(words: np.ndarray) -> int:
-    """How many bits are set."""
+    """The number of bits that are set."""
     if _count_bits is not None:
         return int(_count_bits(words).sum(dtype=np.int64))
-    # In pieces, since the look-up makes a copy eight times the size when it sums.
+    # In chunks, since the sum makes a copy of eight times the size.
     as_bytes = words.view(np.uint8)
     return sum(int(_BITS_IN_BYTE[as_bytes[i : i + 65536]].sum()) for i in range(0, as_bytes.size, 65536))
 
 
 def places_of(words: np.ndarray) -> np.ndarray:
-    """(n,) int64 places of the bits that are set, ascending."""
+    """(n,) int64 positions of the bits that are set, ascending."""
     filled = np.flatnonzero(words)
     bits = np.flatnonzero(np.unpackbits(words[filled].view(np.uint8), bitorder="little"))
     return (filled[bits >> 6] << 6) + (bits & 63)
 
 
 def values_at(words: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """(n,) uint8 bits at the given places."""
+    """(n,) uint8 bits at the given positions."""
     return (words.view(np.uint8)[places >> 3] >> (places & 7).astype(np.uint8)) & np.uint8(1)
 
 
 def shifted(words: np.ndarray, step: int) -> np.ndarray:
-    """Every bit moved `step` places ahead (or back), zeros coming in.
+    """Shifts all bits by `step` positions forward (or back), filling with zeros.
 
     Args:
-        step: one or minus one bit, or any number of whole words times 64.
+        step: 1, -1, or any multiple of 64.
     """
     moved = np.zeros_like(words)
     if step == 1:
@@ -155,7 +155,7 @@ def shifted(words: np.ndarray, step: int) -> np.ndarray:
 
 
 def eroded_along(words: np.ndarray, step: int) -> np.ndarray:
-    """Bits that are set together with both neighbours at a distance of `step` places."""
+    """Bits that are set together with both neighbours at a distance of `step` positions."""
     kept = words & shifted(words, step)
     kept &= shifted(words, -step)
     return kept

@@ -1,4 +1,4 @@
-"""Two masks in, five metrics out."""
+"""Computing the metrics of two masks."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ def compare(
     -1 or, with an empty reference, nan.
 
     Args:
-        prediction: (z, y, x) bool or integer; what is not zero belongs to the mask.
+        prediction: (z, y, x) bool or integer; non-zero voxels belong to the mask.
         reference: the same, of the same shape.
         spacing: (z, y, x) mm between voxel centres.
-        preset: whose definitions to take, a name from :data:`PRESETS`.
-        hd95: compute the 95th percentile of the surface distances as well: of both surfaces'
-            distances pooled, as MedPy does; in the preset `surfel` the larger of both directions'
-            percentiles by area.
-        surface_dice_tolerance_mm: compute the share of both surfaces within this distance of each
-            other as well (by area in the preset `surfel`, else by voxels).
+        preset: the set of definitions, a name from :data:`PRESETS`.
+        hd95: also compute the 95th percentile of the surface distances: of both surfaces'
+            distances pooled, as in MedPy; in the preset `surfel` the larger of both directions'
+            percentiles, weighted by area.
+        surface_dice_tolerance_mm: also compute the fraction of both surfaces within this distance of
+            each other (by area in the preset `surfel`, else by voxels).
 
     Returns:
-        The metrics, the volumes and, where asked for, the extras.
+        The metrics, the volumes and, if requested, the optional metrics.
 
     Raises:
         GeometryError: the masks differ in shape, are not 3D, or the spacing is not three positive
             numbers.
         ImageError: a mask is neither bool nor integer.
-        ConfigurationError: no such preset, or a negative tolerance.
+        ConfigurationError: an unknown preset, or a negative tolerance.
     """
     definition = preset_named(preset)
     prediction, reference = checked_mask(prediction, "prediction"), checked_mask(reference, "reference")
@@ -76,7 +76,7 @@ def compare(
         reasons["rvd"] = reasons["absolute_rvd"] = "the reference is empty"
 
     cut = at_border(box, prediction.shape)
-    # One after the other, and each mask let go of once its surface is known: scans may be large.
+    # One after the other, and each mask is released once its surface is known: scans may be large.
     surface = surface_of(predicted, lattice, definition, steps, cut)
     del predicted
     surfaces = (surface, surface_of(referred, lattice, definition, steps, cut))
@@ -103,15 +103,14 @@ def compare(
 
 
 class _Distances:
-    """Distances from each surface to the other, and what is said about them."""
+    """Distances from each surface to the other, and the reasons for undefined values."""
 
     def __init__(
         self, surfaces: Tuple[Surface, Surface], lattice: Lattice, spacing: Sequence[float], preset: Preset
     ) -> None:
         one, other = surfaces
         self._directed = preset.surface == "surfels"
-        # Two masks that both fill the whole image have no surface where its border is none: they
-        # are the same.
+        # If the image border is not a surface, two masks that both fill the whole image have none: they are equal.
         self._same = not one.places.size and not other.places.size
         self.defined = self._same or bool(one.places.size and other.places.size)
         self._parts = []
@@ -138,7 +137,7 @@ class _Distances:
     def share_within(self, tolerance: float) -> float:
         if not self._parts:
             return 1.0 if self._same else 0.0
-        # A hair more than asked for: three steps of 0.8 mm are to be within 2.4 mm.
+        # A small tolerance for rounding errors: three steps of 0.8 mm must be within 2.4 mm.
         limit = tolerance * (1 + 1e-9)
         return float(sum(w[d <= limit].sum() for d, w in self._parts) / sum(w.sum() for _, w in self._parts))
 
@@ -147,7 +146,7 @@ class _Distances:
 
 
 def _percentile_by_weight(distances: np.ndarray, weights: np.ndarray, share: float) -> float:
-    """The smallest distance that `share` percent of the weight does not exceed."""
+    """The weighted percentile: the smallest distance that `share` percent of the weight do not exceed."""
     order = np.argsort(distances, kind="stable")
     climbing = np.cumsum(weights[order])
     place = np.searchsorted(climbing, share / 100 * climbing[-1])
@@ -162,7 +161,7 @@ def _why_undefined(prediction: int, reference: int, surfaces: Tuple[Surface, Sur
 
 
 def at_border(box: Box, shape: Sequence[int]) -> Tuple[Tuple[bool, bool], ...]:
-    """For each axis, whether the box's low and high side lie at the image border."""
+    """For each axis, whether the box's low and high side touch the image border."""
     return tuple((side.start == 0, side.stop == size) for side, size in zip(box, shape))
 
 
@@ -171,10 +170,10 @@ def _size(mask: np.ndarray) -> str:
 
 
 def checked_mask(mask: np.ndarray, name: str) -> np.ndarray:
-    """The mask as an array, if it is one of bool or whole numbers in 3D."""
+    """The mask as an array, if it is a 3D array of bool or integers."""
     mask = np.asarray(mask)
     if mask.dtype != np.bool_ and not np.issubdtype(mask.dtype, np.integer):
-        raise ImageError(f"the {name} holds {mask.dtype} values; give a mask of bool or whole numbers")
+        raise ImageError(f"the {name} contains {mask.dtype} values; give a mask of bool or integers")
     if mask.ndim != 3:
         raise GeometryError(f"the {name} has {mask.ndim} dimensions; give a mask with three (z, y, x)")
     return mask

@@ -1,8 +1,8 @@
 """Exact distances from the points of one surface to the nearest point of another.
 
-Nearly all points of two livers that resemble each other lie a few voxels apart.  Those are found by
-looking at neighbours in order of distance: the first that belongs to the other surface is the
-nearest.  What is left (far islands, gross errors) is asked of a k-d tree.
+Nearly all points of two similar livers are a few voxels apart.  Their nearest points are found by
+searching neighbours in order of distance: the first that belongs to the other surface is the
+nearest.  The remaining points (far islands, gross errors) are looked up in a k-d tree.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import numpy as np
 
 from .bits import Lattice
 
-#: Neighbours are looked at up to about this many voxels away.
+#: Neighbours are searched up to about this many voxels away.
 _REACH = 8
-#: Looking on is given up when this many neighbours settle less than a tenth of the points left:
-#: the tree is then cheaper.
+#: The search is abandoned when this many neighbours resolve less than a tenth of the remaining points:
+#: the tree is then faster.
 _PATIENCE = 64
-#: Places that are looked up as bytes at a time; bounds the memory.
+#: Number of positions that are looked up at a time; bounds the memory.
 _PIECE = 16_000_000
 
 
 def reach_for(spacing: Sequence[float]) -> Tuple[int, int, int]:
-    """(z, y, x) voxels that the search looks around, about equally far in mm."""
+    """(z, y, x) radius of the search in voxels, about equally far in mm."""
     radius = _REACH * float(np.prod(spacing)) ** (1 / 3)
     z, y, x = (int(min(2 * _REACH, radius // step)) for step in spacing)
     return z, y, x
@@ -37,8 +37,8 @@ def nearest_distances(
     Args:
         places: (n,) int64 points, ascending.
         target: the other surface as a row of bits.
-        target_places: the same, as places; at least one.
-        lattice: where the voxels lie, with a reach of at least `reach_for(spacing)`.
+        target_places: the same as positions; at least one.
+        lattice: the positions of the voxels, with a reach of at least `reach_for(spacing)`.
         spacing: (z, y, x) mm.
 
     Returns:
@@ -71,7 +71,7 @@ def _rings(lattice: Lattice, spacing: Sequence[float]) -> List[Tuple[float, np.n
 
 
 def _pieces(places: np.ndarray, lattice: Lattice) -> Iterator[Tuple[int, int]]:
-    """Ranges of points that lie within a bounded stretch of the row."""
+    """Ranges of points within a bounded section of the row."""
     start = 0
     while start < places.size:
         stop = int(np.searchsorted(places, places[start] + _PIECE))
@@ -86,7 +86,7 @@ def _search_near(
     rings: List[Tuple[float, np.ndarray]],
     distances: np.ndarray,
 ) -> np.ndarray:
-    """Fills in the distances that the rings settle; returns the indices of the points left."""
+    """Fills in the distances that the rings resolve; returns the indices of the remaining points."""
     halo = (lattice.reach[0] + 1) * lattice.plane_words
     low = max(0, int(places[0]) // 64 - halo)
     stretch = np.unpackbits(target[low : int(places[-1]) // 64 + halo + 1].view(np.uint8), bitorder="little")
@@ -118,7 +118,7 @@ def _search_tree(places: np.ndarray, target: np.ndarray, lattice: Lattice, spaci
     scale = np.asarray(spacing, np.float64)
     tree = cKDTree(targets * scale, leafsize=32, balanced_tree=False, compact_nodes=False)
     _, closest = tree.query(points * scale, workers=-1)
-    # From whole steps, so that a distance does not depend on where in the box it was measured.
+    # From integer steps, so that a distance does not depend on the position in the box.
     return _lengths(points - targets[closest], spacing)
 
 

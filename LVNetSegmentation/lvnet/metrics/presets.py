@@ -1,7 +1,7 @@
-"""What the same five names mean in different tools.
+"""Presets: the definitions of the five metrics in different tools.
 
-Published numbers differ by definition: surfaces by the 6- or the 18-neighbourhood alone move ASSD
-by about 13 %.
+Published numbers depend on the definition: the choice between the 6- and the 18-neighbourhood for the
+surface alone changes ASSD by about 13 %.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ class Preset:
     """One set of definitions.
 
     Attributes:
-        name: what it is called on the command line and in results.
+        name: its name on the command line and in results.
         surface: `voxels18` or `voxels6`, the voxels that an erosion with that neighbourhood
             removes; `surfels`, the corners between voxels where a marching-cubes surface passes,
             weighted by its area there.
-        outside_is_background: whether a mask that is cut off at the image border has surface there.
-        rvd_as_percentage: RVD is |P - R| / R * 100 rather than the signed share.
+        outside_is_background: whether a mask that is cut off at the image border has a surface there.
+        rvd_as_percentage: whether RVD is |P - R| / R * 100 rather than the signed fraction.
         summary: the definition in one sentence, for help texts and reports.
     """
 
@@ -40,14 +40,14 @@ _ALL = (
         True,
         False,
         "LiTS challenge: surface of the 18-neighbourhood, distances pooled over both surfaces; RVD = (P - R) / R "
-        "(the challenge's own script swaps its arguments and so prints (R - P) / P)",
+        "(the challenge's own script swaps its arguments and therefore prints (R - P) / P)",
     ),
     Preset(
         "chaos",
         "voxels6",
         False,
         True,
-        "CHAOS challenge: surface of the 6-neighbourhood, the image border is no surface, distances pooled; "
+        "CHAOS challenge: surface of the 6-neighbourhood, without the image border, distances pooled; "
         "RVD is absolute, in percent",
     ),
     Preset("medpy", "voxels6", True, False, "MedPy: surface of the 6-neighbourhood, distances pooled; RVD signed"),
@@ -66,12 +66,12 @@ PRESETS: Dict[str, Preset] = {preset.name: preset for preset in _ALL}
 
 
 def preset_named(name: str) -> Preset:
-    """The preset of that name.
+    """The preset with this name.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: the name is unknown.
     """
     try:
         return PRESETS[name]
     except (KeyError, TypeError):
-        raise ConfigurationError(f"there is no metrics preset {name!r}; choose one of {', '.join(PRESETS)}") from None
+        raise ConfigurationError(f"unknown metrics preset {name!r}; choose one of {', '.join(PRESETS)}") from None

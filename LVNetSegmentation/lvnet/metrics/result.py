@@ -1,4 +1,4 @@
-"""The result of one comparison, and how it is written down."""
+"""The result of one comparison, and its JSON form."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, Dict, Mapping, Optional
 
 @dataclass(frozen=True)
 class Metrics:
-    """How far a prediction P lies from a reference R.
+    """The metrics of a prediction P against a reference R.
 
     Attributes:
         dice: 2 |P & R| / (|P| + |R|), 1 is perfect.
         voe: volumetric overlap error 1 - |P & R| / |P or R|, 0 is perfect.
         rvd: relative volume difference (|P| - |R|) / |R|, signed; in the preset `chaos` its
-            absolute value in percent; nan where the reference is empty and the prediction is not.
-        absolute_rvd: ||P| - |R|| / |R| as a share in every preset.
-        assd_mm: average symmetric surface distance; inf where only one of both has a surface.
+            absolute value in percent; nan if the reference is empty and the prediction is not.
+        absolute_rvd: ||P| - |R|| / |R| as a fraction in every preset.
+        assd_mm: average symmetric surface distance; inf if only one of both has a surface.
         mssd_mm: maximum symmetric surface distance (Hausdorff); inf likewise.
         prediction_ml: volume of the prediction.
         reference_ml: volume of the reference.
         preset: name of the definitions used.
-        hd95_mm: 95th percentile of the surface distances, where asked for.
-        surface_dice: share of both surfaces that lies within the tolerance, where asked for.
+        hd95_mm: 95th percentile of the surface distances, if requested.
+        surface_dice: fraction of both surfaces within the tolerance, if requested.
         reasons: why a value is undefined, by the value's name.
     """
 
@@ -44,7 +44,7 @@ class Metrics:
         """Plain numbers and strings that make valid JSON.
 
         A value that is undefined or infinite becomes None and is followed by `<name>_reason`;
-        extras that were not asked for are left out.
+        optional metrics that were not requested are omitted.
         """
         plain: Dict[str, Any] = {}
         for name, value in asdict(self).items():

@@ -1,4 +1,4 @@
-"""Where two surfaces lie apart, point by point: what pictures of distances are drawn from."""
+"""Distances between two surfaces, point by point, for pictures of distances."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .surfaces import surface_of
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """The points of one surface and how far each lies from the other surface.
+    """The points of one surface and their distances to the other surface.
 
     Attributes:
         points: (n, 3) float64 voxel coordinates (z, y, x) in the masks' arrays.
@@ -31,21 +31,21 @@ class SurfaceDistances:
 def surface_distances(
     prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float], *, preset: str = "lits"
 ) -> Tuple[SurfaceDistances, SurfaceDistances]:
-    """The distances that ASSD averages and of which MSSD is the largest, with their places.
+    """The distances whose mean is ASSD and whose maximum is MSSD, with their positions.
 
     Args:
-        prediction: (z, y, x) bool or integer; what is not zero belongs to the mask.
+        prediction: (z, y, x) bool or integer; non-zero voxels belong to the mask.
         reference: the same, of the same shape.
         spacing: (z, y, x) mm between voxel centres.
-        preset: whose definition of a surface to take.
+        preset: the definition of a surface.
 
     Returns:
-        Those of the prediction's surface, and those of the reference's.
+        Those of the prediction's surface, and those of the reference's surface.
 
     Raises:
         GeometryError: the masks are not 3D or differ in shape, or the spacing is not three positive numbers.
         ImageError: a mask is neither bool nor integer.
-        ConfigurationError: no such preset, or one of both has no surface.
+        ConfigurationError: an unknown preset, or one of both has no surface.
     """
     definition = preset_named(preset)
     prediction, reference = checked_mask(prediction, "prediction"), checked_mask(reference, "reference")
@@ -60,7 +60,7 @@ def surface_distances(
     )
     if not one.places.size or not other.places.size:
         raise ConfigurationError("there is no distance: one of both masks has no surface")
-    # A point of the preset `surfel` is the corner towards the image's origin.
+    # In the preset `surfel`, a point is the voxel's corner towards the image's origin.
     start = np.array([side.start for side in box]) - (0.5 if definition.surface == "surfels" else 0.0)
     found = [
         SurfaceDistances(

@@ -1,4 +1,4 @@
-"""The surfaces of a mask in the words of each preset."""
+"""The surface of a mask as defined by each preset."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .bits import Lattice, eroded_along, places_of, shifted, values_at
 from .presets import Preset
 from .surfels import CORNERS, areas_by_code
 
-#: Words worked on at a time: what is in between stays in the processor's cache, and no scan is too
-#: large.
+#: Number of words processed at a time: intermediate results stay in the processor's cache, whatever the size of
+#: the scan.
 _PIECE = 131_072
 
 
@@ -22,8 +22,8 @@ class Surface:
 
     Attributes:
         bits: the points as a row of bits.
-        places: (n,) int64, the same points by their place in that row, ascending.
-        areas: (n,) float64 mm2 of each point, or None where all count alike.
+        places: (n,) int64 positions of the same points in that row, ascending.
+        areas: (n,) float64 mm2 of each point, or None if all have the same weight.
     """
 
     bits: np.ndarray
@@ -42,10 +42,10 @@ def surface_of(
 
     Args:
         mask: row of bits.
-        lattice: where its voxels lie.
-        preset: whose definition to take.
+        lattice: the positions of its voxels.
+        preset: the definition to use.
         spacing: (z, y, x) mm.
-        cut: for each axis, whether the box's low and high side lie at the image border.
+        cut: for each axis, whether the box's low and high side touch the image border.
     """
     if preset.surface == "surfels":
         return _surfels(mask, lattice, spacing)
@@ -60,7 +60,7 @@ def surface_of(
 
 
 def _in_pieces(work: Callable[[np.ndarray, Lattice], np.ndarray], words: np.ndarray, lattice: Lattice) -> np.ndarray:
-    """What `work` makes of the row of bits, for work that looks at the 26 neighbours at most."""
+    """Applies `work` to the row of bits in chunks; it may depend on the 26 neighbours at most."""
     done = np.empty_like(words)
     halo = lattice.plane_words + lattice.line_words + 1
     size = max(_PIECE, halo)
@@ -78,8 +78,8 @@ def _inner6(mask: np.ndarray, lattice: Lattice) -> np.ndarray:
 
 
 def _inner18(mask: np.ndarray, lattice: Lattice) -> np.ndarray:
-    # The 18-neighbourhood is three 3 x 3 squares, one in each pair of axes, and a square is two
-    # lines.  Erosion along z is common to two of the squares.
+    # The 18-neighbourhood consists of three 3 x 3 squares, one in each pair of axes, and a square of two
+    # lines.  Erosion along z is shared by two of the squares.
     line, plane = lattice.line_words * 64, lattice.plane_words * 64
     along_x, along_y = eroded_along(mask, 1), eroded_along(mask, line)
     inner = eroded_along(along_x, line)
@@ -89,7 +89,7 @@ def _inner18(mask: np.ndarray, lattice: Lattice) -> np.ndarray:
 
 
 def _filled_outside(mask: np.ndarray, lattice: Lattice, cut: Sequence[Tuple[bool, bool]]) -> np.ndarray:
-    """A copy in which what lies beyond the image border is part of the mask."""
+    """A copy in which everything beyond the image border is part of the mask."""
     filled = mask.copy()
     (front, back), (top, bottom), (left, right) = cut
     ones = ~np.uint64(0)
@@ -121,7 +121,7 @@ def _surfels(mask: np.ndarray, lattice: Lattice, spacing: Sequence[float]) -> Su
 
 def _mixed_corners(mask: np.ndarray, lattice: Lattice) -> np.ndarray:
     # A point here is the corner where voxel (z, y, x) and its seven neighbours towards the origin
-    # meet; it carries surface if the eight are neither all in the mask nor all out of it.
+    # meet; it is part of the surface if the eight are neither all inside the mask nor all outside.
     some, every = mask, mask
     for step in (1, lattice.line_words * 64, lattice.plane_words * 64):
         some, every = some | shifted(some, step), every & shifted(every, step)

@@ -1,16 +1,16 @@
-"""How much surface a corner between eight voxels carries.
+"""The surface area at a corner between eight voxels (surface element, surfel).
 
 A corner is surrounded by eight voxel centres, the corners of a cell.  Marching cubes draws the
-surface between those in the mask and those out of it through the middles of the cell's edges.
-The areas follow from these rules for each of the 256 patterns, with no table:
+surface between those inside the mask and those outside through the midpoints of the cell's edges.
+The areas of all 256 patterns follow from these rules, without a table:
 
-- every face of the cell is crossed by lines between the middles of edges whose ends differ;
-- where a face has four such edges, the lines cut off the corners of whichever kind (in or out)
-  the cell has fewer of;
-- the lines join to closed outlines, and each outline is cut into a fan of triangles, from the
+- every face of the cell is crossed by lines between the midpoints of edges whose ends differ;
+- if a face has four such edges, the lines cut off the corners of the kind (inside or outside)
+  that is less frequent in the cell;
+- the lines form closed outlines, and each outline is split into a fan of triangles, from the
   vertex that gives the fan the largest area in a cubic cell.
 
-A pattern and its opposite thus carry the same area.  It is the surface that the package
+A pattern and its complement thus have the same area.  It is the surface that the package
 surface-distance (Nikolov et al.) tabulates.
 """
 
@@ -29,7 +29,7 @@ CORNERS = tuple(itertools.product((0, 1), repeat=3))
 
 
 def areas_by_code(spacing: Sequence[float]) -> np.ndarray:
-    """(256,) float64 mm2 of surface in a cell, by the pattern of its corners.
+    """(256,) float64 surface area in mm2 in a cell, by the pattern of its corners.
 
     Args:
         spacing: (z, y, x) mm.
@@ -80,7 +80,7 @@ _SQUARE = ((0, 0), (0, 1), (1, 1), (1, 0))
 def _lines_on_face(
     square: Sequence[Tuple[int, ...]], inside: Dict[Tuple[int, ...], bool], rare: bool
 ) -> List[Tuple[Point, Point]]:
-    """Lines across one face between the middles of its edges; edge i leads to corner i."""
+    """Lines across one face between the midpoints of its edges; edge i leads to corner i."""
     middles = [tuple((a + b) / 2 for a, b in zip(square[i - 1], square[i])) for i in range(4)]
     crossed = [i for i in range(4) if inside[square[i - 1]] != inside[square[i]]]
     if len(crossed) == 2:
@@ -97,5 +97,5 @@ def _fans(outline: np.ndarray) -> List[List[np.ndarray]]:
 
 
 def _rounded_area(triangles: List[np.ndarray]) -> float:
-    # Rounded, so that equal fans stay equal and the first of them wins on every machine.
+    # Rounded, so that equal fans stay equal and the first of them wins on every computer.
     return round(sum(float(np.linalg.norm(np.cross(b - a, c - a))) for a, b, c in triangles), 9)

@@ -1,8 +1,8 @@
-"""A synthetic abdomen: a random CT phantom in HU with its exact liver label.
+"""Synthetic phantoms: random abdominal CTs in HU with their exact liver label.
 
-For tests, for the demonstration and as additional training data: plausible, not real.  Liver,
-spleen, muscle, heart and bowel overlap in HU and touch, so that no threshold finds the liver, while
-position, shape and neighbours tell it as they do in a patient.
+For tests, for the demonstration and as additional training data; they are plausible, but not
+realistic.  Liver, spleen, muscle, heart and bowel overlap in HU and touch, so that no threshold
+separates the liver, while position, shape and neighbours identify it as they do in a patient.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .scanner import Scanner
 
 __all__ = ["make_phantom"]
 
-#: Voxels painted at a time: small enough for the processor's cache.
+#: Number of voxels painted at a time: small enough for the processor's cache.
 _SLAB_VOXELS = 400_000
 
 
@@ -33,35 +33,35 @@ def make_phantom(
     progress: Progress = silent,
     cancelled: CancelCheck = never_cancelled,
 ) -> Tuple[Volume, Volume]:
-    """Makes a random abdominal CT and the label of its liver.
+    """Makes a random abdominal CT and its liver label.
 
     The same arguments give the same bytes.  (On another processor or version of NumPy single voxels
-    may differ by 1 HU: the random numbers are the same everywhere, the last digit of a sine is not.)
+    may differ by 1 HU: the random numbers are identical everywhere, the last digit of a sine is not.)
 
     Args:
-        seed: 0 or more; decides everything: patient, contrast phase, lesions, scanner, grid.
-        size: (z, y, x) voxels, each at least 8; alone it keeps the seed's field of view.  By default
-            60 to 120 slices of 192 to 256 pixels squared.
-        spacing: (z, y, x) mm; alone it keeps the seed's field of view.  By default about 2.5 to 5 mm
-            between slices and 1.5 to 2 mm in the plane.  With both given, a field of view smaller
-            than the body is centred near the liver, and one smaller still may miss parts of it.
-        progress: told the share that is done.
-        cancelled: asked before every few slices.
+        seed: 0 or more; determines everything: patient, contrast phase, lesions, scanner, grid.
+        size: (z, y, x) voxels, each at least 8; without `spacing` the field of view is that of the
+            seed.  By default 60 to 120 slices of 192 to 256 pixels squared.
+        spacing: (z, y, x) mm; without `size` the field of view is that of the seed.  By default about
+            2.5 to 5 mm between slices and 1.5 to 2 mm in the plane.  With both given, a field of view
+            smaller than the body is centred near the liver, and may not contain all of it.
+        progress: called with the fraction done.
+        cancelled: called before every few slices.
 
     Returns:
         (ct, label) on one grid: int16 HU, and uint8 with 1 in the liver, its vessels and lesions.
-        One phantom in six starts or ends within the liver, as some scans do.
+        One phantom in six starts or ends within the liver, as some real scans do.
 
     Raises:
-        ConfigurationError: a seed, size or spacing that makes no sense.
-        Cancelled: `cancelled` answered True.
+        ConfigurationError: an invalid seed, size or spacing.
+        Cancelled: `cancelled` returned True.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ConfigurationError(f"a phantom cannot have seed {seed!r}: give a whole number of 0 or more")
+        raise ConfigurationError(f"the seed of a phantom must be an integer of 0 or more, not {seed!r}")
     size, spacing = checked_size(size), checked_spacing(spacing)
     raise_if_cancelled(cancelled)
-    progress(0.0, "Drawing a patient")
-    # One stream each: more noise must not change the patient.
+    progress(0.0, "Generating a patient")
+    # Independent random streams: more noise must not change the patient.
     patient_stream, grid_stream, scanner_stream, noise_stream = (
         np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(seed), part]))) for part in range(4)
     )
@@ -96,7 +96,7 @@ def make_phantom(
 
 
 def _keep_one_piece(ct: np.ndarray, label: np.ndarray, fat: float) -> None:
-    """Turns crumbs that another organ cut off the liver into fat, in image and label."""
+    """Turns fragments that another organ cut off the liver into fat, in image and label."""
     boxes = ndimage.find_objects(label.view(np.uint8))
     if not boxes:
         return

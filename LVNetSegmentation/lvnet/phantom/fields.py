@@ -1,4 +1,4 @@
-"""Smooth random fields, evaluated on any slab of a grid without holding the whole of it."""
+"""Smooth random fields, evaluated on any slab of a grid without computing the whole field."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _PERIOD = 16
 class SmoothField:
     """A periodic tensor-product cubic B-spline with random coefficients.
 
-    Separable, so that a slab costs three small matrix products; bounded, so that shapes which it
-    displaces can be culled by their bounding box.
+    Separable, so that a slab takes three small matrix products; bounded, so that displaced shapes
+    can be culled by their bounding box.
 
     Args:
         rng: source of the coefficients.
-        pitch: distance of the lattice points in mm: about the size of the bumps.
+        pitch: distance of the lattice points in mm: about the size of the features.
         bound: largest absolute value; the standard deviation is 0.19 of it.
-        channels: independent fields held together, such as the three parts of a displacement.
+        channels: number of independent fields, such as the three components of a displacement.
     """
 
     def __init__(self, rng: np.random.Generator, pitch: float, bound: float, channels: int = 1) -> None:
@@ -43,7 +43,7 @@ class SmoothField:
 
 
 def _spline_weights(position: np.ndarray) -> np.ndarray:
-    """(n, _PERIOD) float32: what each lattice point adds at each position, in lattice steps."""
+    """(n, _PERIOD) float32: weight of each lattice point at each position, in lattice steps."""
     base = np.floor(position).astype(np.int64)
     t = position - base
     parts = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)

@@ -1,4 +1,4 @@
-"""The grid of a made scan: size, spacing, which stretch of the patient it covers, how it lies."""
+"""The voxel grid of a phantom: size, spacing, coverage of the patient, orientation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .liver import Liver
 from .shapes import rotation
 from .torso import Torso
 
-#: Fewest voxels along an axis: less shows no anatomy at all.
+#: Fewest voxels along an axis that still show any anatomy.
 MIN_SIZE = 8
 _MIN_SLICES, _MAX_SLICES = 60, 120
 _FLIPS = ((), (0, 1), (1, 2), (2,), (0,))
@@ -21,13 +21,13 @@ _FLIPS = ((), (0, 1), (1, 2), (2,), (0,))
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the voxels of one scan are.
+    """The geometry of one phantom.
 
     Attributes:
         shape, spacing: (z, y, x), spacing in mm.
         centre: (x, y, z) of the grid's middle in patient coordinates (mm, LPS).
         turn: (3, 3) direction cosines before any flip, columns x, y, z.
-        flips: index axes (0 = x, 1 = y, 2 = z) that the stored array runs backwards along.
+        flips: index axes (0 = x, 1 = y, 2 = z) along which the stored array is reversed.
         table: (x, y, z) shift from patient to scanner coordinates, for the header's origin.
     """
 
@@ -47,11 +47,11 @@ class Grid:
         size: Optional[Tuple[int, int, int]],
         spacing: Optional[Tuple[float, float, float]],
     ) -> Grid:
-        """A random grid around the liver; `size` and `spacing` as far as the caller fixes them.
+        """A random grid around the liver; `size` and `spacing` override the random values.
 
-        With `size` alone the field of view stays what the seed makes it and the voxels grow; with
+        With `size` alone the field of view stays that of the seed and the voxel size follows; with
         `spacing` alone the number of voxels follows. With both, the field of view may be smaller
-        than the body: then it moves towards the liver.
+        than the body, and is then moved towards the liver.
         """
         bottom, top = float(liver.low[2]), min(float(liver.high[2]), torso.dome_top)
         below, above = rng.uniform(60.0, 210.0), rng.uniform(15.0, 80.0)
@@ -61,7 +61,7 @@ class Grid:
         elif cut < 1 / 6:
             below = -share * (top - bottom)
         low, high = bottom - below, top + above
-        # At least 60 slices of 3.5 mm, by going further at the end that is not cut.
+        # At least 60 slices of 3.5 mm, by extending the scan at the end that is not cut.
         missing = max(0.0, 210.0 - (high - low))
         low, high = (low, high + missing) if below < 0 else (low - missing, high)
         width, depth = 2.0 * torso.body_half_width, torso.body_back - torso.body_front
@@ -109,7 +109,7 @@ class Grid:
         )
 
     def stored(self, array: np.ndarray) -> np.ndarray:
-        """The array as the header describes it: flipped, contiguous."""
+        """The array in storage order: flipped, contiguous."""
         return np.ascontiguousarray(np.flip(array, tuple(2 - axis for axis in self.flips)))
 
 
@@ -117,7 +117,7 @@ def checked_size(size: Optional[Sequence[int]]) -> Optional[Tuple[int, int, int]
     """`size` as three integers.
 
     Raises:
-        ConfigurationError: not three whole numbers of at least :data:`MIN_SIZE`.
+        ConfigurationError: not three integers of at least :data:`MIN_SIZE`.
     """
     if size is None:
         return None
@@ -128,7 +128,7 @@ def checked_size(size: Optional[Sequence[int]]) -> Optional[Tuple[int, int, int]
         numbers, exact = [], False
     if not exact or min(numbers) < MIN_SIZE:
         raise ConfigurationError(
-            f"a phantom cannot have size {size!r}: give three whole numbers (slices, rows, columns),"
+            f"the size of a phantom cannot be {size!r}: give three integers (slices, rows, columns),"
             f" each at least {MIN_SIZE}"
         )
     return numbers[0], numbers[1], numbers[2]
@@ -148,7 +148,7 @@ def checked_spacing(spacing: Optional[Sequence[float]]) -> Optional[Tuple[float,
         numbers = []
     if len(numbers) != 3 or not all(math.isfinite(s) and s > 0 for s in numbers):
         raise ConfigurationError(
-            f"a phantom cannot have spacing {spacing!r}: give three positive numbers (z, y, x) in mm"
+            f"the spacing of a phantom cannot be {spacing!r}: give three positive numbers (z, y, x) in mm"
         )
     return numbers[0], numbers[1], numbers[2]
 

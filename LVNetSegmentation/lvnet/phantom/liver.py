@@ -18,14 +18,14 @@ DIAPHRAGM = 3.0
 
 @dataclass
 class Liver:
-    """A liver that fills the right upper abdomen under the diaphragm, and what is in it.
+    """A liver that fills the right upper abdomen under the diaphragm, with vessels and lesions.
 
     Attributes:
-        lobes: right lobe, its tip, left lobe and caudate, before the torso bounds them.
+        lobes: right lobe, its tip, left lobe and caudate, before they are cut by the torso.
         gap: fat between liver and body wall in mm; less than 1 means contact.
         portal, hepatic: segments of the two vessel trees.
         lesions: (shape, HU difference from the liver, HU difference of its rim).
-        hilum: where the portal vein enters, (x, y, z).
+        hilum: entry point of the portal vein, (x, y, z).
         low, high: bounding box, (x, y, z).
     """
 
@@ -87,14 +87,14 @@ class Liver:
             cavity, diaphragm: signed distances there to the body wall and to the diaphragm.
         """
         free = smooth_max(self.lobes.distance(x, y, z), -_behind(torso, x, y, z), 6.0)
-        # No rounding between the two: the liver lies flat against wall and diaphragm.
+        # No rounded edge between the two: the liver lies flat against wall and diaphragm.
         return free, np.maximum(cavity + self.gap, diaphragm + DIAPHRAGM)
 
 
 def _lobes(torso: Torso, form: np.ndarray, size: float) -> Union:
     a, b, top = torso.half_width, torso.half_depth, torso.dome_top
     right = Ellipsoid(
-        # Anchored beyond wall and dome, so that these shape its outside whatever its size.
+        # Anchored beyond wall and dome, so that these shape its outer surface whatever its size.
         (-1.10 * a + size * 0.66 * a, 0.04 * b, top + 22.0 - size * (104.0 + 8.0 * form[0])),
         (size * 0.66 * a, size * 1.12 * b, size * (104.0 + 8.0 * form[1])),
         rotation(about_y=12.0 + 8.0 * form[2]),
@@ -114,7 +114,7 @@ def _lobes(torso: Torso, form: np.ndarray, size: float) -> Union:
 
 
 def _behind(torso: Torso, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Signed distance to what the liver lies before: spine, crura, great vessels, the right kidney's bed."""
+    """Signed distance to the structures behind the liver: spine, crura, great vessels, right kidney."""
     column = np.sqrt(x * x + (y - torso.spine_y) ** 2) - 40.0
     bed = Ellipsoid((-50.0, 0.72 * torso.half_depth, torso.dome_top - 165.0), (44.0, 46.0, 82.0), np.eye(3))
     return smooth_min(column, bed.distance(x, y, z), 10.0)
@@ -133,7 +133,7 @@ def _sample_points(torso: Torso) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _grow_tree(rng: np.random.Generator, root: np.ndarray, inside: np.ndarray, radius: float, twigs: int) -> List[Tube]:
-    """A tree of tapering tubes from `root` to random points, each joined to the nearest branch so far."""
+    """A tree of tapering tubes from `root` to random points, each joined to the nearest existing branch."""
     targets = inside[rng.choice(len(inside), size=min(twigs, len(inside)), replace=False)]
     targets = targets + rng.uniform(-0.5 * _STEP, 0.5 * _STEP, targets.shape)
     targets = targets[np.argsort(((targets - root) ** 2).sum(axis=1), kind="stable")]

@@ -1,4 +1,4 @@
-"""The liver's neighbours: every organ as parts that are painted one over the other."""
+"""The organs around the liver: each consists of parts that are painted one over the other."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .torso import Torso
 
 @dataclass
 class Part:
-    """One solid with a wall and a core.
+    """One solid, optionally with a wall and a core.
 
     Attributes:
-        shape: where it is.
-        hu: brightness of the wall, or of the whole where there is no core.
+        shape: its shape and position.
+        hu: brightness of the wall, or of the whole solid if it has no core.
         wall: thickness of the wall in mm; None for a solid without a core.
         core: brightness inside the wall.
         gas_above: gas in the core in front of this y (the patient lies on the back), if any.
         region: "abdomen" or "chest" cut the shape at wall and diaphragm, "any" does not.
-        bumps: how much of the common surface noise it takes.
-        mottle: amplitude of fine texture in the core in HU (food, stool).
+        bumps: factor for the common surface roughness.
+        mottle: amplitude of the fine texture in the core in HU (food, stool).
         film: thickness of fat painted around it first, in mm.
     """
 
@@ -40,7 +40,7 @@ class Part:
 
 
 def draw_heart(rng: np.random.Generator, torso: Torso, tissues: Tissues) -> List[Part]:
-    """Heart with its blood, oesophagus and the aorta in the chest: painted before the diaphragm's organs."""
+    """Heart with its blood, oesophagus and thoracic aorta: painted before the organs below the diaphragm."""
     a, b, top = torso.half_width, torso.half_depth, torso.dome_top
     heart = Ellipsoid(
         (rng.uniform(0.10, 0.20) * a, -0.32 * b, top + rng.uniform(4.0, 16.0)),
@@ -63,7 +63,7 @@ def draw_heart(rng: np.random.Generator, torso: Torso, tissues: Tissues) -> List
 
 
 def draw_abdomen(rng: np.random.Generator, torso: Torso, tissues: Tissues) -> List[Part]:
-    """What lies around the liver and makes room for it: bowel, spleen, stomach, pancreas."""
+    """Organs around the liver that the liver overwrites: bowel, spleen, stomach, pancreas."""
     return [
         *_small_bowel(rng, torso, tissues),
         *_colon(rng, torso, tissues),
@@ -74,7 +74,7 @@ def draw_abdomen(rng: np.random.Generator, torso: Torso, tissues: Tissues) -> Li
 
 
 def draw_retroperitoneum(rng: np.random.Generator, torso: Torso, tissues: Tissues, hilum: np.ndarray) -> List[Part]:
-    """What dents the liver or lies behind it: gallbladder, kidneys, psoas, great vessels."""
+    """Organs that indent the liver or lie behind it: gallbladder, kidneys, psoas, great vessels."""
     return [
         *_gallbladder(rng, torso, tissues, hilum),
         *_kidneys(rng, torso, tissues),
@@ -123,13 +123,13 @@ def _colon(rng: np.random.Generator, torso: Torso, tissues: Tissues) -> List[Par
     parts = []
     for course in courses:
         corners = np.array([(u * a, v * b, w) for u, v, w in course])
-        # Haustra: the radius swells and shrinks along the way.
+        # Haustra: the radius varies along the colon.
         length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(corners, axis=0), axis=1))])
         along = np.arange(0.0, length[-1], 15.0)
         points = np.stack([np.interp(along, length, corners[:, k]) for k in range(3)], axis=1)
         points += rng.uniform(-3.5, 3.5, points.shape)
         radii = rng.uniform(16.0, 23.0) + 3.5 * np.cos(along * (2 * np.pi / 34.0)) + rng.uniform(-1.5, 1.5, len(along))
-        # A few stretches with contents of their own, each one cheap to place in a slab.
+        # A few segments with different contents, each with a small bounding box.
         for first in range(0, len(points) - 1, 5):
             piece = slice(first, min(first + 6, len(points)))
             gas = float(points[piece, 1].mean() + rng.uniform(-14.0, 6.0)) if rng.random() < 0.6 else None
@@ -197,7 +197,7 @@ def _pancreas(rng: np.random.Generator, torso: Torso, tissues: Tissues) -> List[
 
 
 def _gallbladder(rng: np.random.Generator, torso: Torso, tissues: Tissues, hilum: np.ndarray) -> List[Part]:
-    if rng.random() < 0.12:  # taken out: common enough that a network should not rely on it
+    if rng.random() < 0.12:  # no gallbladder (cholecystectomy): common enough that a network should not rely on it
         return []
     a, b = torso.half_width, torso.half_depth
     size = rng.uniform(0.7, 1.2)

@@ -1,4 +1,4 @@
-"""Paints one slab of a patient, from the outside in."""
+"""Painting one slab of a patient, from the outside in."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .torso import Torso
 
 @dataclass
 class Patient:
-    """Everything random about one patient, before any voxel is painted.
+    """All random properties of one patient, before any voxel is painted.
 
     Attributes:
-        torso, tissues, liver: as drawn.
+        torso, tissues, liver: the random anatomy and its HU.
         heart, abdomen, retroperitoneum: parts painted before the diaphragm, before the liver, after it.
-        bend: displacement that makes the symmetric formulas irregular (3 channels, mm).
+        bend: displacement that makes the symmetric shapes irregular (3 channels, mm).
         surface: roughness of organ surfaces (mm).
         shade: slow changes of brightness, from perfusion and beam hardening (HU).
         patches: uneven perfusion and fat in the liver (standard deviation 1).
@@ -97,7 +97,7 @@ class Patient:
         return slab
 
     def _paint_wall(self, slab: Slab, grain: np.ndarray) -> np.ndarray:
-        """Skin, fat, muscle and the cavity's fat; gives the distance to the inner face of the wall."""
+        """Paints skin, fat, muscle and the cavity's fat; returns the distance to the inner face of the wall."""
         torso, tissues = self.torso, self.tissues
         body = torso.body(slab.x, slab.y, slab.z)
         slab.paint(body, tissues.muscle - 35.0)
@@ -149,7 +149,7 @@ class Patient:
         free += 0.8 * slab.surface[window]
         bounds = np.maximum(bounds, np.maximum(wall[window], above[window] + DIAPHRAGM))
         hu = tissues.liver + tissues.patchiness * patches[window] + 2.5 * grain[window]
-        # Half a pixel over the wall, or the fat under both soft edges would shine through as a dark line.
+        # Half a pixel over the wall, or the fat under both soft edges would show as a dark line.
         slab.paint(np.maximum(free, bounds - min(0.5 * slab.edge, DIAPHRAGM)), hu, window)
         slab.label[window] = np.maximum(free, bounds) < 0
         for lesion, core, rim in liver.lesions:

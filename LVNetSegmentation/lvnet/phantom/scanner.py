@@ -1,4 +1,4 @@
-"""What the scanner adds: table, kernel, noise, padding."""
+"""Effects of the scanner: table, kernel, noise, padding."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Scanner:
         noise: standard deviation in the middle of the body in HU, for voxels of 1.75 mm.
         grain: sigma of the noise's correlation in mm.
         sharpness: 0 to 1, how much of the noise's low frequencies a sharp kernel removes.
-        memory: correlation of neighbouring slices' noise.
+        memory: correlation of the noise in neighbouring slices.
         circle: whether only the circular field of view was reconstructed.
         padding: HU outside that circle.
         table_gap, table_shell: gap between back and table in mm; HU of the table's shell.
@@ -66,13 +66,13 @@ class Scanner:
 
         Args:
             slices: (z, y, x) float32 HU.
-            rng: source of the noise; drawn slice by slice, so slabs of any depth give the same.
-            last: (y, x) noise of the slice before, which is updated.
+            rng: source of the noise; drawn slice by slice, so that the depth of slabs does not matter.
+            last: (y, x) noise of the previous slice, which is updated.
             pixel: in-plane spacing in mm.
         """
         rows, columns = slices.shape[1:]
         v, u = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j].astype(np.float32)
-        # Rays through the middle of the body lose most; larger voxels average more of it away.
+        # Rays through the middle of the body are attenuated most; larger voxels average the noise.
         strength = self.noise * min(1.0, (1.75 / pixel) ** 0.4) * (1.1 - 0.45 * (u * u + v * v))
         fresh = np.float32(np.sqrt(1.0 - self.memory**2))
         for image in slices:

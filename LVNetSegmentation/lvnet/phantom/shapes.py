@@ -1,4 +1,4 @@
-"""Signed distances (mm, negative inside) of the solids that organs are made of.
+"""Signed distances (mm, negative inside) to the solids that organs are made of.
 
 Coordinates are patient millimetres, LPS: x to the left, y to the back, z to the head.  Every shape
 has `low` and `high`, the corners of its bounding box in (x, y, z) order, and `distance(x, y, z)`.
@@ -95,7 +95,7 @@ class Tube:
 
 
 class Union:
-    """Several shapes melted together, creases filled over about `width` mm."""
+    """A smooth union of several shapes, with creases filled over about `width` mm."""
 
     def __init__(self, shapes: Sequence[Shape], width: float) -> None:
         self.shapes = tuple(shapes)
@@ -111,7 +111,7 @@ class Union:
 
 
 class Shape(Protocol):
-    """What every shape here offers."""
+    """The interface of all shapes."""
 
     low: np.ndarray
     high: np.ndarray

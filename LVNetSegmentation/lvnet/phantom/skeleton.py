@@ -15,7 +15,7 @@ _DISC = 7.0
 def paint_ribs(slab: Slab, torso: Torso, tissues: Tissues, wall: np.ndarray) -> None:
     """Ribs, their cartilage and the breastbone.
 
-    Ribs are sheets that fall towards the side and the front, cut out of the middle of the chest wall.
+    Ribs are sheets that slope down towards the side and the front, cut out of the middle of the chest wall.
 
     Args:
         wall: (z, y, x) signed distance to the inner face of the wall.
@@ -62,7 +62,7 @@ def paint_spine(slab: Slab, torso: Torso, tissues: Tissues) -> None:
 
 
 def paint_pelvis(slab: Slab, torso: Torso, tissues: Tissues) -> None:
-    """The iliac wings and the sacrum, where a scan reaches that far down."""
+    """The iliac wings and the sacrum, if the scan extends that far down."""
     crest = torso.dome_top - 305.0
     reach = torso.body_half_width
     window = slab.window(np.array([-reach, -40.0, crest - 400.0]), np.array([reach, torso.body_back, crest]))

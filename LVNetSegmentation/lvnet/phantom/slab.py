@@ -1,4 +1,4 @@
-"""A few slices being painted: coordinates, brightness and label, and the brush."""
+"""A few slices being painted: coordinates, brightness and label, and the painting operation."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Slab:
 
     Attributes:
         x, y, z: (z, y, x) float32 patient coordinates of every voxel in mm, deformed.
-        still_x, still_y: the same not deformed, for what does not bend with the patient.
+        still_x, still_y: the same without deformation, for structures that do not deform with the patient.
         surface: (z, y, x) noise in mm that roughens organ surfaces.
-        hu: (z, y, x) float32, painted over and over.
+        hu: (z, y, x) float32, the image being painted.
         label: (z, y, x) bool, the liver.
     """
 
@@ -41,11 +41,11 @@ class Slab:
         self.hu = np.full(self.x.shape, -1000.0, dtype=np.float32)
         self.label = np.zeros(self.x.shape, dtype=bool)
         self._grid, self._first, self._reach = grid, first, reach
-        #: Soft edges stand for partial volume: half a pixel on either side.
+        #: Soft edges simulate the partial volume effect: half a pixel on either side.
         self.edge = float(min(grid.spacing[1], grid.spacing[2]))
 
     def window(self, low: np.ndarray, high: np.ndarray) -> Optional[Window]:
-        """The part of the slab that a box in patient coordinates can reach; None if none.
+        """The part of the slab that intersects a box in patient coordinates; None if empty.
 
         Args:
             low, high: opposite corners, (x, y, z) in mm.
@@ -66,7 +66,7 @@ class Slab:
         return cuts[0], cuts[1], cuts[2]
 
     def paint(self, distance: np.ndarray, hu: Union[float, np.ndarray], window: Window = _ALL) -> None:
-        """Blends `hu` in where `distance` is negative, with an edge of one pixel.
+        """Paints `hu` where `distance` is negative, with a soft edge of one pixel.
 
         Args:
             distance: signed distance in mm on the window.

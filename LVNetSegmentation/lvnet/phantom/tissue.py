@@ -1,4 +1,4 @@
-"""How bright each tissue is in one scan, by contrast phase."""
+"""HU of each tissue in one scan, by contrast phase."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ AIR = -1000.0
 class Tissues:
     """Mean HU of the tissues in one scan.
 
-    The liver is drawn around the muscle, and the other soft organs around the liver: that is what
-    keeps a threshold from telling them apart, as in many real scans without or with early contrast.
+    The liver's value is drawn around the muscle's, and those of the other soft organs around the liver's, so
+    that no threshold separates them, as in many real scans without contrast or in early phases.
     """
 
     phase: str
@@ -42,7 +42,7 @@ class Tissues:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Tissues:
-        """A random contrast phase with its brightnesses."""
+        """A random contrast phase with the HU of its tissues."""
         phase = str(rng.choice(PHASES, p=(0.25, 0.2, 0.4, 0.15)))
         plain, arterial, portal = phase == "plain", phase == "arterial", phase == "portal"
 
@@ -81,7 +81,7 @@ class Tissues:
         )
 
     def contents(self, rng: np.random.Generator) -> float:
-        """HU of what one loop of bowel or the stomach holds: fluid, food, or contrast agent."""
+        """HU of the contents of the stomach or one bowel loop: fluid, food, or contrast agent."""
         kind = rng.random()
         if self.oral_contrast and kind < 0.45:
             return float(rng.uniform(self.liver - 5.0, self.liver + 150.0))

@@ -1,4 +1,4 @@
-"""The trunk that everything else lies in: body wall, abdominal cavity, diaphragm, skeleton's course."""
+"""The trunk that contains everything else: body wall, abdominal cavity, diaphragm, position of the skeleton."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Torso:
-    """Measures of one trunk in mm; x = 0 is the midline, z = 0 lies about at the height of T12.
+    """Dimensions of one trunk in mm; x = 0 is the midline, z = 0 is about at the level of T12.
 
     The cavity is an ellipse-like tube around the origin; muscle and fat are larger such tubes whose
     centres lie further back, because the back's muscles are thicker than the belly's.
@@ -22,8 +22,8 @@ class Torso:
         roundness: exponent of the outline; 2 is an ellipse, more is squarer.
         dome_floor: where the diaphragm meets the wall (z).
         dome_right, dome_left: height of the domes over the floor.
-        rib_pitch, rib_phase, rib_tilt: distance of the ribs, where the first is, fall towards the front.
-        disc_phase: where the vertebral discs are.
+        rib_pitch, rib_phase, rib_tilt: distance of the ribs, position of the first, slope towards the front.
+        disc_phase: position of the vertebral discs.
     """
 
     half_width: float
@@ -96,7 +96,7 @@ class Torso:
         return self.dome_floor + self.dome_right
 
     def taper(self, z: np.ndarray) -> np.ndarray:
-        """How wide the trunk is at each height: narrower towards the neck and at the waist."""
+        """Relative width of the trunk at each height: narrower towards the neck and at the waist."""
         chest = np.clip((z - 50.0) / 150.0, 0.0, 1.6)
         waist = np.exp(-(((z + 110.0) / 50.0) ** 2))
         return 1.0 - 0.10 * chest * chest - 0.05 * waist
@@ -123,7 +123,7 @@ class Torso:
         v = np.abs((y - middle) / (taper * half_depth))
         radius = (u**self.roundness + v**self.roundness) ** (1.0 / self.roundness)
         radius += 1e-6
-        # Along the ray from the middle: the distance of the point times the share it must move.
+        # Along the ray from the middle: the distance of the point times the fraction it must move.
         length = np.sqrt(x * x + (y - middle) * (y - middle))
         return np.asarray(length * (1.0 - 1.0 / radius) + (radius < 1e-3) * -half_depth)
 

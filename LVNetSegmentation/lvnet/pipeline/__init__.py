@@ -1,9 +1,9 @@
-"""Segmenting a scan, from its file to the files of the result: what the command line, the worker and Slicer share.
+"""Segmenting a scan, from its file to the result's files, for the command line, the worker and Slicer alike.
 
 - `options`: :class:`SegmentOptions`, how to segment; every setting with its default and its check.
 - `scan`: :func:`segment_file` and :func:`segment_volume`.
-- `report`: :class:`ScanReport`, what there is to say about one scan afterwards.
-- `output`: the files that are written.
+- `report`: :class:`ScanReport`, the outcome for one scan.
+- `output`: writing the result's files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .report import ScanReport
     from .scan import segment_file, segment_volume
 
-# Loaded on first use: the options are read by programs that need neither NumPy nor an image.
+# Imported on first use: some programs need the options without NumPy or images.
 _LAZY = {"ScanReport": "report", "segment_file": "scan", "segment_volume": "scan"}
 
 __all__ = ["ScanReport", "SegmentOptions", "segment_file", "segment_volume"]

@@ -1,6 +1,6 @@
-"""How to segment a scan: each setting once, with its default, its check and its words.
+"""The settings of a segmentation: each defined once, with its default, its check and its help text.
 
-The command line makes its flags from these fields, a request to the worker is checked by them, and
+The command line makes its flags from these fields, requests to the worker are checked against them, and
 Slicer's Logic passes them on.  A new setting is a new field here, the code that obeys it, and a
 widget where the panel should show it.
 """
@@ -15,23 +15,23 @@ from typing import Any, Dict, Mapping, Optional
 from ..errors import ConfigurationError
 from .settings import Setting, count_within, number_within, setting, text, yes_or_no
 
-#: The least and the largest overlap of neighbouring slabs.
+#: The smallest and the largest overlap of neighbouring slabs.
 OVERLAP_RANGE = (0.0, 0.9)
-#: More threads than any computer has cores would only bring the process down.
+#: Far more threads than cores would crash the process.
 MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
 class SegmentOptions:
-    """How to segment; values are checked when it is made.
+    """The settings of a segmentation; values are checked on construction.
 
     Attributes:
         weights: path of a checkpoint; None takes the bundled one.
         device: auto, cpu, cuda, cuda:N or mps.
-        overlap: share of a slab that its neighbour covers again, 0 to 0.9.
-        series: of a folder of DICOM, its UID, number or description; None takes the most suitable.
+        overlap: overlap of neighbouring slabs as a fraction of the slab, 0 to 0.9.
+        series: UID, number or description of a series in a DICOM folder; None takes the most suitable.
         postprocess: keep the largest component of every class and fill its holes.
-        threads: on the CPU; None leaves them as they are, which is all cores.
+        threads: CPU threads; None keeps the present number, by default all cores.
 
     Raises:
         ConfigurationError: a value cannot be used.
@@ -42,7 +42,7 @@ class SegmentOptions:
         Setting(
             text("must be the path of a checkpoint", optional=True),
             "a checkpoint; default: the bundled liver weights", str, "the weights", "--weights", "FILE",
-            changes_results=False,  # their checksum does
+            changes_results=False,  # their checksum counts instead
         ),
     )  # fmt: skip
     device: str = setting(
@@ -56,21 +56,26 @@ class SegmentOptions:
         0.5,
         Setting(
             number_within(*OVERLAP_RANGE, "must lie between 0 and 0.9"),
-            "of neighbouring slabs, 0 to 0.9 (default 0.5)", float, "the overlap of slabs", "--overlap", "F",
+            "overlap of neighbouring slabs of slices, 0 to 0.9 (default 0.5)", float, "the overlap of slabs",
+            "--overlap", "F",
         ),
     )  # fmt: skip
     series: Optional[str] = setting(
         None,
         Setting(
             text("must be a UID, number or description", optional=True),
-            "which series of a DICOM folder (default: the most suitable; `lvnet info FOLDER` lists them)",
+            "series of a DICOM folder to segment (default: the most suitable; `lvnet info FOLDER` lists them)",
             str, "the series", "--series", "UID|NUMBER|DESCRIPTION",
         ),
     )  # fmt: skip
     postprocess: bool = setting(
         True,
         Setting(
-            yes_or_no, "keep every component and hole", bool, "the choice of postprocessing", "--no-postprocessing"
+            yes_or_no,
+            "keep all connected components and holes",
+            bool,
+            "the choice of postprocessing",
+            "--no-postprocessing",
         ),
     )
     threads: Optional[int] = setting(
@@ -87,33 +92,33 @@ class SegmentOptions:
             problem = known.problem(value)
             if problem is not None:
                 raise ConfigurationError(f"{known.label} {problem}")
-            # A whole number is a real one as well; one option has one form in JSON.
+            # Integers are converted to float, so that equal options have equal JSON.
             object.__setattr__(self, name, float(value) + 0.0 if known.kind is float else value)
 
     def to_dict(self) -> Dict[str, Any]:
-        """Every setting by name, in a settled order, as JSON has it; equal options give equal JSON."""
+        """Every setting by name, in a fixed order, as JSON types; equal options give equal JSON."""
         return asdict(self)
 
     def for_results(self) -> Dict[str, Any]:
-        """The part of :meth:`to_dict` that results depend on, besides the scan and the checksum of the weights."""
+        """The settings that affect results, besides the scan and the checksum of the weights; see :meth:`to_dict`."""
         known = settings_of(type(self))
         return {name: value for name, value in self.to_dict().items() if known[name].changes_results}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SegmentOptions:
-        """Options from JSON; None stands for the default.
+        """Options from JSON; None means the default.
 
         Raises:
             ConfigurationError: a setting is unknown, or a value cannot be used.
         """
         unknown = [name for name in data if name not in settings_of(cls)]
         if unknown:
-            raise ConfigurationError(f"there is no setting {unknown[0]!r}; known are {', '.join(settings_of(cls))}")
+            raise ConfigurationError(f"unknown setting {unknown[0]!r}; the settings are {', '.join(settings_of(cls))}")
         return cls(**{name: value for name, value in data.items() if value is not None})
 
     @classmethod
     def from_request(cls, request: Mapping[str, Any]) -> SegmentOptions:
-        """Options from a message that says other things too; an empty text and 0 threads stand for the default.
+        """Options from a message with further fields; an empty text and 0 threads mean the default.
 
         Raises:
             ConfigurationError: a value cannot be used.
@@ -127,12 +132,12 @@ class SegmentOptions:
 
 
 def settings_of(options: type = SegmentOptions) -> Dict[str, Setting]:
-    """The settings by the names of their fields."""
+    """The settings by field name."""
     return {field.name: field.metadata["setting"] for field in fields(options)}
 
 
 def check_setting(name: str, value: Any) -> None:
-    """Checks one value by itself.
+    """Checks one value.
 
     Raises:
         ConfigurationError: it cannot be used.
@@ -144,7 +149,7 @@ def check_setting(name: str, value: Any) -> None:
 
 
 def _plain(value: Any, kind: type) -> Any:
-    """A path as a text, and numbers of NumPy as Python's own."""
+    """Converts paths to texts, and NumPy numbers to Python's own."""
     if kind is str and isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, (int, float, str, bytes)) or value is None:

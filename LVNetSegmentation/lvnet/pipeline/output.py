@@ -1,4 +1,4 @@
-"""The files that a result is written to."""
+"""Writing the files of a result."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ MAPS = ("probabilities", "uncertainty")
 
 
 class Output:
-    """The files of one scan's result; made before any computing, so that what cannot be written is refused then.
+    """The files of one scan's result; constructed before any computation, so that invalid paths fail early.
 
     Args:
-        source: what the scan is read from.
+        source: the scan's file or folder.
         target: the file for the labels.
         maps: files for :data:`MAPS`, by name.
-        series: of a folder of DICOM, which one.
-        files: of the folder, that count; None takes all.
+        series: the series of a DICOM folder.
+        files: the files of the folder that belong to the scan; None takes all.
 
     Raises:
-        LVNetError: the result could not be written so.
+        LVNetError: the result could not be written there.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Output:
         self._seg: Optional[SegSource] = open_seg_source(source, series, files) if is_dicom_seg(target) else None
 
     def write(self, result: Segmentation, model: Model) -> None:
-        """Writes every file, each whole or not at all.
+        """Writes every file, each completely or not at all.
 
         Raises:
             ImageError: one cannot be written.

@@ -1,4 +1,4 @@
-"""What there is to say about one scan once it is segmented, for people and for programs."""
+"""The report about one segmented scan, for people and for programs."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .options import SegmentOptions
 
 @dataclass(frozen=True)
 class ScanReport:
-    """One scan: what it was, how it was segmented, and what came out.
+    """One scan, how it was segmented, and the outcome.
 
     Attributes:
-        options: how it was segmented.
-        input_checks: what was noticed about the scan, the gravest first.
-        scan_notes: sentences of the reader alone.
-        notes: sentences about the scan and the run, those of the reader first.
-        checks: whether the result is believable, judged without a reference.
+        options: the settings that were used.
+        input_checks: findings about the scan, the most serious first.
+        scan_notes: notes of the reader only.
+        notes: notes about the scan and the run, those of the reader first.
+        checks: plausibility checks of the result, made without a reference.
         volumes_ml: millilitres by class name.
         expected_dice: `dice`, `low` and `high` by class name, where the weights are calibrated.
         doubtful_regions: where the network was unsure, the largest region first.
-        device: where it was computed, and `device_reason`, one line that says why there.
+        device: the compute device, and `device_reason`, one line that says why it was chosen.
         weights: name of the weights, and `weights_sha256`, their checksum.
         size: (x, y, z) voxels.
         spacing_mm: (x, y, z).
-        source: the file or folder that was read; None where the scan was handed over in memory.
-        output: the file with the result, if any; `probabilities` and `uncertainty` those beside it.
+        source: the file or folder that was read; None if the scan was passed in memory.
+        output: the file with the result, if any; likewise `probabilities` and `uncertainty`.
         seconds: from reading to writing.
     """
 
@@ -59,7 +59,7 @@ class ScanReport:
     def of(
         cls, scan: Volume, findings: Tuple[Finding, ...], result: Segmentation, model: Model, options: SegmentOptions
     ) -> ScanReport:
-        """The report of a result that no file holds yet."""
+        """The report of a result that has not been written to a file yet."""
         return cls(
             options=options,
             input_checks=findings,
@@ -105,5 +105,5 @@ class ScanReport:
 
 
 def failure(source: object, error: LVNetError) -> Dict[str, Any]:
-    """What stands in the place of a report where a scan of several failed, as a JSON object."""
+    """The JSON object that replaces the report of a scan that failed, among several."""
     return {"input": str(source), "output": None, "error": " ".join(str(error).split())}

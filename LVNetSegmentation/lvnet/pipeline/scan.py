@@ -1,4 +1,4 @@
-"""One scan: read, check, segment, check again, write."""
+"""One scan: read, check, segment, check the result, write."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .options import SegmentOptions
 from .output import Output
 from .report import ScanReport
 
-#: Shown the scan and its result.
+#: Called with the scan and its result.
 Look = Callable[[Volume, Segmentation], None]
-#: Told of each thing that was noticed about a scan, before it is segmented.
+#: Called with each finding about a scan, before it is segmented.
 Notice = Callable[[Finding], None]
 
-# Share of the time after which only the writing is left.
+# Fraction of the time after which only writing remains.
 _WRITING = 0.98
 
 
@@ -41,24 +41,24 @@ def segment_file(
     progress: Progress = silent,
     cancelled: CancelCheck = never_cancelled,
 ) -> ScanReport:
-    """Segments one scan into files; none is written before the result is there, and none over the scan.
+    """Segments one scan into files; nothing is written before the result is complete, and never over the scan.
 
     Args:
-        source: a file, or a folder of DICOM.
-        target: the file for the labels; its name's end says how, .dcm a DICOM SEG.
-        options: how to segment; None takes the defaults.
-        model: from :func:`lvnet.load_model`, to load once and segment often; else the one that the options name.
-        files: of the folder, that are of this scan; None: all.
+        source: a file, or a DICOM folder.
+        target: the file for the labels; its suffix gives the format, .dcm a DICOM SEG.
+        options: the settings; None takes the defaults.
+        model: from :func:`lvnet.load_model`, to segment several scans with it; None loads the options' weights.
+        files: the files of the folder that belong to this scan; None: all.
         probabilities: also write the probability map here.
-        uncertainty: also write here where the network is unsure.
-        noticed: told what the checks of the scan found, before the computing.
-        look: shown the scan and the result, once it is written.
-        progress: called with the share that is done and the stage.
-        cancelled: asked between slabs and stages, the last time before the first file is written.
+        uncertainty: also write a map of the network's uncertainty here.
+        noticed: called with the findings of the input checks, before the segmentation.
+        look: called with the scan and the result, once it is written.
+        progress: called with the fraction done and the stage.
+        cancelled: called between slabs and stages, the last time before the first file is written.
 
     Raises:
         LVNetError: the scan, the options or the files cannot be used.
-        Cancelled: `cancelled` answered True.
+        Cancelled: `cancelled` returned True.
     """
     began = time.monotonic()
     options = SegmentOptions() if options is None else options
@@ -105,23 +105,23 @@ def segment_volume(
     progress: Progress = silent,
     cancelled: CancelCheck = never_cancelled,
 ) -> Tuple[Segmentation, ScanReport]:
-    """Segments a scan that is read already.
+    """Segments a scan that is already in memory.
 
     Args:
         scan: in HU, any orientation and spacing.
-        options: how to segment; `weights`, `device` and `series` have done their part.
+        options: the settings; `weights`, `device` and `series` are not used here.
         model: the network.
         probabilities: also make the probability map.
-        noticed: told what the checks of the scan found, before the computing.
-        progress: called with the share that is done and the stage.
-        cancelled: asked between slabs and stages.
+        noticed: called with the findings of the input checks, before the segmentation.
+        progress: called with the fraction done and the stage.
+        cancelled: called between slabs and stages.
 
     Returns:
-        The result, and what there is to say about it.
+        The result, and the report about it.
 
     Raises:
         LVNetError: the scan cannot be segmented.
-        Cancelled: `cancelled` answered True.
+        Cancelled: `cancelled` returned True.
     """
     refuse_impossible(scan)
     findings = tuple(check_input(scan, model.recipe))
@@ -134,7 +134,7 @@ def segment_volume(
 
 
 def load(options: SegmentOptions) -> Model:
-    """The network that the options name.
+    """Loads the network that the options name.
 
     Raises:
         LVNetError: the weights or the device cannot be used.
@@ -144,18 +144,18 @@ def load(options: SegmentOptions) -> Model:
 
 
 def options_of_scan(options: SegmentOptions, source: Union[str, Path]) -> SegmentOptions:
-    """The options for one of several scans: only a folder of DICOM has series to choose from."""
+    """The options for one of several scans: `series` only applies to DICOM folders."""
     return options if os.path.isdir(source) else replace(options, series=None)
 
 
 @contextlib.contextmanager
 def _threads(count: Optional[int]) -> Iterator[None]:
-    """So many threads for PyTorch and the kernels meanwhile; None leaves them as they are."""
+    """Sets the number of threads of PyTorch and the kernels for a while; None keeps the present number."""
     import torch
 
     before = torch.get_num_threads()
     wanted = before if count is None else count
-    # Setting the same number again would change how the libraries below share it out.
+    # Setting even the same number again would change how the libraries distribute the threads.
     if wanted != before:
         torch.set_num_threads(wanted)
     try:

@@ -1,4 +1,4 @@
-"""What is known about one setting beside its default: what it may be, and what the command line calls it."""
+"""Metadata of a setting besides its default: its check, and its flag and help text on the command line."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-#: Says what is wrong with a value, as the end of a sentence that begins with the setting's name; None: nothing.
+#: Returns what is wrong with a value, as a phrase that follows the setting's name; None if it is valid.
 Problem = Callable[[Any], Optional[str]]
 
-# Longer than the longest path of any system.
+# Longer than the longest path on any system.
 _LONGEST_TEXT = 32768
 
 
@@ -20,12 +20,12 @@ class Setting:
 
     Attributes:
         problem: checks a value.
-        help: for the command line.
+        help: help text on the command line.
         kind: float, int, str or bool.
-        label: how a message calls it.
-        flag: of the command line; of a bool, the flag that switches it off.
-        metavar: stands for the value in the help text.
-        changes_results: whether a result made with another value is another result.
+        label: its name in messages.
+        flag: the command line's flag; for a bool, the flag that switches it off.
+        metavar: placeholder for the value in the help text.
+        changes_results: whether the value affects results.
     """
 
     problem: Problem
@@ -46,9 +46,9 @@ def number_within(low: float, high: float, words: str) -> Problem:
     """A check for a real number.
 
     Args:
-        low: the least.
-        high: the most.
-        words: the end of the sentence, up to the value that was given.
+        low: the minimum.
+        high: the maximum.
+        words: the phrase of the message, up to the given value.
     """
 
     def problem(value: Any) -> Optional[str]:
@@ -69,7 +69,7 @@ def count_within(low: int, high: int, words: str) -> Problem:
 
 
 def text(words: str, *, optional: bool) -> Problem:
-    """A check for a text that a path or a name may be: not empty, no null character; see :func:`number_within`."""
+    """A check for a path or a name: a text, not empty, no null character; see :func:`number_within`."""
 
     def problem(value: Any) -> Optional[str]:
         return None if (value is None and optional) or is_text(value) else f"{words}, not {shown(value)}"
@@ -78,22 +78,22 @@ def text(words: str, *, optional: bool) -> Problem:
 
 
 def yes_or_no(value: Any) -> Optional[str]:
-    """The check of a switch."""
+    """A check for a bool."""
     return None if isinstance(value, bool) else f"must be true or false, not {shown(value)}"
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value is a text that an operating system takes as a name."""
+    """Whether a value is a text that an operating system accepts as a file name."""
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TEXT or "\0" in value:
         return False
     try:
         value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a letter
+    except UnicodeEncodeError:  # an unpaired surrogate
         return False
     return True
 
 
 def shown(value: Any) -> str:
-    """A value of any kind in a message: ASCII on one line, cut where it is long."""
+    """Any value, formatted for a message: ASCII on one line, shortened if it is long."""
     said = ascii(value)
     return said if len(said) <= 60 else said[:60] + "..."

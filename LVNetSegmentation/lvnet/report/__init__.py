@@ -1,6 +1,6 @@
-"""An evaluation as one HTML file that people want to read: tables, charts and pictures.
+"""The report of an evaluation as one HTML file with tables, charts and pictures.
 
-The file holds everything itself: it loads nothing, runs nothing, and prints to PDF from a browser.
+The file is self-contained: it loads nothing, runs no scripts, and can be printed to PDF from a browser.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ Named = Tuple[str, float]
 
 @dataclass(frozen=True)
 class Axis:
-    """Where numbers lie on a drawing.
+    """An axis: maps numbers to positions in a drawing.
 
     Attributes:
         ticks: round numbers that cover the values.
-        start, stop: where the first and the last tick lie, in units of the drawing.
+        start, stop: positions of the first and the last tick, in units of the drawing.
     """
 
     ticks: Tuple[float, ...]
@@ -39,19 +39,19 @@ class Axis:
         return cls(tuple(float(n * step) for n in np.arange(first, last + 1)), start, stop)
 
     def at(self, value: float) -> float:
-        """Where a value lies."""
+        """The position of a value."""
         share = (value - self.ticks[0]) / (self.ticks[-1] - self.ticks[0])
         return self.start + share * (self.stop - self.start)
 
     def label(self, tick: float) -> str:
-        """The tick in as many digits as its step needs."""
+        """The tick's label with as many digits as its step needs."""
         step = self.ticks[1] - self.ticks[0]
         digits = max(0, int(-np.floor(np.log10(step) + 1e-9)))
         return f"{tick + 0.0:.{digits}f}".replace("-", "−") if tick else "0"
 
 
 def fences(values: Sequence[float]) -> Tuple[float, float]:
-    """One and a half interquartile ranges beyond the quartiles; what lies outside stands out."""
+    """One and a half interquartile ranges beyond the quartiles; values outside are outliers."""
     low, high = np.percentile(values, (25, 75))
     return float(low - 1.5 * (high - low)), float(high + 1.5 * (high - low))
 
@@ -81,12 +81,12 @@ def box_plot(title: str, groups: Sequence[Tuple[str, Sequence[Named]]]) -> str:
 
 
 def bland_altman(title: str, cases: Sequence[Tuple[str, float, float]], colour: str = METHODS[0]) -> str:
-    """Differences of two volumes over their mean.
+    """A Bland-Altman plot: differences of two volumes over their mean.
 
     Args:
-        title: stands above.
+        title: the title above the plot.
         cases: name, prediction and reference in ml; two or more.
-        colour: of the dots.
+        colour: the colour of the dots.
     """
     width, height = 620.0, 300.0
     names = [name for name, _, _ in cases]
@@ -125,13 +125,13 @@ def bland_altman(title: str, cases: Sequence[Tuple[str, float, float]], colour: 
 
 
 def signed(value: float, digits: int) -> str:
-    """With its sign, and a real minus."""
+    """A number with its sign, and a typographic minus."""
     text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
 def _apart(heights: List[float], least: float) -> List[float]:
-    """The same heights, from top to bottom, moved so that texts do not lie on each other."""
+    """The same heights, from top to bottom, moved so that texts do not overlap."""
     middle = heights[1]
     return [min(heights[0], middle - least), middle, max(heights[2], middle + least)]
 
@@ -165,7 +165,7 @@ def _five(values: Sequence[float]) -> Tuple[float, float, float, float, float]:
 
 
 def _dots(cases: Sequence[Named], axis: Axis, x: float, colour: str) -> List[str]:
-    """Dots beside each other where they would lie on each other; always the same way."""
+    """Dots, moved sideways where they would overlap; deterministic."""
     drawn: List[Tuple[float, float]] = []
     dots = []
     for name, value in sorted(cases, key=lambda case: (case[1], case[0])):

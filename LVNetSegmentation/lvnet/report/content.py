@@ -1,4 +1,4 @@
-"""What the page tells, before it has a form."""
+"""The contents of the page, independent of its layout."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .rows import Metric, Row
 
 @dataclass(frozen=True)
 class Content:
-    """Everything that the page tells.
+    """The contents of the page.
 
     Attributes:
-        title: of the page.
-        when: date and time as text; empty leaves them out.
-        prediction, reference: what is compared, by name.
-        result: of the evaluation.
+        title: the page's title.
+        when: date and time as text; empty omits them.
+        prediction, reference: names of what is compared.
+        result: the result of the evaluation.
         rows: worst first.
         metrics: columns.
         pictures: by case.
-        undrawn: why cases have no pictures, by case.
-        notes: sentences about the whole.
-        other_rows: of the other method where two are compared, worst first.
+        undrawn: reasons for missing pictures, by case.
+        notes: sentences about the whole evaluation.
+        other_rows: rows of the other method if two are compared, worst first.
     """
 
     title: str
@@ -40,12 +40,12 @@ class Content:
 
     @property
     def preset(self) -> str:
-        """Name of the definitions."""
+        """Name of the metrics preset."""
         return str(self.result["preset"])
 
     @property
     def anchors(self) -> Dict[Tuple[str, Optional[str]], str]:
-        """Places in the page by case and label; numbers, because a case's name may hold anything."""
+        """Anchors in the page by case and label; numbers, because a case's name may contain any character."""
         return {
             (row.case, row.label): f"case{number}"
             for number, row in enumerate(self.rows, 1)

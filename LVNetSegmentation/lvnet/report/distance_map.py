@@ -20,13 +20,13 @@ _LIMITS_MM = (2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0)
 
 @dataclass(frozen=True)
 class DistanceMap:
-    """Pictures of one case.
+    """Surface-distance maps of one case.
 
     Attributes:
         prediction: (side, SVG) of the prediction's surface.
-        reference: the same of the reference's surface.
+        reference: the same for the reference's surface.
         limit_mm: the distance at the ends of the colour scale.
-        largest_mm: the largest distance on both.
+        largest_mm: the largest distance on both surfaces.
     """
 
     prediction: List[Tuple[str, str]]
@@ -41,8 +41,8 @@ def distance_map(prediction: np.ndarray, reference: np.ndarray, grid: Volume, pr
     Args:
         prediction: (z, y, x) bool in LPS order, not empty.
         reference: the same.
-        grid: where they lie in the patient.
-        preset: whose surfaces the distances are between.
+        grid: their geometry.
+        preset: the metrics preset that defines the surfaces.
 
     Raises:
         ConfigurationError: one of both has no surface.
@@ -66,18 +66,18 @@ def distance_map(prediction: np.ndarray, reference: np.ndarray, grid: Volume, pr
 
 
 def colour_scale() -> str:
-    """The colours from -limit to limit as a picture's address, one pixel high."""
+    """The colour scale from -limit to limit as a picture, one pixel high, in a `data:` address."""
     strip = diverging(np.linspace(-1, 1, 128)).astype(np.uint8)
     return data_address(strip[None])
 
 
 def _others(masks: Tuple[np.ndarray, np.ndarray]) -> Tuple[Tuple[np.ndarray, bool], ...]:
-    """For each surface, the other mask, and whether lying in it means that the prediction is too large."""
+    """For each surface, the other mask, and whether points inside it mean that the prediction is too large."""
     return (masks[1], False), (masks[0], True)
 
 
 def _signed(found: SurfaceDistances, other: Tuple[np.ndarray, bool], start: np.ndarray) -> Tuple[np.ndarray, ...]:
-    """Points in the box, and distances that are positive where the prediction is too large."""
+    """Points in the box, and signed distances, positive where the prediction is too large."""
     mask, inside_is_extra = other
     points = found.points - start
     last = np.array(mask.shape) - 1

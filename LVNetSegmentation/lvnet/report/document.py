@@ -1,4 +1,4 @@
-"""The frame of every page that is written: one file that holds everything itself."""
+"""The frame of every HTML page: one self-contained file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Sequence
 from .._version import __version__
 from .style import CSS
 
-#: Nothing is loaded, nothing is run: the page is what the file holds.
+#: The page loads nothing and runs no scripts.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -18,9 +18,9 @@ def document(title: str, lead: str, parts: Sequence[str], purpose: str, more_css
     Args:
         title: plain text.
         lead: HTML below the title.
-        parts: HTML, one after the other; empty ones are left out.
+        parts: HTML, one after the other; empty ones are omitted.
         purpose: plain text at the end.
-        more_css: rules beside those of all pages.
+        more_css: additional style rules.
     """
     shown = escape(title)
     whole = [

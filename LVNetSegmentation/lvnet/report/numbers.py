@@ -1,4 +1,4 @@
-"""The sections of numbers: key figures, tables, charts."""
+"""The page's sections with numbers: key figures, tables, charts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .tables import cases_table, comparison_table, summary_table
 
 
 def tiles(content: Content) -> str:
-    """The numbers that a reader looks for first."""
+    """The key figures at the top of the page."""
     groups = by_label(list(content.rows))
     if not content.rows or len(groups) > 1:
         return ""
@@ -34,16 +34,16 @@ def tiles(content: Content) -> str:
 
 
 def troubles(content: Content) -> str:
-    """What could not be evaluated, and other remarks."""
+    """Cases that could not be evaluated, and other remarks."""
     result = content.result
     lines = [f"{name}: {message}" for name, message in result.get("failed", {}).items()]
-    lines += [f"{name}: no reference of this name" for name in result.get("unmatched_predictions", ())]
-    lines += [f"{name}: no prediction of this name" for name in result.get("unmatched_references", ())]
+    lines += [f"{name}: no reference with this name" for name in result.get("unmatched_predictions", ())]
+    lines += [f"{name}: no prediction with this name" for name in result.get("unmatched_references", ())]
     other = result.get("comparison", {})
     method = other.get("other_method", "")
     lines += [f"{method}, {name}: {message}" for name, message in other.get("other_failed", {}).items()]
-    lines += [f"{method}, {name}: no reference of this name" for name in other.get("other_unmatched_predictions", ())]
-    lines += [f"{method}, {name}: no prediction of this name" for name in other.get("other_unmatched_references", ())]
+    lines += [f"{method}, {name}: no reference with this name" for name in other.get("other_unmatched_predictions", ())]
+    lines += [f"{method}, {name}: no prediction with this name" for name in other.get("other_unmatched_references", ())]
     listed = f"<b>Not evaluated</b>{_list(lines)}" if lines else ""
     remarks = _list(list(content.notes)) if content.notes else ""
     return f'<div class="warn">{listed}{remarks}</div>' if lines or content.notes else ""
@@ -62,7 +62,7 @@ def cases(content: Content) -> str:
     marked = ""
     if "class=out" in table:
         marked = (
-            '<p class="faint">Sorted by DICE. Marked values lie more than one and a half interquartile ranges '
+            '<p class="faint">Sorted by DICE. Marked values are outliers: more than 1.5 interquartile ranges '
             "beyond the quartiles.</p>"
         )
     elif len(content.rows) > 1:
@@ -78,7 +78,7 @@ def summary(content: Content) -> str:
     parts = [
         "<h2>Summary</h2>",
         f'<p class="faint">Intervals: percentile bootstrap over cases, {facts["resamples"]} resamples. '
-        "sd: of the sample.</p>",
+        "sd: sample standard deviation.</p>",
     ]
     for label, group in by_label(list(content.rows)).items():
         entries = content.result["summary"]
@@ -128,7 +128,7 @@ def comparison(content: Content) -> str:
     names = entries["method"], entries["other_method"]
     parts = [
         f"<h2>Comparison of {escape(names[0])} and {escape(names[1])}</h2>",
-        f'<p class="faint">Over the cases that both have. Difference: {escape(names[0])} minus {escape(names[1])}. '
+        f'<p class="faint">Over the cases of both methods. Difference: {escape(names[0])} minus {escape(names[1])}. '
         "Wilcoxon signed-rank test, two-sided, not corrected for the number of metrics.</p>",
     ]
     tables = entries["metrics"].get("labels", {None: entries["metrics"]})

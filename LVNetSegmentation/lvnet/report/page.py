@@ -1,4 +1,4 @@
-"""The page: what stands where."""
+"""The layout of the page."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from .content import Content
 from .document import document
 
 _DEFINITIONS = (
-    ("DICE", "twice the common volume over the sum of both volumes; 1 is perfect"),
-    ("VOE", "volumetric overlap error: 1 − common volume over the volume of either; 0 is perfect"),
-    ("RVD", "relative volume difference, (prediction − reference) / reference; |RVD| is its size without the sign"),
+    ("DICE", "twice the volume of the intersection divided by the sum of both volumes; 1 is perfect"),
+    ("VOE", "volumetric overlap error: 1 − volume of the intersection divided by that of the union; 0 is perfect"),
+    ("RVD", "relative volume difference, (prediction − reference) / reference; |RVD| is its absolute value"),
     ("ASSD", "average symmetric surface distance: the mean of all distances from each surface to the other"),
     ("MSSD", "maximum symmetric surface distance (Hausdorff): the largest of all those distances"),
     ("HD95", "the 95th percentile of those distances"),
-    ("surface DICE", "the share of both surfaces that lies within the tolerance of the other"),
+    ("surface DICE", "the fraction of both surfaces within the tolerance of the other surface"),
 )
 
 
 def page(content: Content) -> str:
-    """The whole file."""
+    """The page as a complete HTML file."""
     parts = [
         numbers.tiles(content),
         numbers.troubles(content),

@@ -1,4 +1,4 @@
-"""Colours of the report: one meaning each, told apart by colour-blind readers and in grey print."""
+"""Colours of the report: one meaning each, distinguishable for colour-blind readers and in greyscale print."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 #: Outlines on a scan.
 REFERENCE, PREDICTION = "#35c9ff", "#ff9a2e"
-#: The same two on white: in the reference only (missed), in the prediction only (too much), in both.
+#: Areas on white: in the reference only (missed), in the prediction only (too much), in both.
 MISSED, EXTRA, COMMON = "#1273c4", "#d9640a", "#d5dae1"
 #: Two methods side by side.
 METHODS = ("#d9640a", "#5b4a9c")
@@ -22,6 +22,6 @@ def rgb(colour: str) -> np.ndarray:
 
 
 def diverging(values: np.ndarray) -> np.ndarray:
-    """(..., 3) float from 0 to 255: blue at -1, light grey at 0, orange at 1; beyond them no change."""
+    """(..., 3) float from 0 to 255: blue at -1, light grey at 0, orange at 1; values beyond are clipped."""
     places = np.linspace(-1.0, 1.0, len(_BLUE_TO_ORANGE))
     return np.stack([np.interp(values, places, channel) for channel in np.transpose(_BLUE_TO_ORANGE)], axis=-1)

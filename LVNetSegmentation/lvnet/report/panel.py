@@ -1,4 +1,4 @@
-"""One picture of a place in the patient: true to scale, with the sides' letters and a scale bar."""
+"""One picture from the patient: true to scale, with orientation letters and a scale bar."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from .palette import GRID, INK
 from .png import data_address
 
-#: Units of the drawing across; a panel is never wider or higher than this.
+#: Width of the drawing in its own units; a panel is never wider or higher than this.
 WIDTH, MOST_HEIGHT = 320.0, 300.0
 _BARS_MM = (1, 2, 5, 10, 20, 50, 100, 200)
 
@@ -22,8 +22,8 @@ class Outline:
 
     Attributes:
         path: SVG path in pixels.
-        colour: of the line.
-        width: of the line, in units of the drawing.
+        colour: the line's colour.
+        width: the line's width, in units of the drawing.
     """
 
     path: str
@@ -47,12 +47,12 @@ def panel(
     Args:
         pixels: uint8, (rows, columns) or (rows, columns, 3 or 4).
         pixel_mm: height and width of a pixel.
-        letters: of the patient's sides at the left, right, top and bottom.
-        description: in words, for readers who cannot see it.
+        letters: orientation letters at the left, right, top and bottom.
+        description: alternative text for readers who cannot see the picture.
         outlines: drawn on top, the first one first.
         dark: whether the picture is dark, so that letters must be light.
-        smooth: whether pixels may be blended when they are enlarged.
-        framed: whether a thin line runs round it.
+        smooth: whether pixels are interpolated when they are enlarged.
+        framed: whether to draw a thin frame.
     """
     rows, columns = pixels.shape[:2]
     high, wide = rows * pixel_mm[0], columns * pixel_mm[1]
@@ -83,7 +83,7 @@ def panel(
 
 
 def outline(mask: np.ndarray) -> str:
-    """SVG path along the edges between pixels in and out of a (rows, columns) mask, in pixels."""
+    """SVG path along the pixel edges between inside and outside of a (rows, columns) mask, in pixels."""
     padded = np.pad(mask, 1).astype(np.int8)
     lying, standing = np.diff(padded, axis=0)[:, 1:-1] != 0, np.diff(padded, axis=1)[1:-1] != 0
     parts = [f"M{x} {y}h{n}" for y, x, n in _runs(lying)]
@@ -92,7 +92,7 @@ def outline(mask: np.ndarray) -> str:
 
 
 def _runs(edges: np.ndarray) -> Sequence[Tuple[int, int, int]]:
-    """Line, start and length of the stretches of True."""
+    """Line, start and length of the runs of True."""
     steps = np.diff(np.pad(edges.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     line, start = np.nonzero(steps == 1)
     _, stop = np.nonzero(steps == -1)

@@ -1,4 +1,4 @@
-"""The sections of pictures: the worst case's surfaces, and slices of every case."""
+"""The page's sections with pictures: the worst case's surfaces, and slices of every case."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .slices import APART_MM
 
 
 def worst(content: Content) -> str:
-    """The surface-distance map of the worst case, of each label."""
+    """The surface-distance map of the worst case for each label."""
     parts = []
     for row in content.rows:
         pictures = content.pictures.get(row.case)
@@ -36,9 +36,9 @@ def slices(content: Content) -> str:
         return ""
     parts = [
         "<h2>Slices with the largest disagreement</h2>",
-        f'<p class="faint">For each case the three axial slices with the largest area in one of both only, largest '
+        f'<p class="faint">For each case the three axial slices with the largest area of disagreement, largest '
         f"first, at least {APART_MM:g} mm apart where the organ is large enough. The patient's right is on the "
-        "picture's left, anterior is up. Heights are the patient coordinates of the file, S superior and I inferior "
+        "picture's left, anterior is up. Heights are patient coordinates from the file, S superior and I inferior "
         "to its origin.</p>",
         _key(content),
     ]
@@ -95,7 +95,7 @@ def _map(row: Row, drawn: DistanceMap) -> str:
         f"<h3>{escape(row.title)}</h3>"
         '<p class="faint">Orange: the prediction lies outside the reference there (too much); blue: inside it '
         f"(missed). The largest distance is {drawn.largest_mm:.1f} mm"
-        f"{'; the colours end sooner so that small distances are seen' if beyond else ''}.</p>"
+        f"{'; the colour scale ends earlier to show small distances' if beyond else ''}.</p>"
         f'<div class="scale"><img src="{colour_scale()}" alt="colours from blue by grey to orange">'
         f"<span>−{limit:g} mm{' or more, missed' if beyond else ', missed'}</span><span>0</span>"
         f"<span>+{limit:g} mm{' or more, too much' if beyond else ', too much'}</span></div>"
@@ -103,7 +103,7 @@ def _map(row: Row, drawn: DistanceMap) -> str:
     parts: List[str] = []
     for name, pictures in (("prediction", drawn.prediction), ("reference", drawn.reference)):
         figures = _figures([(svg, f"<b>{side}</b>") for side, svg in pictures])
-        # On paper, what the colours mean stays with the first pictures.
+        # In print, the colour key stays with the first pictures.
         parts.append(f'<section class="case">{intro}<h4>The {name}’s surface</h4>{figures}</section>')
         intro = ""
     return "".join(parts)

@@ -1,4 +1,4 @@
-"""The pictures of one case, made in whichever process has time."""
+"""Drawing the pictures of one case, possibly in another process."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .slices import slice_figures
 
 @dataclass(frozen=True)
 class PictureTask:
-    """What is to be drawn of one case.
+    """What to draw for one case.
 
     Attributes:
         prediction: label map's file.
-        reference: the same.
-        scan: file or folder of DICOM, or None.
-        settings: those of the evaluation.
-        labels: the keys of the comparisons to draw; None stands for the only one.
-        mapped: the keys of those of which a surface-distance map is wanted too.
+        reference: the reference's file.
+        scan: file or DICOM folder, or None.
+        settings: the settings of the evaluation.
+        labels: the keys of the comparisons to draw; None means the only one.
+        mapped: the keys of those that also get a surface-distance map.
     """
 
     prediction: Path
@@ -41,13 +41,13 @@ class PictureTask:
 
 @dataclass
 class Pictures:
-    """What was drawn of one case.
+    """The pictures of one case.
 
     Attributes:
         slices: (SVG, caption as HTML) by label.
         maps: surface-distance maps by label.
         on_scan: whether the slices show the scan.
-        notes: what there is to say about it, by no means as HTML.
+        notes: sentences as plain text, never as HTML.
     """
 
     slices: Dict[Optional[str], List[Tuple[str, str]]] = field(default_factory=dict)
@@ -60,7 +60,7 @@ def draw(task: PictureTask) -> Pictures:
     """Draws one case.
 
     Raises:
-        LVNetError: a label map cannot be read any more.
+        LVNetError: a label map can no longer be read.
     """
     pair = load_pair(task.prediction, task.reference, task.settings)
     grid, orientation = to_canonical(pair.prediction)
@@ -69,7 +69,7 @@ def draw(task: PictureTask) -> Pictures:
     backdrop = _backdrop(task.scan, grid, pictures)
     by_key = {comparison.key: comparison for comparison in pair.comparisons}
     for label in task.labels:
-        # A case alone in its folder's summary goes by no key.
+        # A single comparison without a label has no key.
         comparison = by_key.get(label, pair.comparisons[0])
         one, other = comparison.masks(*maps)
         pictures.slices[label] = slice_figures(one, other, grid, backdrop)
@@ -90,10 +90,10 @@ def _backdrop(scan: Optional[Path], grid: Volume, pictures: Pictures) -> Optiona
         pictures.notes.append(f"the scan is not shown: {error}")
         return None
     if middle is None:
-        pictures.notes.append("the scan is not shown: it shows another place than the label maps")
+        pictures.notes.append("the scan is not shown: it does not overlap with the label maps")
         return None
     if not backdrop.same_grid:
-        pictures.notes.append("the scan lies on another grid than the prediction and was interpolated for the pictures")
+        pictures.notes.append("the scan has another grid than the prediction and was interpolated for the pictures")
     pictures.on_scan = True
     return backdrop
 

@@ -1,4 +1,4 @@
-"""Pictures as PNG in `data:` addresses, so that a page holds them itself."""
+"""Encoding pictures as PNG, also in `data:` addresses, so that a page is self-contained."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 
-#: PNG's number for a picture's kind, by its channels: grey, colour, colour with opacity.
+#: PNG's colour type by the number of channels: grey, RGB, RGBA.
 _KINDS = {1: 0, 3: 2, 4: 6}
 
 
@@ -20,7 +20,7 @@ def png(pixels: np.ndarray) -> bytes:
     """
     array = pixels if pixels.ndim == 3 else pixels[:, :, None]
     height, width, channels = array.shape
-    # Each row as its difference to the row above: noise-free pictures shrink by half.
+    # Each row as its difference to the row above: this halves the size of noise-free pictures.
     rows = np.concatenate([array[:1], array[1:] - array[:-1]]).reshape(height, -1)
     lines = np.concatenate([np.full((height, 1), 2, np.uint8), rows], axis=1)
     head = struct.pack(">IIBBBBB", width, height, 8, _KINDS[channels], 0, 0, 0)
@@ -29,7 +29,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def data_address(pixels: np.ndarray) -> str:
-    """The same as a `data:` address."""
+    """A PNG as a `data:` address."""
     return "data:image/png;base64," + base64.b64encode(png(pixels)).decode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""A result in one picture: three planes of the scan with the segmentation's outline, and its body from the front."""
+"""A result in one picture: three planes of the scan with the segmentation's outline, and a frontal 3D view."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .palette import PREDICTION, REFERENCE, rgb
 from .scan import window_of
 from .solid import SIDES, Solid
 
-#: Pixels of the sides of one view.
+#: Side of one view in pixels.
 SIDE = 320
 _GAP, _BAR_MM = 4, 50.0
-#: Axis across each plane, and whether its rows have to be turned so that the head is up.
+#: Normal axis of each plane, and whether its rows must be reversed so that the head is up.
 _PLANES = ((0, False, "RLAP"), (1, True, "RLSI"), (2, True, "APSI"))
-#: Letters of five by seven pixels, a row a number.
+#: Letters of five by seven pixels, one number per row.
 _LETTERS = {
     "R": (30, 17, 17, 30, 20, 18, 17),
     "L": (16, 16, 16, 16, 16, 16, 31),
@@ -35,15 +35,15 @@ def portrait(
 ) -> np.ndarray:
     """Draws a scan with its segmentation.
 
-    The planes are those in which the segmentation is largest, or differs most from the reference, in the radiological
-    view, true to scale; the bar is 50 mm long.
+    The planes are those in which the segmentation is largest, or differs most from the reference, in radiological
+    convention and true to scale; the scale bar is 50 mm long.
 
     Args:
-        scan: in HU or anything else with a brightness, in any orientation.
-        labels: on the same grid; what is not zero is drawn.
-        body: also draw the body from the front.
-        side: pixels of a view's sides.
-        reference: on the same grid; drawn in blue, and below.
+        scan: in HU or any other intensities, in any orientation.
+        labels: on the same grid; non-zero voxels are drawn.
+        body: also draw a frontal 3D view.
+        side: side of a view in pixels.
+        reference: on the same grid; drawn in blue, below the segmentation.
 
     Returns:
         (side, 3 or 4 views, 3) uint8.
@@ -52,7 +52,7 @@ def portrait(
         ConfigurationError: the two have different shapes.
     """
     if any(part is not None and part.shape != scan.shape for part in (labels, reference)):
-        raise ConfigurationError("the label map lies on another grid than the scan; give the scan that it was made of")
+        raise ConfigurationError("the label map has another grid than the scan; give the scan that it belongs to")
     canonical = to_canonical(scan)[0]
     mask = to_canonical(labels.with_array(labels.array != 0))[0].array
     masks = [(mask, PREDICTION)]
@@ -104,19 +104,19 @@ def _plane(
 
 
 def _largest(mask: np.ndarray, axis: int) -> int:
-    """The plane across an axis in which most voxels are marked."""
+    """The index along an axis of the plane with the most marked voxels."""
     others = tuple(other for other in range(3) if other != axis)
     return int(np.argmax(np.count_nonzero(mask, axis=others)))
 
 
 def _nearest(count: int, pixels: float) -> np.ndarray:
-    """For each pixel, the voxel that it shows."""
+    """The index of the voxel that each pixel shows."""
     size = max(1, round(count * pixels))
     return np.minimum(((np.arange(size) + 0.5) * count / size).astype(np.int64), count - 1)
 
 
 def _edge(mask: np.ndarray) -> np.ndarray:
-    """The marked pixels that have a neighbour which is not."""
+    """The marked pixels that have an unmarked neighbour."""
     padded = np.pad(mask, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return np.asarray(mask & ~inner)
@@ -137,7 +137,7 @@ def _body(mask: Optional[np.ndarray], spacing: Tuple[float, float, float], side:
 
 
 def _on_black(pixels: np.ndarray, side: int) -> np.ndarray:
-    """In the middle of a black square."""
+    """Centres a picture in a black square."""
     view = np.zeros((side, side, 3), np.uint8)
     high, wide = (min(side, n) for n in pixels.shape[:2])
     top, left = (side - high) // 2, (side - wide) // 2
@@ -146,7 +146,7 @@ def _on_black(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def _write(view: np.ndarray, letters: str) -> None:
-    """The patient's sides at the left, right, top and bottom."""
+    """The orientation letters at the left, right, top and bottom."""
     side = len(view)
     middle = side // 2
     for letter, (y, x) in zip(letters, ((middle, 9), (middle, side - 9), (11, middle), (side - 11, middle))):

@@ -1,4 +1,4 @@
-"""From an evaluation's result and its files to the page."""
+"""Making the page from an evaluation's result and its files."""
 
 from __future__ import annotations
 
@@ -41,34 +41,35 @@ def write_report(
     progress: Progress = silent,
     cancelled: CancelCheck = never_cancelled,
 ) -> None:
-    """Writes a result of :func:`~lvnet.evaluation.evaluate` or :func:`~lvnet.evaluation.evaluate_folders` as a page.
+    """Writes a report of a result of :func:`~lvnet.evaluation.evaluate` or
+    :func:`~lvnet.evaluation.evaluate_folders`.
 
-    The label maps are read again, a case at a time, for the pictures: of every case the three axial
-    slices with the largest disagreement, of the worst case both surfaces, coloured by their distance.
+    The label maps are read again, one case at a time, for the pictures: for every case the three axial
+    slices with the largest disagreement, for the worst case both surfaces, coloured by their distance.
 
     Args:
         result: the result.
-        prediction: the file or the folder that it was made from.
-        reference: the same.
-        path: the HTML file to write, whole or not at all; an existing one is replaced.
-        label: as it was given for the result.
-        labels: as they were given for the result.
-        reference_set: as it was given for the result.
-        weights: as they were given for the result.
-        threshold: as it was given for the result.
-        resample: as it was given for the result.
-        images: the scans behind the outlines: a folder with a scan for each case, by the same name;
+        prediction: the predictions' file or folder.
+        reference: the references' file or folder.
+        path: the HTML file to write, completely or not at all; an existing one is replaced.
+        label: as given for the result.
+        labels: as given for the result.
+        reference_set: as given for the result.
+        weights: as given for the result.
+        threshold: as given for the result.
+        resample: as given for the result.
+        images: the scans behind the outlines: a folder with a scan for each case under the same name;
             for a single pair also the scan itself.  None takes a file named `ct` (`ct.nii.gz` and
-            the like) in a case's own folder, where there is one; cases without a scan show masks.
-        title: of the page.
-        jobs: processes that draw at a time; each holds one case in memory.
-        dated: whether the page says when it was made.
-        progress: told the share of cases that are drawn.
-        cancelled: asked before each case.
+            the like) in a case's own folder, if there is one; cases without a scan show masks.
+        title: the page's title.
+        jobs: number of parallel processes; each has one case in memory.
+        dated: whether the page contains its date.
+        progress: called with the fraction of cases drawn.
+        cancelled: called before each case.
 
     Raises:
-        ImageError: the file cannot be written there, or there are no scans in `images`.
-        Cancelled: `cancelled` answered True.
+        ImageError: the file cannot be written, or there are no scans in `images`.
+        Cancelled: `cancelled` returned True.
     """
     from ..image_io import output_name
     from ..image_io.write import atomic_file
@@ -109,13 +110,13 @@ def write_report(
 def _tasks(
     rows: List[Row], files: Mapping[str, Tuple[Path, Path]], scans: Mapping[str, Path], settings: Settings
 ) -> Dict[str, PictureTask]:
-    """One a case that has something to show, in the order of the cases."""
+    """One drawing task for each case with something to show, in the order of the cases."""
     mapped = _mapped(rows)
     tasks = {}
     for name, pair in files.items():
         labels = tuple(row.label for row in rows if row.case == name)
         surfaces = tuple(label for case, label in mapped if case == name)
-        # Several label values as keys: the cases together may have settled what this one leaves open.
+        # Several label values as keys: the cases together may have resolved what is ambiguous in this one.
         numbered = len(labels) > 1 and all(label is not None and titled(label) != label for label in labels)
         asked = replace(settings, by_value=numbered)
         tasks[name] = PictureTask(*pair, scans.get(name), asked, labels, surfaces)
@@ -123,7 +124,7 @@ def _tasks(
 
 
 def _mapped(rows: List[Row]) -> List[Tuple[str, Optional[str]]]:
-    """The worst case of each label whose surfaces have a distance, unless they are the same."""
+    """The worst case of each label that has two different surfaces."""
     found: Dict[Optional[str], str] = {}
     for row in rows:
         if row.number("mssd_mm"):
@@ -132,5 +133,5 @@ def _mapped(rows: List[Row]) -> List[Tuple[str, Optional[str]]]:
 
 
 def _name(path: Path) -> str:
-    """A file's or folder's own name, without where it lies."""
+    """The name of a file or folder without its path."""
     return path.resolve().name

@@ -1,4 +1,4 @@
-"""The result of an evaluation as rows, one a case and label, worst first."""
+"""The result of an evaluation as rows, one per case and label, worst first."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Row:
 
     Attributes:
         case: its name.
-        label: a label value as text or an organ's name, or None where there is only one.
-        values: as :meth:`lvnet.metrics.Metrics.to_dict` gives them.
+        label: a label value as text or an organ's name, or None if there is only one.
+        values: from :meth:`lvnet.metrics.Metrics.to_dict`.
         notes: sentences about the case.
     """
 
@@ -28,11 +28,11 @@ class Row:
 
     @property
     def title(self) -> str:
-        """The case and, where there are several, the label."""
+        """The case and, if there are several, the label."""
         return self.case if self.label is None else f"{self.case}, {titled(self.label)}"
 
     def number(self, name: str) -> Optional[float]:
-        """A metric, or None where it is undefined or was not asked for."""
+        """A metric, or None if it is undefined or was not requested."""
         value = self.values.get(name)
         return None if value is None or not math.isfinite(value) else float(value)
 
@@ -43,12 +43,12 @@ class Metric:
 
     Attributes:
         key: its name in the result.
-        title: what the reader calls it.
-        unit: in the heading; empty where there is none.
-        factor: from the result's number to the one that is shown.
-        digits: behind the point.
-        with_sign: whether a plus is shown.
-        low_is_bad: whether small values are the bad ones; None where both ends are.
+        title: its name for readers.
+        unit: in the heading; empty if there is none.
+        factor: between the result's number and the one that is shown.
+        digits: number of decimals.
+        with_sign: whether a plus sign is shown.
+        low_is_bad: whether low values are bad; None if both ends are.
     """
 
     key: str
@@ -79,8 +79,8 @@ class Metric:
 
 
 def metrics_of(result: Mapping[str, Any], rows: List[Row]) -> List[Metric]:
-    """The columns of a result: the five metrics, and the extras that were asked for."""
-    # The preset `chaos` has its RVD without a sign and in percent already.
+    """The columns of a result: the five metrics, and the optional ones that were requested."""
+    # In the preset `chaos`, RVD is already unsigned and in percent.
     percent = result.get("preset") == "chaos"
     metrics = [
         Metric("dice", "DICE", "", 1.0, 4, low_is_bad=True),
@@ -104,7 +104,7 @@ def rows_of(result: Mapping[str, Any], single: str) -> List[Row]:
 
     Args:
         result: of one pair or of two folders.
-        single: what to call the case of a single pair.
+        single: name of the case of a single pair.
     """
     if "cases" in result:
         rows = [row for case, values in result["cases"].items() for row in _of_case(case, values)]
@@ -114,9 +114,9 @@ def rows_of(result: Mapping[str, Any], single: str) -> List[Row]:
 
 
 def by_label(rows: List[Row]) -> Dict[Optional[str], List[Row]]:
-    """Rows by label, in order of the values; rows without a label are a group of their own.
+    """Rows by label, in order of the values; rows without a label are a separate group.
 
-    A case in which no label occurs belongs to no label where others have several.
+    A case in which no label occurs has no label if other cases have several.
     """
     labels = sorted_keys(row.label for row in rows)
     if not labels:

@@ -1,4 +1,4 @@
-"""The scan behind the outlines: where it is found, and its voxels on the label maps' grid."""
+"""The scan behind the outlines: finding it, and resampling it to the label maps' grid."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def find_images(
 
     Args:
         images: a folder of scans by case name; for a single case also the scan itself, as a file or
-            a folder of DICOM.  None looks beside the label maps for a file that is named `ct`: in
+            a DICOM folder.  None looks beside the label maps for a file named `ct`: in
             a case's own folder, or beside the files of a single pair.
         files: prediction and reference by case.
         folders: whether the cases come from two folders.
 
     Returns:
-        Scans by case, and sentences about those that were asked for and not found.
+        Scans by case, and sentences about those that were requested but not found.
 
     Raises:
-        ImageError: `images` does not exist, or holds no scan of any case.
+        ImageError: `images` does not exist, or contains no scan of any case.
     """
     from ..image_io import is_dicom_folder
     from ..image_io.names import shown
@@ -43,17 +43,19 @@ def find_images(
     if images is None:
         return {name: scan for name, pair in files.items() if (scan := _beside(pair, files, folders)) is not None}, []
     if not images.exists():
-        raise ImageError(f"{shown(images)} does not exist; give the folder or the file that holds the scans")
+        raise ImageError(f"{shown(images)} does not exist; give the folder or file of the scans")
     if not folders and (images.is_file() or is_dicom_folder(images)):
         return dict.fromkeys(files, images), []
     if images.is_file():
-        raise ImageError(f"{shown(images)} is one scan; several cases need a folder with a scan for each, named alike")
+        raise ImageError(
+            f"{shown(images)} is one scan; several cases need a folder with one scan per case under the same name"
+        )
     by_name = scans_in(images)
     if not folders and len(by_name) == 1:
         by_name = {name: next(iter(by_name.values())) for name in files}
     found = {case: by_name[name] for name, case in paired(by_name, files)[0].items()}
     if not found:
-        raise ImageError(f"{shown(images)} holds no scan of any case; name scans and label maps alike")
+        raise ImageError(f"{shown(images)} contains no scan of any case; give scans and label maps the same names")
     missing = [name for name in files if name not in found]
     return found, [f"no scan was found for {', '.join(missing)}"] if missing else []
 
@@ -62,7 +64,7 @@ def _beside(pair: Tuple[Path, Path], files: Mapping[str, Tuple[Path, Path]], fol
     from ..image_io import READABLE_SUFFIXES
 
     for file in pair[::-1]:
-        # In a folder that is shared by all cases, a file named ct is nobody's or everybody's.
+        # In a folder that is shared by all cases, a file named ct cannot be assigned to a case.
         if folders and sum(file.parent == other.parent for both in files.values() for other in both) > 1:
             continue
         for suffix in READABLE_SUFFIXES:
@@ -73,11 +75,11 @@ def _beside(pair: Tuple[Path, Path], files: Mapping[str, Tuple[Path, Path]], fol
 
 
 class Backdrop:
-    """Axial planes of a scan on the grid of label maps, as grey pixels.
+    """Axial planes of a scan on the grid of the label maps, as grey values.
 
     Args:
-        scan: in HU, or anything else with a brightness; in any orientation and on any grid.
-        grid: label map in LPS order, whose voxels the planes have.
+        scan: in HU, or any other intensities; in any orientation and on any grid.
+        grid: label map in LPS order that defines the grid.
     """
 
     def __init__(self, scan: Volume, grid: Volume) -> None:
@@ -88,7 +90,7 @@ class Backdrop:
         self.window = window_of(self._scan.array)
 
     def plane(self, z: int, rows: slice, columns: slice) -> Optional[np.ndarray]:
-        """(rows, columns) uint8; None where the scan does not reach."""
+        """(rows, columns) uint8; None if the scan does not cover it."""
         if self.same_grid:
             values = np.asarray(self._scan.array[z, rows, columns], np.float32)
         else:
@@ -118,7 +120,7 @@ def _matrix(volume: Volume) -> Any:
 
 
 def window_of(array: np.ndarray) -> Tuple[float, float]:
-    """The soft tissue window for HU; for images without air below -500, all but their extremes."""
+    """The soft tissue window for HU; for images without air below -500, their range without extremes."""
     sample = array[:: max(1, array.shape[0] // 32), ::4, ::4]
     if float(sample.min()) < -500:
         return WINDOW_HU

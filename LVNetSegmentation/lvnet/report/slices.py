@@ -1,4 +1,4 @@
-"""The slices in which prediction and reference disagree most, and their pictures."""
+"""The slices with the largest disagreement of prediction and reference, and their pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .palette import COMMON, EXTRA, MISSED, PREDICTION, REFERENCE, rgb
 from .panel import Outline, outline, panel
 from .scan import Backdrop
 
-#: How many slices a case shows, and how far apart they are where the organ is large enough.
+#: Number of slices per case, and their minimum distance if the organ is large enough.
 SLICES, APART_MM = 3, 10.0
 _MARGIN_MM = 20.0
 
@@ -32,15 +32,15 @@ class Slice(NamedTuple):
 
     @property
     def wrong_mm2(self) -> float:
-        """Area in one of both only."""
+        """Area of disagreement: in one of both only."""
         return self.missed_mm2 + self.extra_mm2
 
 
 def worst_slices(prediction: np.ndarray, reference: np.ndarray, spacing: Tuple[float, float, float]) -> List[Slice]:
     """The three axial slices with the largest disagreement, at least 10 mm apart, largest first.
 
-    Of slices that agree wholly the middle one is shown.  Where three do not lie that far apart, the
-    distance is halved until they do.
+    If all slices agree completely, the middle one is shown.  If there are no three slices that far apart,
+    the distance is halved until there are.
 
     Args:
         prediction: (z, y, x) bool in LPS order.
@@ -79,8 +79,8 @@ def slice_figures(
     Args:
         prediction: (z, y, x) bool in LPS order.
         reference: the same.
-        grid: where they lie in the patient.
-        backdrop: the scan, where there is one.
+        grid: their geometry.
+        backdrop: the scan, if there is one.
     """
     box = union(bounding_box(prediction), bounding_box(reference))
     if box is None:
@@ -106,7 +106,7 @@ def _picture(
     words = f"axial slice {entry.z + 1}, reference and prediction"
     size, letters = (grid.spacing[1], grid.spacing[2]), ("R", "L", "A", "P")
     if grey is not None:
-        # The wider line lies below, so that both are seen where they agree.
+        # The wider line is drawn first, so that both are visible where they agree.
         lines = [Outline(outline(other), REFERENCE, 2.8), Outline(outline(one), PREDICTION, 1.5)]
         return panel(grey, size, letters, words, outlines=lines, dark=True)
     pixels = np.full((*one.shape, 3), 255, np.uint8)
@@ -123,7 +123,7 @@ def _caption(entry: Slice, grid: Volume) -> str:
 
 
 def _view(box: Box, grid: Volume) -> Tuple[slice, slice]:
-    """Rows and columns around both masks and a little more."""
+    """Rows and columns of the bounding box of both masks, with a margin."""
     sides = []
     for side, step, size in zip(box[1:], grid.spacing[1:], grid.shape[1:]):
         margin = int(np.ceil(_MARGIN_MM / step))

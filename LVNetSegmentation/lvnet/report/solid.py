@@ -1,4 +1,4 @@
-"""A mask as a solid body, looked at along the patient's axes."""
+"""Rendering a mask as a solid body, seen along the patient's axes."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from typing import Tuple
 
 import numpy as np
 
-#: Steps of the drawn body along its longest side, and the finest step in mm.
+#: Number of steps along the longest side of the rendered body, and the finest step in mm.
 _LONGEST, _FINEST_MM = 260, 0.8
-#: Share of the longest side that is left free all round.
+#: Margin as a fraction of the longest side.
 _MARGIN = 0.07
-#: Slices this much thicker than pixels are wide would be seen as terraces.
+#: Slices thicker than this many pixel widths would show as terraces.
 _THICK = 1.5
-_LIGHT = np.array([-0.35, -0.45, -0.82])  # right, down and into the picture: it comes from the top left
+_LIGHT = np.array(
+    [-0.35, -0.45, -0.82]
+)  # direction of the light (right, down, into the picture): it comes from the top left
 
 
 @dataclass(frozen=True)
 class Side:
-    """One direction to look from.
+    """One viewing direction.
 
     Attributes:
-        name: where the viewer stands.
+        name: the viewer's position.
         axis: array axis (z, y, x) that the viewer looks along.
         forward: whether the viewer looks towards higher indices.
-        flip_rows, flip_columns: how the axes that are left are turned to be a picture.
-        letters: of the patient's sides at the picture's left, right, top and bottom.
+        flip_rows, flip_columns: how the remaining axes are flipped for the picture.
+        letters: orientation letters at the picture's left, right, top and bottom.
     """
 
     name: str
@@ -48,12 +50,12 @@ SIDES = (
 
 
 class Solid:
-    """A mask on a fine cubic grid, with its edges smoothed.
+    """A mask on a fine isotropic grid, with smoothed edges.
 
     Args:
-        mask: (z, y, x) bool in LPS order, cropped to what is to be seen.
+        mask: (z, y, x) bool in LPS order, cropped to the visible part.
         spacing: (z, y, x) mm.
-        longest_mm: of the view, so that several bodies have the same step.
+        longest_mm: longest side of the view, so that several bodies have the same step.
     """
 
     def __init__(self, mask: np.ndarray, spacing: Tuple[float, float, float], longest_mm: float) -> None:
@@ -61,12 +63,12 @@ class Solid:
 
         self.step = max(_FINEST_MM, longest_mm / _LONGEST)
         self._spacing = np.array(spacing)
-        # Room for the letters, and a body that is cut off is closed by it.
+        # A margin for the letters, which also closes a body that is cut off.
         self._margin = np.array([1 + int(_MARGIN * longest_mm // mm) for mm in spacing])
         padded = np.pad(mask, [(n, n) for n in self._margin])
         size = [max(2, int(np.ceil(n * mm / self.step))) for n, mm in zip(padded.shape, spacing)]
         places = [np.arange(n) * self.step / mm for n, mm in zip(size, spacing)]
-        # A voxel is at least as wide as the smoothing, or its steps would be seen as facets.
+        # The smoothing is at least one voxel wide, or the voxel steps would show as facets.
         widths = [max(0.9, 0.8 * self.step / mm) for mm in spacing]
         coarse = int(np.argmax(spacing))
         if spacing[coarse] > _THICK * min(spacing):
@@ -76,12 +78,12 @@ class Solid:
         self._field = ndimage.gaussian_filter(_interpolated(ndimage.gaussian_filter(field, widths), places), 0.7)
 
     def seen_from(self, side: Side) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What a viewer sees.
+        """Renders one view.
 
         Returns:
-            hit: (rows, columns) bool, where there is a body.
-            shade: (rows, columns) float, how bright it is there, 0 to 1.
-            points: (n, 3) float, voxel coordinates (z, y, x) in the mask, of the hits row by row.
+            hit: (rows, columns) bool, pixels that show the body.
+            shade: (rows, columns) float, brightness, 0 to 1.
+            points: (n, 3) float, voxel coordinates (z, y, x) in the mask of the hits, row by row.
         """
         from scipy import ndimage
 
@@ -106,7 +108,7 @@ class Solid:
             ]
         )
         normal = -slope / np.maximum(np.linalg.norm(slope, axis=0), 1e-6)
-        # (depth, row, column) to (column, row, depth), as the light is given.
+        # (depth, row, column) to (column, row, depth), as in the light's direction.
         light = np.clip((normal[::-1] * _LIGHT[:, None]).sum(axis=0), 0, 1)
         shade = np.zeros(hit.shape)
         shade[rows, columns] = 0.42 + 0.58 * light
@@ -123,13 +125,13 @@ class Solid:
 
 
 def _distance_in_slices(mask: np.ndarray, spacing: Tuple[float, float, float], axis: int) -> np.ndarray:
-    """(z, y, x) float32 mm to the mask's edge within each slice across an axis, positive inside.
+    """(z, y, x) float32 in-plane distance in mm to the mask's edge in each slice along an axis, positive inside.
 
-    Between two slices it changes linearly, and so does the outline: no terraces.
+    It is interpolated linearly between slices, and with it the outline, which avoids terraces.
     """
     from scipy import ndimage
 
-    # Slices without the mask close the body half-way to the next.
+    # Slices without the mask close the body half-way to the next slice.
     most = 3.0 * spacing[axis]
     in_plane = [mm for other, mm in enumerate(spacing) if other != axis]
     field = np.full(mask.shape, -most, np.float32)
@@ -142,7 +144,7 @@ def _distance_in_slices(mask: np.ndarray, spacing: Tuple[float, float, float], a
 
 
 def _interpolated(array: np.ndarray, places: list) -> np.ndarray:
-    """Linear, one axis after the other; beyond the end nothing."""
+    """Linear interpolation, one axis after the other; empty beyond the end."""
     for axis, where in enumerate(places):
         lower = np.minimum(np.floor(where).astype(np.int64), array.shape[axis] - 1)
         upper = np.minimum(lower + 1, array.shape[axis] - 1)

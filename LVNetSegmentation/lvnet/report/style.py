@@ -1,4 +1,4 @@
-"""How the page looks on a screen and on paper."""
+"""The page's style sheet, for screen and print."""
 
 from __future__ import annotations
 

@@ -8,17 +8,17 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from .charts import fences
 from .rows import Metric, Row, by_label
 
-#: The fewest cases of which one can be said to stand out.
+#: The fewest cases for which outliers are marked.
 _ENOUGH = 5
 
 
 def cases_table(rows: Sequence[Row], metrics: Sequence[Metric], links: Mapping[Tuple[str, Optional[str]], str]) -> str:
-    """Every case, in the order given.
+    """The table of all cases, in the order given.
 
     Args:
         rows: worst first.
         metrics: the columns.
-        links: the places of their pictures in the page, by case and label.
+        links: the anchors of their pictures in the page, by case and label.
     """
     limits = _limits(rows, metrics)
     labelled = any(row.label is not None for row in rows)
@@ -46,10 +46,10 @@ def cases_table(rows: Sequence[Row], metrics: Sequence[Metric], links: Mapping[T
 
 
 def summary_table(summary: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
-    """Mean, standard deviation and median of every metric.
+    """The table with mean, standard deviation and median of every metric.
 
     Args:
-        summary: by metric, as `summary` of the result has it.
+        summary: by metric, from `summary` of the result.
         metrics: the rows.
     """
     body = []
@@ -70,12 +70,12 @@ def summary_table(summary: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
 
 
 def comparison_table(entries: Mapping[str, Any], metrics: Sequence[Metric], names: Tuple[str, str]) -> str:
-    """Two methods case by case.
+    """The table that compares two methods.
 
     Args:
-        entries: by metric, as `comparison` of the result has them.
+        entries: by metric, from `comparison` of the result.
         metrics: the rows.
-        names: of both methods.
+        names: the names of both methods.
     """
     body = []
     for metric in metrics:
@@ -131,7 +131,7 @@ def _limits(rows: Sequence[Row], metrics: Sequence[Metric]) -> Dict[Tuple[Option
 
 
 def _reasons(row: Row, metrics: Sequence[Metric]) -> List[str]:
-    """Why values are missing, each reason once."""
+    """The reasons for missing values, each once."""
     missing: Dict[str, List[str]] = {}
     for metric in metrics:
         reason = row.values.get(f"{metric.key}_reason")

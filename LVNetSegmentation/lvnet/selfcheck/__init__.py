@@ -1,9 +1,8 @@
-"""Is a segmentation believable?  Checks that need no reference, each with a verdict and a sentence.
+"""Plausibility checks of a segmentation without a reference, each with a verdict and a sentence.
 
-They find what a user would find by looking: an organ of an impossible size, cut off by the end of
-the scan, in several pieces, full of holes, uncertain, or not of the organ's brightness.  A check
-that is "ok" proves nothing about the border's exactness; :mod:`lvnet.evaluation` does, against a
-reference.
+They find what a user would notice: an organ of an implausible size, cut off by the end of the scan,
+in several pieces, full of holes, uncertain, or with implausible HU.  A check that is "ok" says
+nothing about the accuracy of the border; that needs a reference and :mod:`lvnet.evaluation`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one check says."""
+"""The result of one plausibility check."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Any, Dict, Optional, Tuple
 
 OK, LOOK, WRONG = "ok", "look", "wrong"
 
-#: Lowest and highest value; None is no bound on that side.
+#: Lowest and highest value; None means no bound on that side.
 Range = Tuple[Optional[float], Optional[float]]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The range in which a value is fine, and the wider one in which a person should look.
+    """The range of normal values, and the wider range of values that need review.
 
     Attributes:
-        ok: values of nothing to worry about.
-        look: values that occur, but rarely; beyond them the segmentation is taken to be wrong.
+        ok: normal values.
+        look: values that are possible but rare; beyond them the segmentation is considered wrong.
     """
 
     ok: Range
     look: Range = (None, None)
 
     def verdict(self, value: float) -> str:
-        """`OK`, `LOOK` or `WRONG`; a value that is no number is `WRONG`."""
+        """`OK`, `LOOK` or `WRONG`; NaN is `WRONG`."""
         if _within(value, self.ok):
             return OK
         return LOOK if _within(value, self.look) else WRONG
 
     def without_lower(self) -> Limits:
-        """The same limits for something of which only a part was measured: too little is no fault."""
+        """The same limits for a partial measurement, where a low value is not a fault."""
         return Limits((None, self.ok[1]), (None, self.look[1]))
 
 
@@ -45,12 +45,12 @@ class Check:
     """One check of one organ.
 
     Attributes:
-        name: the organ and what was looked at, for example "liver volume".
-        verdict: "ok", "look" or "wrong"; None where nothing is known to judge the value by.
-        sentence: the finding in words, for the user.
-        value: the number that was judged, or None.
-        limits: what it was judged by, or None.
-        unit: of the value; empty for a share between 0 and 1.
+        name: the organ and the property, for example "liver volume".
+        verdict: "ok", "look" or "wrong"; None if there are no limits to judge by.
+        sentence: the finding as a sentence for the user.
+        value: the measured value, or None.
+        limits: the limits it was judged by, or None.
+        unit: of the value; empty for a fraction between 0 and 1.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Check:
     unit: str = ""
 
     def to_dict(self) -> Dict[str, Any]:
-        """The check as a JSON object; a value that is no finite number is null."""
+        """The check as a JSON object; a value that is not finite is null."""
         value = None if self.value is None or not math.isfinite(self.value) else round(float(self.value), 4)
         limits = None if self.limits is None else {"ok": list(self.limits.ok), "look": list(self.limits.look)}
         return {

@@ -1,4 +1,4 @@
-"""The checks themselves, one organ at a time, in its bounding box."""
+"""The plausibility checks of one organ at a time, in its bounding box."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from .pieces import Pieces, holes_of, pieces_of
 # Gastroenterol 2017;23:4968); 1772 +/- 393 ml in men and 1495 +/- 357 in women who were to donate, and
 # 2022 +/- 749 ml with polycystic disease, in the HALT-PKD study (PMC4267913).  So 600 to 2750 ml is a
 # healthy adult's to some 2.5 sd; remnants after resection, children and cystic or tumorous livers lie
-# outside and are worth a look.  A newborn's is above 100 ml; 8 l are beyond all but freak cases.
+# outside and need review.  A newborn's is above 100 ml; more than 8 l occurs only in extreme cases.
 _LIVER_ML = Limits((600.0, 2750.0), (100.0, 8000.0))
 # Healthy parenchyma has 50 to 70 HU without contrast and 90 to 140 in the portal venous phase; steatosis
 # goes below 20, rarely below 0, iron, amiodarone and late phases stay under 200.
 _LIVER_HU = Limits((10.0, 200.0), (-20.0, 250.0))
-# Quartiles apart: noise of 10 to 40 HU (sd) gives 13 to 54; tumours and vessels widen it, other organs,
-# lung and fat far more.  Without any spread it is no scan, or one that was clipped.
+# Interquartile range: noise of 10 to 40 HU (sd) gives 13 to 54; tumours and vessels widen it, other organs,
+# lung and fat far more.  Without any spread it is not a scan, or one that was clipped.
 _LIVER_IQR = Limits((1.0, 90.0), (0.0, 250.0))
-# The same at the network's voxels, where noise is averaged: 5 to 51 HU in 86 results with a DICE of 0.94 or more, all
+# The same at the network's voxel size, where noise is averaged: 5 to 51 HU in 86 results with DICE >= 0.94, all
 # but one below 43 (training/calibration.csv).
 _LIVER_IQR_COARSE = Limits((1.0, 50.0), (0.0, 150.0))
-# Some voxels at the end are chance.  From about a quarter of the liver's largest axial section (some
-# 200 cm2) on, a good part of the organ is missing, and with it every number about it.
+# A few voxels at the end may be chance.  From about a quarter of the liver's largest axial section (some
+# 200 cm2) on, a substantial part of the organ is missing, and all measurements are wrong.
 _EDGE_MM2 = Limits((0.0, 100.0), (0.0, 5000.0))
-# Of the largest piece: specks are usual and are removed; a piece of a fifth may well be the organ.
+# Relative to the largest piece: small fragments are common and are removed; a piece of a fifth may be the organ.
 _SECOND_PIECE = Limits((0.0, 0.02), (0.0, 0.2))
-# Of the organ: enclosed cysts or tumours that were left out; a fifth is no organ with holes any more.
+# Relative to the organ: enclosed cysts or tumours that were missed; holes of a fifth are implausible.
 _HOLES = Limits((0.0, 0.01), (0.0, 0.2))
 # All of 86 results with a DICE of 0.94 or more had less than 0.12, all of the 10 below 0.90 more than 0.115
-# (training/calibration.csv).  Beyond 0.21 there are no data: half of the border and more is no organ.
+# (training/calibration.csv).  Beyond 0.21 there are no data; with half of the border uncertain it is not an organ.
 _DOUBTFUL = Limits((0.0, 0.12), (0.0, 0.6))
 
 _SIDES = ("inferior", "superior", "anterior", "posterior", "right", "left")
@@ -64,16 +64,16 @@ def self_check(
         probabilities: (z, y, x) of "any class but background" on the scan's grid, or None.
         recipe: its classes name the label values.
         before_postprocessing: (z, y, x) uint8 label map with all pieces and holes; None takes `labels`.
-        low_confidence: shares of doubtful voxels by label value where they are known already, from
-            :func:`~lvnet.selfcheck.low_confidence`; else they come from `probabilities`.
-        expected: by label value, the DICE that the recipe's :class:`~lvnet.quality.Quality` expects; it judges in place
-            of the share of doubtful voxels, from which it comes for the most part.
-        measured: by label value, what :func:`~lvnet.selfcheck.measure` measured; without it HU are judged at the scan's
-            own voxels, noise and all.
+        low_confidence: fractions of uncertain voxels by label value if already known, from
+            :func:`~lvnet.selfcheck.low_confidence`; otherwise computed from `probabilities`.
+        expected: by label value, the DICE that the recipe's :class:`~lvnet.quality.Quality` expects; it replaces the
+            verdict on the fraction of uncertain voxels, on which it is mostly based.
+        measured: by label value, the result of :func:`~lvnet.selfcheck.measure`; without it HU are judged at the scan's
+            own voxels, including their noise.
 
     Returns:
-        Checks of every class in the recipe's order.  Of a class that was not found, one; of the
-        liver all; of other organs those of size and brightness have a value and no verdict.
+        Checks of every class in the recipe's order: one for a class that was not found, all for the
+        liver; for other organs, those of size and HU have a value but no verdict.
 
     Raises:
         ValueError: the arrays do not have the scan's shape.
@@ -113,7 +113,7 @@ def _is_liver(entry: LabelClass) -> bool:
 
 
 def _box_of(labels: np.ndarray, value: int, *, alone: bool) -> Optional[Box]:
-    """The box of one value; `alone` where no other value can occur, which spares a copy."""
+    """The bounding box of one value; `alone` if no other value can occur, which avoids a copy."""
     if alone:
         return bounding_box(labels)
     found: Optional[Box] = None
@@ -124,7 +124,7 @@ def _box_of(labels: np.ndarray, value: int, *, alone: bool) -> Optional[Box]:
 
 
 def _nothing(entry: LabelClass) -> Check:
-    sentence = f"no {entry.name} was found: the scan may not show it, or not be a CT in HU"
+    sentence = f"no {entry.name} was found: the scan may not show it, or may not be a CT in HU"
     return Check(f"{entry.name} presence", WRONG if _is_liver(entry) else LOOK, sentence, 0.0, None, "ml")
 
 
@@ -133,7 +133,7 @@ def _expected(entry: LabelClass, expected: Expected, quality: Quality) -> Check:
     verdict = limits.verdict(expected.dice)
     sentence = f"expected DICE of the {entry.name} {expected.dice:.2f} ({expected.low:.2f} to {expected.high:.2f})"
     if verdict != OK:
-        sentence += ": compare the outline with the scan before you use it"
+        sentence += ": compare the outline with the scan before using the result"
     return Check(f"{entry.name} expected dice", verdict, sentence, expected.dice, limits)
 
 
@@ -141,16 +141,16 @@ def _volume(entry: LabelClass, labels: Volume, box: Box, *, cut_off: bool) -> Ch
     count = sum(int(np.count_nonzero(plane == entry.value)) for plane in labels.array[box])
     value = count * labels.voxel_volume_ml
     if not _is_liver(entry):
-        return Check(f"{entry.name} volume", None, f"the {entry.name} has {value:.0f} ml", value, None, "ml")
+        return Check(f"{entry.name} volume", None, f"the {entry.name} volume is {value:.0f} ml", value, None, "ml")
     limits = _LIVER_ML.without_lower() if cut_off else _LIVER_ML
     verdict = limits.verdict(value)
-    sentence = f"the {entry.name} has {value:.0f} ml"
+    sentence = f"the {entry.name} volume is {value:.0f} ml"
     if cut_off:
-        sentence += " in this scan, which shows a part of it"
+        sentence += " in this scan, which shows only a part of it"
     if verdict != OK:
         low, high = _LIVER_ML.ok
         side = "more" if value > (high or 0) else "less"
-        sentence += f", {side} than an adult's usual {low:.0f} to {high:.0f} ml"
+        sentence += f", {side} than usual for adults ({low:.0f} to {high:.0f} ml)"
     return Check(f"{entry.name} volume", verdict, sentence, value, limits, "ml")
 
 
@@ -165,7 +165,7 @@ def _edge(entry: LabelClass, labels: Volume) -> Check:
     verdict = _EDGE_MM2.verdict(area)
     sides = [side for side, part in zip(_SIDES, areas) if part > 0]
     if not sides:
-        sentence = f"the {entry.name} lies wholly inside the scan"
+        sentence = f"the {entry.name} is completely inside the scan"
     elif verdict == OK:
         sentence = f"the {entry.name} just touches the {_listed(sides)} end of the scan ({area:.0f} mm2)"
     else:
@@ -181,7 +181,7 @@ def _pieces(entry: LabelClass, pieces: Pieces, voxel_ml: float) -> Check:
     sizes = f"the largest {_ml(pieces.largest * voxel_ml)}, the next {_ml(pieces.second * voxel_ml)}"
     sentence = f"the network found the {entry.name} in {pieces.count} pieces, {sizes}"
     if verdict == OK:
-        sentence = f"the {entry.name} is in one piece but for specks, {sizes}"
+        sentence = f"the {entry.name} is in one piece apart from small fragments, {sizes}"
     return Check(f"{entry.name} pieces", verdict, sentence, share, _SECOND_PIECE)
 
 
@@ -194,7 +194,7 @@ def _holes(entry: LabelClass, voxels: int, pieces: Pieces, labels: Volume) -> Ch
 
 
 def _confidence(entry: LabelClass, share: float, *, judged: bool) -> Check:
-    sentence = f"the network is unsure about {share:.0%} of the {entry.name} and its border"
+    sentence = f"the network is uncertain about {share:.0%} of the {entry.name} and its border"
     if not judged:
         return Check(f"{entry.name} confidence", None, sentence, share)
     return Check(f"{entry.name} confidence", _DOUBTFUL.verdict(share), sentence, share, _DOUBTFUL)
@@ -205,17 +205,17 @@ def _brightness(entry: LabelClass, scan: Volume, labels: Volume, box: Box, coars
     stride = max(1, int(np.ceil((size / _MOST_VOXELS) ** (1 / 3))))
     sample: Tuple[slice, ...] = tuple(slice(side.start, side.stop, stride) for side in box)
     values = scan.array[sample][labels.array[sample] == entry.value]
-    if not values.size:  # thinner than the sample's steps
+    if not values.size:  # thinner than the sampling step
         values = scan.array[box][labels.array[box] == entry.value]
     low, middle, high = (float(value) for value in np.percentile(values, (25, 50, 75)))
     spread, usual = (high - low, _LIVER_IQR) if coarse is None else (coarse, _LIVER_IQR_COARSE)
     known = _is_liver(entry)
     median = f"the median inside the {entry.name} is {middle:.0f} HU"
-    quartiles = f"half of the {entry.name} lies between {low:.0f} and {high:.0f} HU"
+    quartiles = f"half of the {entry.name}'s voxels are between {low:.0f} and {high:.0f} HU"
     if known and _LIVER_HU.verdict(middle) != OK:
-        median += ", which is unusual for this organ: is this a CT in HU, and is this the organ?"
+        median += ", which is unusual for this organ: check that the scan is a CT in HU, and that this is the organ"
     if known and usual.verdict(spread) != OK:
-        quartiles += ", " + ("no spread at all" if spread < 1 else "a spread that this organ does not have")
+        quartiles += ", " + ("no spread at all" if spread < 1 else "a spread that is unusual for this organ")
     return [
         Check(f"{entry.name} brightness", _LIVER_HU.verdict(middle) if known else None, median, middle,
               _LIVER_HU if known else None, "HU"),

@@ -1,4 +1,4 @@
-"""How sure the network was: the share of doubtful voxels in and around an organ."""
+"""The network's confidence: the fraction of uncertain voxels in and around an organ."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..metrics.bits import bounding_box
 from ..postprocessing import largest_component
 from ..recipe import Recipe
 
-#: Probabilities between these are doubtful.
+#: Probabilities between these are uncertain.
 DOUBTFUL = (0.2, 0.8)
-#: An organ's blurred border is a few mm wide; doubt farther off belongs to something else.
+#: An organ's blurred border is a few mm wide; uncertain voxels farther away belong to something else.
 NEAR_MM = 8.0
-# A share needs no more voxels than these; larger scans are sampled at every second, third, ... voxel.
+# Number of voxels that suffices for the fraction; larger scans are sampled at every second, third, ... voxel.
 _MOST_VOXELS = 3_000_000
 
 
 def low_confidence(scores: np.ndarray, spacing: Tuple[float, float, float], recipe: Recipe) -> Dict[int, float]:
-    """The share of doubtful voxels of every class, from the network's own output.
+    """The fraction of uncertain voxels of every class, from the network's own output.
 
-    On the network's grid it costs next to nothing, and no map on the scan's grid has to be kept.
-    Of several pieces of a class the largest counts.
+    On the network's grid this takes almost no time, and no map on the scan's grid is needed.
+    Only the largest piece of a class counts.
 
     Args:
         scores: (classes, z, y, x) float32 probabilities, background first.
@@ -31,7 +31,7 @@ def low_confidence(scores: np.ndarray, spacing: Tuple[float, float, float], reci
         recipe: its classes name the channels.
 
     Returns:
-        By label value; classes that were not found are left out.
+        By label value, without classes that were not found.
     """
     best = np.empty(scores.shape[1:], np.uint8)
     for z, plane in enumerate(best):
@@ -48,7 +48,7 @@ def low_confidence(scores: np.ndarray, spacing: Tuple[float, float, float], reci
 def low_confidence_share(
     probability: np.ndarray, labels: np.ndarray, spacing: Tuple[float, float, float], value: int = 1
 ) -> Optional[float]:
-    """Doubtful voxels over all that may be the organ, inside it and within 8 mm of it.
+    """Number of uncertain voxels divided by all that may be the organ, inside it and within 8 mm of it.
 
     Args:
         probability: (z, y, x) of the organ.
@@ -57,7 +57,7 @@ def low_confidence_share(
         value: of the organ in `labels`.
 
     Returns:
-        Voxels with a probability from 0.2 to 0.8 over those from 0.2 on; None without the organ.
+        Voxels with a probability from 0.2 to 0.8 divided by those of at least 0.2; None without the organ.
     """
     box = bounding_box(labels)
     if box is None:

@@ -1,4 +1,4 @@
-"""What can be measured of a segmentation without a reference, to judge how good it is."""
+"""Features of a segmentation that are measured without a reference, to estimate its DICE."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..metrics.bits import bounding_box
 from ..postprocessing import largest_component
 from .confidence import NEAR_MM, low_confidence_share
 
-# Farther from the organ's median than this, at the network's voxels, is another tissue or a lesion.
+# HU difference from the organ's median, at the network's voxel size, that means another tissue or a lesion.
 _TAIL_HU = 35.0
 #: HU above the window's floor from which a voxel counts as body.
 _BODY_ABOVE_FLOOR = 15.0
@@ -24,21 +24,21 @@ def measure(
 
     Args:
         probability: (z, y, x) of the organ.
-        spread: (z, y, x) standard deviation of that probability between overlapping slabs; None where not known.
+        spread: (z, y, x) standard deviation of that probability between overlapping slabs; None if not known.
         image: (z, y, x) windowed HU.
         spacing: (z, y, x) mm.
 
     Returns:
-        By name; empty where the organ was not found.
+        By name; empty if the organ was not found.
 
-        - doubtful: share of voxels with a probability from 0.2 to 0.8, as :func:`low_confidence_share`.
-        - soft_loss: 1 - DICE between the probability and its own threshold.
-        - disagreement: sum of `spread` over twice the organ's voxels.
-        - dark_tail, bright_tail: share of the organ's inner voxels 35 HU darker or brighter than its median.
-        - spread: quartiles of HU apart.
-        - roughness: area of the voxels' outer faces over volume to the power of 2/3.
-        - size: logarithm of the volume over the cross-section of the body at its level to the power of 3/2.
-        - crumbs: volume in pieces besides the largest, over the largest.
+        - doubtful: fraction of voxels with a probability from 0.2 to 0.8, as :func:`low_confidence_share`.
+        - soft_loss: 1 - DICE between the probability and its own thresholded mask.
+        - disagreement: sum of `spread` divided by twice the organ's voxels.
+        - dark_tail, bright_tail: fraction of the organ's inner voxels 35 HU darker or brighter than its median.
+        - spread: interquartile range of HU.
+        - roughness: area of the voxels' outer faces divided by the volume to the power of 2/3.
+        - size: logarithm of the volume divided by the body's cross-section at its level to the power of 3/2.
+        - crumbs: volume of all pieces except the largest, divided by that of the largest.
     """
     raw = (probability > 0.5).view(np.uint8)
     whole = int(np.count_nonzero(raw))

@@ -1,4 +1,4 @@
-"""Pieces and holes of an organ in a label map, as postprocessing sees them."""
+"""Connected components (pieces) and holes of an organ in a label map, as defined in postprocessing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..postprocessing import _at_faces, _components, _runs
 
 @dataclass(frozen=True)
 class Pieces:
-    """The 6-connected pieces of one class.
+    """The 6-connected components of one class.
 
     Attributes:
         count: of pieces.
         largest: voxels of the largest one.
-        second: voxels of the next, 0 where there is none.
-        box: around the largest one; None where there is none.
+        second: voxels of the next one, 0 if there is none.
+        box: bounding box of the largest one; None if there is none.
     """
 
     count: int
@@ -34,7 +34,7 @@ def pieces_of(labels: np.ndarray, value: int, box: Optional[Box]) -> Pieces:
     Args:
         labels: (z, y, x) uint8.
         value: of the class.
-        box: around all of its voxels; None where there are none.
+        box: bounding box of all its voxels; None if there are none.
     """
     if box is None:
         return Pieces(0, 0, 0, None)
@@ -53,13 +53,13 @@ def pieces_of(labels: np.ndarray, value: int, box: Optional[Box]) -> Pieces:
 def holes_of(labels: np.ndarray, value: int, pieces: Pieces, *, alone: bool) -> int:
     """Background voxels that a class encloses, in the box of its largest piece.
 
-    Other classes that it encloses, such as a tumour in the liver, are no holes.
+    Enclosed voxels of other classes, such as a tumour in the liver, do not count as holes.
 
     Args:
         labels: (z, y, x) uint8.
         value: of the class.
         pieces: of the class.
-        alone: no other class can occur, so that nobody needs to look for it.
+        alone: whether no other class can occur, which saves a search.
     """
     if pieces.box is None:
         return 0

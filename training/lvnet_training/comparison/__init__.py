@@ -1,4 +1,4 @@
-"""The paper's comparison: networks trained alike on the same patches, scored alike on cases that none has seen."""
+"""The paper's comparison: networks trained on the same patches, and evaluated on the same unseen cases."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .running import judge, train
 
 __all__ = ["ABLATIONS", "NETWORKS", "REFERENCE", "compare", "table_of", "without_times"]
 
-#: Share of a network's part of the progress that training takes.
+#: Fraction of a network's progress that is training.
 _TRAINING = 0.9
 
 
@@ -43,40 +43,41 @@ def compare(
     progress: Progress = silent,
     report: Callable[[str], None] = print,
 ) -> Dict[str, Any]:
-    """Trains and scores one network after the other; what is done is not done again.
+    """Trains and evaluates one network after the other; finished ones are not repeated.
 
-    Every network sees the same patches in the same order, which seed, epoch, step and place in the batch decide, and
-    the networks of slices see the slices of these patches.  The same call goes on where it was ended, even in the
-    midst of an epoch, and on a CPU comes to the same bits.
+    Every network sees the same patches in the same order, determined by seed, epoch, step and index in the batch;
+    2D networks see the slices of these patches.  The same call resumes where it was interrupted, even within an
+    epoch, and on a CPU gives bitwise identical results.
 
     Args:
-        config: the run of every network but for the network itself.
+        config: the configuration of every run, except for the network.
         data: data set.
-        output: for a folder a network (`last.pt`, a `.safetensors` for `lvnet segment`, `scores.json`), and for
-            `results.json`, `cases.csv`, `table2.md`, `boxplots.png` and `report.html`, renewed after each network.
-        names: of the networks, see :mod:`.contestants`.
-        split: says which cases train, choose the epoch and judge; None follows the configuration's `split`.
-        cache: default is a folder within `output`.
-        narrower: what the widths of the baselines are divided by, to try things out; 1 is the paper's.
+        output: folder for one subfolder per network (`last.pt`, a `.safetensors` for `lvnet segment`, `scores.json`),
+            and for `results.json`, `cases.csv`, `table2.md`, `boxplots.png` and `report.html`, which are updated after
+            each network.
+        names: names of the networks, see :mod:`.contestants`.
+        split: the training, validation and test cases; None follows the configuration's `split`.
+        cache: by default a folder within `output`.
+        narrower: divisor of the baselines' widths, for quick trials; 1 gives the paper's.
         save_every: patches between checkpoints.
-        seconds_each: of training for each network, beside the configuration's epochs; None sets no limit.
-        validate_every: epochs between validations, where the split has cases for them.
-        overlap: of the slabs where test cases are segmented.
+        seconds_each: limit of the training time for each network; None sets no limit.
+        validate_every: epochs between validations, if the split has validation cases.
+        overlap: overlap of the slabs when segmenting the test cases.
 
     Returns:
         See :func:`.results.assemble`.
 
     Raises:
-        ConfigurationError: the networks would not see the same, the folder holds another comparison, or no case is
-            left to judge.
-        ImageError: the data set holds no case, or a test case cannot be read.
+        ConfigurationError: the networks would not see the same patches, the folder contains another comparison, or
+            there is no test case.
+        ImageError: the data set contains no case, or a test case cannot be read.
     """
     device = device or torch.device("cpu")
     contestants = chosen(names)
     if config.hardness or config.patience:
-        raise ConfigurationError("`hardness` and `patience` would show each network other patches; leave them out")
+        raise ConfigurationError("with `hardness` or `patience`, each network would see other patches; omit them")
     if len(config.classes) > 1:
-        raise ConfigurationError("a comparison is about one class beside background")
+        raise ConfigurationError("a comparison works with one class besides background only")
     if (seconds_each is not None and seconds_each <= 0) or save_every < 1:
         raise ConfigurationError("--seconds-each and --checkpoint-every must be positive")
     configs = {entry.name: entry.config(config, narrower) for entry in contestants}
@@ -85,14 +86,14 @@ def compare(
     if split is not None:
         keep_split(read_split(split), kept)
     elif not config.split and not kept.exists():
-        raise ConfigurationError("nothing says which cases judge: give --split, or `split` in the configuration")
+        raise ConfigurationError("there are no test cases: give --split, or `split` in the configuration")
     material = gather(config, output, data, split=kept if kept.exists() else None, cache=cache)
     for remark in material.remarks:
         report(remark)
     parts = read_split(kept)
     sources = part_of(find_cases(data), parts.test)
     for source in sources:
-        # Before the hours of training, not after them.
+        # Checked before the hours of training, not after them.
         load_pairs([source], config.classes, config.labels)
     facts: Dict[str, Mapping[str, Any]] = {}
     scores: Dict[str, Mapping[str, Mapping[str, Any]]] = {}
@@ -113,19 +114,19 @@ def compare(
 
 
 def _keep_settings(path: Path, digests: Mapping[str, str], seconds_each: Optional[float]) -> None:
-    """Refuses to go on with other settings than a folder was begun with; networks may be added."""
+    """Refuses to resume a comparison with other settings; networks may be added."""
     found: Dict[str, Any] = {"networks": {}, "seconds_each": seconds_each}
     if path.exists():
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             known = dict(found["networks"])
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise ConfigurationError(f"{path} is damaged; take another --output") from error
+            raise ConfigurationError(f"{path} is damaged; choose another --output") from error
         other = [name for name, digest in digests.items() if known.get(name, digest) != digest]
         if other or found.get("seconds_each") != seconds_each:
             what = f"of {other[0]} " if other else ""
             raise ConfigurationError(
-                f"{path.parent} holds a comparison with other settings {what}than these; take another --output"
+                f"{path.parent} contains a comparison with other settings {what}than these; choose another --output"
             )
     found["networks"] = {**found["networks"], **digests}
     path.parent.mkdir(parents=True, exist_ok=True)

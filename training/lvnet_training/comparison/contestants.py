@@ -1,4 +1,4 @@
-"""Who takes part in a comparison: the paper's five networks, and LV-Net with one of its ideas taken back."""
+"""The networks of a comparison: the paper's five networks, and ablations of LV-Net."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lvnet.errors import ConfigurationError
 
 from ..config import Config
 
-#: The network that every other is tested against.
+#: The network that all others are compared with.
 REFERENCE = "lvnet"
 _OTHER_NAMES = {"unet2d": "unet", "3dunet": "unet3d", "eps-4": REFERENCE}
 
@@ -19,10 +19,10 @@ class Contestant:
     """One network of a comparison.
 
     Attributes:
-        name: on the command line and of its folder.
-        title: in tables.
-        network: of the configuration.
-        architecture: what its architecture has otherwise than the configuration's.
+        name: its name on the command line and of its folder.
+        title: its title in tables.
+        network: `network` of the configuration.
+        architecture: differences of its architecture from the configuration's.
         heads: whether it is trained with the configuration's auxiliary outputs.
     """
 
@@ -33,10 +33,10 @@ class Contestant:
     heads: bool = True
 
     def config(self, config: Config, narrower: int = 1) -> Config:
-        """The settings of its run: the configuration's in all but the network.
+        """The configuration of its run, which differs only in the network.
 
         Args:
-            narrower: what the widths of a baseline are divided by; 1 is the paper's.
+            narrower: divisor of a baseline's widths; 1 gives the paper's.
         """
         changes = dict(self.architecture)
         if self.network != REFERENCE:
@@ -51,7 +51,7 @@ class Contestant:
 
 
 _LVNET = Contestant(REFERENCE, "LV-Net")
-#: In the order of the paper's Table 2, LV-Net first: what others are compared with is there first.
+#: In the order of the paper's Table 2, but LV-Net first, since the others are compared with it.
 NETWORKS: Dict[str, Contestant] = {
     entry.name: entry
     for entry in (
@@ -62,7 +62,7 @@ NETWORKS: Dict[str, Contestant] = {
         Contestant("vnet", "V-Net", "vnet", heads=False),
     )
 }
-#: The paper's claims one by one: each is LV-Net without one idea, or with another expansion.
+#: Ablations for each of the paper's claims: LV-Net without one idea, or with another expansion.
 ABLATIONS: Dict[str, Contestant] = {
     entry.name: entry
     for entry in (
@@ -79,18 +79,18 @@ ABLATIONS: Dict[str, Contestant] = {
 
 
 def chosen(names: Sequence[str]) -> List[Contestant]:
-    """The contestants of these names, each once.
+    """The contestants with these names, without duplicates.
 
     Raises:
-        ConfigurationError: there is none of a name, or no name.
+        ConfigurationError: a name is unknown, or there are no names.
     """
     everyone = {**NETWORKS, **ABLATIONS}
     found: Dict[str, Contestant] = {}
     for given in names:
         name = _OTHER_NAMES.get(given.strip().lower(), given.strip().lower())
         if name not in everyone:
-            raise ConfigurationError(f"there is no network {given!r} to compare; choose from {', '.join(everyone)}")
+            raise ConfigurationError(f"unknown network {given!r}; choose from {', '.join(everyone)}")
         found[name] = everyone[name]
     if not found:
-        raise ConfigurationError(f"name networks to compare: {', '.join(everyone)}")
+        raise ConfigurationError(f"give the networks to compare: {', '.join(everyone)}")
     return list(found.values())

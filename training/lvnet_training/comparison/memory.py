@@ -1,4 +1,4 @@
-"""How much memory something takes while it runs."""
+"""Measuring the peak memory of a block of code."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _STATM = Path("/proc/self/statm")
 
 
 class PeakMemory:
-    """Measures what is taken beyond what was held before: on a GPU by PyTorch, else the process's pages on Linux.
+    """Measures the peak of additional memory: PyTorch's on a GPU, else the process's resident memory on Linux.
 
     Attributes:
-        mib: the peak, once the block is left; None where it cannot be told.
+        mib: the peak, after the block; None if it cannot be determined.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -32,7 +32,7 @@ class PeakMemory:
             return self
         from lvnet.acceleration.allocator import release_pages
 
-        # Pages that training has kept would hide what is taken now.
+        # Pages that are still cached from training would hide new allocations.
         release_pages()
         self._before = self._peak = _resident()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -54,7 +54,7 @@ class PeakMemory:
 
 
 def _resident() -> int:
-    """Bytes of this process that lie in memory; 0 where the system does not say."""
+    """Resident memory of this process in bytes; 0 if the system does not report it."""
     try:
         return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError, AttributeError):

@@ -1,4 +1,4 @@
-"""The report of a comparison: one HTML file that loads nothing."""
+"""The report of a comparison: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .results import COLUMNS, cost_table, table_of, tests_table
 
 
 def box_plots(results: Mapping[str, Any]) -> bytes:
-    """A PNG with one plot a metric and one box a network; points are cases."""
+    """A PNG with one plot per metric and one box per network; points are cases."""
     names = [entry["title"] for entry in results["networks"].values()]
     figure = figure_of(3.1 * len(paper.METRICS), 4.6)
     for axes, (key, heading, _) in zip(figure.subplots(1, len(paper.METRICS)), paper.METRICS):
@@ -37,11 +37,11 @@ def box_plots(results: Mapping[str, Any]) -> bytes:
 
 
 def page(results: Mapping[str, Any], plots: bytes) -> str:
-    """The whole file.
+    """The complete HTML file.
 
     Args:
         results: see :func:`.results.assemble`.
-        plots: what :func:`box_plots` drew.
+        plots: the PNG from :func:`box_plots`.
     """
     tests = tests_table(results)
     picture = base64.b64encode(plots).decode("ascii")
@@ -49,7 +49,7 @@ def page(results: Mapping[str, Any], plots: bytes) -> str:
         _table(table_of(results)),
         "<h2>Case by case</h2>",
         f'<figure><img alt="box plots" style="max-width:100%" src="data:image/png;base64,{picture}">'
-        "<figcaption>Boxes from the first to the third quartile, red the median; each point is a case.</figcaption>"
+        "<figcaption>Boxes: first to third quartile; red: median; each point is a case.</figcaption>"
         "</figure>",
         _table(tests) if tests else "",
         _table(cost_table(results)),
@@ -74,10 +74,10 @@ def _how(results: Mapping[str, Any]) -> str:
     )
     if settings["seconds_each"]:
         budget += f"; at most {settings['seconds_each']:g} s of training each"
-    chosen = "the epoch best on validation" if split["validation"] else "the last epoch"
+    chosen = "the epoch with the best validation DICE" if split["validation"] else "the last epoch"
     entries = (
-        ("data", f"{len(split['train'])} cases trained, {len(split['validation'])} chose the epoch, "
-                 f"{len(split['test'])} judged: {', '.join(split['test'])}"),
+        ("data", f"{len(split['train'])} training cases, {len(split['validation'])} validation cases, "
+                 f"{len(split['test'])} test cases: {', '.join(split['test'])}"),
         ("budget", budget),
         ("the same for all", "cases, patches and their order, loss of the main output, optimiser, schedule"),
         ("scored", f"{chosen}, by the inference of `lvnet segment`, on the scans' own grids"),

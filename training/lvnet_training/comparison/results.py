@@ -1,4 +1,4 @@
-"""What a comparison found, as JSON, as tables and as CSV."""
+"""The results of a comparison as JSON, tables and CSV."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..splits import Split
 from ..tables import Rows, Table, table_2_of
 from .contestants import REFERENCE, Contestant
 
-#: In the file, so that it is known for what it is.
+#: The format's identifier in the file.
 FORMAT = "lvnet-comparison"
 METRICS = tuple(key for key, _, _ in paper.METRICS)
 #: Columns of cases.csv.
@@ -35,11 +35,11 @@ def assemble(
     device: torch.device,
     seconds_each: Optional[float],
 ) -> Dict[str, Any]:
-    """Everything that is known, as valid JSON; networks that are not done yet are left out.
+    """All results as valid JSON, without networks that are not finished yet.
 
     Args:
-        facts: by network, what :func:`.running.train` answered.
-        scores: by network, what :func:`.running.judge` answered.
+        facts: by network, the result of :func:`.running.train`.
+        scores: by network, the result of :func:`.running.judge`.
     """
     networks: Dict[str, Any] = {}
     for entry in contestants:
@@ -82,7 +82,7 @@ def assemble(
 
 
 def without_times(results: Mapping[str, Any]) -> Dict[str, Any]:
-    """The results without what another run of the same would have otherwise: date, machine, seconds and memory."""
+    """The reproducible part of the results, without date, machine, seconds and memory."""
 
     def kept(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -96,12 +96,12 @@ _PASSING = {"date", "machine", "seconds", "seconds_a_scan", "extra_mib"}
 
 
 def table_of(results: Mapping[str, Any]) -> Table:
-    """Table 2: ours beside the paper's; and what was computed for it."""
+    """Table 2: ours next to the paper's, and the evaluations behind it."""
     return table_2_of(results["networks"])
 
 
 def tests_table(results: Mapping[str, Any]) -> Optional[Table]:
-    """Each network against LV-Net, case by case; None where there is nothing to compare."""
+    """Each network against LV-Net, case by case; None if there is nothing to compare."""
     rows: Rows = []
     for entry in results["networks"].values():
         for (_, heading, digits), test in zip(paper.METRICS, entry.get("against_lvnet", {}).values()):
@@ -116,14 +116,14 @@ def tests_table(results: Mapping[str, Any]) -> Optional[Table]:
     if not rows:
         return None
     return Table(
-        "Each network against LV-Net: Wilcoxon's signed-rank test, two-sided, not corrected for their number",
+        "Each network against LV-Net: Wilcoxon signed-rank test, two-sided, uncorrected for multiple testing",
         ("network", "metric", "mean", "LV-Net", "difference, 95 % interval", "p", "cases"),
         rows,
     )
 
 
 def cost_table(results: Mapping[str, Any]) -> Table:
-    """What each network costs."""
+    """The computational cost of each network."""
     rows: Rows = []
     for entry in results["networks"].values():
         patches = entry["patches"]
@@ -137,16 +137,16 @@ def cost_table(results: Mapping[str, Any]) -> Table:
         )  # fmt: skip
     sizes = sorted({entry["macs_input"] for entry in results["networks"].values()})
     return Table(
-        "What each network costs",
-        ("network", "parameters", "GMACs a patch", "MiB", "patches seen", "million voxels seen", "s a patch, training",
-         "s a scan", "MiB a scan, peak"),
+        "Computational cost of each network",
+        ("network", "parameters", "GMACs per patch", "MiB", "patches seen", "million voxels seen",
+         "s per patch, training", "s per scan", "MiB per scan, peak"),
         rows,
         (f"GMACs as the paper counts them, of {', '.join(sizes)} voxels.",),
     )  # fmt: skip
 
 
 def cases_csv(results: Mapping[str, Any]) -> str:
-    """One row a network and case."""
+    """One row per network and case."""
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -179,7 +179,7 @@ def _number(value: Optional[float], digits: int) -> str:
 
 
 def _processor() -> str:
-    """The processor's name, as the system has it."""
+    """The processor's name, as reported by the system."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]

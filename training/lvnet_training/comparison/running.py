@@ -1,4 +1,4 @@
-"""One network of a comparison: trained, kept as a checkpoint that users can open, scored on the test cases."""
+"""One network of a comparison: training, export as a checkpoint, evaluation on the test cases."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def train(
     progress: Progress,
     report: Callable[[str], None],
 ) -> Dict[str, Any]:
-    """Trains to the end of the budget, or goes on where an earlier start was ended.
+    """Trains to the end of the budget, or resumes an interrupted run.
 
-    Leaves `trained.json` and a checkpoint: of the epoch best on validation, or of the last where there is none.
+    Writes `trained.json` and a checkpoint: of the epoch with the best validation, or of the last without validation.
 
     Returns:
-        What is told of the run: `patches`, `voxels`, `seconds`, `epoch` (of the checkpoint), `parameters`, `macs` of
+        Facts about the run: `patches`, `voxels`, `seconds`, `epoch` (of the checkpoint), `parameters`, `macs` of
         one patch of `macs_input`, `megabytes`.
     """
     done = folder / "trained.json"
@@ -75,7 +75,7 @@ def train(
         epoch=kept.epoch, parameters=complexity.parameters, macs=complexity.macs,
         macs_input="x".join(map(str, patch)), megabytes=round(complexity.megabytes, 2),
     )  # fmt: skip
-    # No date and no time: a run that was killed leaves the same file as one that was not.
+    # No date and no time, so that a resumed run writes the same file as an uninterrupted one.
     provenance = {"config_sha256": config.digest, "epochs": kept.epoch, "patches": facts["patches"]}
     save_checkpoint(weights_of(folder), kept.average, config.recipe(provenance))
     write_whole(done, json.dumps(facts, indent=2).encode("utf-8"))
@@ -83,12 +83,12 @@ def train(
 
 
 def patches_of(run: Run) -> int:
-    """Patches that a run has seen."""
+    """Number of patches that a run has seen."""
     return sum(steps * batch for steps, batch, _ in _work(run))
 
 
 def voxels_of(run: Run) -> int:
-    """Voxels that a run has seen."""
+    """Number of voxels that a run has seen."""
     return sum(steps * batch * voxels for steps, batch, voxels in _work(run))
 
 
@@ -104,7 +104,7 @@ def _work(run: Run) -> Sequence[Any]:
 def judge(
     folder: Path, sources: Sequence[Source], config: Config, device: str, overlap: float, progress: Progress
 ) -> Dict[str, Mapping[str, Any]]:
-    """Scores the checkpoint on cases by the inference of users; cases that are scored are not scored again.
+    """Evaluates the checkpoint on cases with the inference of users; finished cases are not repeated.
 
     Returns:
         By case the five metrics, with `seconds` and `extra_mib` of its segmentation.
@@ -116,10 +116,10 @@ def judge(
         return scores
     model = load_model(weights_of(folder), device)
     for number, source in enumerate(left):
-        progress(len(scores) / len(sources), f"judging {source.name}")
+        progress(len(scores) / len(sources), f"evaluating {source.name}")
         ((_, scan, label),) = load_pairs([source], config.classes, config.labels)
         if number == 0:
-            # What is done once, such as compiling kernels, is no scan's time.
+            # One-time work, such as compiling kernels, must not count as a scan's time.
             segment(scan, model=model, overlap=overlap)
         with PeakMemory(model.device) as memory:
             began = time.perf_counter()

@@ -1,8 +1,8 @@
-"""Pathologies and artefacts that the training scans hardly show, made on the fly and exactly known.
+"""Synthetic pathologies and artefacts that are rare in the training scans, generated on the fly with exact labels.
 
 Each works on an :class:`Anatomy` (a patch in training, a whole scan in the stress set) and changes HU and label
-together.  A network that has never seen a mass beside the liver, an effusion above it or a fatty liver takes the
-first two in and leaves the third out in part.
+together.  A network that has never seen a mass beside the liver, an effusion above it or a fatty liver includes
+parts of the first two and misses parts of the third.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .masses import add_lesions, add_mass
 
 __all__ = ["KINDS", "Anatomy", "Pathology", "add_pathologies"]
 
-#: What can be made, by the name of its setting, in the order in which it is made.
+#: The kinds of pathology by the name of their setting, in the order in which they are applied.
 KINDS: Dict[str, Callable[..., bool]] = {
     "brightness": shift_brightness,
     "lesions": add_lesions,
@@ -35,12 +35,12 @@ KINDS: Dict[str, Callable[..., bool]] = {
 
 @dataclass(frozen=True)
 class Pathology:
-    """How often each kind is put into a patch, as a share of the patches; 0 leaves it out.
+    """The frequency of each kind, as a fraction of the patches; 0 disables it.
 
     Attributes:
-        brightness: the organ darker (steatosis) or brighter (iron, contrast phase) than it is.
-        lesions: within the organ and at its edge, labelled organ.
-        mass: beside the organ, labelled background.
+        brightness: a darker (steatosis) or brighter (iron, contrast phase) organ.
+        lesions: lesions within the organ and at its edge, labelled as organ.
+        mass: a mass beside the organ, labelled as background.
         ascites: fluid around the organ.
         effusion: fluid above the diaphragm.
         arms: arms beside the body, with their streaks.
@@ -60,16 +60,16 @@ class Pathology:
     def __post_init__(self) -> None:
         for kind in KINDS:
             if not 0 <= getattr(self, kind) <= 1:
-                raise ValueError(f"the share of patches with {kind} lies between 0 and 1: {getattr(self, kind)}")
+                raise ValueError(f"the fraction of patches with {kind} must be between 0 and 1: {getattr(self, kind)}")
 
     @property
     def any(self) -> bool:
-        """Whether anything is made at all."""
+        """Whether any kind is enabled."""
         return any(getattr(self, kind) > 0 for kind in KINDS)
 
 
 def add_pathologies(rng: np.random.Generator, anatomy: Anatomy, settings: Pathology) -> None:
-    """Makes each kind in its share of the calls; one that finds no room is left out."""
+    """Applies each kind in its fraction of the calls; one without room is skipped."""
     for kind, make in KINDS.items():
         if rng.random() < getattr(settings, kind):
             make(rng, anatomy)

@@ -1,4 +1,4 @@
-"""What a pathology changes: the HU of a scan or patch, and how much of each voxel is the organ."""
+"""The data that a pathology changes: the HU of a scan or patch, and the fraction of each voxel that is the organ."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 from scipy import ndimage
 from torch.nn import functional as F  # noqa: N812
 
-# Air has HU below the first; but scans that are known within a window only have a floor of -200, -160 or -128 HU,
-# where all that is hardly above the floor is air.
+# Air has HU below the first; but scans that were clipped to a window have a minimum of -200, -160 or -128 HU, and
+# there everything close to the minimum is air.
 _AIR_BELOW, _HIGHEST_AIR, _ABOVE_FLOOR = -170.0, -118.0, 6.0
-#: From here on a voxel is bone, metal or dense contrast agent, which no mass or fluid replaces.
+#: Above this a voxel is bone, metal or dense contrast agent, which no mass or fluid replaces.
 DENSE_ABOVE = 220.0
-#: HU of what counts as fat here; voxels that fat shares with soft tissue lie in between.
+#: HU range of fat; voxels with partial volume of fat and soft tissue lie in between.
 FAT_BELOW = -20.0
 
 
@@ -25,9 +25,9 @@ class Anatomy:
 
     Attributes:
         hu: (z, y, x) float32.
-        organ: (z, y, x) float32, share of the voxel that is the organ, 0 to 1.
+        organ: (z, y, x) float32, fraction of the voxel that is the organ, 0 to 1.
         spacing: (z, y, x) mm.
-        made: (z, y, x) float32, share of the voxel that was made and is not the organ.
+        made: (z, y, x) float32, fraction of the voxel that is synthetic and not the organ.
         air_below: HU up to which a voxel is air.
     """
 
@@ -52,7 +52,7 @@ class Anatomy:
 
     @property
     def distance(self) -> np.ndarray:
-        """(z, y, x) mm to the organ's surface, negative inside; far away where there is no organ."""
+        """(z, y, x) mm to the organ's surface, negative inside; a large distance if there is no organ."""
         if self._distance is None:
             inside = self.organ > 0.5
             if not inside.any():
@@ -66,7 +66,7 @@ class Anatomy:
 
     @property
     def body(self) -> np.ndarray:
-        """(z, y, x) bool: the body with the air that it encloses in an axial slice."""
+        """(z, y, x) bool: the body, including the air that it encloses in an axial slice."""
         if self._body is None:
             solid = self.hu > self.air_below
             self._body = np.stack([_filled(plane) for plane in solid])
@@ -74,12 +74,12 @@ class Anatomy:
 
     @property
     def depth(self) -> np.ndarray:
-        """(z, y, x) mm below the skin, in the slice; 0 outside the body."""
+        """(z, y, x) in-plane depth in mm below the skin; 0 outside the body."""
         return np.stack([ndimage.distance_transform_edt(plane, sampling=self.spacing[1:]) for plane in self.body])
 
     @property
     def enclosed_air(self) -> np.ndarray:
-        """(z, y, x) bool: lung and gas in the bowel, as far as the slice shows the body around it."""
+        """(z, y, x) bool: lung and bowel gas, where it is enclosed by the body in the slice."""
         return self.body & (self.hu <= self.air_below)
 
     def noise_level(self) -> float:
@@ -92,17 +92,17 @@ class Anatomy:
         return float(np.median(np.abs(values[:: max(1, values.size // 20_000)])) / 0.6745 / np.sqrt(6.0))
 
     def texture(self, rng: np.random.Generator, amplitude: float, pitch_mm: float) -> np.ndarray:
-        """Slow variation of `amplitude` HU over the scan's own noise, for what is painted."""
+        """Texture for painted structures: slow variation of `amplitude` HU plus the scan's own noise."""
         noise = rng.standard_normal(self.hu.shape, dtype=np.float32) * np.float32(self.noise_level())
         return amplitude * smooth_field(rng, self.hu.shape, self.spacing, pitch_mm) + noise
 
     def paint(self, share: np.ndarray, values: np.ndarray, organ: Optional[bool] = None) -> None:
-        """Replaces a share of every voxel.
+        """Replaces a fraction of every voxel.
 
         Args:
             share: (z, y, x) 0 to 1.
-            values: HU of what is painted, an array or a number.
-            organ: whether what is painted is the organ; None leaves the organ as it is.
+            values: the new HU, an array or a number.
+            organ: whether the new part belongs to the organ; None leaves the organ unchanged.
         """
         self.hu += share * (values - self.hu)
         if organ is None:
@@ -118,23 +118,23 @@ class Anatomy:
 def smooth_field(
     rng: np.random.Generator, shape: Sequence[int], spacing: Sequence[float], pitch_mm: float
 ) -> np.ndarray:
-    """(z, y, x) float32 random field of standard deviation about 1 whose bumps are about `pitch_mm` apart."""
+    """(z, y, x) float32 random field of standard deviation about 1 with features about `pitch_mm` apart."""
     knots = [max(2, int(np.ceil(n * s / pitch_mm)) + 1) for n, s in zip(shape, spacing)]
     coarse = torch.from_numpy(rng.standard_normal((1, 1, *knots), dtype=np.float32))
-    # Between the knots the interpolation averages: 1.5 brings the deviation back to about 1.
+    # Interpolation between the knots reduces the deviation: the factor 1.5 restores it to about 1.
     return 1.5 * F.interpolate(coarse, size=tuple(shape), mode="trilinear", align_corners=True)[0, 0].numpy()
 
 
 def coordinates(
     shape: Sequence[int], spacing: Sequence[float], centre: Sequence[float]
 ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Millimetres from a voxel along z, y and x, ready to be broadcast."""
+    """Distances in mm from a voxel along z, y and x, for broadcasting."""
     axes = [(np.arange(n, dtype=np.float32) - c) * np.float32(s) for n, s, c in zip(shape, spacing, centre)]
     return axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
 
 
 def _filled(solid: np.ndarray) -> np.ndarray:
-    """The largest piece of a slice, without crumbs such as the table, and its holes filled."""
+    """The largest component of a slice, without small ones such as the table, with its holes filled."""
     pieces, count = ndimage.label(solid)
     if count == 0:
         return solid

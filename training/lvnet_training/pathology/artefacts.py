@@ -1,4 +1,4 @@
-"""What a scanner adds: the noise of a low dose, thick slices, streaks of metal, arms beside the body."""
+"""Artefacts: low-dose noise, thick slices, metal streaks, arms beside the body."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .anatomy import Anatomy, coordinates
 
 
 def add_low_dose(rng: np.random.Generator, anatomy: Anatomy, level: Tuple[float, float] = (10.0, 45.0)) -> bool:
-    """Noise, partly drawn out sideways as photon starvation does, in slices that may be thick.
+    """Noise, partly as horizontal streaks as from photon starvation, in slices that may be thick.
 
     Args:
         level: smallest and largest standard deviation in HU.
@@ -38,7 +38,7 @@ def add_metal(rng: np.random.Generator, anatomy: Anatomy) -> bool:
     """Bright and dark rays from a piece of metal, in a few neighbouring slices.
 
     Returns:
-        Whether there is a body to put it into.
+        Whether there is a body.
     """
     places = np.flatnonzero(anatomy.body)
     if not len(places):
@@ -61,10 +61,10 @@ def add_metal(rng: np.random.Generator, anatomy: Anatomy) -> bool:
 
 
 def add_arms(rng: np.random.Generator, anatomy: Anatomy) -> bool:
-    """Arms in the air beside the body, and the bands of hardened rays between them.
+    """Arms in the air beside the body, and beam-hardening bands between them.
 
     Returns:
-        Whether there is a body; an arm for which the field of view has no room is left out.
+        Whether there is a body; an arm that does not fit into the field of view is omitted.
     """
     body = anatomy.body
     if not body.any():

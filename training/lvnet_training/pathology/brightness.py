@@ -1,4 +1,4 @@
-"""The organ's own brightness against everything else: steatosis, iron, arterial and late phases."""
+"""Changing the organ's HU relative to its surroundings: steatosis, iron, arterial and late phases."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from scipy import ndimage
 
 from .anatomy import Anatomy
 
-#: HU that a median of the organ is kept within.
+#: Range of HU for the organ's median.
 _PLAUSIBLE = (-10.0, 190.0)
 
 
 def shift_brightness(rng: np.random.Generator, anatomy: Anatomy, offset: Tuple[float, float] = (-60.0, 90.0)) -> bool:
-    """Moves the HU within the organ, with a border as soft as the scan's, and its contrast to its vessels.
+    """Shifts the HU within the organ, with a border as soft as the scan's, and scales the contrast to its vessels.
 
     Args:
-        offset: smallest and largest in HU.
+        offset: smallest and largest offset in HU.
 
     Returns:
         Whether there is an organ.
@@ -26,9 +26,9 @@ def shift_brightness(rng: np.random.Generator, anatomy: Anatomy, offset: Tuple[f
         return False
     inside = anatomy.hu[anatomy.organ > 0.5]
     middle = float(np.median(inside))
-    # The chosen brightness, not the chosen offset, is what has to be plausible.
+    # The resulting HU must be plausible, not just the offset.
     target = float(np.clip(middle + rng.uniform(*offset), *_PLAUSIBLE))
-    # Below 1 vessels vanish (in a fatty liver they may), above they stand out.
+    # Below 1 vessels fade (as in a fatty liver), above 1 they stand out.
     contrast = rng.uniform(0.3, 1.5)
     blur = [0.8 / s for s in anatomy.spacing]
     share = ndimage.gaussian_filter(anatomy.organ, blur)

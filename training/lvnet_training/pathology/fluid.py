@@ -1,4 +1,4 @@
-"""Fluid around the organ (ascites) and above the diaphragm (pleural effusion), labelled background."""
+"""Fluid around the organ (ascites) and above the diaphragm (pleural effusion), labelled as background."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .anatomy import DENSE_ABOVE, FAT_BELOW, Anatomy, coordinates, smooth_field
 
 
 def add_ascites(rng: np.random.Generator, anatomy: Anatomy, thickness_mm: Tuple[float, float] = (4.0, 30.0)) -> bool:
-    """Lays fluid of -5 to 30 HU around the organ, thicker towards the back, and into the fat near it.
+    """Adds fluid of -5 to 30 HU around the organ, thicker towards the back, and into the fat near it.
 
-    The fluid takes its room from the fat outside and from the organ's outer layer, which becomes background.
+    The fluid replaces fat outside and the organ's outer layer, which becomes background.
 
     Args:
         thickness_mm: smallest and largest mean thickness of the layer.
@@ -30,31 +30,31 @@ def add_ascites(rng: np.random.Generator, anatomy: Anatomy, thickness_mm: Tuple[
     local = thickness * np.clip(0.6 + 0.35 * height + 0.6 * uneven, 0.0, 1.6)
     distance = anatomy.distance
     width = np.float32(max(1.5, *anatomy.spacing[1:]))
-    # Half of the layer at most comes from the organ.
+    # At most half of the layer is taken from the organ.
     inner = np.clip(0.5 + (distance + rng.uniform(0.2, 0.5) * local) / width, 0, 1)
     outer = np.clip(0.5 - (distance - local) / width, 0, 1)
     soft = anatomy.body & ((anatomy.hu < DENSE_ABOVE) | (anatomy.organ > 0.5)) & ~anatomy.enclosed_air
-    # Skin and the fat below it stay.
+    # Skin and subcutaneous fat are unchanged.
     deep = anatomy.depth > rng.uniform(12.0, 25.0)
     fat_or_organ = np.maximum(np.clip((FAT_BELOW - anatomy.hu) / 20.0 + 0.5, 0, 1), anatomy.organ)
     share = (inner * outer * fat_or_organ * (soft & deep)).astype(np.float32)
     if rng.random() < 0.4:
-        # Bowel and mesentery lie in it too.
+        # Bowel and mesentery are inside the fluid too.
         share = np.maximum(share, np.clip((FAT_BELOW - anatomy.hu) / 20, 0, 1) * (soft & deep) * (uneven > 0.2))
     anatomy.paint(share.astype(np.float32), _fluid(rng, anatomy), organ=False)
     return bool((share > 0.5).any())
 
 
 def add_effusion(rng: np.random.Generator, anatomy: Anatomy, share: Tuple[float, float] = (0.2, 1.0)) -> bool:
-    """Fills enclosed air from the back to a level, as fluid layers in a patient who lies on the back.
+    """Fills enclosed air from the back up to a level, like layering fluid in a supine patient.
 
-    Within the fluid a band of collapsed lung may lie, brighter than the fluid.
+    The fluid may contain a band of collapsed lung, which is brighter than the fluid.
 
     Args:
-        share: smallest and largest share of the lung's depth that is filled.
+        share: smallest and largest fraction of the lung's depth that is filled.
 
     Returns:
-        Whether there is lung: without any, nothing changes.
+        Whether there is lung; if not, nothing changes.
     """
     air = anatomy.enclosed_air
     pieces, count = ndimage.label(air)
@@ -71,10 +71,10 @@ def add_effusion(rng: np.random.Generator, anatomy: Anatomy, share: Tuple[float,
     level = last + 1 - rng.uniform(*share) * (last + 1 - first)
     z, y, x = coordinates(anatomy.hu.shape, anatomy.spacing, (0, level, anatomy.hu.shape[2] / 2))
     tilt_z, tilt_x = rng.uniform(-0.35, 0.35), rng.uniform(-0.25, 0.25)
-    # A meniscus: the surface is not quite flat.
+    # A meniscus: the surface is not exactly flat.
     surface = y + tilt_x * x + tilt_z * z + 6.0 * smooth_field(rng, anatomy.hu.shape, anatomy.spacing, 60.0)
     filled = lung & (surface > 0)
-    # The voxels between lung and wall hold both: without them a dark line would be left around the fluid.
+    # Include the partial volume voxels between lung and wall, or a dark line would remain around the fluid.
     near = ndimage.binary_dilation(filled, iterations=2) & (anatomy.hu < 0) & (anatomy.organ < 0.5)
     region = ndimage.gaussian_filter((filled | near).astype(np.float32), (0, 0.5, 0.5))
     region = np.maximum(region * (anatomy.hu < 10), (filled | near).astype(np.float32))

@@ -1,4 +1,4 @@
-"""A picture of each kind of pathology, made into a phantom: `python -m lvnet_training.pathology.gallery FOLDER`."""
+"""A picture of each kind of pathology in a phantom: `python -m lvnet_training.pathology.gallery FOLDER`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lvnet.orientation import to_canonical
 from ..pictures import figure_of
 from . import KINDS, Anatomy
 
-#: Phantom with lung, and where in it every kind finds room.
+#: A phantom with lung, and a region in it with room for every kind.
 _SEED = 7
 _SIZE, _SPACING = (96, 160, 192), (3.5, 2.5, 2.5)
-#: Random streams that show each kind well.
+#: Random seeds with good examples of each kind.
 _STREAMS = {"brightness": 3, "lesions": 2, "ascites": 4, "metal": 5, "low_dose": 2}
 _STYLE = {"cmap": "gray", "vmin": -120, "vmax": 240}
 
@@ -28,10 +28,10 @@ def draw_kind(kind: str, path: Path, seed: int = _SEED, stream: Optional[int] = 
     """Draws one axial slice before and after, and a coronal one after, with the organ's outline.
 
     Raises:
-        ConfigurationError: there is no such kind, or no room for it in this phantom.
+        ConfigurationError: the kind is unknown, or there is no room for it in this phantom.
     """
     if kind not in KINDS:
-        raise ConfigurationError(f"there is no pathology {kind!r}; choose {', '.join(KINDS)}")
+        raise ConfigurationError(f"unknown pathology {kind!r}; choose {', '.join(KINDS)}")
     scan, label = phantom.make_phantom(seed, size=_SIZE, spacing=_SPACING)
     moved, orientation = to_canonical(scan)
     organ = (orientation.apply(label.array) > 0).astype(np.float32)
@@ -40,7 +40,7 @@ def draw_kind(kind: str, path: Path, seed: int = _SEED, stream: Optional[int] = 
     rng = np.random.default_rng(_STREAMS.get(kind, 1) if stream is None else stream)
     if not KINDS[kind](rng, changed):
         raise ConfigurationError(f"there is no room for {kind} in the phantom of seed {seed}")
-    # Where most has changed within the levels of the organ.
+    # The slice with the largest change within the organ's extent.
     levels = np.flatnonzero(organ.any(axis=(1, 2)))
     rows = np.flatnonzero(organ.any(axis=(0, 2)))
     difference = np.zeros_like(organ)

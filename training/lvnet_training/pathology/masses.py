@@ -1,4 +1,4 @@
-"""Masses beside the organ, which are background, and lesions within it, which belong to it."""
+"""Masses beside the organ, labelled as background, and lesions within it, labelled as organ."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 
 from .anatomy import DENSE_ABOVE, FAT_BELOW, Anatomy, coordinates, smooth_field
 
-#: How a mass can look.
+#: Appearances of a mass.
 LOOKS = ("solid", "cystic", "necrotic", "septated")
 
 
 def add_mass(rng: np.random.Generator, anatomy: Anatomy, diameter_mm: Tuple[float, float] = (20.0, 120.0)) -> bool:
-    """Puts a mass into the abdomen beside the organ: smooth or lobulated, 5 to 70 HU, labelled background.
+    """Adds a mass in the abdomen beside the organ: smooth or lobulated, 5 to 70 HU, labelled as background.
 
-    It lies where fat, bowel, stomach, kidney or muscle were, mostly near the organ, which it may touch, indent by
-    up to a centimetre, or leave a thin layer of fat to.
+    It replaces fat, bowel, stomach, kidney or muscle, mostly near the organ, which it may touch, indent by
+    up to a centimetre, or be separated from by a thin layer of fat.
 
     Args:
         diameter_mm: smallest and largest.
@@ -26,11 +26,11 @@ def add_mass(rng: np.random.Generator, anatomy: Anatomy, diameter_mm: Tuple[floa
     """
     size = float(rng.uniform(*diameter_mm))
     depth, wall = anatomy.depth, rng.uniform(10.0, 25.0)
-    # Well within the body's wall, whose thickness goes with the body.
+    # Well inside the body wall, whose thickness depends on the size of the body.
     free = (depth > max(wall + 10.0, 0.35 * float(depth.max()))) & (_room(anatomy) > 0)
     distance = anatomy.distance
     if anatomy.has_organ and rng.random() < 0.7:
-        # The centre lies so far away that the mass just reaches the organ.
+        # The centre is so far away that the mass just reaches the organ.
         reach = 0.5 * size
         free &= (distance > 0.4 * reach) & (distance < reach + 10.0)
     else:
@@ -40,7 +40,7 @@ def add_mass(rng: np.random.Generator, anatomy: Anatomy, diameter_mm: Tuple[floa
         return False
     solid = _solid(rng, anatomy, centre, size, lobes=rng.uniform(0.0, 0.35))
     gap = rng.uniform(-10.0, 3.0)
-    # Neither into the organ nor through the body's wall.
+    # Neither into the organ nor through the body wall.
     solid = np.maximum(np.maximum(solid, gap - distance), wall - depth)
     share = _share(solid, anatomy) * _room(anatomy)
     if float((share > 0.5).sum()) * np.prod(anatomy.spacing) < 1000.0:
@@ -50,12 +50,12 @@ def add_mass(rng: np.random.Generator, anatomy: Anatomy, diameter_mm: Tuple[floa
 
 
 def add_lesions(rng: np.random.Generator, anatomy: Anatomy, diameter_mm: Tuple[float, float] = (8.0, 100.0)) -> bool:
-    """Puts one to six lesions into the organ or at its edge: cysts, metastases, bright tumours; all of it organ.
+    """Adds one to six lesions in the organ or at its edge: cysts, metastases, bright tumours; labelled as organ.
 
     A lesion at the edge bulges into the fat by up to 15 mm; the bulge belongs to the organ.
 
     Returns:
-        Whether there is an organ to put them into.
+        Whether there is an organ.
     """
     if not anatomy.has_organ:
         return False
@@ -69,7 +69,7 @@ def add_lesions(rng: np.random.Generator, anatomy: Anatomy, diameter_mm: Tuple[f
             continue
         solid = _solid(rng, anatomy, centre, size, lobes=rng.uniform(0.0, 0.2))
         solid = np.maximum(solid, distance - rng.uniform(0.0, min(15.0, 0.3 * size)))
-        # It bulges into fat; a neighbour that is as soft as the organ would be taken for a part of it.
+        # It bulges only into fat; next to soft tissue its border would not be visible.
         fat = _room(anatomy) * (anatomy.hu < FAT_BELOW)
         share = _share(solid, anatomy) * np.maximum(fat, anatomy.organ)
         inside = anatomy.hu[anatomy.organ > 0.5]
@@ -97,24 +97,24 @@ def _solid(rng: np.random.Generator, anatomy: Anatomy, centre: Sequence[int], si
         squares += ((row[0] * z + row[1] * y + row[2] * x) / half) ** 2
     distance = (np.sqrt(squares) - 1) * np.float32(semi.min())
     if lobes > 0.02:
-        # The bumps are bounded, or pieces of the solid would lie apart from it.
+        # The irregularities are bounded, or parts of the solid would become disconnected.
         bumps = np.clip(smooth_field(rng, anatomy.hu.shape, anatomy.spacing, max(12.0, 0.45 * size)), -1.5, 1.5)
         distance = distance + np.float32(lobes * semi.min()) * bumps
     return distance
 
 
 def _share(solid: np.ndarray, anatomy: Anatomy) -> np.ndarray:
-    """From a distance to the share of a voxel that lies inside."""
+    """Converts a distance to the fraction of a voxel that is inside."""
     return np.clip(0.5 - solid / np.float32(max(1.5, *anatomy.spacing[1:])), 0.0, 1.0)
 
 
 def _room(anatomy: Anatomy) -> np.ndarray:
-    """Where something soft may be put: inside the body, not into air, bone or dense contrast agent."""
+    """Where soft tissue or fluid may be added: inside the body, not in air, bone or dense contrast agent."""
     return (anatomy.body & (anatomy.hu > anatomy.air_below) & (anatomy.hu < DENSE_ABOVE)).astype(np.float32)
 
 
 def _appearance(rng: np.random.Generator, anatomy: Anatomy, solid: np.ndarray, hu: float, size: float) -> np.ndarray:
-    """HU inside a mass, by the distance to its surface."""
+    """HU inside a mass, depending on the distance to its surface."""
     look = str(rng.choice(LOOKS))
     values = hu + anatomy.texture(rng, rng.uniform(1.0, 8.0), max(8.0, 0.25 * size))
     if look == "cystic":
