@@ -1,8 +1,10 @@
 """The 3D Slicer module: panel, logic and self-test, thin layers over LVNetSegmentationLib and lvnet."""
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional
 
 import slicer
 import vtk
@@ -17,6 +19,10 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+if TYPE_CHECKING:
+    from LVNetSegmentationLib.panel.inputchoice import InputChoice
+    from LVNetSegmentationLib.panel.modulepanel import Panel
+
 HOMEPAGE = "https://github.com/lvnet-segmentation/SlicerLVNetSegmentation"
 CITATION = "Lei et al., Lightweight V-Net for Liver Segmentation, ICASSP 2020, doi:10.1109/ICASSP40776.2020.9053454"
 
@@ -24,7 +30,7 @@ CITATION = "Lei et al., Lightweight V-Net for Liver Segmentation, ICASSP 2020, d
 class LVNetSegmentation(ScriptedLoadableModule):
     """What Slicer shows of the module before it is opened."""
 
-    def __init__(self, parent) -> None:
+    def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("LV-Net Segmentation")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
@@ -75,20 +81,21 @@ def registerSampleData() -> None:
 class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The life of the panel; what it does stands in LVNetSegmentationLib/panel."""
 
-    def __init__(self, parent=None) -> None:
+    def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.logic = None
-        self.panel = None
-        self._inputChoice = None
-        self._parameterNode = None
-        self._parameterNodeGuiTag = None
+        # None until `setup`, which Slicer calls before anything but `cleanup`.
+        self.logic: LVNetSegmentationLogic = None  # type: ignore[assignment]
+        self.panel: Panel = None  # type: ignore[assignment]
+        self._inputChoice: InputChoice = None  # type: ignore[assignment]
+        self._parameterNode: Optional[LVNetSegmentationParameterNode] = None
+        self._parameterNodeGuiTag: Optional[str] = None
 
     def setup(self) -> None:
         """Builds the panel when it is opened for the first time."""
         ScriptedLoadableModuleWidget.setup(self)
         from LVNetSegmentationLib.panel.inputchoice import InputChoice
-        from LVNetSegmentationLib.panel.panel import Panel
+        from LVNetSegmentationLib.panel.modulepanel import Panel
 
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/LVNetSegmentation.ui"))
         self.layout.addWidget(uiWidget)
@@ -131,27 +138,27 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
 
-    def onSelectionModified(self, caller, event) -> None:
+    def onSelectionModified(self, caller: vtk.vtkObject, event: str) -> None:
         """Slicer shows another volume, for example one that was loaded."""
         if not slicer.mrmlScene.IsBatchProcessing() and not self.panel.busy:
             self._inputChoice.follow()
 
-    def onSceneStartClose(self, caller, event) -> None:
+    def onSceneStartClose(self, caller: vtk.vtkObject, event: str) -> None:
         self.panel.sceneCloses()
         self._inputChoice.keep()
         self.setParameterNode(None)
 
-    def onSceneEndClose(self, caller, event) -> None:
+    def onSceneEndClose(self, caller: vtk.vtkObject, event: str) -> None:
         if self.parent.isEntered:
             self.initializeParameterNode()
 
-    def onSceneStartImport(self, caller, event) -> None:
+    def onSceneStartImport(self, caller: vtk.vtkObject, event: str) -> None:
         # While a scene comes in, each selector picks the first node that fits; none of that may reach the
         # parameters that the scene brings, whose volume is the user's choice.
         self._inputChoice.keep()
         self.setParameterNode(None)
 
-    def onSceneEndImport(self, caller, event) -> None:
+    def onSceneEndImport(self, caller: vtk.vtkObject, event: str) -> None:
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -166,7 +173,8 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self._inputChoice.bind(parameterNode)
         if self._parameterNode:
             # Not connectGui: that of Slicer 5.8 gives no tag, so that what it binds is never released.
-            self._parameterNodeGuiTag = self._parameterNode.connectParametersToGui(self._boundWidgets())
+            tag = self._parameterNode.connectParametersToGui(self._boundWidgets())  # type: ignore[attr-defined]
+            self._parameterNodeGuiTag = tag
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         if self.panel:
             self.panel.bind(self._parameterNode)
@@ -178,18 +186,18 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
                 self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
             released, self._parameterNode = self._parameterNode, None
             try:
-                released.disconnectGui(self._parameterNodeGuiTag)
+                released.disconnectGui(self._parameterNodeGuiTag)  # type: ignore[attr-defined]
             except (ValueError, AttributeError, RuntimeError):
                 # When Slicer exits, the widgets may be gone already.  Slicer stops at the first of them, and would go
                 # on filling them at each change of the node.
-                released.parameterNode.RemoveObservers(vtk.vtkCommand.ModifiedEvent)
+                released.parameterNode.RemoveObservers(vtk.vtkCommand.ModifiedEvent)  # type: ignore[attr-defined]
 
-    def _boundWidgets(self) -> dict:
+    def _boundWidgets(self) -> Dict[str, Any]:
         """The widgets that the .ui file binds to a parameter, by the name of the parameter."""
         named = ((widget.property("SlicerParameterName"), widget) for widget in vars(self.ui).values())
         return {name: widget for name, widget in named if name}
 
-    def onParametersModified(self, caller=None, event=None) -> None:
+    def onParametersModified(self, caller: Optional[vtk.vtkObject] = None, event: str = "") -> None:
         if not slicer.mrmlScene.IsBatchProcessing():
             self.panel.refresh()
 

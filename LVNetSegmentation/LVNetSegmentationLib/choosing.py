@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import slicer
 from lvnet.errors import ImageError
@@ -106,7 +106,7 @@ def proposedLivers(values: Sequence[int]) -> Dict[str, List[str]]:
     return found
 
 
-def listed(values: Sequence[Any]) -> str:
+def listed(values: Sequence[object]) -> str:
     """Some of them, for a message."""
     return ", ".join(str(value) for value in values[:12]) + (" ..." if len(values) > 12 else "")
 

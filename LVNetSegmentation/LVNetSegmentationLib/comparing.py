@@ -2,80 +2,82 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 from lvnet.metrics.presets import preset_named
+from lvnet.worker.client.handover import hand_over
+from lvnet.worker.client.job import NOBODY, Callbacks
+from lvnet.worker.client.remote_job import RemoteJob
+from lvnet.worker.client.service import Service
+from lvnet.worker.client.steps import Steps, Work
 from lvnet.worker.exchange import PREDICTION_FILE, REFERENCE_FILE, Exchange
-from lvnet.worker.handing import place_of
+from lvnet.worker.messages.place import Place
+from lvnet.worker.messages.requests import CompareRequest
+from lvnet.worker.messages.results import CompareResult
 
 from .evaluating import resultOf
-from .handover import handOver
-from .masks import Mask, maskOf
-from .remote import RemoteJob
-from .service import Service
-from .steps import Steps, Work
+from .masks import ComparedNode, Mask, maskOf
 
 
-class CompareJob(RemoteJob):
-    """Scores a segmentation by a reference; `onDone` gets what `evaluateNodes` gives.
+class CompareJob(RemoteJob[CompareResult]):
+    """Scores a segmentation by a reference; `on_done` gets what `evaluateNodes` gives.
 
     One is read when the job starts, the other in the next turn of the event loop; what happens to the nodes
     afterwards changes nothing.
     """
 
+    result_type = CompareResult
+
     def __init__(
         self,
         service: Service,
-        segmentation: Any,
-        reference: Any,
+        segmentation: Optional[ComparedNode],
+        reference: Optional[ComparedNode],
         segment: Optional[Union[str, int]],
         referenceSegment: Optional[Union[str, int]],
         preset: str,
         resample: bool,
-        onDone: Optional[Callable[..., None]] = None,
-        onError: Optional[Callable[[str], None]] = None,
-        onCancelled: Optional[Callable[[], None]] = None,
+        callbacks: Callbacks = NOBODY,
     ) -> None:
+        super().__init__(service, callbacks)
         self._wanted = (segmentation, segment, reference, referenceSegment)
         self._preset, self._resample = preset, resample
         self._exchange: Optional[Exchange] = None
         self._masks: List[Mask] = []
-        self._handOver: Optional[Steps] = None
-        super().__init__(service, False, onDone=onDone, onError=onError, onCancelled=onCancelled)
+        self._handOver: Optional[Steps[Tuple[Place, Place]]] = None
 
     def _begin(self) -> None:
         preset_named(self._preset)
         segmentation, segment, _reference, _referenceSegment = self._wanted
         self._masks = [maskOf(segmentation, segment, resample=self._resample)]
-        self._exchange = self._service.makeExchange()
+        self._exchange = self._service.make_exchange()
         self._handOver = Steps(self._handBothOver(self._exchange))
 
-    def _handBothOver(self, exchange: Exchange) -> Work:
+    def _handBothOver(self, exchange: Exchange) -> Work[Tuple[Place, Place]]:
         (one,) = self._masks
         _segmentation, _segment, reference, referenceSegment = self._wanted
         # In a turn of its own: each of the two takes a while.
         other = maskOf(reference, referenceSegment, like=one.name, resample=self._resample)
         self._masks.append(other)
         yield
-        yield from handOver(one.volume, exchange, PREDICTION_FILE)
-        yield from handOver(other.volume, exchange, REFERENCE_FILE)
-        return {**place_of(one.volume), **place_of(other.volume, "reference_")}
+        yield from hand_over(one.volume, exchange, PREDICTION_FILE)
+        yield from hand_over(other.volume, exchange, REFERENCE_FILE)
+        return Place.of(one.volume), Place.of(other.volume)
 
-    def _message(self) -> Optional[Dict[str, Any]]:
+    def _request(self) -> Optional[CompareRequest]:
         assert self._handOver is not None and self._exchange is not None
         if not self._handOver.advance():
             return None
-        names = {"name": self._masks[0].name, "reference_name": self._masks[1].name}
-        settings = {"preset": self._preset, "resample": self._resample, **names}
-        return {"do": "compare", "folder": str(self._exchange.path), **self._handOver.result, **settings}
+        names = (mask.name for mask in self._masks)
+        return CompareRequest(str(self._exchange.path), *self._handOver.result, self._preset, self._resample, *names)
 
-    def _results(self, answer: Dict[str, Any]) -> tuple:
+    def _results(self, result: CompareResult) -> Tuple[Dict[str, Any]]:
         one, other = self._masks
-        return (resultOf(one, other, answer["metrics"]),)
+        return (resultOf(one, other, result.metrics),)
 
     def _clean(self) -> None:
         if self._handOver is not None:
             self._handOver.close()
         if self._exchange is not None:
-            self._service.removeExchange(self._exchange)
+            self._service.remove_exchange(self._exchange)
         super()._clean()

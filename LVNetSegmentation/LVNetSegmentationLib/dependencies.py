@@ -8,21 +8,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
-import os
 import re
 from typing import Tuple
 
 from lvnet.errors import DependencyError
+from lvnet.worker.client.torch_errors import TORCH_REQUIREMENT, old_torch, torch_is_missing
 
-TORCH_REQUIREMENT = ">=2.1"
 _TORCH_FLOOR = (2, 1)
-_HOW_TO_REPLACE = "uninstall PyTorch in the module 'PyTorch Utils', restart 3D Slicer and click Apply again"
-
-
-def torchIsMissing() -> bool:
-    """Whether PyTorch is not installed; nothing is imported."""
-    return importlib.util.find_spec("torch") is None
 
 
 def ensureTorch(askConfirmation: bool = True) -> None:
@@ -36,42 +28,14 @@ def ensureTorch(askConfirmation: bool = True) -> None:
     Raises:
         DependencyError: the extension or PyTorch is missing, declined, or too old.
     """
-    if torchIsMissing():
+    if torch_is_missing():
         _install(askConfirmation)
         importlib.invalidate_caches()
-        if torchIsMissing():
+        if torch_is_missing():
             raise DependencyError("PyTorch was installed but is not found; restart 3D Slicer and click Apply again")
     version = _installedVersion()
     if version and _numbers(version) < _TORCH_FLOOR:
-        raise oldTorch(version)
-
-
-def missingTorch() -> DependencyError:
-    """The error where there is no PyTorch."""
-    return DependencyError(
-        "PyTorch is not installed; click Apply to install it with the extension 'PyTorch', or outside 3D Slicer"
-        " install the package torch"
-    )
-
-
-def hiddenTorch() -> DependencyError:
-    """The error where PyTorch is found by this Python and not by the process that computes."""
-    found = importlib.util.find_spec("torch")
-    place = "" if found is None or not found.origin else f" (in {os.path.dirname(os.path.dirname(found.origin))})"
-    return DependencyError(
-        f"3D Slicer finds PyTorch{place} but PythonSlicer does not, so it was not installed by the extension"
-        " 'PyTorch'; install it in the module 'PyTorch Utils' and restart 3D Slicer"
-    )
-
-
-def brokenTorch(reason: str) -> DependencyError:
-    """The error where PyTorch is there and cannot be loaded."""
-    return DependencyError(f"PyTorch is installed but cannot be loaded ({reason}); {_HOW_TO_REPLACE}")
-
-
-def oldTorch(version: str) -> DependencyError:
-    """The error where PyTorch is older than what the network needs."""
-    return DependencyError(f"PyTorch {version} is too old, {TORCH_REQUIREMENT} is needed; {_HOW_TO_REPLACE}")
+        raise old_torch(version)
 
 
 def _installedVersion() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 import slicer
@@ -86,18 +86,18 @@ def checksumOf(inside: np.ndarray, before: Optional[int] = None) -> int:
         inside: (z, y, x) uint8 or bool; or a plane of it, in order, with the checksum of those before it.
         before: None starts anew.
     """
-    return zlib.crc32(np.ascontiguousarray(inside).view(np.uint8), 0 if before is None else before)
+    return zlib.crc32(np.ascontiguousarray(inside).view(np.uint8).data, 0 if before is None else before)
 
 
-def _imageOf(segment: slicer.vtkSegment) -> Any:
+def _imageOf(segment: slicer.vtkSegment) -> Optional[slicer.vtkOrientedImageData]:
     return segment.GetRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
 
 
-def _stateOf(image: Any, segment: slicer.vtkSegment) -> tuple:
+def _stateOf(image: slicer.vtkOrientedImageData, segment: slicer.vtkSegment) -> tuple:
     return image.GetAddressAsString(""), image.GetMTime(), segment.GetLabelValue()
 
 
-def _fingerprintOf(image: Any, value: int) -> str:
+def _fingerprintOf(image: slicer.vtkOrientedImageData, value: int) -> str:
     extent = image.GetExtent()
     shape = tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
     scalars = image.GetPointData().GetScalars()
@@ -123,5 +123,5 @@ def arrayFromMatrix(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
 def _same(one: str, other: str) -> bool:
     first, *here = one.split(" ")
     second, *there = other.split(" ")
-    places: Any = zip(map(float, here), map(float, there))
+    places = zip(map(float, here), map(float, there))
     return first == second and len(here) == len(there) and all(abs(a - b) <= _SAME_PLACE for a, b in places)

@@ -6,12 +6,12 @@ from typing import Any, Dict, Optional, Union
 
 from lvnet.metrics.presets import preset_named
 
-from .masks import Mask, maskOf
+from .masks import ComparedNode, Mask, maskOf
 
 
 def evaluateNodes(
-    segmentation: Any,
-    reference: Any,
+    segmentation: Optional[ComparedNode],
+    reference: Optional[ComparedNode],
     segment: Optional[Union[str, int]] = None,
     referenceSegment: Optional[Union[str, int]] = None,
     preset: str = "lits",

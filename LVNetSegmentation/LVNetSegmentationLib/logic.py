@@ -1,16 +1,24 @@
 """What the module does, as public calls: for the panel, the Python console and scripts of users."""
 
+from __future__ import annotations
+
 import logging
-from typing import Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Union
 
+import slicer
 from lvnet.pipeline.options import SegmentOptions, settings_of
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
+from .machinelogic import MachineLogic
 from .parameters import LVNetSegmentationParameterNode
-from .workerlogic import WorkerLogic
+
+if TYPE_CHECKING:
+    from lvnet.worker.client.job import Job, ProgressCallback
+
+    from .masks import ComparedNode
+    from .outcome import Outcome
 
 
-class LVNetSegmentationLogic(WorkerLogic):
+class LVNetSegmentationLogic(MachineLogic):
     """What the module does, without a panel.
 
     The network runs in a process of its own that stays warm for the next run.  What is started with
@@ -19,16 +27,16 @@ class LVNetSegmentationLogic(WorkerLogic):
     """
 
     def __init__(self) -> None:
-        WorkerLogic.__init__(self)
+        MachineLogic.__init__(self)
         #: What to tell the user about the last run.
-        self.lines = []
-        #: What the last run gave, a LVNetSegmentationLib.outcome.Outcome.
-        self.outcome = None
+        self.lines: List[str] = []
+        #: What the last run gave.
+        self.outcome: Optional[Outcome] = None
 
     def getParameterNode(self) -> LVNetSegmentationParameterNode:
-        return LVNetSegmentationParameterNode(super().getParameterNode())
+        return LVNetSegmentationParameterNode(super().getParameterNode())  # type: ignore[call-arg]
 
-    def checkInput(self, volumeNode) -> list:
+    def checkInput(self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode]) -> List[Tuple[str, str]]:
         """Whether a volume can be expected to give a liver, before any computing.
 
         Args:
@@ -38,22 +46,22 @@ class LVNetSegmentationLogic(WorkerLogic):
             (severity, sentence) pairs, the gravest first, empty when all is well: "error" cannot be
             segmented, "warning" ask the user first, "note" worth knowing.
         """
-        from .checking import checkVolumeNode
+        from .volumechecks import checkVolumeNode
 
         return checkVolumeNode(volumeNode)
 
     def segment(
         self,
-        volumeNode: vtkMRMLScalarVolumeNode,
-        segmentationNode: Optional[vtkMRMLSegmentationNode] = None,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        segmentationNode: Optional[slicer.vtkMRMLSegmentationNode] = None,
         device: str = SegmentOptions.device,
         weights: Optional[str] = None,
         overlap: Optional[float] = None,
         postprocess: bool = SegmentOptions.postprocess,
         threads: Optional[int] = None,
         progress: Optional[Callable[[float, str], None]] = None,
-        **more,
-    ) -> vtkMRMLSegmentationNode:
+        **more: Any,
+    ) -> slicer.vtkMRMLSegmentationNode:
         """Segments a volume, waits, and returns the segmentation node; works without a main window.
 
         Args:
@@ -85,19 +93,19 @@ class LVNetSegmentationLogic(WorkerLogic):
 
     def segmentAsync(
         self,
-        volumeNode: vtkMRMLScalarVolumeNode,
-        segmentationNode: Optional[vtkMRMLSegmentationNode] = None,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        segmentationNode: Optional[slicer.vtkMRMLSegmentationNode] = None,
         device: str = SegmentOptions.device,
         weights: Optional[str] = None,
         overlap: Optional[float] = None,
         postprocess: bool = SegmentOptions.postprocess,
         threads: Optional[int] = None,
-        onProgress: Optional[Callable] = None,
-        onDone: Optional[Callable] = None,
+        onProgress: Optional[ProgressCallback] = None,
+        onDone: Optional[Callable[..., None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
-        **more,
-    ):
+        **more: Any,
+    ) -> Job:
         """Segments a volume in the worker process while Slicer goes on.
 
         The scene is touched once, at the end, when the result is there.  One job runs at a time: a
@@ -112,30 +120,23 @@ class LVNetSegmentationLogic(WorkerLogic):
             onCancelled: called without arguments; without it `onError` is called.
 
         Returns:
-            A LVNetSegmentationLib.jobs.Job: `cancel()`, `isRunning()`, `poll()`, `wait()`.  Errors of
+            A lvnet.worker.client.job.Job: `cancel()`, `isRunning()`, `poll()`, `wait()`.  Errors of
             any kind come through `onError`, none is raised here.
         """
+        from lvnet.worker.client.job import Callbacks
+
         from .segmenting import SegmentJob
 
-        def done(node, outcome) -> None:
+        def done(node: slicer.vtkMRMLSegmentationNode, outcome: Outcome) -> None:
             self._remember(outcome)
             if onDone is not None:
                 onDone(node, outcome)
 
-        return self._watched(
-            SegmentJob(
-                self.service,
-                volumeNode,
-                segmentationNode,
-                _settings(
-                    more, device=device, weights=weights, overlap=overlap, postprocess=postprocess, threads=threads
-                ),
-                onProgress=onProgress,
-                onDone=done,
-                onError=onError,
-                onCancelled=onCancelled,
-            )
+        settings = _settings(
+            more, device=device, weights=weights, overlap=overlap, postprocess=postprocess, threads=threads
         )
+        callbacks = Callbacks(onProgress, done, onError, onCancelled)
+        return self._start(SegmentJob(self.service, volumeNode, segmentationNode, settings, callbacks))
 
     def segmentFolderAsync(
         self,
@@ -147,14 +148,14 @@ class LVNetSegmentationLogic(WorkerLogic):
         overlap: Optional[float] = None,
         postprocess: bool = SegmentOptions.postprocess,
         threads: Optional[int] = None,
-        onProgress: Optional[Callable] = None,
-        onDone: Optional[Callable] = None,
+        onProgress: Optional[ProgressCallback] = None,
+        onDone: Optional[Callable[..., None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
-        onScan: Optional[Callable[[dict], None]] = None,
+        onScan: Optional[Callable[[Dict[str, Any]], None]] = None,
         series: Optional[str] = None,
-        **more,
-    ):
+        **more: Any,
+    ) -> Job:
         """Segments every scan of a folder (images, or folders of DICOM) into another folder.
 
         The scene is not touched.  A scan that fails does not stop the others.
@@ -172,7 +173,10 @@ class LVNetSegmentationLogic(WorkerLogic):
         Returns:
             A job, see :meth:`segmentAsync`.
         """
-        from .folders import FolderJob
+        from lvnet.worker.client.folder_job import FolderJob
+        from lvnet.worker.client.job import Callbacks
+
+        from .dependencies import ensureTorch
 
         settings = _settings(
             more,
@@ -183,19 +187,20 @@ class LVNetSegmentationLogic(WorkerLogic):
             threads=threads,
             series=series,
         )
-        callbacks = (onProgress, onDone, onError, onCancelled, onScan)
-        return self._watched(FolderJob(self.service, inputFolder, outputFolder, suffix, settings, *callbacks))
+        callbacks = Callbacks(onProgress, onDone, onError, onCancelled)
+        places = (inputFolder, outputFolder, suffix)
+        return self._start(FolderJob(self.service, *places, settings, callbacks, onScan, prepare=ensureTorch))
 
     def evaluate(
         self,
-        segmentation,
-        reference,
-        segment: Optional[str] = None,
-        referenceSegment=None,
+        segmentation: Optional[ComparedNode],
+        reference: Optional[ComparedNode],
+        segment: Optional[Union[str, int]] = None,
+        referenceSegment: Optional[Union[str, int]] = None,
         preset: str = "lits",
         resample: bool = True,
-        tableNode=None,
-    ):
+        tableNode: Optional[slicer.vtkMRMLTableNode] = None,
+    ) -> Tuple[Dict[str, Any], slicer.vtkMRMLTableNode]:
         """Compares a segmentation with a reference: DICE, VOE, RVD, ASSD, MSSD and volumes.
 
         Both are compared where they lie in the world, parent transforms included.
@@ -221,24 +226,24 @@ class LVNetSegmentationLogic(WorkerLogic):
             LVNetError: the two cannot be compared; one line says why.
         """
         from .evaluating import evaluateNodes
-        from .tables import tableOfResult
+        from .metricstable import tableOfResult
 
         result = evaluateNodes(segmentation, reference, segment, referenceSegment, preset, resample)
         return result, tableOfResult(result, segmentation, tableNode)
 
     def evaluateAsync(
         self,
-        segmentation,
-        reference,
-        segment: Optional[str] = None,
-        referenceSegment=None,
+        segmentation: Optional[ComparedNode],
+        reference: Optional[ComparedNode],
+        segment: Optional[Union[str, int]] = None,
+        referenceSegment: Optional[Union[str, int]] = None,
         preset: str = "lits",
         resample: bool = True,
-        tableNode=None,
-        onDone: Optional[Callable] = None,
+        tableNode: Optional[slicer.vtkMRMLTableNode] = None,
+        onDone: Optional[Callable[..., None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
-    ):
+    ) -> Job:
         """The same in the worker process, without waiting; it needs no PyTorch.
 
         Args:
@@ -248,20 +253,24 @@ class LVNetSegmentationLogic(WorkerLogic):
         Returns:
             A job, see :meth:`segmentAsync`.
         """
-        from .comparing import CompareJob
-        from .tables import tableOfResult
+        from lvnet.worker.client.job import Callbacks
 
-        def done(result) -> None:
+        from .comparing import CompareJob
+        from .metricstable import tableOfResult
+
+        def done(result: Dict[str, Any]) -> None:
             inScene = tableNode is not None and tableNode.GetScene() is not None
             table = tableOfResult(result, segmentation, tableNode if inScene else None)
             if onDone is not None:
                 onDone(result, table)
 
-        callbacks = {"onDone": done, "onError": onError, "onCancelled": onCancelled}
+        callbacks = Callbacks(on_done=done, on_error=onError, on_cancelled=onCancelled)
         which = (segmentation, reference, segment, referenceSegment, preset, resample)
-        return self._watched(CompareJob(self.service, *which, **callbacks))
+        return self._start(CompareJob(self.service, *which, callbacks))
 
-    def addPhantomAsync(self, onDone: Optional[Callable] = None, onError: Optional[Callable[[str], None]] = None):
+    def addPhantomAsync(
+        self, onDone: Optional[Callable[..., None]] = None, onError: Optional[Callable[[str], None]] = None
+    ) -> Job:
         """Adds a synthetic abdomen and its reference to the scene, computed in the worker process.
 
         Args:
@@ -270,93 +279,29 @@ class LVNetSegmentationLogic(WorkerLogic):
         Returns:
             A job, see :meth:`segmentAsync`.
         """
+        from lvnet.worker.client.job import Callbacks
+
         from .sampledata import PhantomJob
 
-        return self._watched(PhantomJob(self.service, onDone=onDone, onError=onError))
+        return self._start(PhantomJob(self.service, Callbacks(on_done=onDone, on_error=onError)))
 
-    def exportTableToCsv(self, tableNode, path: str) -> None:
+    def exportTableToCsv(self, tableNode: slicer.vtkMRMLTableNode, path: str) -> None:
         """Writes a table node as CSV, whole or not at all.
 
         Raises:
             ImageError: the file cannot be written there.
         """
-        from .tables import exportTable
+        from .metricstable import exportTable
 
         exportTable(tableNode, path)
 
-    def devices(self) -> list:
-        """The devices that can be chosen, asked from the worker; waits some seconds the first time.
-
-        Returns:
-            dict(id, name, freeMemory) each: `id` is what :meth:`segment` takes, `freeMemory` is in
-            bytes or None; the CPU first.
-
-        Raises:
-            LVNetError: PyTorch is missing or broken.
-        """
-        return self.devicesAsync().wait()[0]
-
-    def devicesAsync(self, onDone: Optional[Callable] = None, onError: Optional[Callable[[str], None]] = None):
-        """The same without waiting: `onDone` gets the list.  Returns a job."""
-        from .asking import AskJob
-
-        return self._watched(AskJob(self.service, "devices", onDone=onDone, onError=onError))
-
-    def checkTorchAsync(self, onDone: Optional[Callable] = None, onError: Optional[Callable[[str], None]] = None):
-        """Whether PyTorch works: `onDone` gets one sentence with its version and what it computes on.
-
-        It is asked from the worker, so that a broken PyTorch cannot harm Slicer.  Returns a job.
-        """
-        from .asking import AskJob
-
-        return self._watched(AskJob(self.service, "torch", onDone=onDone, onError=onError))
-
-    def torchIsMissing(self) -> bool:
-        """Whether PyTorch is not installed."""
-        from .dependencies import torchIsMissing
-
-        return torchIsMissing()
-
-    def installTorch(self, askConfirmation: bool = True) -> None:
-        """Installs PyTorch through the PyTorch extension where it is missing; waits.
-
-        Raises:
-            DependencyError: declined, failed, or the extension is missing; one line says what to do.
-        """
-        from .dependencies import ensureTorch
-
-        ensureTorch(askConfirmation)
-
-    def weightsInfo(self, path: Optional[str] = None) -> dict:
-        """What a checkpoint file says of itself; needs no PyTorch.
-
-        Args:
-            path: a file; None takes the bundled weights.
-
-        Returns:
-            dict: `name`, `organs` (names), `scores` (free JSON from its provenance, may be empty),
-            `licence` (may be empty), `summary` (one line for the panel), `path`.
-
-        Raises:
-            CheckpointError: it is no checkpoint, or a damaged one.
-        """
-        from .asking import weightsInfo
-
-        return weightsInfo(path)
-
-    def logFolder(self) -> str:
-        """The folder with the logs of the last runs; it is there."""
-        from .logs import logFolder
-
-        return str(logFolder())
-
-    def _remember(self, outcome) -> None:
+    def _remember(self, outcome: Outcome) -> None:
         self.outcome, self.lines = outcome, outcome.lines
         for line in outcome.lines:
             logging.info("LV-Net Segmentation: %s", line)
 
 
-def _settings(more: dict, **given) -> dict:
+def _settings(more: Dict[str, Any], **given: Any) -> Dict[str, Any]:
     """How to segment, by the names that SegmentOptions has.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import slicer
@@ -14,6 +14,8 @@ from vtk.util.numpy_support import vtk_to_numpy
 from . import nodes
 from .choosing import chosenLabels, chosenSegments
 
+#: What can be compared.
+ComparedNode = Union[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLLabelMapVolumeNode]
 #: A mask that is resampled because of its transform has at most so many voxels.
 _MOST_VOXELS = 1_000_000_000
 #: Cosine of the angle between two axes up to which they count as perpendicular.
@@ -34,7 +36,9 @@ class Mask(NamedTuple):
     notes: Tuple[str, ...] = ()
 
 
-def maskOf(node: Any, which: Optional[Union[str, int]], like: Optional[str] = None, resample: bool = True) -> Mask:
+def maskOf(
+    node: Optional[ComparedNode], which: Optional[Union[str, int]], like: Optional[str] = None, resample: bool = True
+) -> Mask:
     """A mask of a segmentation node or a label map volume node; neither is changed.
 
     Args:
@@ -185,7 +189,7 @@ def imageOf(array: np.ndarray, ijkToRas: np.ndarray, extent: List[int]) -> slice
     return image
 
 
-def _inWorld(placed: _Placed, node: Any, name: str, resample: bool) -> Tuple[Volume, Tuple[str, ...]]:
+def _inWorld(placed: _Placed, node: ComparedNode, name: str, resample: bool) -> Tuple[Volume, Tuple[str, ...]]:
     transform = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, transform)
     linear = vtk.vtkTransform()
@@ -209,7 +213,9 @@ def _inWorld(placed: _Placed, node: Any, name: str, resample: bool) -> Tuple[Vol
     return _volumeOf(voxels, extent, nodes.arrayFromMatrix(matrix), name), (note,)
 
 
-def _resampledInWorld(image: slicer.vtkOrientedImageData, transform: Any) -> slicer.vtkOrientedImageData:
+def _resampledInWorld(
+    image: slicer.vtkOrientedImageData, transform: vtk.vtkAbstractTransform
+) -> slicer.vtkOrientedImageData:
     """The mask on a grid along the world's axes, as fine as its own."""
     bounds = [0.0] * 6
     slicer.vtkOrientedImageDataResample.TransformOrientedImageDataBounds(image, transform, bounds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import slicer
@@ -10,10 +10,9 @@ import vtk
 from lvnet.boxes import bounding_box
 from lvnet.errors import ImageError
 from lvnet.image_io.geometry_checks import check_grid, check_size
-from lvnet.image_io.voxels import AIR, VoxelStack
-from lvnet.progress import CancelCheck, never_cancelled, raise_if_cancelled
 from lvnet.recipe import LabelClass
 from lvnet.volume import Volume
+from lvnet.worker.client.handover import usual_voxels
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .closedsurfaces import makeSurfaces, preferSmoothSurfaces, surfaceName
@@ -39,7 +38,7 @@ def volumeFromNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     Raises:
         ImageError: the node is empty or no single 3D volume, or its grid makes no sense.
     """
-    return usualVoxels(viewOfNode(volumeNode))
+    return usual_voxels(viewOfNode(volumeNode))
 
 
 def viewOfNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Volume:
@@ -62,40 +61,9 @@ def viewOfNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     return Volume(voxels, spacing, origin, direction, name)
 
 
-def usualVoxels(volume: Volume, cancelled: CancelCheck = never_cancelled) -> Volume:
-    """The volume with int16 voxels where every value fits exactly, else float32; needs no Slicer.
-
-    Raises:
-        ImageError: no voxel has a finite value.
-        Cancelled: `cancelled` answered True.
-    """
-    steps = usualVoxelSteps(volume)
-    while True:
-        raise_if_cancelled(cancelled)
-        try:
-            next(steps)
-        except StopIteration as stop:
-            usual: Volume = stop.value
-            return usual
-
-
-def usualVoxelSteps(volume: Volume) -> Generator[None, None, Volume]:
-    """:func:`usualVoxels` slice by slice, for a caller that has other things to do; it returns the volume."""
-    if volume.array.dtype == np.int16:
-        return volume
-    stack = VoxelStack(volume.shape)
-    for index, plane in enumerate(volume.array):
-        stack.put(index, plane)
-        yield
-    if stack.all_replaced:
-        raise ImageError(f"{volume.name} holds no voxel with a finite value; load it again")
-    notes = []
-    if stack.replaced:
-        notes.append(f"{stack.replaced} voxels without a finite value set to {AIR} HU (air)")
-    return volume.with_array(stack.array(), notes=(*volume.notes, *notes))
-
-
-def gridOf(ijkToRas: np.ndarray, name: str) -> Tuple[Tuple[float, ...], Tuple[float, ...], Tuple[float, ...]]:
+def gridOf(
+    ijkToRas: np.ndarray, name: str
+) -> Tuple[Tuple[float, float, float], Tuple[float, float, float], Tuple[float, ...]]:
     """Spacing (z, y, x), origin and direction in LPS of a (4, 4) matrix from indices to RAS.
 
     Raises:
@@ -103,14 +71,12 @@ def gridOf(ijkToRas: np.ndarray, name: str) -> Tuple[Tuple[float, ...], Tuple[fl
     """
     lps = _LPS_FROM_RAS @ ijkToRas
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    check_grid(name, spacing, lps[:3, 3], np.eye(3))
+    x, y, z = (float(part) for part in lps[:3, 3])
+    check_grid(name, spacing, (x, y, z), np.eye(3).ravel().tolist())
     direction = lps[:3, :3] / spacing
-    check_grid(name, spacing, lps[:3, 3], direction)
-    return (
-        tuple(float(step) for step in spacing[::-1]),
-        tuple(float(part) for part in lps[:3, 3]),
-        tuple(float(part) for part in direction.ravel()),
-    )
+    check_grid(name, spacing, (x, y, z), direction.ravel().tolist())
+    alongX, alongY, alongZ = (float(step) for step in spacing)
+    return (alongZ, alongY, alongX), (x, y, z), tuple(float(part) for part in direction.ravel())
 
 
 def addVolumeNode(volume: Volume, name: str) -> slicer.vtkMRMLScalarVolumeNode:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+import slicer
 
 
 class Outcome(NamedTuple):
@@ -21,9 +23,9 @@ class Outcome(NamedTuple):
         logPath: the file that holds the log of the run; empty where none could be written.
     """
 
-    segmentationNode: Any
+    segmentationNode: slicer.vtkMRMLSegmentationNode
     lines: List[str]
-    checks: List[Tuple[str, str]]
+    checks: List[Tuple[Optional[str], str]]
     volumes: Dict[str, float]
     seconds: float
     volumeNodeID: str

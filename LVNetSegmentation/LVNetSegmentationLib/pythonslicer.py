@@ -1,4 +1,4 @@
-"""Which Python runs the worker, and where temporary files go."""
+"""Which Python runs the worker, and where temporary files go: within Slicer as it wants it, else as usual."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ import tempfile
 from typing import Any, Optional
 
 from lvnet.errors import ComputationError
+from lvnet.worker.client.process import this_python
+from lvnet.worker.client.service import Service
+
+
+def makeService() -> Service:
+    """A service whose worker runs and writes where Slicer wants it to."""
+    return Service(python=interpreter, folder=temporaryFolder)
 
 
 def _application() -> Optional[Any]:
@@ -24,9 +31,7 @@ def interpreter() -> str:
     """
     application = _application()
     if application is None:
-        if not sys.executable:
-            raise ComputationError("no Python was found to compute with; start Python by its full path")
-        return sys.executable
+        return this_python()
     # Slicer puts the folder that holds it on its own PATH.
     found = shutil.which("PythonSlicer")
     home = str(getattr(application, "slicerHome", "") or "")

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Optional, Tuple
 
 import numpy as np
 import slicer
 from lvnet.phantom import make_phantom
 from lvnet.recipe import LIVER
 from lvnet.volume import Volume
+from lvnet.worker.client.job import NOBODY, Callbacks
+from lvnet.worker.client.remote_job import RemoteJob
+from lvnet.worker.client.service import Service
 from lvnet.worker.exchange import LABEL_FILE, SCAN_FILE, Exchange
 from lvnet.worker.handing import handed_over
+from lvnet.worker.messages.requests import PhantomRequest
+from lvnet.worker.messages.results import PhantomResult
 
 from . import nodes
-from .remote import RemoteJob
-from .service import Service
+
+if TYPE_CHECKING:
+    from .logic import LVNetSegmentationLogic
 
 #: Under what name the module Sample Data lists the scans of this module.
 CATEGORY = "LV-Net Segmentation"
@@ -24,8 +30,11 @@ SEED = 7
 #: Slicer's own sample: its address under slicer.util.TESTING_DATA_URL and its checksum.
 CT_LIVER_SHA256 = "e16eae0ae6fefa858c5c11e58f0f1bb81834d81b7102e021571056324ef6f37e"
 
+#: A volume, and the segmentation that belongs to it.
+ScanAndReference = Tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]
 
-def addPhantom() -> Tuple[Any, Any]:
+
+def addPhantom() -> ScanAndReference:
     """Adds a synthetic abdomen and its reference to the scene and shows the scan; waits some seconds.
 
     Returns:
@@ -37,19 +46,19 @@ def addPhantom() -> Tuple[Any, Any]:
 class PhantomLoader:
     """What the module Sample Data calls: adds the same without waiting; a second click meanwhile does nothing."""
 
-    def __init__(self, makeLogic: Callable[[], Any]) -> None:
+    def __init__(self, makeLogic: Callable[[], LVNetSegmentationLogic]) -> None:
         """Args:
         makeLogic: makes a logic of the module.
         """
         self._makeLogic = makeLogic
         # Somebody has to hold the logic until its job is done.
-        self._logic: Optional[Any] = None
+        self._logic: Optional[LVNetSegmentationLogic] = None
 
     @property
     def loading(self) -> bool:
         return self._logic is not None
 
-    def __call__(self, source: Any = None) -> None:
+    def __call__(self, source: object = None) -> None:
         """Args:
         source: what Sample Data passes; not needed.
         """
@@ -60,7 +69,7 @@ class PhantomLoader:
         self._logic.keepWarm = False
         self._logic.addPhantomAsync(onDone=self._onDone, onError=self._onError)
 
-    def _onDone(self, *_nodes: Any) -> None:
+    def _onDone(self, *_nodes: object) -> None:
         self._logic = None
 
     def _onError(self, sentence: str) -> None:
@@ -68,36 +77,33 @@ class PhantomLoader:
         logging.error("LV-Net Segmentation: %s", sentence)
 
 
-class PhantomJob(RemoteJob):
-    """Has the worker compute the phantom; `onDone` gets the volume node and the segmentation node."""
+class PhantomJob(RemoteJob[PhantomResult]):
+    """Has the worker compute the phantom; `on_done` gets the volume node and the segmentation node."""
 
-    def __init__(
-        self,
-        service: Service,
-        onDone: Optional[Callable[..., None]] = None,
-        onError: Optional[Callable[[str], None]] = None,
-    ) -> None:
+    result_type = PhantomResult
+
+    def __init__(self, service: Service, callbacks: Callbacks = NOBODY) -> None:
+        super().__init__(service, callbacks)
         self._exchange: Optional[Exchange] = None
-        super().__init__(service, False, onDone=onDone, onError=onError)
 
-    def _message(self) -> Optional[Dict[str, Any]]:
-        self._exchange = self._exchange or self._service.makeExchange()
-        return {"do": "phantom", "folder": str(self._exchange.path), "seed": SEED}
+    def _request(self) -> PhantomRequest:
+        self._exchange = self._exchange or self._service.make_exchange()
+        return PhantomRequest(str(self._exchange.path), SEED)
 
-    def _results(self, answer: Dict[str, Any]) -> tuple:
+    def _results(self, result: PhantomResult) -> ScanAndReference:
         assert self._exchange is not None
-        place = {**answer, "folder": str(self._exchange.path)}
-        scan, label = (handed_over(place, file, "the phantom") for file in (SCAN_FILE, LABEL_FILE))
+        folder = self._exchange.path
+        scan, label = (handed_over(folder, file, result.place, "the phantom") for file in (SCAN_FILE, LABEL_FILE))
         # Out of the mapped file, which is about to be removed.
         return _addToScene(*(volume.with_array(np.array(volume.array)) for volume in (scan, label)))
 
     def _clean(self) -> None:
         if self._exchange is not None:
-            self._service.removeExchange(self._exchange)
+            self._service.remove_exchange(self._exchange)
         super()._clean()
 
 
-def _addToScene(scan: Volume, label: Volume) -> Tuple[Any, Any]:
+def _addToScene(scan: Volume, label: Volume) -> ScanAndReference:
     volumeNode = nodes.addVolumeNode(scan, NAME)
     volumeNode.CreateDefaultDisplayNodes()
     referenceNode = nodes.addSegmentationNode(volumeNode)

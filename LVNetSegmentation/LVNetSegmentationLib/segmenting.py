@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 import slicer
-from lvnet.errors import Cancelled, ImageError
+from lvnet.errors import ImageError
 from lvnet.pipeline.options import SegmentOptions
-from lvnet.recipe import LabelClass
+from lvnet.volume import Volume
+from lvnet.worker.client.handover import hand_over
+from lvnet.worker.client.job import NOBODY, Callbacks
+from lvnet.worker.client.remote_job import RemoteJob
+from lvnet.worker.client.service import Service
+from lvnet.worker.client.steps import Steps, Work
 from lvnet.worker.exchange import SCAN_FILE, Exchange, map_array
-from lvnet.worker.handing import place_of
+from lvnet.worker.messages.place import Place
+from lvnet.worker.messages.requests import SegmentRequest
+from lvnet.worker.messages.results import FoundClass, SegmentResult
 
 from . import nodes
-from .checking import refuseOtherNodes
 from .dependencies import ensureTorch
 from .edits import checksumOf, fingerprintsOf
-from .handover import handOver
-from .jobs import ProgressCallback
 from .outcome import Outcome
-from .remote import RemoteJob
-from .service import Service
-from .steps import Steps, Work
+from .volumechecks import refuseOtherNodes
 
 
-class SegmentJob(RemoteJob):
+class SegmentJob(RemoteJob[SegmentResult]):
     """Segments a volume node; the scene is touched once the result is there, and not before.
 
     Args:
@@ -34,8 +36,11 @@ class SegmentJob(RemoteJob):
         volumeNode: a CT in HU.
         segmentationNode: takes the segments; None adds a new one.
         settings: how to segment, by the names that SegmentOptions has; None stands for the default.
-        onDone: gets the segmentation node and an :class:`Outcome`.
+        callbacks: `on_done` gets the segmentation node and an :class:`Outcome`.
     """
+
+    computes = True
+    result_type = SegmentResult
 
     def __init__(
         self,
@@ -43,21 +48,17 @@ class SegmentJob(RemoteJob):
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         segmentationNode: Optional[slicer.vtkMRMLSegmentationNode],
         settings: Mapping[str, Any],
-        onProgress: Optional[ProgressCallback] = None,
-        onDone: Optional[Callable[..., None]] = None,
-        onError: Optional[Callable[[str], None]] = None,
-        onCancelled: Optional[Callable[[], None]] = None,
+        callbacks: Callbacks = NOBODY,
     ) -> None:
+        super().__init__(service, callbacks)
         self._volumeNode = volumeNode
         self._segmentationNode = segmentationNode
         self._settings = settings
         self._options = SegmentOptions()
         self._exchange: Optional[Exchange] = None
-        self._handOver: Optional[Steps] = None
-        self._collecting: Optional[Steps] = None
-        self._answer: Dict[str, Any] = {}
+        self._handOver: Optional[Steps[Volume]] = None
+        self._collecting: Optional[Steps[List[nodes.Piece]]] = None
         self._before: Dict[str, str] = {}
-        super().__init__(service, True, onProgress, onDone, onError, onCancelled)
 
     def _begin(self) -> None:
         self._options = SegmentOptions.from_request(self._settings)
@@ -67,29 +68,22 @@ class SegmentJob(RemoteJob):
             self._before = self._fingerprints(self._segmentationNode)
         volume = nodes.viewOfNode(self._volumeNode)
         ensureTorch()
-        self._exchange = self._service.makeExchange()
+        self._exchange = self._service.make_exchange()
         # What comes back is at most a byte a voxel.
-        self._handOver = Steps(handOver(volume, self._exchange, SCAN_FILE, answerBytes=1))
+        self._handOver = Steps(hand_over(volume, self._exchange, SCAN_FILE, answer_bytes=1))
 
-    def _message(self) -> Optional[Dict[str, Any]]:
+    def _request(self) -> Optional[SegmentRequest]:
         assert self._handOver is not None and self._exchange is not None
         if not self._handOver.advance():
             self._report(0.0, "handing over the scan")
             return None
-        place = place_of(self._handOver.result)
-        return {"do": "segment", "folder": str(self._exchange.path), **place, **self._options.to_dict()}
+        return SegmentRequest(str(self._exchange.path), Place.of(self._handOver.result), self._options)
 
-    def _results(self, answer: Dict[str, Any]) -> Optional[tuple]:
-        assert self._exchange is not None
-        self._answer = answer
-        self._collecting = Steps(_collect(answer, self._exchange))
-        return None
-
-    def _step(self) -> Optional[tuple]:
+    def _collect(self, result: SegmentResult) -> Optional[Tuple[slicer.vtkMRMLSegmentationNode, Outcome]]:
         if self._collecting is None:
-            return super()._step()
-        if self._cancelledAt is not None:
-            raise Cancelled
+            assert self._exchange is not None
+            self._collecting = Steps(_pieces(result, self._exchange))
+            return None
         if not self._collecting.done:
             # The nodes are written in a turn of their own, so that the window reacts in between.
             self._collecting.advance()
@@ -98,16 +92,17 @@ class SegmentJob(RemoteJob):
         if scene is not None and scene.IsBatchProcessing():
             # A scene is being loaded or closed: the result waits until that is done.
             return None
-        return self._apply()
+        return self._apply(result.report, self._collecting.result)
 
     @staticmethod
     def _fingerprints(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Dict[str, str]:
         return fingerprintsOf(segmentationNode, nodes.ownSegmentIds(segmentationNode))
 
-    def _apply(self) -> tuple:
-        assert self._handOver is not None and self._collecting is not None
-        answer, scan, pieces = self._answer, self._handOver.result, self._collecting.result
-        volumeNode = self._volumeNode
+    def _apply(
+        self, report: Mapping[str, Any], pieces: List[nodes.Piece]
+    ) -> Tuple[slicer.vtkMRMLSegmentationNode, Outcome]:
+        assert self._handOver is not None
+        scan, volumeNode = self._handOver.result, self._volumeNode
         if volumeNode.GetScene() is None:
             raise ImageError("the volume was removed from the scene while it was segmented; load it again")
         image = volumeNode.GetImageData()
@@ -127,18 +122,18 @@ class SegmentJob(RemoteJob):
             if given is None:
                 nodes.removeSegmentationNode(output)
             raise
-        lines += [f"{name}: {volume:.0f} ml" for name, volume in answer["volumes_ml"].items()]
-        notes = [note for note in (*scan.notes, *answer["notes"]) if note not in lines]
+        lines += [f"{name}: {volume:.0f} ml" for name, volume in report["volumes_ml"].items()]
+        notes = [note for note in (*scan.notes, *report["notes"]) if note not in lines]
         return output, Outcome(
             output,
             lines + notes,
-            [(check["verdict"], check["sentence"]) for check in answer["checks"]],
-            dict(answer["volumes_ml"]),
+            [(check["verdict"], check["sentence"]) for check in report["checks"]],
+            dict(report["volumes_ml"]),
             time.monotonic() - self._began,
             str(volumeNode.GetID()),
-            str(answer["device_reason"]),
-            str(answer["weights"]),
-            self._service.logPath,
+            str(report["device_reason"]),
+            str(report["weights"]),
+            self._service.log_path,
         )
 
     def _clean(self) -> None:
@@ -146,15 +141,15 @@ class SegmentJob(RemoteJob):
             if steps is not None:
                 steps.close()
         if self._exchange is not None:
-            self._service.removeExchange(self._exchange)
+            self._service.remove_exchange(self._exchange)
         super()._clean()
 
 
-def _collect(answer: Dict[str, Any], exchange: Exchange) -> Work:
-    """Reads what the worker found and removes the files; touches no node.  It returns the pieces."""
+def _pieces(result: SegmentResult, exchange: Exchange) -> Work[List[nodes.Piece]]:
+    """Reads what the worker found and removes the files; touches no node."""
     pieces = []
-    for entry in answer["classes"]:
-        piece = yield from _pieceOf(entry, exchange)
+    for found in result.classes:
+        piece = yield from _piece(found, exchange)
         pieces.append(piece)
     for file in exchange.path.glob("*.npy"):
         # Where another process still reads it, it goes with the folder.
@@ -163,17 +158,14 @@ def _collect(answer: Dict[str, Any], exchange: Exchange) -> Work:
     return pieces
 
 
-def _pieceOf(answer: Dict[str, Any], exchange: Exchange) -> Work:
-    fields = {key: value for key, value in answer.items() if key not in ("box", "file")}
-    entry = LabelClass(**{**fields, "colour": tuple(fields["colour"])})
-    if answer["box"] is None:
-        return nodes.Piece(entry, None, None)
-    sides: List[slice] = [slice(start, stop) for start, stop in answer["box"]]
-    stored = map_array(exchange.path / str(answer["file"]))
+def _piece(found: FoundClass, exchange: Exchange) -> Work[nodes.Piece]:
+    if found.slices is None:
+        return nodes.Piece(found.entry, None, None)
+    stored = map_array(exchange.path / str(found.file))
     voxels = np.empty(stored.shape, stored.dtype)
     checksum = None
     for index, plane in enumerate(stored):
         voxels[index] = plane
         checksum = checksumOf(voxels[index], checksum)
         yield
-    return nodes.Piece(entry, (sides[0], sides[1], sides[2]), voxels, checksum)
+    return nodes.Piece(found.entry, found.slices, voxels, checksum)

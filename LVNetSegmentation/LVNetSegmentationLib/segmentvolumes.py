@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+from typing import Dict, Tuple
 
 import numpy as np
 import slicer
 import vtk
+from lvnet.worker.client.steps import Work
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .edits import arrayFromMatrix
-from .steps import Work
 
 
-def segmentVolumes(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Work:
+def segmentVolumes(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Work[Dict[str, float]]:
     """Counts the voxels of every segment, a plane a step; touches the node before the first step only.
 
     Args:
@@ -41,7 +41,9 @@ def segmentVolumes(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Work:
     return _count(shared, volumes)
 
 
-def _count(shared: Dict[str, Tuple[np.ndarray, float, Dict[int, str]]], volumes: Dict[str, float]) -> Work:
+def _count(
+    shared: Dict[str, Tuple[np.ndarray, float, Dict[int, str]]], volumes: Dict[str, float]
+) -> Work[Dict[str, float]]:
     for planes, millilitres, identifiers in shared.values():
         for plane in planes:
             for value, identifier in identifiers.items():
@@ -50,7 +52,7 @@ def _count(shared: Dict[str, Tuple[np.ndarray, float, Dict[int, str]]], volumes:
     return volumes
 
 
-def _voxelsOf(image: Any) -> Tuple[np.ndarray, float]:
+def _voxelsOf(image: slicer.vtkOrientedImageData) -> Tuple[np.ndarray, float]:
     """The voxels of an image, (z, y, x), and the millilitres of one."""
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)

@@ -5,7 +5,7 @@ Works without a main window, where there are views in the scene only, or none at
 
 from __future__ import annotations
 
-from typing import Any, List, Optional
+from typing import List, Optional
 
 import slicer
 
@@ -15,7 +15,7 @@ from .belonging import referenceVolumeOf
 ABDOMEN = (-160.0, 240.0)
 
 
-def shownVolume() -> Optional[Any]:
+def shownVolume() -> Optional[slicer.vtkMRMLScalarVolumeNode]:
     """The scalar volume that the user looks at: the active one, else the background of a slice view; or None."""
     scene = slicer.mrmlScene
     selection = scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
@@ -28,7 +28,9 @@ def shownVolume() -> Optional[Any]:
     return None
 
 
-def showResult(volumeNode: Any, segmentationNode: Any) -> List[str]:
+def showResult(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> List[str]:
     """Shows a volume that no slice view shows, and moves all slices to the middle of what was found in it.
 
     Window and level become those of an abdomen as long as the user has not touched them.
@@ -82,11 +84,11 @@ def resetThreeDViews() -> None:
         layoutManager.threeDWidget(index).threeDView().resetFocalPoint()
 
 
-def _sliceComposites() -> List[Any]:
+def _sliceComposites() -> list:
     return list(slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"))
 
 
-def _centreOf(segmentationNode: Any) -> Optional[List[float]]:
+def _centreOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Optional[List[float]]:
     """The middle of a segmentation in the world, mm in RAS; None where it is empty."""
     bounds = [1.0, -1.0] * 3
     segmentationNode.GetRASBounds(bounds)

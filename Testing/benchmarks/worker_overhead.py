@@ -59,9 +59,10 @@ def main() -> None:
     slicer = start_slicer_core()
     from lvnet.checkpoint import load_checkpoint
     from lvnet.inputcheck import memory_needed
-    from LVNetSegmentationLib.checking import checkVolumeNode
+    from lvnet.worker.client.job import Callbacks
+    from lvnet.worker.client.service import Service
     from LVNetSegmentationLib.segmenting import SegmentJob
-    from LVNetSegmentationLib.service import Service
+    from LVNetSegmentationLib.volumechecks import checkVolumeNode
 
     array, matrix = made_scan(options.size, options.spacing)
     node = slicer.util.addVolumeFromArray(array, ijkToRAS=matrix, name="ct")
@@ -82,9 +83,9 @@ def main() -> None:
 
         held = []
         began = time.perf_counter()
-        job = SegmentJob(service, node, output, settings, onProgress=note)
+        job = SegmentJob(service, node, output, settings, Callbacks(on_progress=note)).start()
         held.append(time.perf_counter() - began)
-        while job.isRunning():
+        while job.is_running():
             before = time.perf_counter()
             job.poll()
             held.append(time.perf_counter() - before)
@@ -99,7 +100,7 @@ def main() -> None:
         # Preparing, slabs and the way back to the scan's grid are what the command line does as well.
         network = stages["handing over the result"] - stages["preparing the scan"]
         runs.append({"seconds": seconds, "network": network, "overhead": seconds - network, "held": max(held)})
-    memory = peak_memory(service.workerPid)
+    memory = peak_memory(service.worker_pid)
     service.shutdown()
     needed = memory_needed(array.shape, tuple(reversed(options.spacing)), load_checkpoint(options.weights).recipe)
     result = {

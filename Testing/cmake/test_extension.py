@@ -139,7 +139,7 @@ widget = LVNetSegmentation.LVNetSegmentationWidget()
 widget.setup()
 logic = widget.logic
 node = logic.segment(volume, device="cpu")
-pid = logic.service.workerPid
+pid = logic.service.worker_pid
 command = Path(f"/proc/{{pid}}/cmdline").read_bytes().decode() if os.path.exists(f"/proc/{{pid}}") else ""
 metrics, table = logic.evaluate(node, reference)
 widget.cleanup()

@@ -37,9 +37,9 @@ def temporary_folder(tmp_path):
 @pytest.fixture
 def service(log_folder, temporary_folder):
     """A service whose worker, folders and processes are gone after the test."""
-    from LVNetSegmentationLib.service import Service
+    from lvnet.worker.client.service import Service
 
-    made = Service(folder=temporary_folder)
+    made = Service(folder=lambda: temporary_folder)
     yield made
     made.shutdown()
     assert list(temporary_folder.iterdir()) == []

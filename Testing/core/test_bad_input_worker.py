@@ -22,8 +22,8 @@ from corpus.checking import (
 )
 from corpus.dicom_files import PATIENT
 from corpus.rights import give_up_rights, without_rights
+from lvnet.worker.client.process import WORKER_FILE
 from lvnet.worker.messages import decode, encode
-from LVNetSegmentationLib.workerprocess import WORKER_FILE
 
 CASES = [case for case in all_cases() if case.worker is not None]
 

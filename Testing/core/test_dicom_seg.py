@@ -435,14 +435,16 @@ def test_a_batch_of_series_becomes_a_folder_of_objects(series, tmp_path, everyth
 
 
 def test_the_worker_writes_dicom_seg_of_a_folder_too(series, tmp_path, everything_is_liver, monkeypatch):
+    from lvnet.pipeline import SegmentOptions
     from lvnet.worker import tasks
+    from lvnet.worker.messages.requests import FolderRequest
 
     monkeypatch.setattr("lvnet.acceleration.allocator.keep_pages", lambda: False)
     monkeypatch.setitem(tasks._loaded, "key", None)
     (tmp_path / "all").mkdir()
     series(folder="all/one")
-    request = {"input": str(tmp_path / "all"), "output": str(tmp_path / "out"), "suffix": ".dcm"}
-    (scan,) = tasks.folder_task(request, lambda *_: None, lambda: False)["scans"]
+    request = FolderRequest(str(tmp_path / "all"), str(tmp_path / "out"), ".dcm", SegmentOptions())
+    (scan,) = tasks.folder_task(request, lambda *_: None, lambda: False).scans
     monkeypatch.setitem(tasks._loaded, "key", None)
     assert scan["error"] is None
     assert errors_of(scan["output"]) == []

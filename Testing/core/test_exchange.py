@@ -102,21 +102,21 @@ def test_too_little_space_is_told_before_anything_is_written(tmp_path):
 
 def test_a_folder_that_another_process_still_holds_is_removed_later(tmp_path, monkeypatch, log_folder):
     """On Windows a file that is mapped cannot be removed."""
-    from LVNetSegmentationLib import service as module
-    from LVNetSegmentationLib.service import Service
+    from lvnet.worker.client import service as module
+    from lvnet.worker.client.service import Service
 
-    service = Service(folder=tmp_path)
-    held, stuck = service.makeExchange(), service.makeExchange()
+    service = Service(folder=lambda: tmp_path)
+    held, stuck = service.make_exchange(), service.make_exchange()
     with monkeypatch.context() as patch:
         patch.setattr(exchange.shutil, "rmtree", lambda *_arguments, **_options: None)
-        service.removeExchange(held)
+        service.remove_exchange(held)
         patch.setattr(module, "_REMOVE_SECONDS", -1.0)
-        service.removeExchange(stuck)
-        assert service.isBusy()
+        service.remove_exchange(stuck)
+        assert service.is_busy()
         service.poll()
-        assert held.path.exists() and service.isBusy()
+        assert held.path.exists() and service.is_busy()
     service.poll()
-    assert not held.path.exists() and not service.isBusy()
+    assert not held.path.exists() and not service.is_busy()
     # What was given up is for the next start.
     assert stuck.path.exists()
     assert remove_stale(tmp_path) == 1

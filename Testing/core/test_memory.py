@@ -20,8 +20,8 @@ from lvnet.memory import IN_TILES, ON_THE_CPU, Computing, readable_memory_errors
 from lvnet.network import LVNet
 from lvnet.phantom import make_phantom
 from lvnet.recipe import Architecture, Preprocessing, Recipe
-from lvnet.worker import failures
-from lvnet.worker.failures import describe_failure
+from lvnet.worker.messages.answers import FailureKind
+from lvnet.worker.task_failures import failed
 
 MODULE = Path(__file__).parents[2] / "LVNetSegmentation"
 RECIPE = Recipe(
@@ -167,7 +167,7 @@ def test_memory_that_runs_out_elsewhere_is_one_line_too(state, scan, monkeypatch
     monkeypatch.setattr("lvnet.inference.prepare", greedy)
     with pytest.raises(ResourceError, match="too little free memory") as caught:
         segment(scan, model=model(state, LVNet(RECIPE.architecture)))
-    assert describe_failure(caught.value)["kind"] == "user"
+    assert failed(1, caught.value).kind is FailureKind.USER
     monkeypatch.setattr("lvnet.cli.evaluate.evaluate", greedy)
     (tmp_path / "a.nii").touch()
     assert main(["evaluate", str(tmp_path / "a.nii"), str(tmp_path / "a.nii")]) == 2
@@ -192,7 +192,7 @@ SHORT = [
 @pytest.mark.parametrize("error", SHORT, ids=repr)
 def test_memory_that_ran_out_is_known_by_what_is_said_wherever_it_is_asked(error):
     assert is_out_of_memory(error)
-    assert describe_failure(error)["kind"] == failures.MEMORY
+    assert failed(1, error).kind is FailureKind.MEMORY
     with pytest.raises(ResourceError, match="too little free memory"), readable_memory_errors():
         raise error
 
@@ -209,7 +209,7 @@ def test_memory_that_ran_out_is_known_by_what_is_said_wherever_it_is_asked(error
 )
 def test_other_errors_are_not_taken_for_memory_that_ran_out(error):
     assert not is_out_of_memory(error)
-    assert describe_failure(error)["kind"] != failures.MEMORY
+    assert failed(1, error).kind is not FailureKind.MEMORY
     with pytest.raises(type(error), match=re.escape(str(error))), readable_memory_errors():
         raise error
 

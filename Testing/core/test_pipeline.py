@@ -19,7 +19,7 @@ from lvnet.pipeline import ScanReport, SegmentOptions, segment_file
 from lvnet.pipeline.options import settings_of
 from lvnet.volume import Volume
 from lvnet.worker import tasks
-from lvnet.worker.requests import check_request
+from lvnet.worker.messages.requests import FolderRequest, request_of
 from worker_tools import scan_array
 
 MODULE = Path(__file__).parents[2] / "LVNetSegmentation"
@@ -35,19 +35,20 @@ import contextlib, io, json, sys
 from lvnet.cli import main
 from lvnet.errors import ConfigurationError
 from lvnet.worker import tasks
-from lvnet.worker.requests import check_request
+from lvnet.worker.messages.requests import request_of
 
 scans, out, weights = sys.argv[1:]
 shared = {"input": scans, "output": out, "suffix": ".nrrd", "weights": weights, "device": "cpu", "threads": 1}
 with contextlib.redirect_stdout(io.StringIO()) as said:
     flags = ["--weights", weights, "--device", "cpu", "--threads", "1", "--tile", "3", "--quiet", "--json"]
     code = main(["segment", scans, "-o", out, *flags])
-answer = tasks.folder_task({**shared, "tile": 5}, lambda *_: None, lambda: False)
+request = request_of({"do": "folder", **shared, "tile": 5})
+answer = tasks.folder_task(request, lambda *_: None, lambda: False)
 try:
-    check_request({"do": "folder", **shared, "tile": 9})
+    request_of({"do": "folder", **shared, "tile": 9})
 except ConfigurationError as error:
     refused = str(error)
-reports = [json.loads(said.getvalue())[0], answer["scans"][0]]
+reports = [json.loads(said.getvalue())[0], answer.scans[0]]
 print(json.dumps([code, [report["options"]["tile"] for report in reports], refused]))
 """
 
@@ -94,9 +95,9 @@ def test_the_command_line_and_the_worker_tell_the_same_of_a_scan(scan, tmp_path,
     assert main(["segment", str(scan.parent), "-o", str(tmp_path / "out"), "--format", ".nrrd", *flags]) == 0
     (said,) = json.loads(capsys.readouterr().out)
     first = (tmp_path / "out" / "ct.nrrd").read_bytes()
-    request = {"input": str(scan.parent), "output": str(tmp_path / "out"), "suffix": ".nrrd", "weights": tiny_weights}
-    answer = tasks.folder_task({**request, "device": "cpu", "overlap": 0.25}, lambda *_: None, lambda: False)
-    (told,) = answer["scans"]
+    options = SegmentOptions(weights=tiny_weights, device="cpu", overlap=0.25)
+    request = FolderRequest(str(scan.parent), str(tmp_path / "out"), ".nrrd", options)
+    (told,) = tasks.folder_task(request, lambda *_: None, lambda: False).scans
     assert told.pop("error") is None
     assert said.pop("seconds") > 0 and told.pop("seconds") > 0
     assert said == told
@@ -209,5 +210,5 @@ def test_a_value_that_cannot_be_is_refused_in_the_same_words_by_python_and_by_th
         SegmentOptions(**{name: value})
     assert str(refusal.value) == sentence
     with pytest.raises(ConfigurationError) as refusal:
-        check_request({"do": "folder", "input": "/a", "output": "/b", "suffix": ".nrrd", name: value})
+        request_of({"do": "folder", "input": "/a", "output": "/b", "suffix": ".nrrd", name: value})
     assert str(refusal.value) == sentence

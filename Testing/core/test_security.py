@@ -192,12 +192,14 @@ def test_no_configuration_and_no_split_runs_code(tmp_path, canary):
 
 
 def test_no_scan_handed_to_the_worker_runs_code(tmp_path, canary):
+    from lvnet.worker.messages.requests import request_of
     from lvnet.worker.tasks import segment_task
 
     np.save(tmp_path / "scan.npy", np.array([[[Evil(canary)]]], dtype=object), allow_pickle=True)
     place = {"spacing": [1, 1, 1], "origin": [0, 0, 0], "direction": [1, 0, 0, 0, 1, 0, 0, 0, 1]}
+    request = request_of({"do": "segment", "folder": str(tmp_path), **place})
     with pytest.raises(ImageError, match="not handed over whole"):
-        segment_task({"folder": str(tmp_path), **place}, lambda *_: None, lambda: False)
+        segment_task(request, lambda *_: None, lambda: False)
 
 
 def test_no_name_of_a_file_and_no_text_in_a_header_reaches_a_shell(scene, watched, tmp_path, canary):

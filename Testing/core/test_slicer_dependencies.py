@@ -9,6 +9,7 @@ import types
 
 import pytest
 from lvnet.errors import DependencyError
+from lvnet.worker.client import torch_errors
 from LVNetSegmentationLib import dependencies
 
 
@@ -62,7 +63,8 @@ def machine(monkeypatch):
             version=made.version, PackageNotFoundError=importlib.metadata.PackageNotFoundError
         ),
     )
-    monkeypatch.setattr(dependencies, "importlib", stand_in)
+    for module in (dependencies, torch_errors):
+        monkeypatch.setattr(module, "importlib", stand_in)
     return made
 
 
@@ -79,11 +81,11 @@ def test_an_installed_torch_is_taken_without_a_question(machine):
 def test_a_missing_torch_is_installed_by_the_extension_after_asking(machine):
     torch = torch_of("2.1.0")
     machine.offer(torch)
-    assert dependencies.torchIsMissing()
+    assert torch_errors.torch_is_missing()
     dependencies.ensureTorch()
     assert machine.torch is torch
     assert machine.asked == [(True, ">=2.1")]
-    assert not dependencies.torchIsMissing()
+    assert not torch_errors.torch_is_missing()
 
 
 def test_a_missing_extension_is_named(machine):
@@ -97,7 +99,7 @@ def test_a_user_who_declines_can_click_again(machine):
         dependencies.ensureTorch()
     machine.offer(torch_of("2.5.1"))
     dependencies.ensureTorch()
-    assert not dependencies.torchIsMissing()
+    assert not torch_errors.torch_is_missing()
 
 
 def test_an_installation_that_fails_is_one_line(machine):
@@ -124,7 +126,7 @@ def test_a_torch_without_a_version_is_left_to_the_worker(machine):
 
 
 @pytest.mark.parametrize(
-    "error", [dependencies.missingTorch(), dependencies.brokenTorch("DLL load failed"), dependencies.oldTorch("1.9")]
+    "error", [torch_errors.missing_torch(), torch_errors.broken_torch("DLL load failed"), torch_errors.old_torch("1.9")]
 )
 def test_every_sentence_about_pytorch_says_what_to_do(error):
     assert "\n" not in str(error)

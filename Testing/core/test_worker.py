@@ -15,15 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corpus.studies import Pass, evenly, write_study
+from lvnet.checkpoint_summary import checkpoint_summary
 from lvnet.errors import Cancelled, CheckpointError, ComputationError, ConfigurationError, DeviceError, ImageError
 from lvnet.image_io import read_labels, write_image
 from lvnet.inference import segment
 from lvnet.volume import Volume
-from LVNetSegmentationLib import logs, pythonslicer
-from LVNetSegmentationLib.asking import AskJob, weightsInfo
-from LVNetSegmentationLib.folders import FolderJob
-from LVNetSegmentationLib.service import Service
-from LVNetSegmentationLib.workerprocess import WORKER_FILE
+from lvnet.worker.client import logs
+from lvnet.worker.client.folder_job import FolderJob
+from lvnet.worker.client.job import Callbacks, JobState
+from lvnet.worker.client.process import WORKER_FILE, this_python
+from lvnet.worker.client.questions import DevicesQuestion, TorchQuestion
+from lvnet.worker.client.service import Service
+from LVNetSegmentationLib import pythonslicer
 from worker_tools import LONG, MODULE, PATIENT, Raw, ScanJob, eventually, lives, scan_array
 
 
@@ -126,13 +129,13 @@ PARENT = """
 import sys, time
 sys.path[:0] = [{module!r}, {tools!r}]
 from worker_tools import ScanJob, scan_array, LONG
-from LVNetSegmentationLib.service import Service
-service = Service(folder={folder!r})
-job = ScanJob(service, scan_array(LONG), {weights!r}, overlap=0.9)
+from lvnet.worker.client.service import Service
+service = Service(folder=lambda: {folder!r})
+job = ScanJob(service, scan_array(LONG), {weights!r}, overlap=0.9).start()
 while True:
     job.poll()
     if any(stage == "segmenting" for _, stage in job.stages):
-        print(service.workerPid, flush=True)
+        print(service.worker_pid, flush=True)
         time.sleep(600)
     time.sleep(0.02)
 """
@@ -154,30 +157,30 @@ def test_a_killed_parent_leaves_no_worker_and_no_file(tmp_path, temporary_folder
 
 
 def test_the_second_job_finds_the_worker_warm(service, tiny_weights):
-    first = ScanJob(service, scan_array(), tiny_weights)
+    first = ScanJob(service, scan_array(), tiny_weights).start()
     first.wait()
-    pid = service.workerPid
-    second = ScanJob(service, scan_array(), tiny_weights)
+    pid = service.worker_pid
+    second = ScanJob(service, scan_array(), tiny_weights).start()
     second.wait()
-    assert service.workerPid == pid
+    assert service.worker_pid == pid
     assert {"loading PyTorch", "loading the network"} <= {stage for _, stage in first.stages}
     assert not {"loading PyTorch", "loading the network"} & {stage for _, stage in second.stages}
 
 
 def test_where_it_is_not_kept_warm_it_is_gone_after_the_job(service, tiny_weights):
-    service.keepWarm = False
+    service.keep_warm = False
     pids = []
-    ScanJob(service, scan_array(), tiny_weights, hook=lambda *_: pids.append(service.workerPid)).wait()
-    assert service.workerPid is None
+    ScanJob(service, scan_array(), tiny_weights, hook=lambda *_: pids.append(service.worker_pid)).start().wait()
+    assert service.worker_pid is None
     assert eventually(lambda: not lives(pids[-1]), 3)
 
 
 def test_a_worker_that_ended_itself_is_replaced_without_a_word(log_folder, temporary_folder, tiny_weights):
-    service = Service(idleSeconds=0.2, folder=temporary_folder)
-    ScanJob(service, scan_array(), tiny_weights).wait()
+    service = Service(idle_seconds=0.2, folder=lambda: temporary_folder)
+    ScanJob(service, scan_array(), tiny_weights).start().wait()
     time.sleep(1.0)
     # In this very moment it may be ending: the request must not be lost either way.
-    ScanJob(service, scan_array(), tiny_weights).wait()
+    ScanJob(service, scan_array(), tiny_weights).start().wait()
     service.shutdown()
 
 
@@ -186,14 +189,14 @@ def test_ending_the_worker_ends_what_a_launcher_started(log_folder, temporary_fo
     launcher = tmp_path / "PythonSlicer"
     launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\nexit $?\n')
     launcher.chmod(0o755)
-    service = Service(executable=str(launcher), folder=temporary_folder)
-    job = ScanJob(service, scan_array(LONG), tiny_weights, overlap=0.9)
+    service = Service(python=lambda: str(launcher), folder=lambda: temporary_folder)
+    job = ScanJob(service, scan_array(LONG), tiny_weights, overlap=0.9).start()
     assert eventually(lambda: job.poll() or any(s == "segmenting" for _, s in job.stages), 60)
-    launched = service.workerPid
+    launched = service.worker_pid
     children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(launched)], capture_output=True, text=True, check=True)
     (python,) = map(int, children.stdout.split())
     service.shutdown()
-    assert not job.isRunning()
+    assert not job.is_running()
     assert eventually(lambda: not lives(launched) and not lives(python), 2)
     assert list(temporary_folder.iterdir()) == []
 
@@ -229,18 +232,19 @@ def test_an_lvnet_on_the_inherited_path_is_not_taken(raw, decoys):
 def test_the_working_directory_of_the_caller_is_of_no_matter(service, decoys, monkeypatch, tiny_weights):
     monkeypatch.chdir(decoys)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", str(decoys / "nothing")]))
-    ScanJob(service, scan_array(), tiny_weights).wait()
+    ScanJob(service, scan_array(), tiny_weights).start().wait()
 
 
 INSTALLED = """
 import sys, json
 sys.path.insert(0, {folder!r})
-from LVNetSegmentationLib.asking import AskJob, weightsInfo
-from LVNetSegmentationLib.service import Service
+from lvnet.checkpoint_summary import checkpoint_summary
+from lvnet.worker.client.questions import TorchQuestion
+from lvnet.worker.client.service import Service
 import lvnet
 assert lvnet.__file__.startswith({folder!r}), lvnet.__file__
 service = Service()
-print(AskJob(service, "torch").wait()[0], weightsInfo()["organs"])
+print(TorchQuestion(service).start().wait()[0], checkpoint_summary()["organs"])
 service.shutdown()
 """
 
@@ -280,26 +284,27 @@ def test_it_runs_from_a_read_only_folder_with_spaces_and_letters_of_any_language
 def test_the_result_is_what_the_core_finds(service, tiny_weights):
     array = scan_array()
     expected = segment(Volume(array, (3.0, 2.0, 2.0)), weights=tiny_weights, device="cpu")
-    answer, mask = ScanJob(service, array, tiny_weights).wait()
-    (entry,) = answer["classes"]
+    answer, mask = ScanJob(service, array, tiny_weights).start().wait()
+    (entry,) = answer.classes
     whole = np.zeros(array.shape, np.uint8)
-    whole[tuple(slice(*side) for side in entry["box"])] = mask
+    whole[entry.slices] = mask
     assert np.array_equal(whole, expected.labels.array)
     assert 0 < whole.mean() < 1
-    assert answer["volumes_ml"] == pytest.approx(expected.volumes_ml)
-    assert [check["sentence"] for check in answer["checks"]] == [check.sentence for check in expected.checks]
-    assert answer["device"] == "cpu" and answer["device_reason"] == "CPU, as requested"
+    report = answer.report
+    assert report["volumes_ml"] == pytest.approx(expected.volumes_ml)
+    assert [check["sentence"] for check in report["checks"]] == [check.sentence for check in expected.checks]
+    assert report["device"] == "cpu" and report["device_reason"] == "CPU, as requested"
 
 
 def test_a_scan_without_the_organ_gives_an_empty_class(service, tiny_weights):
-    answer, mask = ScanJob(service, np.full((20, 40, 40), -1000, np.int16), tiny_weights).wait()
-    if answer["volumes_ml"]["liver"] == 0:
+    answer, mask = ScanJob(service, np.full((20, 40, 40), -1000, np.int16), tiny_weights).start().wait()
+    if answer.report["volumes_ml"]["liver"] == 0:
         assert mask is None
-        assert answer["classes"][0]["box"] is None
+        assert answer.classes[0].box is None
 
 
 def test_progress_grows_from_start_to_end(service, tiny_weights):
-    job = ScanJob(service, scan_array(), tiny_weights)
+    job = ScanJob(service, scan_array(), tiny_weights).start()
     job.wait()
     shares = [share for share, _ in job.stages]
     assert shares == sorted(shares)
@@ -319,24 +324,84 @@ def test_progress_grows_from_start_to_end(service, tiny_weights):
 def test_what_the_user_can_put_right_keeps_its_kind_and_its_line(service, tiny_weights, changes, kind):
     settings = {"weights": tiny_weights, **changes}
     with pytest.raises(kind) as caught:
-        ScanJob(service, scan_array(), **settings).wait()
+        ScanJob(service, scan_array(), **settings).start().wait()
     assert str(caught.value) and "\n" not in str(caught.value)
     # The worker has taken no harm.
-    pid = service.workerPid
-    ScanJob(service, scan_array(), tiny_weights).wait()
-    assert service.workerPid == pid
+    pid = service.worker_pid
+    ScanJob(service, scan_array(), tiny_weights).start().wait()
+    assert service.worker_pid == pid
 
 
 def test_two_segmentations_at_once_are_refused_and_questions_wait_their_turn(service, tiny_weights):
-    first = ScanJob(service, scan_array(), tiny_weights)
-    second = ScanJob(service, scan_array(), tiny_weights)
-    question = AskJob(service, "devices")
+    first = ScanJob(service, scan_array(), tiny_weights).start()
+    second = ScanJob(service, scan_array(), tiny_weights).start()
+    question = DevicesQuestion(service).start()
     with pytest.raises(ConfigurationError, match="another segmentation is running"):
         second.wait()
-    assert first.isRunning()
+    assert first.is_running()
     assert question.wait()[0][0]["id"] == "cpu"
     first.wait()
-    assert not service.isBusy()
+    assert not service.is_busy()
+
+
+# Its state.
+
+
+def test_nothing_happens_before_a_job_is_started(service, tiny_weights, temporary_folder):
+    job = ScanJob(service, scan_array(), tiny_weights)
+    job.poll()
+    assert job.state is JobState.NEW and not job.is_running() and not service.is_busy()
+    assert service.worker_pid is None and list(temporary_folder.iterdir()) == []
+    with pytest.raises(RuntimeError, match="has to be started"):
+        job.wait()
+
+
+def test_a_job_goes_through_its_states_and_ends_in_a_final_one(service, tiny_weights):
+    seen = []
+    job = ScanJob(service, scan_array(), tiny_weights, hook=lambda job, *_: seen.append(job.state)).start()
+    assert job.state is JobState.PREPARING
+    job.wait()
+    assert job.state is JobState.DONE and job.state.final
+    assert sorted(set(seen), key=seen.index) == [JobState.PREPARING, JobState.COMPUTING]
+    refused = ScanJob(service, scan_array(), tiny_weights)
+    busy = ScanJob(service, scan_array(LONG), tiny_weights, overlap=0.9).start()
+    assert refused.start().state is JobState.REFUSED
+    refused.poll()
+    assert refused.state is JobState.FAILED
+    busy.cancel()
+    assert busy.state is JobState.CANCELLING
+    with pytest.raises(Cancelled):
+        busy.wait()
+    assert busy.state is JobState.CANCELLED
+
+
+def test_a_refused_job_stands_in_nobodys_way(service, tiny_weights, monkeypatch):
+    def fail():
+        raise ImageError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "make_exchange", fail)
+        refused = ScanJob(service, scan_array(), tiny_weights).start()
+    assert refused.state is JobState.REFUSED
+    ScanJob(service, scan_array(), tiny_weights).start().wait()
+    with pytest.raises(ImageError, match="no room"):
+        refused.wait()
+
+
+def test_messages_are_taken_in_once_a_poll_however_many_jobs_wait(service, tiny_weights, monkeypatch):
+    jobs = [ScanJob(service, scan_array(), tiny_weights), TorchQuestion(service), DevicesQuestion(service)]
+    pumps = []
+    pump = service.pump
+    monkeypatch.setattr(service, "pump", lambda: (pumps.append(1), pump()))
+    for job in jobs:
+        job.start()
+    polls = 0
+    while any(job.is_running() for job in jobs):
+        service.poll()
+        polls += 1
+        time.sleep(0.01)
+    assert [job.state for job in jobs] == [JobState.DONE] * 3
+    assert len(pumps) == polls
 
 
 # Callbacks.
@@ -345,10 +410,10 @@ def test_two_segmentations_at_once_are_refused_and_questions_wait_their_turn(ser
 def test_callbacks_come_from_poll_only_and_once(service, tiny_weights):
     calls = []
     job = ScanJob(
-        service, scan_array(), "absent.safetensors", onDone=lambda *_: calls.append("done"), onError=calls.append
-    )
+        service, scan_array(), "absent.safetensors", on_done=lambda *_: calls.append("done"), on_error=calls.append
+    ).start()
     assert calls == []
-    while job.isRunning():
+    while job.is_running():
         service.poll()
         time.sleep(0.01)
     for _ in range(3):
@@ -358,20 +423,22 @@ def test_callbacks_come_from_poll_only_and_once(service, tiny_weights):
 
 
 def test_an_error_before_the_start_comes_from_poll_as_well(service, monkeypatch):
-    from LVNetSegmentationLib import asking
-
-    monkeypatch.setattr(asking, "torchIsMissing", lambda: True)
+    monkeypatch.setattr("lvnet.worker.client.questions.torch_is_missing", lambda: True)
     calls = []
-    job = AskJob(service, "devices", onError=calls.append)
-    assert job.isRunning() and calls == []
+    job = DevicesQuestion(service, Callbacks(on_error=calls.append)).start()
+    assert job.is_running() and calls == []
     service.poll()
-    assert not job.isRunning()
+    assert not job.is_running()
     assert "PyTorch is not installed" in calls[0]
 
 
 def test_a_callback_may_wait_for_another_job(service, tiny_weights):
     found = []
-    ScanJob(service, scan_array(), tiny_weights, onDone=lambda *_: found.extend(AskJob(service, "torch").wait())).wait()
+
+    def ask(*_results):
+        found.extend(TorchQuestion(service).start().wait())
+
+    ScanJob(service, scan_array(), tiny_weights, on_done=ask).start().wait()
     assert "works" in found[0]
 
 
@@ -383,7 +450,7 @@ def test_remaining_seconds_are_told_once_the_pace_is_known(service, tiny_weights
             seen.append((share, remaining))
             super().seen(share, stage, remaining)
 
-    job = Telling(service, scan_array((200, 72, 72)), tiny_weights, overlap=0.9)
+    job = Telling(service, scan_array((200, 72, 72)), tiny_weights, overlap=0.9).start()
     job.wait()
     assert seen[0][1] is None
     assert [remaining for _, remaining in seen if remaining is not None]
@@ -393,41 +460,41 @@ def test_remaining_seconds_are_told_once_the_pace_is_known(service, tiny_weights
 
 
 def test_cancelling_between_two_slabs_takes_no_two_seconds_and_keeps_the_worker(service, tiny_weights):
-    job = ScanJob(service, scan_array(LONG), tiny_weights, overlap=0.9)
+    job = ScanJob(service, scan_array(LONG), tiny_weights, overlap=0.9).start()
     assert eventually(lambda: job.poll() or any(s == "segmenting" for _, s in job.stages), 90)
-    pid, began = service.workerPid, time.monotonic()
+    pid, began = service.worker_pid, time.monotonic()
     job.cancel()
     with pytest.raises(Cancelled):
         job.wait()
     assert time.monotonic() - began < 2
-    assert service.workerPid == pid
-    ScanJob(service, scan_array(), tiny_weights).wait()
-    assert service.workerPid == pid
+    assert service.worker_pid == pid
+    ScanJob(service, scan_array(), tiny_weights).start().wait()
+    assert service.worker_pid == pid
 
 
 def test_cancelling_what_cannot_stop_by_itself_ends_the_process_and_starts_another(
     log_folder, temporary_folder, tmp_path, tiny_weights
 ):
     (tmp_path / "torch.py").write_text("import time\ntime.sleep(600)\n")
-    service = Service(folder=temporary_folder, environment={**os.environ, "PYTHONPATH": str(tmp_path)})
+    service = Service(folder=lambda: temporary_folder, environment={**os.environ, "PYTHONPATH": str(tmp_path)})
     called = []
-    job = ScanJob(service, scan_array(), tiny_weights, onCancelled=lambda: called.append(1))
+    job = ScanJob(service, scan_array(), tiny_weights, on_cancelled=lambda: called.append(1)).start()
     assert eventually(lambda: job.poll() or any(s == "loading PyTorch" for _, s in job.stages), 30)
-    pid, began = service.workerPid, time.monotonic()
+    pid, began = service.worker_pid, time.monotonic()
     job.cancel()
     with pytest.raises(Cancelled):
         job.wait()
     assert time.monotonic() - began < 2
     assert called == [1]
     assert eventually(lambda: not lives(pid), 1)
-    assert service.workerPid not in (None, pid)
+    assert service.worker_pid not in (None, pid)
     assert list(temporary_folder.iterdir()) == []
     service.shutdown()
 
 
 def test_a_cancelled_job_without_a_callback_for_that_says_so_as_an_error(service, tiny_weights):
     calls = []
-    job = ScanJob(service, scan_array(LONG), tiny_weights, onError=calls.append)
+    job = ScanJob(service, scan_array(LONG), tiny_weights, on_error=calls.append).start()
     job.poll()
     job.cancel()
     with pytest.raises(Cancelled):
@@ -448,7 +515,7 @@ def test_a_folder_is_segmented_into_a_folder_and_a_bad_scan_does_not_stop_the_re
     write_image(volume, source / "second.nrrd")
     (source / "bad.nii.gz").write_bytes(b"no image")
     settings = {"device": "cpu", "weights": tiny_weights, "overlap": None, "postprocess": True, "threads": 1}
-    (scans,) = FolderJob(service, str(source), str(target), ".seg.nrrd", settings).wait()
+    (scans,) = FolderJob(service, str(source), str(target), ".seg.nrrd", settings).start().wait()
     assert [scan["error"] is None for scan in scans] == [True, False, True]
     assert "bad.nii.gz" in scans[1]["error"]
     assert sorted(os.listdir(target)) == [f"{PATIENT}.seg.nrrd", "second.seg.nrrd"]
@@ -466,10 +533,10 @@ def test_descriptions_of_series_reach_the_answer_and_no_log(service, tiny_weight
     ]  # fmt: skip
     write_study(tmp_path / "scans" / "study", passes)
     settings = {"device": "cpu", "weights": tiny_weights, "overlap": None, "postprocess": True, "threads": 1}
-    ((scan,),) = FolderJob(service, str(tmp_path / "scans"), str(tmp_path / "out"), ".nii.gz", settings).wait()
+    ((scan,),) = FolderJob(service, str(tmp_path / "scans"), str(tmp_path / "out"), ".nii.gz", settings).start().wait()
     assert '"Quokka venous", portal venous, 12 slices; also there: series 3 ("Wombat arterial"' in scan["scan_notes"][0]
     asked = {**settings, "series": "emu"}
-    ((refused,),) = FolderJob(service, str(tmp_path / "scans"), str(tmp_path / "out"), ".nii.gz", asked).wait()
+    ((refused,),) = FolderJob(service, str(tmp_path / "scans"), str(tmp_path / "out"), ".nii.gz", asked).start().wait()
     assert "matches the request" in refused["error"]
     service.shutdown()
     logged = "".join(path.read_text() for path in log_folder.iterdir())
@@ -486,11 +553,12 @@ def test_a_folder_job_that_is_killed_leaves_no_half_written_file(service, tiny_w
     (target / "mine.txt").write_text("kept")
     settings = {"device": "cpu", "weights": tiny_weights, "overlap": 0.9, "postprocess": True, "threads": 1}
     seen = []
-    job = FolderJob(service, str(source), str(target), ".nii.gz", settings, lambda share, what, _: seen.append(what))
+    told = Callbacks(on_progress=lambda share, what, _: seen.append(what))
+    job = FolderJob(service, str(source), str(target), ".nii.gz", settings, told).start()
     assert eventually(lambda: job.poll() or any("segmenting" in what for what in seen), 60)
     if stage == "writing":
         (target / f".lvnet-{'0' * 32}.part").write_bytes(b"half")
-    os.kill(service.workerPid, signal.SIGKILL)
+    os.kill(service.worker_pid, signal.SIGKILL)
     with pytest.raises(ComputationError):
         job.wait()
     assert os.listdir(target) == ["mine.txt"]
@@ -499,19 +567,19 @@ def test_a_folder_job_that_is_killed_leaves_no_half_written_file(service, tiny_w
 def test_a_folder_without_scans_is_one_line(service, tmp_path, tiny_weights):
     settings = {"device": "cpu", "weights": tiny_weights, "overlap": None, "postprocess": True, "threads": None}
     with pytest.raises(ImageError, match="neither DICOM nor scans"):
-        FolderJob(service, str(tmp_path), str(tmp_path / "out"), ".nii.gz", settings).wait()
+        FolderJob(service, str(tmp_path), str(tmp_path / "out"), ".nii.gz", settings).start().wait()
 
 
 # Around it.
 
 
 def test_the_log_tells_the_run_and_is_kept(service, log_folder, tiny_weights):
-    ScanJob(service, scan_array(), tiny_weights).wait()
+    ScanJob(service, scan_array(), tiny_weights).start().wait()
     service.shutdown()
-    assert eventually(lambda: "ended with" in Path(service.logPath).read_text())
-    text = Path(service.logPath).read_text()
+    assert eventually(lambda: "ended with" in Path(service.log_path).read_text())
+    text = Path(service.log_path).read_text()
     assert "segmenting" in text and "done in" in text
-    assert os.stat(service.logPath).st_mode & 0o077 == 0
+    assert os.stat(service.log_path).st_mode & 0o077 == 0
 
 
 def test_old_logs_make_room(log_folder):
@@ -522,10 +590,10 @@ def test_old_logs_make_room(log_folder):
 
 def test_a_log_that_cannot_be_written_stops_nothing(monkeypatch, tmp_path, temporary_folder, tiny_weights):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(logs, "logFolder", lambda: tmp_path / "file" / "logs")
-    service = Service(folder=temporary_folder)
-    ScanJob(service, scan_array(), tiny_weights).wait()
-    assert service.logPath == ""
+    monkeypatch.setattr(logs, "log_folder", lambda: tmp_path / "file" / "logs")
+    service = Service(folder=lambda: temporary_folder)
+    ScanJob(service, scan_array(), tiny_weights).start().wait()
+    assert service.log_path == ""
     service.shutdown()
 
 
@@ -572,15 +640,16 @@ def test_outside_slicer_this_python_runs_the_worker(monkeypatch):
     monkeypatch.setitem(sys.modules, "slicer", None)
     assert pythonslicer.interpreter() == sys.executable
     monkeypatch.setattr(sys, "executable", "")
-    with pytest.raises(ComputationError):
-        pythonslicer.interpreter()
+    for find in (pythonslicer.interpreter, this_python):
+        with pytest.raises(ComputationError, match="no Python was found"):
+            find()
 
 
 def test_weights_say_what_they_are(tiny_weights):
-    assert weightsInfo(tiny_weights)["name"] == "tiny"
-    bundled = weightsInfo()
+    assert checkpoint_summary(tiny_weights)["name"] == "tiny"
+    bundled = checkpoint_summary()
     assert bundled["organs"] == ["liver"]
     assert bundled["scores"] and bundled["licence"]
     assert "liver" in bundled["summary"] and "\n" not in bundled["summary"]
     with pytest.raises(CheckpointError):
-        weightsInfo(str(WORKER_FILE))
+        checkpoint_summary(str(WORKER_FILE))

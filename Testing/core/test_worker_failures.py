@@ -7,16 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from lvnet.errors import ComputationError, DependencyError, DeviceError, LVNetError, ResourceError
-from lvnet.worker import failures
-from LVNetSegmentationLib.asking import AskJob
-from LVNetSegmentationLib.failures import errorOf, errorOfExit
-from LVNetSegmentationLib.service import Service
-from LVNetSegmentationLib.workerprocess import WorkerProcess
+from lvnet.worker.client.error_sentences import error_of, error_of_exit
+from lvnet.worker.client.job import Callbacks
+from lvnet.worker.client.process import WorkerProcess
+from lvnet.worker.client.questions import DevicesQuestion, TorchQuestion
+from lvnet.worker.client.service import Service
+from lvnet.worker.messages.answers import Exit, FailureKind, Ready
+from lvnet.worker.task_failures import TorchError, failed
 from worker_tools import LONG, MODULE, ScanJob, eventually, lives, scan_array
 
 
@@ -33,7 +36,7 @@ def start(log_folder, temporary_folder):
     made = []
 
     def make(**options):
-        made.append(Service(folder=temporary_folder, **options))
+        made.append(Service(folder=lambda: temporary_folder, **options))
         return made[-1]
 
     yield make
@@ -44,9 +47,9 @@ def start(log_folder, temporary_folder):
 
 def sentence_of(job) -> str:
     calls = []
-    job._onError = calls.append
+    job._callbacks = Callbacks(on_error=calls.append)
     with pytest.raises(LVNetError):
-        job.wait()
+        job.start().wait()
     (sentence,) = calls
     assert "\n" not in sentence and len(sentence) < 500, sentence
     return sentence
@@ -63,35 +66,35 @@ def test_a_worker_that_is_killed_is_told_and_the_next_job_works(start, temporary
 
     def kill(job, share, now):
         if now == stage and stage in STAGES:
-            os.kill(job._service.workerPid, signal.SIGKILL)
+            os.kill(job._service.worker_pid, signal.SIGKILL)
 
     # Long enough to be killed in its midst, or short enough to come to its end.
     array, overlap = (scan_array(LONG), 0.9) if stage == "segmenting" else (scan_array(), None)
-    job = ScanJob(service, array, tiny_weights, hook=kill, overlap=overlap)
+    job = ScanJob(service, array, tiny_weights, hook=kill, overlap=overlap).start()
     if stage == "starting":
-        assert eventually(lambda: job.poll() or service.workerPid, 20)
-        os.kill(service.workerPid, signal.SIGKILL)
+        assert eventually(lambda: job.poll() or service.worker_pid, 20)
+        os.kill(service.worker_pid, signal.SIGKILL)
     told = []
-    job._onError = told.append
-    while job.isRunning():
+    job._callbacks = replace(job._callbacks, on_error=told.append)
+    while job.is_running():
         job.poll()
         time.sleep(0.01)
     # From the last stage on, the result may be on its way already.
     assert told or stage == "checking the result"
     for sentence in told:
-        assert "ended from outside" in sentence and "memory" in sentence and service.logPath in sentence
+        assert "ended from outside" in sentence and "memory" in sentence and service.log_path in sentence
     assert list(temporary_folder.iterdir()) == []
-    ScanJob(service, scan_array(), tiny_weights).wait()
+    ScanJob(service, scan_array(), tiny_weights).start().wait()
 
 
 def test_shutting_down_in_the_midst_leaves_nothing(start, temporary_folder, tiny_weights):
     service = start()
-    job = ScanJob(service, scan_array(LONG), tiny_weights, overlap=0.9)
+    job = ScanJob(service, scan_array(LONG), tiny_weights, overlap=0.9).start()
     assert eventually(lambda: job.poll() or any(s == "segmenting" for _, s in job.stages), 90)
-    pid, began = service.workerPid, time.monotonic()
+    pid, began = service.worker_pid, time.monotonic()
     service.shutdown()
     assert time.monotonic() - began < 2
-    assert not job.isRunning() and not lives(pid)
+    assert not job.is_running() and not lives(pid)
     assert list(temporary_folder.iterdir()) == []
     service.shutdown()
 
@@ -102,42 +105,42 @@ def test_shutting_down_in_the_midst_leaves_nothing(start, temporary_folder, tiny
 def test_a_torch_that_cannot_be_loaded_is_told_with_its_reason(start, tmp_path, tiny_weights):
     reason = "[WinError 126] The specified module could not be found. Error loading c10.dll"
     service = start(environment=with_torch(tmp_path / "broken", f"raise OSError({reason!r})"))
-    for job in (AskJob(service, "torch"), ScanJob(service, scan_array(), tiny_weights)):
+    for job in (TorchQuestion(service), ScanJob(service, scan_array(), tiny_weights)):
         sentence = sentence_of(job)
         assert "cannot be loaded" in sentence and "c10.dll" in sentence and "PyTorch Utils" in sentence
     # Its files can be replaced: no process holds them any more.
-    assert eventually(lambda: service.workerPid is None)
+    assert eventually(lambda: service.worker_pid is None)
 
 
 @pytest.mark.parametrize("text", ["", "raise RuntimeError", "__version__ = None\ndef get_num_threads(): return 1"])
 def test_half_a_torch_is_a_broken_one(start, tmp_path, text):
     service = start(environment=with_torch(tmp_path / "half", text))
-    assert "cannot be loaded" in sentence_of(AskJob(service, "torch")) or text.startswith("__version__")
+    assert "cannot be loaded" in sentence_of(TorchQuestion(service)) or text.startswith("__version__")
 
 
 def test_a_torch_that_is_mended_works_without_a_restart_of_slicer(start, tmp_path):
     environment = with_torch(tmp_path / "broken", "raise ImportError('half removed')")
     service = start(environment=environment)
-    assert "half removed" in sentence_of(AskJob(service, "torch"))
+    assert "half removed" in sentence_of(TorchQuestion(service))
     (tmp_path / "broken" / "torch.py").unlink()
-    assert "works" in AskJob(service, "torch").wait()[0]
+    assert "works" in TorchQuestion(service).start().wait()[0]
 
 
 def test_an_old_torch_is_told(start, tmp_path):
     service = start(environment=with_torch(tmp_path / "old", "__version__ = '1.13.1'"))
-    assert "1.13.1 is too old" in sentence_of(AskJob(service, "torch"))
+    assert "1.13.1 is too old" in sentence_of(TorchQuestion(service))
 
 
 def test_a_torch_that_crashes_is_told_with_its_last_words(start, tmp_path):
     text = "import sys, os\nfor i in range(2000): print('line', i, file=sys.stderr)\nprint('bad é', file=sys.stderr)\n"
     service = start(environment=with_torch(tmp_path / "crash", text + "sys.stderr.flush()\nos._exit(7)"))
-    sentence = sentence_of(AskJob(service, "torch"))
+    sentence = sentence_of(TorchQuestion(service))
     # What was left in the pipe after the end has been read.
     assert "exit code 7" in sentence and "bad é" in sentence and "PyTorch cannot be loaded" in sentence
-    assert "line 1999" in Path(service.logPath).read_text()
+    assert "line 1999" in Path(service.log_path).read_text()
     text = "import os, signal\nos.write(2, b'caf\\xe9 \\xff')\nos.kill(os.getpid(), signal.SIGSEGV)"
     service = start(environment=with_torch(tmp_path / "segv", text))
-    assert "SIGSEGV" in sentence_of(AskJob(service, "torch"))
+    assert "SIGSEGV" in sentence_of(TorchQuestion(service))
 
 
 def test_without_torch_it_says_where_to_get_it(start, tmp_path, monkeypatch):
@@ -152,13 +155,14 @@ def test_without_torch_it_says_where_to_get_it(start, tmp_path, monkeypatch):
         if (site / name).exists():
             (packages / name).symlink_to(site / name)
     service = start(
-        executable=str(tmp_path / "python" / "bin" / "python"), environment={**os.environ, "PYTHONPATH": str(packages)}
+        python=lambda: str(tmp_path / "python" / "bin" / "python"),
+        environment={**os.environ, "PYTHONPATH": str(packages)},
     )
-    hidden = sentence_of(AskJob(service, "torch"))
+    hidden = sentence_of(TorchQuestion(service))
     assert "finds PyTorch" in hidden and "PythonSlicer does not" in hidden
     assert "click Apply" not in hidden
-    monkeypatch.setattr("LVNetSegmentationLib.failures.torchIsMissing", lambda: True)
-    assert "PyTorch is not installed" in sentence_of(AskJob(service, "torch"))
+    monkeypatch.setattr("lvnet.worker.client.error_sentences.torch_is_missing", lambda: True)
+    assert "PyTorch is not installed" in sentence_of(TorchQuestion(service))
 
 
 # Disk and memory.
@@ -169,7 +173,7 @@ def test_a_full_disk_while_the_result_is_written_is_told(start, tmp_path, tiny_w
     limited = tmp_path / "limited"
     limited.write_text(f'#!/bin/sh\nulimit -f 8\nexec "{sys.executable}" "$@"\n')
     limited.chmod(0o755)
-    service = start(executable=str(limited))
+    service = start(python=lambda: str(limited))
     sentence = sentence_of(ScanJob(service, scan_array((60, 120, 120)), tiny_weights))
     assert "full" in sentence and "free some space" in sentence
     assert list(temporary_folder.iterdir()) == []
@@ -179,12 +183,12 @@ FULL = """
 import resource, sys
 sys.path[:0] = [{module!r}, {tools!r}]
 from worker_tools import ScanJob, scan_array
-from LVNetSegmentationLib.service import Service
+from lvnet.worker.client.service import Service
 from lvnet.errors import ResourceError
-service = Service(folder={folder!r})
+service = Service(folder=lambda: {folder!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    ScanJob(service, scan_array((60, 120, 120)), {weights!r}).wait()
+    ScanJob(service, scan_array((60, 120, 120)), {weights!r}).start().wait()
 except ResourceError as error:
     print(error)
 service.shutdown()
@@ -200,36 +204,36 @@ def test_a_full_disk_while_the_scan_is_handed_over_is_told(tiny_weights, tempora
 
 
 def test_a_folder_for_temporary_files_that_is_not_there_is_told(log_folder, tmp_path, tiny_weights):
-    service = Service(folder=tmp_path / "absent")
+    service = Service(folder=lambda: tmp_path / "absent")
     sentence = sentence_of(ScanJob(service, scan_array(), tiny_weights))
     assert "no temporary files can be written" in sentence and "absent" in sentence
     service.shutdown()
 
 
 def test_a_python_that_is_not_there_is_told(start):
-    service = start(executable="/nowhere/PythonSlicer")
-    sentence = sentence_of(AskJob(service, "torch"))
+    service = start(python=lambda: "/nowhere/PythonSlicer")
+    sentence = sentence_of(TorchQuestion(service))
     assert "cannot be started" in sentence and "/nowhere/PythonSlicer" in sentence
 
 
 @pytest.mark.parametrize(
     ("error", "kind", "wanted", "words"),
     [
-        (MemoryError(), failures.MEMORY, ResourceError, "close other programs"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), failures.MEMORY, ResourceError, "crop"),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), failures.MEMORY, ResourceError, "CPU"),
-        (RuntimeError("CUDA error: no kernel image is available"), failures.DEVICE, DeviceError, "choose the CPU"),
-        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED"), failures.DEVICE, DeviceError, "choose the CPU"),
-        (OSError(28, "No space left on device"), failures.DISK, ResourceError, "free some space"),
-        (ValueError("a bug"), failures.BUG, ComputationError, "report"),
-        (DeviceError("the device 'cuda' cannot be used"), failures.USER, DeviceError, "cuda"),
-        (failures.TorchError(failures.TORCH_BROKEN, "no c10"), failures.TORCH_BROKEN, DependencyError, "no c10"),
+        (MemoryError(), FailureKind.MEMORY, ResourceError, "close other programs"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), FailureKind.MEMORY, ResourceError, "crop"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), FailureKind.MEMORY, ResourceError, "CPU"),
+        (RuntimeError("CUDA error: no kernel image is available"), FailureKind.DEVICE, DeviceError, "choose the CPU"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED"), FailureKind.DEVICE, DeviceError, "choose the CPU"),
+        (OSError(28, "No space left on device"), FailureKind.DISK, ResourceError, "free some space"),
+        (ValueError("a bug"), FailureKind.BUG, ComputationError, "report"),
+        (DeviceError("the device 'cuda' cannot be used"), FailureKind.USER, DeviceError, "cuda"),
+        (TorchError(FailureKind.TORCH_BROKEN, "no c10"), FailureKind.TORCH_BROKEN, DependencyError, "no c10"),
     ],
 )
 def test_every_failure_has_a_kind_and_a_sentence_that_says_what_to_do(error, kind, wanted, words):
-    message = failures.describe_failure(error)
-    assert message["kind"] == kind
-    told = errorOf({"type": "error", "id": 1, **message}, "/logs/a.log")
+    answer = failed(1, error)
+    assert answer.kind is kind
+    told = error_of(answer, "/logs/a.log")
     assert type(told) is wanted
     assert words in str(told) and "\n" not in str(told)
 
@@ -241,26 +245,27 @@ def test_after_an_error_of_the_gpu_the_worker_is_replaced(start, tmp_path):
         "torch.cuda.is_available = fail\n"
     )
     service = start(environment={**os.environ, "PYTHONPATH": str(tmp_path)})
-    assert "the GPU failed (CUDA error" in sentence_of(AskJob(service, "devices"))
-    pid = service.workerPid
-    assert "the GPU failed" in sentence_of(AskJob(service, "devices"))
+    assert "the GPU failed (CUDA error" in sentence_of(DevicesQuestion(service))
+    pid = service.worker_pid
+    assert "the GPU failed" in sentence_of(DevicesQuestion(service))
     assert pid is None or not lives(pid)
 
 
 def test_exits_are_told_by_what_they_mean():
-    killed = str(errorOfExit(-9, ["noise"], "segmenting", "/logs/a.log"))
+    killed = str(error_of_exit(Exit(-9, ["noise"]), "segmenting", "/logs/a.log"))
     assert "memory" in killed and "while segmenting" in killed and "/logs/a.log" in killed
-    windows = str(errorOfExit(0xC0000005, ["Fatal Python error", "  frame"], "", ""))
+    windows = str(error_of_exit(Exit(0xC0000005, ["Fatal Python error", "  frame"]), "", ""))
     assert "0xC0000005" in windows and "Fatal Python error" in windows and "no log could be written" in windows
 
 
 def test_a_worker_that_says_nothing_any_more_is_ended_all_the_same(log_folder, tmp_path):
     """A stopped process answers nothing and ends by no polite word."""
     process = WorkerProcess()
-    assert eventually(lambda: any(m["type"] == "ready" for m in process.receive()), 20)
+    process.start()
+    assert eventually(lambda: any(isinstance(answer, Ready) for answer in process.receive()), 20)
     os.kill(process.pid, signal.SIGSTOP)
     began = time.monotonic()
     process.stop()
     assert time.monotonic() - began < 3
-    assert not process.isAlive()
-    assert eventually(lambda: any(m["type"] == "exit" for m in process.receive()))
+    assert not process.is_alive()
+    assert eventually(lambda: any(isinstance(answer, Exit) for answer in process.receive()))

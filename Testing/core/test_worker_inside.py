@@ -9,11 +9,13 @@ import threading
 import numpy as np
 import pytest
 from lvnet.errors import ConfigurationError, ImageError
+from lvnet.progress import never_cancelled, silent
 from lvnet.worker import server as server_module
 from lvnet.worker import tasks
 from lvnet.worker.exchange import SCAN_FILE, Exchange, map_array, write_array
 from lvnet.worker.messages import Mouth, decode, encode, read_lines
-from lvnet.worker.requests import check_request
+from lvnet.worker.messages.requests import TorchRequest, request_of
+from lvnet.worker.messages.results import TorchResult
 from lvnet.worker.server import EXIT_DONE, EXIT_RENEW, Server
 from worker_tools import eventually, scan_array
 
@@ -175,7 +177,7 @@ def test_a_failure_of_the_gpu_ends_it_after_it_was_told(monkeypatch):
     def fail(*_arguments):
         raise RuntimeError("CUDA error: device-side assert triggered")
 
-    monkeypatch.setitem(tasks.TASKS, "torch", fail)
+    monkeypatch.setitem(tasks.TASKS, TorchRequest, fail)
     code, answers = serve({"do": "torch", "id": 1}, {"do": "torch", "id": 2})
     assert code == EXIT_RENEW
     assert kinds(answers) == ["ready", "accepted", "error", "bye"]
@@ -186,10 +188,10 @@ def test_progress_of_one_stage_is_told_ten_times_a_second_at_most():
         for step in range(10_000):
             progress(step / 10_000, "one stage")
         progress(1.0, "another")
-        return {}
+        return TorchResult("2.1", "CPU")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(tasks.TASKS, "torch", busy)
+        patch.setitem(tasks.TASKS, TorchRequest, busy)
         _, answers = serve({"do": "torch", "id": 1})
     assert 2 <= kinds(answers).count("progress") < 200
 
@@ -198,8 +200,8 @@ def test_a_mouth_without_a_listener_is_silent():
     heard, spoken = os.pipe()
     os.close(heard)
     mouth = Mouth(spoken)
-    mouth.say("ready")
-    mouth.say("ready")
+    mouth.say({"type": "ready"})
+    mouth.say({"type": "ready"})
     assert not mouth.heard
     os.close(spoken)
 
@@ -270,14 +272,14 @@ def test_a_request_with_wrong_values_is_refused_in_one_line(changes):
     request = {"do": "segment", "id": 1, **PLACE, **changes}
 
     def ask():
-        check_request(request)
-        tasks.segment_task(request, lambda *_: None, lambda: False)
+        asked = request_of(request)
+        tasks.TASKS[type(asked)](asked, lambda *_: None, lambda: False)
 
     with pytest.raises((ConfigurationError, ImageError)) as refusal:
         ask()
     assert [a["kind"] for a in answers if a["type"] == "error"] == ["user"] * _is_json(changes)
     assert "\n" not in str(refusal.value)
-    check_request({"do": "segment", "id": 1, **PLACE})
+    assert request_of({"do": "segment", "id": 1, **PLACE}).to_message(1).items() >= PLACE.items()
 
 
 @pytest.mark.parametrize(
@@ -289,4 +291,4 @@ def test_a_scan_that_is_no_volume_is_refused_in_one_line(tmp_path, array):
     else:
         np.save(tmp_path / SCAN_FILE, array)
     with pytest.raises(ImageError):
-        tasks.segment_task({**PLACE, "folder": str(tmp_path)}, lambda *_: None, lambda: False)
+        tasks.segment_task(request_of({"do": "segment", **PLACE, "folder": str(tmp_path)}), silent, never_cancelled)

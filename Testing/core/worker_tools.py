@@ -7,14 +7,21 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Dict
 
 import numpy as np
+from lvnet.pipeline.options import SegmentOptions
 from lvnet.recipe import Architecture, Preprocessing, Recipe
+from lvnet.worker.client.job import Callbacks
+from lvnet.worker.client.process import WORKER_FILE
+from lvnet.worker.client.remote_job import RemoteJob
 from lvnet.worker.exchange import SCAN_FILE, write_array
 from lvnet.worker.messages import decode, encode
-from LVNetSegmentationLib.remote import RemoteJob
-from LVNetSegmentationLib.workerprocess import WORKER_FILE
+from lvnet.worker.messages.place import Place
+from lvnet.worker.messages.requests import SegmentRequest
+from lvnet.worker.messages.results import SegmentResult
 
 MODULE = Path(__file__).parents[2] / "LVNetSegmentation"
 PATIENT = "Doe^Jane"
@@ -47,16 +54,32 @@ def scan_array(shape=(30, 60, 64)) -> np.ndarray:
 LONG = (900, 72, 72)
 
 
-class ScanJob(RemoteJob):
-    """Segments an array; `onDone` gets the worker's result and the array of the first class."""
+PLACE = Place((3.0, 2.0, 2.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 
-    def __init__(self, service, array, weights, device="cpu", **callbacks):
-        self.array, self.weights, self.device = array, weights, device
-        self.settings = {"overlap": callbacks.pop("overlap", None)}
+
+@dataclass(frozen=True)
+class UncheckedRequest(SegmentRequest):
+    """A request whose settings only the worker checks."""
+
+    unchecked: Dict[str, Any] = field(default_factory=dict)
+
+    def to_fields(self):
+        return {**super().to_fields(), **self.unchecked}
+
+
+class ScanJob(RemoteJob):
+    """Segments an array; `on_done` gets the worker's result and the array of the first class."""
+
+    computes = True
+    result_type = SegmentResult
+
+    def __init__(self, service, array, weights, device="cpu", overlap=None, hook=None, **callbacks):
+        super().__init__(service, Callbacks(on_progress=self.seen, **callbacks))
+        self.array = array
+        self.settings = {"weights": weights, "device": device, "overlap": overlap}
         self.stages = []
-        self.hook = callbacks.pop("hook", None)
+        self.hook = hook
         self.exchange = None
-        super().__init__(service, True, onProgress=self.seen, **callbacks)
 
     def seen(self, share, stage, remaining):
         self.stages.append((share, stage))
@@ -64,21 +87,19 @@ class ScanJob(RemoteJob):
             self.hook(self, share, stage)
 
     def _begin(self):
-        self.exchange = self._service.makeExchange()
+        self.exchange = self._service.make_exchange()
         write_array(self.exchange.path / SCAN_FILE, self.array, self.array.shape, self.array.dtype)
 
-    def _message(self):
-        place = {"spacing": [3.0, 2.0, 2.0], "origin": [0.0, 0.0, 0.0], "direction": [1, 0, 0, 0, 1, 0, 0, 0, 1]}
-        return {"do": "segment", "folder": str(self.exchange.path), "device": self.device, "weights": self.weights,
-                **place, **self.settings}  # fmt: skip
+    def _request(self):
+        return UncheckedRequest(str(self.exchange.path), PLACE, SegmentOptions(), self.settings)
 
-    def _results(self, answer):
-        entry = answer["classes"][0]
-        return answer, None if entry["file"] is None else np.load(self.exchange.path / entry["file"])
+    def _results(self, result):
+        entry = result.classes[0]
+        return result, None if entry.file is None else np.load(self.exchange.path / entry.file)
 
     def _clean(self):
         if self.exchange is not None:
-            self._service.removeExchange(self.exchange)
+            self._service.remove_exchange(self.exchange)
         super()._clean()
 
 

@@ -83,7 +83,7 @@ def logic(shared_logic, tmp_path):
     """The logic, with a folder for temporary files that is empty again after the test."""
     folder = tmp_path / "exchange"
     folder.mkdir()
-    shared_logic.service._folder = folder
+    shared_logic.service._folder = lambda: folder
     yield shared_logic
     for job in list(shared_logic.service._jobs):
         job.cancel()

@@ -98,20 +98,21 @@ def test_a_setting_that_is_added_to_the_options_goes_from_the_logics_keywords_to
 
     from lvnet.pipeline.options import SegmentOptions, settings_of
     from lvnet.pipeline.settings import Setting, count_within, setting
-    from LVNetSegmentationLib import folders, segmenting
+    from lvnet.worker.client import folder_job
     from LVNetSegmentationLib import logic as module
+    from LVNetSegmentationLib import segmenting
 
     @dataclass(frozen=True)
     class More(SegmentOptions):
         tile: int = setting(1, Setting(count_within(1, 8, "must be 1 to 8"), "of rows", int, "the tile", "--tile"))
 
     monkeypatch.setattr(module, "settings_of", lambda: settings_of(More))
-    for file in (folders, segmenting):
+    for file in (folder_job, segmenting):
         monkeypatch.setattr(file, "SegmentOptions", More)
     sent = []
 
-    def ask(do, **fields):
-        sent.append((do, fields))
+    def ask(request):
+        sent.append((request.do, request.to_message(1)))
         raise LVNetError("not sent")
 
     monkeypatch.setattr(logic.service, "ask", ask)
@@ -193,7 +194,7 @@ def test_a_killed_worker_leaves_the_scene_as_it_was(scene, logic, long_volume_no
         long_volume_node, output, device="cpu", weights=weights, overlap=0.9, onProgress=lambda *step: seen.append(step)
     )
     until_segmenting(logic, job, seen)
-    os.kill(logic.service.workerPid, signal.SIGKILL)
+    os.kill(logic.service.worker_pid, signal.SIGKILL)
     with pytest.raises(ComputationError, match="ended from outside"):
         job.wait()
     assert state_of(scene) == before
@@ -235,7 +236,7 @@ def test_shutting_down_ends_job_and_worker(scene, logic, long_volume_node, weigh
     until_segmenting(logic, job, seen)
     logic.shutdown()
     assert not job.isRunning() and len(errors) == 1
-    assert logic.service.workerPid is None
+    assert logic.service.worker_pid is None
     assert state_of(scene) == before
 
 
@@ -330,22 +331,24 @@ def test_a_full_disk_leaves_the_scene_as_it_was(scene, logic, long_volume_node, 
     import sys
 
     from lvnet.errors import ResourceError
+    from lvnet.worker.client.process import this_python
+    from lvnet.worker.client.service import Service
     from LVNetSegmentationLib.segmenting import SegmentJob
-    from LVNetSegmentationLib.service import Service
 
     launcher = tmp_path / "limited"
     launcher.write_text(f'#!/bin/sh\nulimit -f 8\nexec "{sys.executable}" "$@"\n')
     launcher.chmod(0o755)
     folder = tmp_path / "disk"
     folder.mkdir()
-    service = Service(executable=str(launcher) if limited == "the result" else None, folder=folder)
+    python = this_python if limited == "the scan" else lambda: str(launcher)
+    service = Service(python=python, folder=lambda: folder)
     settings = {"device": "cpu", "weights": weights, "overlap": 0.0, "postprocess": True, "threads": 1}
     before, limits = state_of(scene), resource.getrlimit(resource.RLIMIT_FSIZE)
     if limited == "the scan":
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
     try:
         with pytest.raises(ResourceError, match="full"):
-            SegmentJob(service, long_volume_node, None, settings).wait()
+            SegmentJob(service, long_volume_node, None, settings).start().wait()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         service.shutdown()
@@ -362,7 +365,7 @@ def test_a_hundred_runs_leave_no_node_no_file_and_no_process_behind(scene, logic
     import vtk
 
     output = logic.segment(volume_node, device="cpu", weights=weights)
-    before, pid = state_of(scene)[1], logic.service.workerPid
+    before, pid = state_of(scene)[1], logic.service.worker_pid
     count = scene.GetNumberOfNodes()
     images = []
     for number in range(100):
@@ -371,7 +374,7 @@ def test_a_hundred_runs_leave_no_node_no_file_and_no_process_behind(scene, logic
             gc.collect()
             images.append(sum(issubclass(type(o), vtk.vtkObjectBase) for o in gc.get_objects()))
     assert scene.GetNumberOfNodes() == count and state_of(scene)[1] == before
-    assert logic.service.workerPid == pid
+    assert logic.service.worker_pid == pid
     assert images[1] <= images[0] + 5
     assert len(os.listdir(f"/proc/{os.getpid()}/fd")) < 200
 
@@ -430,12 +433,12 @@ def test_torch_is_not_imported_into_slicer(weights):
     script = (
         f"import sys; sys.path[:0] = [{str(Path(__file__).parents[2] / 'LVNetSegmentation')!r}]\n"
         "import conftest\n"
-        "from LVNetSegmentationLib.service import Service\nfrom LVNetSegmentationLib.segmenting import SegmentJob\n"
+        "from lvnet.worker.client.service import Service\nfrom LVNetSegmentationLib.segmenting import SegmentJob\n"
         "import numpy as np, slicer\n"
         "slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)\n"
         "node = slicer.util.addVolumeFromArray(np.arange(32000, dtype=np.int16).reshape(20, 40, 40))\n"
         f"settings = dict(device='cpu', weights={weights!r}, overlap=None, postprocess=True, threads=1)\n"
-        "service = Service()\nprint(SegmentJob(service, node, None, settings).wait()[0].GetName())\n"
+        "service = Service()\nprint(SegmentJob(service, node, None, settings).start().wait()[0].GetName())\n"
         "service.shutdown()\nassert 'torch' not in sys.modules\n"
     )
     start = "from conftest import start_slicer_core; start_slicer_core()\n"

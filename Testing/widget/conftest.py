@@ -208,9 +208,9 @@ def ready(bench, phantom, tiny_weights) -> Any:
 @pytest.fixture(scope="session")
 def warm_service(slicer) -> Any:
     """A worker that stays for the tests that are not about starting and ending it."""
-    from LVNetSegmentationLib.service import Service
+    from LVNetSegmentationLib.pythonslicer import makeService
 
-    service = Service()
+    service = makeService()
     yield service
     service.shutdown()
 
@@ -224,7 +224,7 @@ def warm(ready, warm_service) -> Any:
     for job in list(warm_service._jobs):
         job.forget()
         job.cancel()
-    while warm_service.isBusy():
+    while warm_service.is_busy():
         warm_service.poll()
         time.sleep(0.01)
     ready.widget.logic._service = None

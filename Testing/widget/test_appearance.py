@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from lvnet.worker.client.job import JobState
 from stalls import StallWatch
 
 #: What a panel of 400 pixels, the usual width, leaves beside its scroll bar.
@@ -64,19 +65,6 @@ def test_what_is_said_of_pytorch_is_there_to_the_last_word(bench):
     assert label.text() == sentence
     assert label.height() >= label.heightForWidth(label.width())
     assert label.width() > 200
-
-
-def test_a_pytorch_that_only_slicer_sees_is_not_offered_for_installation_again(monkeypatch, module):
-    from LVNetSegmentationLib.failures import errorOf
-
-    message = {"kind": "torch-missing", "message": "PyTorch is not installed"}
-    from lvnet.worker import failures
-
-    message["kind"] = failures.TORCH_MISSING
-    assert "click Apply" not in str(errorOf(message))
-    assert "PythonSlicer does not" in str(errorOf(message))
-    monkeypatch.setattr("LVNetSegmentationLib.failures.torchIsMissing", lambda: True)
-    assert "click Apply to install it" in str(errorOf(message))
 
 
 def test_no_question_is_asked_under_an_hourglass(ready, monkeypatch):
@@ -161,7 +149,7 @@ def test_the_scan_is_handed_over_in_time_while_the_event_loop_holds_the_interpre
     began = time.monotonic()
     warm.ui.applyButton.click()
     job = warm.panel.run._job
-    warm.until(lambda: job._request is not None)
+    warm.until(lambda: job.state is JobState.COMPUTING)
     took = time.monotonic() - began
     names = {thread.name for thread in threading.enumerate()} - before
     assert not [name for name in names if "hand" in name], names

@@ -346,16 +346,3 @@ def test_the_time_of_a_run_is_foretold_after_the_first(warm, phantom):
     choose(warm, warm.add_volume(phantom[0], "next"))
     assert warm.ui.estimateLabel.isVisible()
     assert warm.ui.estimateLabel.text().startswith("A run will take about ")
-
-
-def test_a_run_is_foretold_by_the_usual_run_and_the_size_of_the_scan(module, monkeypatch, tmp_path):
-    from LVNetSegmentationLib import pace
-
-    monkeypatch.setenv("LVNET_LOG_DIR", str(tmp_path))
-    assert pace.expected("cpu", 20.0) is None
-    for seconds in (41.0, 11.0, 11.0):  # the first run loads the network
-        pace.remember("cpu", 20.0, seconds)
-    assert pace.expected("cpu", 40.0) == pytest.approx(21.0)
-    assert pace.expected("cuda:0", 40.0) is None
-    (tmp_path / "pace.json").write_text("[broken")
-    assert pace.expected("cpu", 40.0) is None

@@ -235,6 +235,6 @@ def test_what_happens_to_the_nodes_while_they_are_compared_changes_nothing(pair,
 
 def test_a_comparison_needs_no_pytorch(pair, monkeypatch):
     monkeypatch.setattr(pair.widget.logic, "torchIsMissing", lambda: True)
-    monkeypatch.setattr("LVNetSegmentationLib.dependencies.torchIsMissing", lambda: True)
+    monkeypatch.setattr("LVNetSegmentationLib.dependencies.torch_is_missing", lambda: True)
     compare(pair)
     assert float(shown(pair)["DICE"]) == pytest.approx(pair.expected, abs=5e-5)

@@ -32,7 +32,7 @@ def test_every_parameter_that_the_ui_file_names_is_bound_both_ways(bench):
 
 def test_the_panel_passes_on_every_setting_that_the_scene_keeps(bench, monkeypatch):
     from lvnet.pipeline.options import SegmentOptions, settings_of
-    from LVNetSegmentationLib.panel import panel
+    from LVNetSegmentationLib.panel import modulepanel
 
     defaults = SegmentOptions().to_dict()
     del defaults["series"]  # goes with a folder
@@ -40,7 +40,7 @@ def test_the_panel_passes_on_every_setting_that_the_scene_keeps(bench, monkeypat
     bench.parameters.overlap, bench.parameters.threads, bench.parameters.postprocess = 0.25, 3, False
     assert bench.panel.settings() == {**defaults, "overlap": 0.25, "threads": 3, "postprocess": False}
     # Another setting, for which the parameter node has an attribute.
-    monkeypatch.setattr(panel, "settings_of", lambda: {**settings_of(), "keepWarm": None})
+    monkeypatch.setattr(modulepanel, "settings_of", lambda: {**settings_of(), "keepWarm": None})
     assert bench.panel.settings()["keepWarm"] is True
 
 

@@ -37,12 +37,12 @@ def test_a_click_gives_a_segmentation_beside_the_volume_and_says_what_it_found(r
 
 def test_a_second_click_fills_the_same_segmentation_and_finds_the_worker_warm(ready):
     run(ready)
-    node, pid = ready.parameters.outputSegmentation, ready.widget.logic.service.workerPid
+    node, pid = ready.parameters.outputSegmentation, ready.widget.logic.service.worker_pid
     before = ready.names_of_nodes()
     run(ready)
     assert ready.parameters.outputSegmentation is node
     assert ready.names_of_nodes() == before
-    assert ready.widget.logic.service.workerPid == pid is not None
+    assert ready.widget.logic.service.worker_pid == pid is not None
 
 
 def test_progress_goes_up_with_stage_and_elapsed_time(ready, monkeypatch):
@@ -85,9 +85,9 @@ def test_cancel_leaves_the_scene_as_it_was_and_apply_works_again(ready):
 def test_a_worker_that_is_killed_gives_one_sentence_and_the_next_click_works(ready):
     before = ready.names_of_nodes()
     ready.ui.applyButton.click()
-    ready.until(lambda: ready.widget.logic.service.workerPid is not None)
+    ready.until(lambda: ready.widget.logic.service.worker_pid is not None)
     ready.until(lambda: "Loading" in ready.log())
-    os.kill(ready.widget.logic.service.workerPid, signal.SIGKILL)
+    os.kill(ready.widget.logic.service.worker_pid, signal.SIGKILL)
     ready.idle()
     (sentence,) = ready.findings()
     assert len(sentence.splitlines()) == 1
@@ -118,8 +118,8 @@ def test_a_run_goes_on_while_another_module_is_open(ready):
 
 def test_closing_the_panel_during_a_run_ends_the_worker(ready):
     ready.ui.applyButton.click()
-    ready.until(lambda: ready.widget.logic.service.workerPid is not None)
-    pid = ready.widget.logic.service.workerPid
+    ready.until(lambda: ready.widget.logic.service.worker_pid is not None)
+    pid = ready.widget.logic.service.worker_pid
     ready.widget.cleanup()
     end = time.monotonic() + 10
     while time.monotonic() < end:
@@ -203,4 +203,4 @@ def test_a_missing_torch_is_offered_on_the_click_and_a_no_can_be_taken_back(read
 def test_a_worker_that_shall_not_stay_ends_after_the_run(ready):
     ready.ui.keepWarmCheckBox.click()
     run(ready)
-    assert ready.widget.logic.service.workerPid is None
+    assert ready.widget.logic.service.worker_pid is None

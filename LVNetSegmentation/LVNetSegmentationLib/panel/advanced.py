@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Optional
 
 import qt
 from lvnet.errors import LVNetError
 from slicer.i18n import tr as _
 
+from .context import PanelContext, Widgets
 from .wording import sentence
+
+if TYPE_CHECKING:
+    from lvnet.worker.client.job import Job
+
+    from ..logic import LVNetSegmentationLogic
 
 
 class AdvancedSection:
     """What is rarely needed."""
 
-    def __init__(self, ui: Any, logic: Any, panel: Any) -> None:
+    def __init__(self, ui: Widgets, logic: LVNetSegmentationLogic, panel: PanelContext) -> None:
         """Args:
         ui: the widgets of the panel by name.
         logic: the module's logic.
-        panel: the panel.Panel that this is part of.
+        panel: what is around this section.
         """
         self._ui = ui
         self._logic = logic
         self._panel = panel
-        self._job: Any = None
+        self._job: Optional[Job] = None
         ui.torchButton.connect("clicked(bool)", self._onTorch)
         ui.logFolderButton.connect("clicked(bool)", self._onLogFolder)
         ui.keepWarmCheckBox.connect("toggled(bool)", self._onKeepWarm)
@@ -48,7 +54,7 @@ class AdvancedSection:
         except LVNetError as error:
             reason = str(error)
         self._tell(reason or _("installed"))
-        self._panel.log.say(reason or _("PyTorch is installed"))
+        self._panel.say(reason or _("PyTorch is installed"))
         self._panel.refresh()
         return reason
 
@@ -63,7 +69,7 @@ class AdvancedSection:
     def _onChecked(self, reason: str) -> None:
         self._job = None
         self._tell(reason)
-        self._panel.log.say(sentence(reason))
+        self._panel.say(sentence(reason))
         self._panel.refresh()
         self._panel.findDevices()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import qt
 import slicer
@@ -12,24 +12,31 @@ from slicer.i18n import tr as _
 
 from ..views import hideForeign
 from .batchqueue import CANCELLED, DONE, FAILED, RUNNING, WAITING, BatchQueue
+from .context import PanelContext, Widgets
 from .startbutton import StartButton
 from .wording import duration, progressLine, sentence
+
+if TYPE_CHECKING:
+    from lvnet.worker.client.job import Job
+
+    from ..logic import LVNetSegmentationLogic
+    from ..parameters import LVNetSegmentationParameterNode
 
 
 class BatchSection:
     """Many scans, one after the other; a table says what became of each."""
 
-    def __init__(self, ui: Any, logic: Any, panel: Any) -> None:
+    def __init__(self, ui: Widgets, logic: LVNetSegmentationLogic, panel: PanelContext) -> None:
         """Args:
         ui: the widgets of the panel by name.
         logic: the module's logic.
-        panel: the panel.Panel that this is part of.
+        panel: what is around this section.
         """
         self._ui = ui
         self._logic = logic
         self._panel = panel
         self._queue: Optional[BatchQueue] = None
-        self._folderJob: Optional[Any] = None
+        self._folderJob: Optional[Job] = None
         self._began = 0.0
         self.cancelling = False
         table = ui.batchTableWidget
@@ -39,8 +46,8 @@ class BatchSection:
         ui.batchProgressBar.visible = False
         ui.batchStatusLabel.visible = False
         ui.folderRadioButton.connect("toggled(bool)", self._onSourceChanged)
-        ui.batchInputPathLineEdit.connect("currentPathChanged(QString)", self._set("batchInputFolder"))
-        ui.batchOutputPathLineEdit.connect("currentPathChanged(QString)", self._set("batchOutputFolder"))
+        ui.batchInputPathLineEdit.connect("currentPathChanged(QString)", panel.setterOf("batchInputFolder"))
+        ui.batchOutputPathLineEdit.connect("currentPathChanged(QString)", panel.setterOf("batchOutputFolder"))
         self._button = StartButton(
             ui.batchButton,
             self,
@@ -48,13 +55,6 @@ class BatchSection:
             toolTip=_("Segment them all, one after the other."),
             toolTipOfCancel=_("Stop; what is done stays."),
         )
-
-    def _set(self, name: str) -> Callable[[str], None]:
-        def write(path: str) -> None:
-            if self._panel.parameters is not None and getattr(self._panel.parameters, name) != path:
-                setattr(self._panel.parameters, name, path)
-
-        return write
 
     @property
     def running(self) -> bool:
@@ -94,8 +94,8 @@ class BatchSection:
             return _("A volume is being segmented.")
         if parameters is None:
             return _("There is no scene.")
-        if self._panel.run.weights.problem:
-            return self._panel.run.weights.problem
+        if self._panel.weightsProblem:
+            return self._panel.weightsProblem
         if not parameters.batchOfFolder:
             return "" if volumesOfScene() else _("The scene holds no volume.")
         if not os.path.isdir(parameters.batchInputFolder):
@@ -115,7 +115,7 @@ class BatchSection:
 
     def start(self) -> None:
         """Segments all volumes of the scene, or all scans of the folder."""
-        parameters = self._panel.parameters
+        parameters = self._panel.currentParameters()
         self._began, self.cancelling = time.monotonic(), False
         self._logic.keepWarm = parameters.keepWarm
         self._ui.batchProgressBar.value = 0
@@ -129,13 +129,13 @@ class BatchSection:
     def _startScene(self) -> None:
         volumes = volumesOfScene()
         settings = self._panel.settings()
-        self._panel.log.say(_("Batch: {count} volumes of the scene").format(count=len(volumes)))
+        self._panel.say(_("Batch: {count} volumes of the scene").format(count=len(volumes)))
         self._ui.batchTableWidget.rowCount = 0
         for volume in volumes:
             self._append(volume.GetName(), _("waiting"))
         self._fit()
 
-        def begin(volumeNode: Any, **callbacks: Any) -> Any:
+        def begin(volumeNode: slicer.vtkMRMLScalarVolumeNode, **callbacks: Any) -> Job:
             name = volumeNode.GetName()
             progress = self._progressOf(name)
             return self._logic.segmentAsync(volumeNode, None, **settings, onProgress=progress, **callbacks)
@@ -145,6 +145,7 @@ class BatchSection:
 
     def _progressOf(self, name: str) -> Callable[[float, str, Optional[float]], None]:
         def onProgress(share: float, stage: str, _remaining: Optional[float]) -> None:
+            assert self._queue is not None  # it runs the job that tells this
             count = len(self._queue.states)
             whole = self._queue.share + share / count
             self._ui.batchProgressBar.value = round(100 * whole)
@@ -169,15 +170,16 @@ class BatchSection:
         self._write(index, text)
         if state in (DONE, FAILED):
             name = self._ui.batchTableWidget.item(index, 0).text()
-            self._panel.log.say(f"{name}: {text}")
+            self._panel.say(f"{name}: {text}")
 
     def _onSceneDone(self) -> None:
+        assert self._queue is not None
         states = self._queue.states
         self._queue = None
         self._finish(states.count(DONE), len(states))
 
-    def _startFolder(self, parameters: Any) -> None:
-        self._panel.log.say(_("Batch: the folder {folder}").format(folder=parameters.batchInputFolder))
+    def _startFolder(self, parameters: LVNetSegmentationParameterNode) -> None:
+        self._panel.say(_("Batch: the folder {folder}").format(folder=parameters.batchInputFolder))
         self._ui.batchTableWidget.rowCount = 0
         self._fit()
         for edit in (self._ui.batchInputPathLineEdit, self._ui.batchOutputPathLineEdit):
@@ -200,7 +202,7 @@ class BatchSection:
             onScan=self._onFolderScan,
         )
 
-    def _onFolderScan(self, scan: dict) -> None:
+    def _onFolderScan(self, scan: Dict[str, Any]) -> None:
         if "left_out" in scan:
             words = _("left out: {reason}").format(reason=scan["left_out"])
             self._append(os.path.basename(str(scan["input"]).rstrip("/\\")), words)
@@ -215,27 +217,27 @@ class BatchSection:
             words = findingsInWords(scan["volumes_ml"], checks, aboutInput(scan))
         self._append(name, words)
         self._fit()
-        self._panel.log.say(f"{name}: {words}")
+        self._panel.say(f"{name}: {words}")
 
-    def _onFolderDone(self, scans: List[dict]) -> None:
+    def _onFolderDone(self, scans: List[Dict[str, Any]]) -> None:
         self._folderJob = None
         self._finish(sum(not scan["error"] for scan in scans), len(scans))
 
     def _onFolderError(self, sentence: str) -> None:
         self._folderJob = None
-        self._panel.log.say(_("The batch failed: {reason}").format(reason=sentence))
+        self._panel.say(_("The batch failed: {reason}").format(reason=sentence))
         self._stopped(sentence)
 
     def _onFolderCancelled(self) -> None:
         self._folderJob = None
-        self._panel.log.say(_("The batch was cancelled"))
+        self._panel.say(_("The batch was cancelled"))
         self._stopped(_("Cancelled; what was done stays."))
 
     def _finish(self, done: int, count: int) -> None:
         line = _("{done} of {count} scans segmented in {duration}").format(
             done=done, count=count, duration=duration(time.monotonic() - self._began)
         )
-        self._panel.log.say(line)
+        self._panel.say(line)
         self._stopped(line)
 
     def _stopped(self, line: str) -> None:
@@ -246,11 +248,12 @@ class BatchSection:
 
     def cancel(self) -> None:
         """Asks the batch to stop."""
-        if not self.running or self.cancelling:
+        work = self._queue or self._folderJob
+        if work is None or self.cancelling:
             return
         self.cancelling = True
         self._tell(_("Cancelling..."))
-        (self._queue or self._folderJob).cancel()
+        work.cancel()
         self._panel.refresh()
 
     def _append(self, name: str, words: str) -> None:
@@ -277,19 +280,21 @@ class BatchSection:
         self._ui.batchStatusLabel.visible = bool(line)
 
 
-def volumesOfScene() -> list:
+def volumesOfScene() -> List[slicer.vtkMRMLScalarVolumeNode]:
     """The scalar volumes of the scene that a user sees, label maps left out."""
     nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     return [node for node in nodes if not node.IsA("vtkMRMLLabelMapVolumeNode") and not node.GetHideFromEditors()]
 
 
-def aboutInput(scan: dict) -> list:
+def aboutInput(scan: Dict[str, Any]) -> List[str]:
     """What was noticed of a scan of a folder, which nobody has seen before it was segmented."""
     warnings = [found["sentence"] for found in scan.get("input_checks") or [] if found["severity"] != "note"]
     return [*(scan.get("scan_notes") or []), *warnings]
 
 
-def findingsInWords(volumes: dict, checks: list, notes: Sequence[str] = ()) -> str:
+def findingsInWords(
+    volumes: Dict[str, float], checks: Sequence[Tuple[Optional[str], str]], notes: Sequence[str] = ()
+) -> str:
     """A result in one line: the volumes, what was noticed of the scan, and what should be looked at."""
     words = ", ".join(f"{name} {volume:.0f} ml" for name, volume in volumes.items()) or _("nothing was found")
     doubts = [sentence for verdict, sentence in checks if verdict in ("look", "wrong")]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Generic, List, Optional, TypeVar
+
+if TYPE_CHECKING:
+    from lvnet.worker.client.job import Job
+
+Thing = TypeVar("Thing")
 
 #: What became of a scan.
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 
 
-class BatchQueue:
+class BatchQueue(Generic[Thing]):
     """Runs a list of things, each as a job of the logic.  No Qt, no nodes."""
 
     def __init__(
         self,
-        things: List[Any],
-        start: Callable[..., Any],
+        things: List[Thing],
+        start: Callable[..., Job],
         onChanged: Callable[[int, str, Any], None],
         onFinished: Callable[[], None],
     ) -> None:
@@ -29,7 +34,7 @@ class BatchQueue:
         self._onChanged = onChanged
         self._onFinished = onFinished
         self._index = -1
-        self._job: Optional[Any] = None
+        self._job: Optional[Job] = None
         self._cancelled = False
         self.states = [WAITING] * len(things)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 import qt
 import slicer
@@ -10,8 +10,14 @@ from lvnet.errors import LVNetError
 from lvnet.metrics import PRESETS
 from slicer.i18n import tr as _
 
+from .context import PanelContext, Widgets
 from .segments import SegmentChooser
 from .wording import number, sentence
+
+if TYPE_CHECKING:
+    from lvnet.worker.client.job import Job
+
+    from ..logic import LVNetSegmentationLogic
 
 #: Presets by what they match.
 _MATCHES = {
@@ -25,17 +31,17 @@ _MATCHES = {
 class CompareSection:
     """Two segmentations in, a table out."""
 
-    def __init__(self, ui: Any, logic: Any, panel: Any) -> None:
+    def __init__(self, ui: Widgets, logic: LVNetSegmentationLogic, panel: PanelContext) -> None:
         """Args:
         ui: the widgets of the panel by name.
         logic: the module's logic.
-        panel: the panel.Panel that this is part of.
+        panel: what is around this section.
         """
         self._ui = ui
         self._logic = logic
         self._panel = panel
-        self._result: Optional[dict] = None
-        self._job: Optional[Any] = None
+        self._result: Optional[Dict[str, Any]] = None
+        self._job: Optional[Job] = None
         for name in PRESETS:
             ui.presetComboBox.addItem(_MATCHES.get(name, name))
         ui.presetComboBox.connect("activated(int)", self._onPreset)
@@ -59,7 +65,7 @@ class CompareSection:
         self._reference.offer(reference)
         for chooser, node in ((self._compared, compared), (self._reference, reference)):
             if node is not None and node.IsA("vtkMRMLSegmentationNode"):
-                chooser.tellVolumes(self._panel.volumes.of(node))
+                chooser.tellVolumes(self._panel.volumesOf(node))
         if parameters is not None:
             self._ui.presetComboBox.currentIndex = list(PRESETS).index(parameters.preset)
             self._ui.presetComboBox.toolTip = PRESETS[parameters.preset].summary
@@ -86,7 +92,7 @@ class CompareSection:
             self._panel.parameters.preset = list(PRESETS)[index]
 
     def _onCompare(self, _checked: bool = False) -> None:
-        parameters = self._panel.parameters
+        parameters = self._panel.currentParameters()
         self._tell(_("Comparing..."))
         self._job = self._logic.evaluateAsync(
             parameters.comparedNode,
@@ -104,12 +110,12 @@ class CompareSection:
     def running(self) -> bool:
         return self._job is not None
 
-    def _onDone(self, result: dict, tableNode: Any) -> None:
+    def _onDone(self, result: Dict[str, Any], tableNode: slicer.vtkMRMLTableNode) -> None:
         self._job = None
         self._result = result
         self._panel.currentParameters().metricsTable = tableNode
         self._tell("\n".join(sentence(note) for note in result.get("notes") or []))
-        self._panel.log.say(_("Compared: DICE {dice}").format(dice=number(result.get("dice"), 4)))
+        self._panel.say(_("Compared: DICE {dice}").format(dice=number(result.get("dice"), 4)))
         self._show()
         self._panel.refresh()
 
@@ -117,7 +123,7 @@ class CompareSection:
         self._job = None
         self._result = None
         self._tell(reason)
-        self._panel.log.say(_("The comparison failed: {reason}").format(reason=reason))
+        self._panel.say(_("The comparison failed: {reason}").format(reason=reason))
         self._show()
         self._panel.refresh()
 
@@ -137,12 +143,12 @@ class CompareSection:
         table.visible = bool(rows)
 
     def _onCopy(self, _checked: bool = False) -> None:
-        lines = [f"{name}\t{text}" for name, text, _why in rowsOf(self._result)]
+        lines = [f"{name}\t{text}" for name, text, _why in rowsOf(self._result or {})]
         slicer.app.clipboard().setText("\n".join(lines))
-        self._panel.log.say(_("The numbers are on the clipboard"))
+        self._panel.say(_("The numbers are on the clipboard"))
 
     def _onExport(self, _checked: bool = False) -> None:
-        tableNode = self._panel.parameters.metricsTable
+        tableNode = self._panel.currentParameters().metricsTable
         path = qt.QFileDialog.getSaveFileName(
             self._ui.compareCollapsibleButton, _("Export CSV"), f"{tableNode.GetName()}.csv", "CSV (*.csv)"
         )
@@ -154,7 +160,7 @@ class CompareSection:
             self._tell(str(error))
         else:
             self._tell(_("Written: {path}").format(path=path))
-            self._panel.log.say(_("Written: {path}").format(path=path))
+            self._panel.say(_("Written: {path}").format(path=path))
 
     def _tell(self, line: str) -> None:
         self._ui.compareStatusLabel.text = sentence(line)
@@ -171,7 +177,7 @@ class CompareSection:
         self._show()
 
 
-def rowsOf(result: dict) -> List[Tuple[str, str, str]]:
+def rowsOf(result: Dict[str, Any]) -> List[Tuple[str, str, str]]:
     """What the table of the panel shows: name, value in words, and why there is no value."""
     percent = result.get("preset") == "chaos"
     rows = [

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List
+from typing import TYPE_CHECKING, Any, Callable, List
 
 from slicer.i18n import tr as _
+
+if TYPE_CHECKING:
+    from lvnet.worker.messages.results import Device
 
 
 class DeviceChooser:
@@ -21,7 +24,7 @@ class DeviceChooser:
         self.offer([])
         self._box.connect("activated(int)", self._onActivated)
 
-    def offer(self, devices: List[dict]) -> None:
+    def offer(self, devices: List[Device]) -> None:
         """Fills the box.
 
         Args:
@@ -53,7 +56,7 @@ class DeviceChooser:
         self._onChosen(self._identifiers[index])
 
 
-def describe(device: dict) -> str:
+def describe(device: Device) -> str:
     """A device in words, for example `GPU 0: NVIDIA RTX A4000, 14.2 GB free`."""
     free = device.get("freeMemory")
     kind, _colon, index = device["id"].partition(":")

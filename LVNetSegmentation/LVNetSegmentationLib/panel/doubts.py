@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from typing import List, Optional, Tuple
 
 import slicer
 from slicer.i18n import tr as _
@@ -12,7 +12,9 @@ from ..edits import editedSegments
 from ..nodes import ownSegmentIds
 
 
-def aboutOutput(output: Any, volumeNode: Any) -> List[Tuple[str, str]]:
+def aboutOutput(
+    output: Optional[slicer.vtkMRMLSegmentationNode], volumeNode: slicer.vtkMRMLScalarVolumeNode
+) -> List[Tuple[str, str]]:
     """What the user has to know before a result goes into a segmentation: (severity, sentence) pairs."""
     if output is None:
         return []
@@ -29,7 +31,7 @@ def aboutOutput(output: Any, volumeNode: Any) -> List[Tuple[str, str]]:
     return []
 
 
-def stateOfVolume(volumeNode: Any) -> tuple:
+def stateOfVolume(volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode]) -> tuple:
     """Changes whenever the voxels of a volume or their size may have; its identifier comes first."""
     if volumeNode is None:
         return ("",)
@@ -39,7 +41,7 @@ def stateOfVolume(volumeNode: Any) -> tuple:
     return volumeNode.GetID(), 0 if image is None else image.GetMTime(), spacing
 
 
-def stateOfOutput(output: Any) -> tuple:
+def stateOfOutput(output: Optional[slicer.vtkMRMLSegmentationNode]) -> tuple:
     """Changes whenever the voxels of a segmentation may have; its identifier comes first."""
     if output is None:
         return ("",)

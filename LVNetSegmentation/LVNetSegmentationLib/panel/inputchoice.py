@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import slicer
 
 from ..views import shownVolume
+
+if TYPE_CHECKING:
+    from ..parameters import LVNetSegmentationParameterNode
 
 
 class InputChoice:
@@ -20,14 +23,14 @@ class InputChoice:
         """Args:
         selector: the qMRMLNodeComboBox of the input.
         """
-        self._parameters: Optional[Any] = None
+        self._parameters: Optional[LVNetSegmentationParameterNode] = None
         self._automatic = ""
         #: The volume of which the selector is about to say that the user picked it, without anybody having done so.
         self._notPicked = ""
         selector.connect("currentNodeChanged(vtkMRMLNode*)", self._onCurrentNode)
         selector.connect("nodeActivated(vtkMRMLNode*)", self._onActivated)
 
-    def bind(self, parameters: Optional[Any]) -> None:
+    def bind(self, parameters: Optional[LVNetSegmentationParameterNode]) -> None:
         """Takes other parameters, or none; chooses a volume where none is chosen.
 
         It is called before the selector is bound to them, for an empty selector takes the first volume by itself.
@@ -53,13 +56,13 @@ class InputChoice:
         """The present volume counts as chosen by the user."""
         self._automatic = ""
 
-    def _choose(self, volumeNode: Optional[Any]) -> None:
-        if volumeNode is None or volumeNode.GetID() == self._automatic:
+    def _choose(self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode]) -> None:
+        if self._parameters is None or volumeNode is None or volumeNode.GetID() == self._automatic:
             return
         self._automatic = volumeNode.GetID()
         self._parameters.inputVolume = volumeNode
 
-    def _onCurrentNode(self, volumeNode: Optional[Any]) -> None:
+    def _onCurrentNode(self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode]) -> None:
         if self._parameters is None or volumeNode is None:
             return
         before = self._parameters.inputVolume
@@ -72,7 +75,7 @@ class InputChoice:
         # key, and so says right after this that the user picked the volume.
         self._notPicked = volumeNode.GetID()
 
-    def _onActivated(self, volumeNode: Optional[Any]) -> None:
+    def _onActivated(self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode]) -> None:
         picked = volumeNode is not None and volumeNode.GetID() != self._notPicked
         self._notPicked = ""
         if picked and self._parameters is not None:

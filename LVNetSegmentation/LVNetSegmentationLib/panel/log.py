@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+
+from .context import Widgets
 
 
 class LogSection:
     """What happened since the panel was opened, with the time of day."""
 
-    def __init__(self, ui: Any) -> None:
+    def __init__(self, ui: Widgets) -> None:
         self._text = ui.logTextEdit
 
     def say(self, line: str) -> None:

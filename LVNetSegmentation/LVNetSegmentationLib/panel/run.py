@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, List, Optional, Tuple
 
 import slicer
+from lvnet.worker.client import pace
 from slicer.i18n import tr as _
 
-from .. import pace
 from ..belonging import belongsTo, referenceVolumeOf
 from ..choosing import listed, namesOf
 from ..views import resetThreeDViews, showResult
+from ..volumechecks import litresOf
+from .context import PanelContext, Widgets
 from .devices import DeviceChooser
 from .doubts import aboutOutput, identifiersOf, stateOfOutput, stateOfVolume
 from .findings import FindingsLabel
@@ -21,31 +23,38 @@ from .volumes import withVolume
 from .weights import WeightsChooser
 from .wording import duration, progressLine, sentence
 
+if TYPE_CHECKING:
+    from lvnet.worker.client.job import Job
+
+    from ..logic import LVNetSegmentationLogic
+    from ..outcome import Outcome
+    from ..parameters import LVNetSegmentationParameterNode
+
 
 class RunSection:
     """Apply, progress, cancel, result."""
 
-    def __init__(self, ui: Any, logic: Any, panel: Any) -> None:
+    def __init__(self, ui: Widgets, logic: LVNetSegmentationLogic, panel: PanelContext) -> None:
         """Args:
         ui: the widgets of the panel by name.
         logic: the module's logic.
-        panel: the panel.Panel that this is part of.
+        panel: what is around this section.
         """
         self._ui = ui
         self._logic = logic
         self._panel = panel
-        self._job: Optional[Any] = None
+        self._job: Optional[Job] = None
         self._began = 0.0
         self._lastStage = ""
         self.cancelling = False
-        self._checked: Optional[tuple] = None
-        self._findings: list = []
+        self._checked: Optional[Tuple[tuple, tuple]] = None
+        self._findings: List[Tuple[str, str]] = []
         #: What was found about which state of the volume; looking again takes a moment.
-        self._aboutVolume: tuple = (None, [])
+        self._aboutVolume: Tuple[Optional[tuple], List[Tuple[str, str]]] = (None, [])
         self._input = ""
         self._settings: dict = {}
         self._sceneIsGone = False
-        self.devices = DeviceChooser(ui.deviceComboBox, self._set("device"))
+        self.devices = DeviceChooser(ui.deviceComboBox, panel.setterOf("device"))
         self.weights = WeightsChooser(ui.weightsPathLineEdit, ui.weightsInfoLabel, logic.weightsInfo)
         self.inputFindings = FindingsLabel(ui.inputFindingsLabel)
         self.resultFindings = FindingsLabel(ui.resultFindingsLabel)
@@ -58,18 +67,11 @@ class RunSection:
             toolTip=_("Segment the input volume."),
             toolTipOfCancel=_("Stop; the scene stays as it was."),
         )
-        ui.weightsPathLineEdit.connect("currentPathChanged(QString)", self._set("weights"))
+        ui.weightsPathLineEdit.connect("currentPathChanged(QString)", panel.setterOf("weights"))
         ui.anywayCheckBox.connect("toggled(bool)", lambda _checked: panel.refresh())
         ui.anywayCheckBox.visible = False
         ui.progressBar.visible = False
         self._tell("")
-
-    def _set(self, name: str) -> Callable[[str], None]:
-        def write(value: str) -> None:
-            if self._panel.parameters is not None and getattr(self._panel.parameters, name) != value:
-                setattr(self._panel.parameters, name, value)
-
-        return write
 
     @property
     def running(self) -> bool:
@@ -112,7 +114,7 @@ class RunSection:
     def _hasDoubts(self) -> bool:
         return any(severity == "warning" for severity, _words in self._findings)
 
-    def _followInput(self, parameters: Any) -> None:
+    def _followInput(self, parameters: LVNetSegmentationParameterNode) -> None:
         """A result belongs to the volume that it was made of: on another one it goes, and so does its segmentation."""
         volumeNode = parameters.inputVolume
         # By its address too: another scene may give the same identifier to another patient.
@@ -126,7 +128,9 @@ class RunSection:
         if volumeNode is not None and output is not None and not belongsTo(output, volumeNode):
             parameters.outputSegmentation = None
 
-    def _check(self, volumeNode: Any, output: Any) -> None:
+    def _check(
+        self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode], output: Optional[slicer.vtkMRMLSegmentationNode]
+    ) -> None:
         """Looks at another volume or output than before, or at voxels that have changed."""
         if self.running:
             return
@@ -145,21 +149,21 @@ class RunSection:
         self.inputFindings.show([(icons.get(severity), words) for severity, words in self._findings])
         self._ui.anywayCheckBox.visible = self._hasDoubts()
 
-    def _foretell(self, parameters: Any) -> None:
+    def _foretell(self, parameters: Optional[LVNetSegmentationParameterNode]) -> None:
         """Says how long a run will take, as soon as there was one on this computer."""
         seconds = None
         # What a run has said is more to the point than how long it would take again.
         idle = not self.running and not self._ui.statusLabel.text
         if parameters is not None and parameters.inputVolume is not None and idle:
-            seconds = pace.expected(parameters.device, pace.litresOf(parameters.inputVolume))
+            seconds = pace.expected(parameters.device, litresOf(parameters.inputVolume))
         self._ui.estimateLabel.visible = seconds is not None
         if seconds is not None:
             words = _("A run will take about {duration} on this computer.")
             self._ui.estimateLabel.text = words.format(duration=duration(max(1.0, seconds)))
 
-    def _listSegments(self, output: Any) -> None:
+    def _listSegments(self, output: Optional[slicer.vtkMRMLSegmentationNode]) -> None:
         """Names the segments of the output with their volumes, as soon as these are counted."""
-        volumes = self._panel.volumes.of(output)
+        volumes = self._panel.volumesOf(output)
         names = namesOf(output) if volumes else {}
         self._ui.segmentsLabel.text = listed([withVolume(names[key], volumes[key]) for key in names if key in volumes])
         self._ui.segmentsLabel.visible = bool(names)
@@ -176,12 +180,12 @@ class RunSection:
 
     def start(self) -> None:
         """Segments the chosen volume."""
-        parameters = self._panel.parameters
+        parameters = self._panel.currentParameters()
         volumeNode = parameters.inputVolume
-        self._panel.inputChoice.keep()
+        self._panel.keepInput()
         self._began, self._lastStage, self.cancelling = time.monotonic(), "", False
         self.resultFindings.show([])
-        self._panel.log.say(_("Segmenting {name}").format(name=volumeNode.GetName()))
+        self._panel.say(_("Segmenting {name}").format(name=volumeNode.GetName()))
         self.weights.remember()
         self._logic.keepWarm = parameters.keepWarm
         self._settings, self._sceneIsGone = self._panel.settings(), False
@@ -201,7 +205,7 @@ class RunSection:
 
     def cancel(self) -> None:
         """Asks the running job to stop."""
-        if self.running and not self.cancelling:
+        if self._job is not None and not self.cancelling:
             self.cancelling = True
             self._tell(_("Cancelling..."))
             self._job.cancel()
@@ -210,19 +214,19 @@ class RunSection:
     def _onProgress(self, share: float, stage: str, remaining: Optional[float]) -> None:
         if stage != self._lastStage:
             self._lastStage = stage
-            self._panel.log.say(sentence(stage))
+            self._panel.say(sentence(stage))
         self._ui.progressBar.value = round(100 * share)
         if not self.cancelling:
             self._tell(progressLine(stage, time.monotonic() - self._began, remaining))
 
-    def _onDone(self, segmentationNode: Any, outcome: Any) -> None:
+    def _onDone(self, segmentationNode: slicer.vtkMRMLSegmentationNode, outcome: Outcome) -> None:
         self._stopped()
         took = duration(outcome.seconds)
         for line in outcome.lines:
-            self._panel.log.say(sentence(line))
-        self._panel.log.say(_("Done in {duration} on {device}").format(duration=took, device=outcome.device))
+            self._panel.say(sentence(line))
+        self._panel.say(_("Done in {duration} on {device}").format(duration=took, device=outcome.device))
         volumeNode = slicer.mrmlScene.GetNodeByID(outcome.volumeNodeID)
-        pace.remember(self._settings["device"], pace.litresOf(volumeNode), outcome.seconds)
+        pace.remember(self._settings["device"], litresOf(volumeNode), outcome.seconds)
         parameters = self._panel.currentParameters()
         # Another volume may be chosen by now, for example by a scene that was loaded: the result is not its result.
         if parameters.inputVolume is not None and parameters.inputVolume.GetID() == outcome.volumeNodeID:
@@ -237,7 +241,7 @@ class RunSection:
             self._tell("")
         self._panel.refresh()
 
-    def _show(self, volumeNode: Any, outcome: Any, took: str) -> None:
+    def _show(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, outcome: Outcome, took: str) -> None:
         self.resultFindings.show(outcome.checks or [(None, line) for line in outcome.lines])
         volumes = ", ".join(f"{name} {volume:.0f} ml" for name, volume in outcome.volumes.items())
         self._tell(
@@ -250,13 +254,13 @@ class RunSection:
         self._stopped()
         self.resultFindings.show([("wrong", reason)])
         self._tell("")
-        self._panel.log.say(_("Failed: {reason}").format(reason=reason))
+        self._panel.say(_("Failed: {reason}").format(reason=reason))
         self._panel.refresh()
 
     def _onCancelled(self) -> None:
         self._stopped()
         self._tell("" if self._sceneIsGone else _("Cancelled; the scene is as it was."))
-        self._panel.log.say(_("Cancelled"))
+        self._panel.say(_("Cancelled"))
         self._panel.refresh()
 
     def _stopped(self) -> None:
@@ -281,7 +285,7 @@ class RunSection:
 
     def _onEdit(self, _checked: bool = False) -> None:
         """Opens Slicer's Segment Editor on the result."""
-        parameters = self._panel.parameters
+        parameters = self._panel.currentParameters()
         output, volumeNode = parameters.outputSegmentation, parameters.inputVolume
         if output is None:
             return

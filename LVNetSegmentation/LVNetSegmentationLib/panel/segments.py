@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
+import slicer
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..choosing import AND, liverWithTumours, namesOf, proposedLivers
 from .volumes import withVolume
+
+if TYPE_CHECKING:
+    from ..masks import ComparedNode
 
 #: Identifier of a segment or value of a label, and its name.
 Entry = Tuple[Union[str, int], str]
@@ -26,7 +30,7 @@ class SegmentChooser:
         self._shown: Optional[List[Entry]] = None
         self._seen: Optional[tuple] = None
 
-    def offer(self, node: Any) -> None:
+    def offer(self, node: Optional[ComparedNode]) -> None:
         """Fills the box with the segments of a node; a segment of the same name stays chosen."""
         state = _stateOf(node)
         if state is not None and state == self._seen:
@@ -73,14 +77,14 @@ class SegmentChooser:
         return self._identifiers[index] if 0 <= index < len(self._identifiers) else None
 
 
-def _stateOf(node: Any) -> Optional[tuple]:
+def _stateOf(node: Optional[ComparedNode]) -> Optional[tuple]:
     """Changes whenever the voxels of a label map do; None for everything else, which is cheap to read."""
     if node is None or node.IsA("vtkMRMLSegmentationNode") or node.GetImageData() is None:
         return None
     return node.GetID(), node.GetImageData().GetMTime()
 
 
-def segmentsOf(node: Any) -> List[Entry]:
+def segmentsOf(node: Optional[ComparedNode]) -> List[Entry]:
     """Identifier and name of every segment; of every label value that occurs in a label map."""
     if node is None:
         return []
@@ -108,7 +112,7 @@ def _labelEntries(values: List[int]) -> List[Entry]:
     return entries
 
 
-def labelsOf(labelMapNode: Any) -> List[int]:
+def labelsOf(labelMapNode: slicer.vtkMRMLLabelMapVolumeNode) -> List[int]:
     """The values above 0 of a label map."""
     image = labelMapNode.GetImageData()
     scalars = None if image is None else image.GetPointData().GetScalars()

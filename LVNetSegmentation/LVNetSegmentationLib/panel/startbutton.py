@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from slicer.i18n import tr as _
+
+
+class Startable(Protocol):
+    """What a button can start and cancel."""
+
+    cancelling: bool
+
+    @property
+    def running(self) -> bool:
+        """Whether a click cancels."""
+
+    def reasonAgainst(self) -> str:
+        """Why it cannot be started now; empty if it can."""
+
+    def startOnceReady(self) -> None:
+        """Starts, where nothing stands against it."""
+
+    def cancel(self) -> None:
+        """Asks what runs to stop."""
 
 
 class StartButton:
     """Says what a click does, and why it does nothing where it is off."""
 
-    def __init__(self, button: Any, section: Any, text: str, toolTip: str, toolTipOfCancel: str) -> None:
+    def __init__(self, button: Any, section: Startable, text: str, toolTip: str, toolTipOfCancel: str) -> None:
         """A button for a section of the panel.
 
         Args:
             button: a QPushButton.
-            section: what it starts: has `running`, `cancelling`, `reasonAgainst()` (why it cannot be started now,
-                empty if it can), `startOnceReady()` and `cancel()`.
+            section: what it starts.
             text: on the button while nothing runs.
             toolTip: while it can be clicked to start.
             toolTipOfCancel: while it cancels.

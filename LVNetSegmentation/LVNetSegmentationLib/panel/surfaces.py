@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, List, Optional
 
+import slicer
+import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -22,10 +24,10 @@ class SurfaceButton:
         """
         self._button = button
         self._tellHidden = tellHidden
-        self._node: Optional[Any] = None
+        self._node: Optional[slicer.vtkMRMLSegmentationNode] = None
         self._button.connect("clicked(bool)", self._onClicked)
 
-    def watch(self, segmentationNode: Optional[Any]) -> None:
+    def watch(self, segmentationNode: Optional[slicer.vtkMRMLSegmentationNode]) -> None:
         """Takes another segmentation, or looks at the same one again."""
         self._node = segmentationNode
         reason = ""
@@ -51,7 +53,7 @@ class SurfaceButton:
             resetThreeDViews()
         self.watch(node)
 
-    def _bringBack(self, node: Any) -> None:
+    def _bringBack(self, node: slicer.vtkMRMLSegmentationNode) -> None:
         """Shows a segmentation that was hidden, in the slice views over no other volume than its own."""
         volumeNode = referenceVolumeOf(node)
         if volumeNode is None:
@@ -64,7 +66,7 @@ class SurfaceButton:
         return self._node is not None and isShown(self._node)
 
 
-def isEmpty(segmentationNode: Any) -> bool:
+def isEmpty(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
     """Whether no segment holds a voxel or a surface."""
     segmentation = segmentationNode.GetSegmentation()
     source = segmentation.GetSourceRepresentationName()
@@ -75,7 +77,7 @@ def isEmpty(segmentationNode: Any) -> bool:
     return True
 
 
-def _holdsSomething(data: Any) -> bool:
+def _holdsSomething(data: vtk.vtkDataObject) -> bool:
     if data.IsA("vtkOrientedImageData"):
         scalars = data.GetPointData().GetScalars()
         if scalars is None:
@@ -86,7 +88,7 @@ def _holdsSomething(data: Any) -> bool:
     return data.GetNumberOfPoints() > 0
 
 
-def isShown(segmentationNode: Any) -> bool:
+def isShown(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
     """Whether there are surfaces and the display shows them."""
     display = segmentationNode.GetDisplayNode()
     shown = segmentationNode.GetSegmentation().ContainsRepresentation(surfaceName())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+from typing import Callable, Dict, Optional
 
 import qt
+import slicer
+from lvnet.worker.client.steps import Steps
 from slicer.i18n import tr as _
 
 from ..segmentvolumes import segmentVolumes
-from ..steps import Steps
 from .doubts import stateOfOutput
 
 _MOST_KNOWN = 16
@@ -23,12 +24,12 @@ class SegmentVolumes:
         """
         self._onCounted = onCounted
         self._known: Dict[tuple, Dict[str, float]] = {}
-        self._work: Dict[tuple, Steps] = {}
+        self._work: Dict[tuple, Steps[Dict[str, float]]] = {}
         self._timer = qt.QTimer()
         self._timer.setInterval(20)
         self._timer.connect("timeout()", self._advance)
 
-    def of(self, segmentationNode: Optional[Any]) -> Dict[str, float]:
+    def of(self, segmentationNode: Optional[slicer.vtkMRMLSegmentationNode]) -> Dict[str, float]:
         """Millilitres by the identifier of a segment; empty as long as they are not counted."""
         state = stateOfOutput(segmentationNode)
         if len(state) < 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Dict, Optional
 
 from lvnet.errors import LVNetError
 from slicer.i18n import tr as _
@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 class WeightsChooser:
     """A path, empty for the weights that come with the module, and a line that says what they segment."""
 
-    def __init__(self, pathLineEdit: Any, infoLabel: Any, read: Callable[[Optional[str]], dict]) -> None:
+    def __init__(self, pathLineEdit: Any, infoLabel: Any, read: Callable[[Optional[str]], Dict[str, Any]]) -> None:
         """Args:
         pathLineEdit: a ctkPathLineEdit.
         infoLabel: a QLabel.

@@ -6,6 +6,9 @@ once its parent is gone, and stops a task within a slab when told so.  Whatever 
 to stderr.  Nothing in here imports torch before a task needs it, so that a missing or broken
 PyTorch is an answer and not a crash at the start.
 
+`server` and `tasks` are the end that computes, `client` the end that asks, `messages` what they say
+to each other, `exchange` the folder through which voxels go.
+
 Requests::
 
     {"do": "segment", "id": 1, "folder": "...", "spacing": [z, y, x], "origin": [x, y, z],
@@ -26,6 +29,6 @@ Answers::
     {"type": "scan", "id": 2, "scan": {...}}         of a folder one is done, or has failed
     {"type": "result", "id": 1, ...}                 what the task gives
     {"type": "cancelled", "id": 1}
-    {"type": "error", "id": 1, "kind": "...", ...}   see `failures`
+    {"type": "error", "id": 1, "kind": "...", ...}   see `messages.answers`
     {"type": "bye", "reason": "idle"}                it ends by itself
 """

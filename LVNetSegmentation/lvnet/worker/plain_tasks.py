@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Mapping
 
 from ..progress import CancelCheck, Progress
 from .exchange import LABEL_FILE, PREDICTION_FILE, REFERENCE_FILE, SCAN_FILE, write_array
-from .handing import handed_over, place_of
+from .handing import handed_over
+from .messages.place import Place
+from .messages.requests import CompareRequest, PhantomRequest
+from .messages.results import CompareResult, PhantomResult
 
 
-def compare_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
-    """Scores one mask of zeros and ones by another; both lie in the exchange folder.
-
-    Returns:
-        `metrics`: what :func:`lvnet.evaluate` gives for one label.
-    """
+def compare_task(request: CompareRequest, progress: Progress, cancelled: CancelCheck) -> CompareResult:
+    """Scores one mask of zeros and ones by another; both lie in the exchange folder."""
     from ..evaluation import evaluate
 
     progress(0.0, "comparing")
-    prediction = handed_over(request, PREDICTION_FILE, request.get("name") or "the segmentation")
-    reference = handed_over(request, REFERENCE_FILE, request.get("reference_name") or "the reference", "reference_")
-    resample = bool(request.get("resample"))
-    return {"metrics": evaluate(prediction, reference, preset=request["preset"], resample=resample)}
+    name, reference_name = request.name or "the segmentation", request.reference_name or "the reference"
+    prediction = handed_over(request.folder, PREDICTION_FILE, request.place, name)
+    reference = handed_over(request.folder, REFERENCE_FILE, request.reference_place, reference_name)
+    return CompareResult(evaluate(prediction, reference, preset=request.preset, resample=request.resample))
 
 
-def phantom_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
-    """Makes a synthetic abdomen and the label of its liver, as files of the exchange folder.
-
-    Returns:
-        `spacing`, `origin` and `direction` of both.
-    """
+def phantom_task(request: PhantomRequest, progress: Progress, cancelled: CancelCheck) -> PhantomResult:
+    """Makes a synthetic abdomen and the label of its liver, as files of the exchange folder."""
     from ..phantom import make_phantom
 
-    scan, label = make_phantom(request["seed"], progress=progress, cancelled=cancelled)
+    scan, label = make_phantom(request.seed, progress=progress, cancelled=cancelled)
     for volume, file in ((scan, SCAN_FILE), (label, LABEL_FILE)):
-        write_array(Path(request["folder"]) / file, volume.array, volume.shape, volume.array.dtype, cancelled)
-    return place_of(scan)
+        write_array(Path(request.folder) / file, volume.array, volume.shape, volume.array.dtype, cancelled)
+    return PhantomResult(Place.of(scan))

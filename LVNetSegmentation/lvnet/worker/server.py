@@ -9,15 +9,29 @@ import queue
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Set
 
 from .._version import __version__
 from ..errors import Cancelled
 from ..system import let_waiting_threads_sleep
 from .exchange import remove_folder
-from .failures import DEVICE, TORCH_BROKEN, TORCH_MISSING, TORCH_OLD, describe_failure
-from .messages import Mouth, decode, read_lines
-from .requests import check_request, request_id
+from .messages.answers import (
+    Accepted,
+    Answer,
+    Bye,
+    Done,
+    Failed,
+    FailureKind,
+    Progress,
+    Ready,
+    RequestAnswer,
+    RequestId,
+    ScanDone,
+    Stopped,
+)
+from .messages.requests import CANCEL, request_id, request_of
+from .messages.wire import Mouth, decode, read_lines
+from .task_failures import failed
 from .watch import watch
 
 EXIT_DONE, EXIT_RENEW = 0, 3
@@ -26,7 +40,7 @@ IDLE_SECONDS = 600.0
 #: Seconds that a task has to stop by itself once the parent is gone.
 _LAST_SECONDS = 2.0
 #: Failures after which only another process can do better.
-_RENEW = (DEVICE, TORCH_MISSING, TORCH_BROKEN, TORCH_OLD)
+_RENEW = (FailureKind.DEVICE, FailureKind.TORCH_MISSING, FailureKind.TORCH_BROKEN, FailureKind.TORCH_OLD)
 #: At most so often the share of a stage is told.
 _PROGRESS_EVERY = 0.1
 
@@ -43,7 +57,7 @@ class Server:
         self._mouth = mouth
         self._idle_seconds = idle_seconds
         self._requests: queue.Queue[Optional[Dict[str, Any]]] = queue.Queue()
-        self._cancelled: Set[Any] = set()
+        self._cancelled: Set[RequestId] = set()
         self._orphaned = threading.Event()
         self._current: Optional[Dict[str, Any]] = None
 
@@ -58,7 +72,7 @@ class Server:
         request = decode(line)
         if request is None:
             return
-        if request.get("do") == "cancel":
+        if request.get("do") == CANCEL:
             number = request_id(request)
             if number is not None:
                 self._cancelled.add(number)
@@ -81,53 +95,54 @@ class Server:
 
     def run(self) -> int:
         """Works until there is nothing to do any more; the exit code."""
-        self._mouth.say("ready", pid=os.getpid(), version=__version__)
+        self._say(Ready(os.getpid(), __version__))
         while True:
             try:
                 request = self._requests.get(timeout=self._idle_seconds)
             except queue.Empty:
-                self._mouth.say("bye", reason="idle")
+                self._say(Bye("idle"))
                 return EXIT_DONE
             if request is None or self._orphaned.is_set():
                 self._remove_exchange(request)
                 return EXIT_DONE
-            kind = self._do(request)
-            if kind in _RENEW:
+            answer = self._do(request)
+            if isinstance(answer, Failed) and answer.kind in _RENEW:
                 # After an error of its driver a process can use the GPU no more, and half a PyTorch in
                 # its memory would hinder a better one that is installed meanwhile; the next process can.
-                self._mouth.say("bye", reason=kind)
+                self._say(Bye(answer.kind.value))
                 return EXIT_RENEW
 
-    def _do(self, request: Dict[str, Any]) -> Optional[str]:
-        """One request; the kind of failure, if any."""
+    def _do(self, message: Dict[str, Any]) -> RequestAnswer:
+        """One request; what was said about it last."""
         from .tasks import TASKS, after_task
 
-        number = request_id(request)
-        kind = None
-        self._current = request
-        self._mouth.say("accepted", id=number)
+        number = request_id(message)
+        answer: RequestAnswer
+        self._current = message
+        self._say(Accepted(number))
         began = time.monotonic()
         try:
             if self._is_cancelled(number):
                 raise Cancelled
-            check_request(request)
-            task = TASKS[request["do"]]
-            result = task(request, _Teller(self._mouth, number), lambda: self._is_cancelled(number))
-            answer: Dict[str, Any] = {"type": "result", **result, "seconds": round(time.monotonic() - began, 3)}
+            request = request_of(message)
+            result = TASKS[type(request)](request, _Teller(self._say, number), lambda: self._is_cancelled(number))
+            answer = Done(number, result.to_fields(), round(time.monotonic() - began, 3))
         except Cancelled:
-            answer = {"type": "cancelled"}
+            answer = Stopped(number)
         except Exception as error:  # every failure of a task is an answer
-            answer = {"type": "error", **describe_failure(error)}
-            kind = answer["kind"]
-        self._mouth.say(answer.pop("type"), id=number, **answer)
+            answer = failed(number, error)
+        self._say(answer)
         after_task()
         if self._orphaned.is_set():
             self._remove_exchange()
         self._current = None
         self._cancelled.discard(number)
-        return kind
+        return answer
 
-    def _is_cancelled(self, number: Any) -> bool:
+    def _say(self, answer: Answer) -> None:
+        self._mouth.say(answer.to_message())
+
+    def _is_cancelled(self, number: RequestId) -> bool:
         return number in self._cancelled or self._orphaned.is_set() or not self._mouth.heard
 
     def _remove_exchange(self, request: Optional[Dict[str, Any]] = None) -> None:
@@ -139,8 +154,8 @@ class Server:
 class _Teller:
     """A :data:`lvnet.progress.Progress` that sends messages, not too many of them."""
 
-    def __init__(self, mouth: Mouth, number: Any) -> None:
-        self._mouth, self._number = mouth, number
+    def __init__(self, say: Callable[[Answer], None], number: RequestId) -> None:
+        self._say, self._number = say, number
         self._last = ("", 0.0)
 
     def __call__(self, share: float, stage: str) -> None:
@@ -148,11 +163,11 @@ class _Teller:
         if stage == self._last[0] and now - self._last[1] < _PROGRESS_EVERY:
             return
         self._last = (stage, now)
-        self._mouth.say("progress", id=self._number, share=round(float(share), 4), stage=stage)
+        self._say(Progress(self._number, round(float(share), 4), stage))
 
     def scan(self, scan: Dict[str, Any]) -> None:
         """Tells what became of a scan of a folder."""
-        self._mouth.say("scan", id=self._number, scan=scan)
+        self._say(ScanDone(self._number, scan))
 
 
 def main(arguments: List[str]) -> int:

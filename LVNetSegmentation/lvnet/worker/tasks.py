@@ -8,18 +8,55 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Tuple, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Optional,
+    Protocol,
+    Tuple,
+    Type,
+    runtime_checkable,
+)
 
 import numpy as np
 
 from ..errors import LVNetError
 from ..pipeline.options import SegmentOptions
 from ..progress import CancelCheck, Progress, raise_if_cancelled
+from ..recipe import LabelClass
 from ..system import available_memory
 from .exchange import SCAN_FILE, write_array
-from .failures import TORCH_BROKEN, TORCH_MISSING, TORCH_OLD, TorchError
 from .handing import handed_over
+from .messages.answers import FailureKind
+from .messages.requests import (
+    CompareRequest,
+    DevicesRequest,
+    FolderRequest,
+    PhantomRequest,
+    Request,
+    SegmentRequest,
+    TorchRequest,
+)
+from .messages.results import (
+    Device,
+    DevicesResult,
+    DoubtfulRegions,
+    FolderResult,
+    FoundClass,
+    Result,
+    SegmentResult,
+    TorchResult,
+    box_of,
+)
 from .plain_tasks import compare_task, phantom_task
+from .task_failures import TorchError
+
+if TYPE_CHECKING:
+    from ..inference import Model
 
 _TORCH_FLOOR = (2, 1)
 #: The network that was used last, and what it was loaded from.
@@ -36,14 +73,16 @@ def load_torch() -> Any:
     if _torch["module"] is None:
         importlib.invalidate_caches()
         if importlib.util.find_spec("torch") is None:
-            raise TorchError(TORCH_MISSING, "PyTorch is not installed")
+            raise TorchError(FailureKind.TORCH_MISSING, "PyTorch is not installed")
         try:
             module = importlib.import_module("torch")
             version = str(module.__version__)
         except Exception as error:  # a broken installation fails in many ways: OSError, ImportError, AttributeError
-            raise TorchError(TORCH_BROKEN, (str(error).splitlines() or [type(error).__name__])[0][:200]) from error
+            raise TorchError(
+                FailureKind.TORCH_BROKEN, (str(error).splitlines() or [type(error).__name__])[0][:200]
+            ) from error
         if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < _TORCH_FLOOR:
-            raise TorchError(TORCH_OLD, version)
+            raise TorchError(FailureKind.TORCH_OLD, version)
         from ..acceleration.allocator import keep_pages
 
         keep_pages()
@@ -63,19 +102,14 @@ def after_task() -> None:
     release_pages()
 
 
-def segment_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
+def segment_task(request: SegmentRequest, progress: Progress, cancelled: CancelCheck) -> SegmentResult:
     """Segments the scan in an exchange folder.
 
     Writes `class-<value>.npy` of every class that was found, uint8 zeros and ones within its box, and `doubtful.npy`
     with the regions in which the network was unsure, uint8 zeros and ones as well.
-
-    Returns:
-        `classes`: for each its fields, `box` (three pairs z, y, x, or None) and `file`;
-        `doubtful`: `box` and `file`, or None where there is no such region; and what
-        :meth:`lvnet.pipeline.ScanReport.to_dict` says.
     """
-    options = SegmentOptions.from_request(request)
-    scan = handed_over(request, SCAN_FILE, "the scan")
+    options = request.options
+    scan = handed_over(request.folder, SCAN_FILE, request.place, "the scan")
     model = _model(options, progress, cancelled)
     from ..pipeline.scan import segment_volume
 
@@ -88,24 +122,19 @@ def segment_task(request: Mapping[str, Any], progress: Progress, cancelled: Canc
     )
     progress(0.99, "handing over the result")
     classes = []
-    for entry in model.recipe.to_dict()["classes"]:
-        file, box = f"class-{entry['value']}.npy", _box_of(result.labels.array, entry["value"])
-        if box is not None:
-            planes = (plane == entry["value"] for plane in result.labels.array[box])
-            write_array(Path(request["folder"]) / file, planes, result.labels.array[box].shape, np.dtype(np.uint8))
-        classes.append({**entry, "box": _pairs(box), "file": None if box is None else file})
-    found = result.doubtful.on_scan() if result.doubtful is not None else None
+    for entry in model.recipe.classes:
+        found = _found(result.labels.array, entry)
+        if found.file is not None and found.slices is not None:
+            inside = result.labels.array[found.slices]
+            _write_mask(request, found.file, (plane == entry.value for plane in inside), inside.shape)
+        classes.append(found)
+    regions = result.doubtful.on_scan() if result.doubtful is not None else None
     doubtful = None
-    if found is not None:
-        box, numbers = found
-        doubtful = {"box": _pairs(box), "file": "doubtful.npy"}
-        write_array(
-            Path(request["folder"]) / "doubtful.npy",
-            (plane > 0 for plane in numbers),
-            numbers.shape,
-            np.dtype(np.uint8),
-        )
-    return {"classes": classes, "doubtful": doubtful, **report.to_dict()}
+    if regions is not None:
+        box, numbers = regions
+        doubtful = DoubtfulRegions(box_of(box), "doubtful.npy")
+        _write_mask(request, doubtful.file, (plane > 0 for plane in numbers), numbers.shape)
+    return SegmentResult(tuple(classes), doubtful, report.to_dict())
 
 
 @runtime_checkable
@@ -113,21 +142,15 @@ class TellsScans(Protocol):
     """A progress that also takes in what became of each scan of a folder, as it is done."""
 
     def scan(self, scan: Dict[str, Any]) -> None:
-        """One entry of what :func:`folder_task` returns."""
+        """One entry of the scans that :func:`folder_task` returns."""
 
 
-def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
-    """Segments every scan of a folder into another; one that fails does not stop the others.
-
-    Returns:
-        `scans`: for each `input`, `output`, `error`, and where it succeeded what
-        :meth:`lvnet.pipeline.ScanReport.to_dict` says;
-        `left_out`: what of the folder is not segmented (`input`, `reason`); `summary`: all that in one line.
-    """
+def folder_task(request: FolderRequest, progress: Progress, cancelled: CancelCheck) -> FolderResult:
+    """Segments every scan of a folder into another; one that fails does not stop the others."""
     from ..batch import plan_folder
 
-    options = SegmentOptions.from_request(request)
-    planned = plan_folder(request["input"], request["output"], request["suffix"])
+    options = request.options
+    planned = plan_folder(request.input, request.output, request.suffix)
     model = _model(options, progress, cancelled)
     from ..pipeline.report import failure
     from ..pipeline.scan import options_of_scan, segment_file
@@ -163,16 +186,16 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
             add({"error": None, **report.to_dict()})
     failed = sum(entry["error"] is not None for entry in scans)
     left_out = [{"input": str(one.path), "reason": one.reason} for one in planned.left_out]
-    return {"scans": scans, "left_out": left_out, "summary": planned.summary(failed)}
+    return FolderResult(scans, left_out, planned.summary(failed))
 
 
-def devices_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
-    """The devices that can be chosen: `devices`, each with `id`, `name`, `freeMemory` (bytes or None)."""
+def devices_task(request: DevicesRequest, progress: Progress, cancelled: CancelCheck) -> DevicesResult:
+    """The devices that can be chosen."""
     progress(0.0, "loading PyTorch")
     torch = load_torch()
     from ..devices import list_devices
 
-    found = []
+    found: List[Device] = []
     for device in list_devices():
         free = None
         if device["name"] == "cpu":
@@ -180,29 +203,30 @@ def devices_task(request: Mapping[str, Any], progress: Progress, cancelled: Canc
         elif device["name"].startswith("cuda"):
             free = int(torch.cuda.mem_get_info(int(device["name"].partition(":")[2]))[0])
         found.append({"id": device["name"], "name": device["description"], "freeMemory": free})
-    return {"devices": found}
+    return DevicesResult(found)
 
 
-def torch_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
-    """Whether PyTorch works: `version`, and `device`, what `auto` takes and why."""
+def torch_task(request: TorchRequest, progress: Progress, cancelled: CancelCheck) -> TorchResult:
+    """Whether PyTorch works."""
     progress(0.0, "loading PyTorch")
     torch = load_torch()
     from ..devices import select_device
 
-    return {"version": str(torch.__version__), "device": select_device("auto")[1]}
+    return TorchResult(str(torch.__version__), select_device("auto")[1])
 
 
-TASKS: Dict[str, Callable[[Mapping[str, Any], Progress, CancelCheck], Dict[str, Any]]] = {
-    "segment": segment_task,
-    "folder": folder_task,
-    "devices": devices_task,
-    "torch": torch_task,
-    "compare": compare_task,
-    "phantom": phantom_task,
+#: What does each kind of request; a task takes the kind that it stands beside, and no other.
+TASKS: Dict[Type[Request], Callable[[Any, Progress, CancelCheck], Result]] = {
+    SegmentRequest: segment_task,
+    FolderRequest: folder_task,
+    DevicesRequest: devices_task,
+    TorchRequest: torch_task,
+    CompareRequest: compare_task,
+    PhantomRequest: phantom_task,
 }
 
 
-def _model(options: SegmentOptions, progress: Progress, cancelled: CancelCheck) -> Any:
+def _model(options: SegmentOptions, progress: Progress, cancelled: CancelCheck) -> Model:
     """The network that the options name, loaded unless it is there already."""
     if _torch["module"] is None:
         progress(0.0, "loading PyTorch")
@@ -222,21 +246,21 @@ def _model(options: SegmentOptions, progress: Progress, cancelled: CancelCheck) 
         _loaded.update(key=None, model=None)
         _loaded.update(model=load(replace(options, weights=path)), key=key)
     raise_if_cancelled(cancelled)
-    return _loaded["model"]
+    model: Model = _loaded["model"]
+    return model
 
 
-def _pairs(box: Optional[Tuple[slice, ...]]) -> Optional[List[List[int]]]:
-    """A box as JSON has it."""
-    return None if box is None else [[int(side.start), int(side.stop)] for side in box]
+def _write_mask(request: SegmentRequest, file: str, planes: Iterable[np.ndarray], shape: Tuple[int, ...]) -> None:
+    write_array(Path(request.folder) / file, planes, shape, np.dtype(np.uint8))
 
 
-def _box_of(labels: np.ndarray, value: int) -> Any:
+def _found(labels: np.ndarray, entry: LabelClass) -> FoundClass:
+    """What a label map has of a class."""
     from ..boxes import bounding_box
 
     whole = bounding_box(labels)
-    if whole is None:
-        return None
-    inner = bounding_box(labels[whole] == value)
-    if inner is None:
-        return None
-    return tuple(slice(w.start + i.start, w.start + i.stop) for w, i in zip(whole, inner))
+    inner = None if whole is None else bounding_box(labels[whole] == entry.value)
+    if whole is None or inner is None:
+        return FoundClass(entry, None, None)
+    z, y, x = ((int(w.start + i.start), int(w.start + i.stop)) for w, i in zip(whole, inner))
+    return FoundClass(entry, (z, y, x), f"class-{entry.value}.npy")

@@ -62,9 +62,9 @@ class Mouth:
         self._lock = threading.Lock()
         self.heard = True
 
-    def say(self, kind: str, /, **fields: Any) -> None:
+    def say(self, message: Dict[str, Any]) -> None:
         """Sends one message; without a listener nothing happens."""
-        rest = memoryview(encode({"type": kind, **fields}))
+        rest = memoryview(encode(message))
         with self._lock:
             try:
                 while rest and self.heard:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
+import slicer
 from lvnet.pipeline.options import settings_of
 from slicer.i18n import tr as _
 
 from .advanced import AdvancedSection
 from .batch import BatchSection
 from .compare import CompareSection
+from .context import Widgets
+from .inputchoice import InputChoice
 from .log import LogSection
 from .run import RunSection
 from .volumes import SegmentVolumes
 from .wording import sentence
+
+if TYPE_CHECKING:
+    from lvnet.worker.client.job import Job
+    from lvnet.worker.messages.results import Device
+
+    from ..logic import LVNetSegmentationLogic
+    from ..parameters import LVNetSegmentationParameterNode
 
 
 class Panel:
@@ -23,15 +33,15 @@ class Panel:
         parameters: the bound parameter node; None while another module or no scene is open.
     """
 
-    def __init__(self, ui: Any, logic: Any, inputChoice: Any) -> None:
+    def __init__(self, ui: Widgets, logic: LVNetSegmentationLogic, inputChoice: InputChoice) -> None:
         """Args:
         ui: the widgets of the .ui file by name.
         logic: the module's logic.
-        inputChoice: the inputchoice.InputChoice of the input selector.
+        inputChoice: of the input selector.
         """
-        self.parameters: Optional[Any] = None
+        self.parameters: Optional[LVNetSegmentationParameterNode] = None
         self._logic = logic
-        self._devicesJob: Optional[Any] = None
+        self._devicesJob: Optional[Job] = None
         self.inputChoice = inputChoice
         self.volumes = SegmentVolumes(self.refresh)
         self.log = LogSection(ui)
@@ -45,16 +55,30 @@ class Panel:
         """Whether something is being segmented."""
         return self.run.running or self.batch.running
 
-    def bind(self, parameters: Optional[Any]) -> None:
+    @property
+    def weightsProblem(self) -> str:
+        """Why the chosen weights cannot be used; empty where they can."""
+        return self.run.weights.problem
+
+    def bind(self, parameters: Optional[LVNetSegmentationParameterNode]) -> None:
         """Takes other parameters, or none."""
         self.parameters = parameters
         self.refresh()
 
-    def currentParameters(self) -> Any:
+    def currentParameters(self) -> LVNetSegmentationParameterNode:
         """The parameters of the scene, also while another module is open."""
         return self.parameters or self._logic.getParameterNode()
 
-    def settings(self) -> dict:
+    def setterOf(self, name: str) -> Callable[[str], None]:
+        """A slot that writes what it gets into a parameter."""
+
+        def write(value: str) -> None:
+            if self.parameters is not None and getattr(self.parameters, name) != value:
+                setattr(self.parameters, name, value)
+
+        return write
+
+    def settings(self) -> Dict[str, Any]:
         """How to segment, as the logic takes it."""
         parameters = self.currentParameters()
         # What the scene keeps under the name of a setting; the series goes with a folder, not with a volume.
@@ -66,10 +90,22 @@ class Panel:
         for section in (self.run, self.compare, self.batch, self.advanced):
             section.refresh()
 
+    def say(self, line: str) -> None:
+        """Adds a line to the log."""
+        self.log.say(line)
+
+    def volumesOf(self, segmentationNode: Optional[slicer.vtkMRMLSegmentationNode]) -> Dict[str, float]:
+        """Millilitres by the identifier of a segment; empty as long as they are not counted."""
+        return self.volumes.of(segmentationNode)
+
+    def keepInput(self) -> None:
+        """The present input volume counts as chosen by the user."""
+        self.inputChoice.keep()
+
     def tellHidden(self, names: List[str]) -> None:
         """Notes which segmentations were hidden because their volume is in no slice view."""
         if names:
-            self.log.say(_("Hidden, since another volume is shown: {names}").format(names=", ".join(names)))
+            self.say(_("Hidden, since another volume is shown: {names}").format(names=", ".join(names)))
 
     def torchIsReady(self, tell: Callable[[str], None]) -> bool:
         """Whether PyTorch is there, installed now if the user agrees.
@@ -95,13 +131,13 @@ class Panel:
         def ended() -> None:
             self._devicesJob = None
 
-        def onDone(devices: list) -> None:
+        def onDone(devices: List[Device]) -> None:
             ended()
             self.run.devices.offer(devices)
 
         def onError(sentence: str) -> None:
             ended()
-            self.log.say(_("The devices are not known: {reason}").format(reason=sentence))
+            self.say(_("The devices are not known: {reason}").format(reason=sentence))
 
         self._devicesJob = self._logic.devicesAsync(onDone=onDone, onError=onError)
 

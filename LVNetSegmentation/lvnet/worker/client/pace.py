@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import statistics
-from typing import Any, Dict, List, Optional
+from typing import Dict, List, Optional
 
-from .logs import logFolder
+from .logs import log_folder
 
 _FILE = "pace.json"
 #: Seconds of a run that do not depend on the size of the scan, with a worker that is warm.
@@ -30,7 +29,7 @@ def remember(device: str, litres: float, seconds: float) -> None:
     paces[device] = [*paces.get(device, []), pace][-_RUNS:]
     # Where nothing can be written, nothing is foretold.
     with contextlib.suppress(OSError):
-        (logFolder() / _FILE).write_text(json.dumps(paces), encoding="utf-8")
+        (log_folder() / _FILE).write_text(json.dumps(paces), encoding="utf-8")
 
 
 def expected(device: str, litres: float) -> Optional[float]:
@@ -39,17 +38,9 @@ def expected(device: str, litres: float) -> Optional[float]:
     return _FIXED_SECONDS + statistics.median(paces) * litres if paces else None
 
 
-def litresOf(volumeNode: Any) -> float:
-    """The size of a volume's grid in litres; 0 where it has no voxels."""
-    image = volumeNode.GetImageData()
-    if image is None:
-        return 0.0
-    return math.prod(image.GetDimensions()) * math.prod(volumeNode.GetSpacing()) / 1e6
-
-
 def _read() -> Dict[str, List[float]]:
     try:
-        found = json.loads((logFolder() / _FILE).read_text(encoding="utf-8"))
+        found = json.loads((log_folder() / _FILE).read_text(encoding="utf-8"))
         return {device: [float(pace) for pace in paces if 0 <= float(pace) < 1e4] for device, paces in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

@@ -1,8 +1,9 @@
-"""Whether a node can be segmented, and whether a liver can be expected of it."""
+"""A volume node before a run: whether it can be segmented, whether a liver can be expected, and how large it is."""
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+import math
+from typing import List, Optional, Tuple
 
 import slicer
 from lvnet.errors import ImageError, LVNetError
@@ -13,7 +14,7 @@ from . import nodes
 _ONE_VOLUME = "choose one of its volumes, or export the one that you mean"
 
 
-def checkVolumeNode(volumeNode: Any) -> List[Tuple[str, str]]:
+def checkVolumeNode(volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode]) -> List[Tuple[str, str]]:
     """(severity, sentence) pairs, see the logic's method `checkInput`."""
     try:
         refuseOtherNodes(volumeNode)
@@ -26,7 +27,7 @@ def checkVolumeNode(volumeNode: Any) -> List[Tuple[str, str]]:
     return findings
 
 
-def refuseOtherNodes(node: Any) -> None:
+def refuseOtherNodes(node: Optional[slicer.vtkMRMLScalarVolumeNode]) -> None:
     """Refuses what holds several images or none.
 
     Raises:
@@ -45,6 +46,14 @@ def refuseOtherNodes(node: Any) -> None:
         raise ImageError(f"{name} is a colour or vector image; a CT with one value a voxel is needed")
     if not node.IsA("vtkMRMLScalarVolumeNode"):
         raise ImageError(f"{name} is no volume; load a CT and choose it")
+
+
+def litresOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> float:
+    """The size of a volume's grid in litres; 0 where it has no voxels."""
+    image = volumeNode.GetImageData()
+    if image is None:
+        return 0.0
+    return math.prod(image.GetDimensions()) * math.prod(volumeNode.GetSpacing()) / 1e6
 
 
 def _isFrameOfSequence(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bool:

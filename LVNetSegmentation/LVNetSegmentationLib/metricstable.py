@@ -10,6 +10,8 @@ import slicer
 import vtk
 from lvnet.image_io.write import atomic_file
 
+from .masks import ComparedNode
+
 Cell = Union[str, float, None]
 
 #: Heading, and key of the result.
@@ -33,7 +35,7 @@ _IDENTITY = ("Segmentation", "Segment", "Reference", "Preset")
 
 
 def tableOfResult(
-    result: Mapping[str, Any], segmentation: Any, tableNode: Optional[slicer.vtkMRMLTableNode] = None
+    result: Mapping[str, Any], segmentation: ComparedNode, tableNode: Optional[slicer.vtkMRMLTableNode] = None
 ) -> slicer.vtkMRMLTableNode:
     """Puts a result into a table, one row a segment.
 
@@ -119,5 +121,5 @@ def _cell(table: vtk.vtkTable, row: int, column: int) -> Cell:
     return float(value.ToDouble()) if value.IsDouble() else value.ToString()
 
 
-def _number(value: Any) -> Optional[float]:
+def _number(value: Union[str, float, None]) -> Optional[float]:
     return None if value is None else float(value)

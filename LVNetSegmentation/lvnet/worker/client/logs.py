@@ -21,7 +21,7 @@ _MOST_BYTES = 10_000_000
 _numbers = itertools.count(1)
 
 
-def logFolder() -> Path:
+def log_folder() -> Path:
     """The folder of the logs, made if it is not there; for this user only."""
     for folder in _candidates():
         try:
@@ -60,12 +60,12 @@ class Log:
         self._lock = threading.Lock()
         self._left = _MOST_BYTES
         with contextlib.suppress(OSError):
-            folder = logFolder()
+            folder = log_folder()
             name = f"lvnet-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{next(_numbers):03d}.log"
             handle = os.open(folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             self._file = os.fdopen(handle, "w", encoding="utf-8", errors="replace")
             self.path = str(folder / name)
-            _removeOld(folder)
+            _remove_old(folder)
 
     def write(self, text: str) -> None:
         """Adds a line, with the time; from any thread."""
@@ -89,7 +89,7 @@ class Log:
                     file.close()
 
 
-def _removeOld(folder: Path) -> None:
+def _remove_old(folder: Path) -> None:
     logs = sorted(folder.glob("lvnet-*.log"), key=lambda path: path.name)
     for path in logs[:-KEPT]:
         with contextlib.suppress(OSError):

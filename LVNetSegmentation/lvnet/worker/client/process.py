@@ -1,7 +1,7 @@
 """The process that computes: started, listened to, and ended with all that it started.
 
 Two threads read what it writes, a third waits for its end; all they do is to put messages into a
-queue.  Nothing here knows of Slicer or Qt.
+queue.
 """
 
 from __future__ import annotations
@@ -15,55 +15,71 @@ import sys
 import threading
 from collections import deque
 from pathlib import Path
-from typing import Any, Deque, Dict, List, Mapping, Optional
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional
 
-import lvnet
-from lvnet.errors import ComputationError
-from lvnet.worker.messages import decode, encode, read_lines
-
+from ...errors import ComputationError
+from ..messages.answers import Answer, Done, Exit, Failed, Progress, ScanDone, answer_of
+from ..messages.wire import decode, encode, read_lines
 from .logs import Log
-from .pythonslicer import interpreter
 
 #: Run by its path, it finds the lvnet that it lies in and no other.
-WORKER_FILE = Path(lvnet.__file__).resolve().parent / "worker" / "__main__.py"
+WORKER_FILE = Path(__file__).resolve().parents[1] / "__main__.py"
 #: Lines of its stderr that are kept for a message about a crash.
 _TAIL = 20
 #: Seconds that an orderly end may take.
 _PATIENCE = 1.0
 
 
-class WorkerProcess:
-    """A running worker.
-
-    Args:
-        idleSeconds: it ends itself when nothing was asked for so long.
-        executable: the Python to run; None finds it.
-        environment: None takes that of this process.
-
-    Attributes:
-        log: what it has said apart from messages.
+def this_python() -> str:
+    """The Python that runs this.
 
     Raises:
-        ComputationError: it cannot be started.
+        ComputationError: it does not know where it lies.
+    """
+    if not sys.executable:
+        raise ComputationError("no Python was found to compute with; start Python by its full path")
+    return sys.executable
+
+
+class WorkerProcess:
+    """A worker, which runs from :meth:`start` on.
+
+    Args:
+        python: says which Python to run.
+        idle_seconds: it ends itself when nothing was asked for so long.
+        environment: None takes that of this process.
     """
 
     def __init__(
         self,
-        idleSeconds: float = 600.0,
-        executable: Optional[str] = None,
+        python: Callable[[], str] = this_python,
+        idle_seconds: float = 600.0,
         environment: Optional[Mapping[str, str]] = None,
     ) -> None:
-        self._messages: queue.Queue[Dict[str, Any]] = queue.Queue()
+        self._python = python
+        self._idle_seconds = idle_seconds
+        self._environment = environment
+        self._answers: queue.Queue[Answer] = queue.Queue()
         self._tail: Deque[str] = deque(maxlen=_TAIL)
         self._ended = False
-        python = executable or interpreter()
-        command = [python, str(WORKER_FILE), "--idle", str(idleSeconds), "--parent", str(os.getpid())]
-        self.log = Log()
-        variables = dict(os.environ if environment is None else environment)
+        self._log: Optional[Log] = None
+        self._started: Optional[subprocess.Popen[bytes]] = None
+        self._readers: List[threading.Thread] = []
+
+    def start(self) -> None:
+        """Starts it; called once.
+
+        Raises:
+            ComputationError: it cannot be started.
+        """
+        python = self._python()
+        command = [python, str(WORKER_FILE), "--idle", str(self._idle_seconds), "--parent", str(os.getpid())]
+        self._log = log = Log()
+        variables = dict(os.environ if self._environment is None else self._environment)
         # Tracebacks with names of any script stay whole.
         variables["PYTHONIOENCODING"] = "utf-8:replace"
         try:
-            self._process = subprocess.Popen(
+            self._started = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -72,28 +88,39 @@ class WorkerProcess:
                 env=variables,
                 # Not the folder where the user happens to be: it may hold anything, and may be about to go.
                 cwd=os.path.dirname(os.path.abspath(python)),
-                **_ownGroup(),
+                **_own_group(),
             )
         except OSError as error:
-            self.log.close()
+            log.close()
             raise ComputationError(
                 f"the process that computes cannot be started ({error.strerror or error}: {command[0]}); "
                 "restart 3D Slicer, or install it again"
             ) from error
-        self.log.write(f"started process {self._process.pid}")
+        log.write(f"started process {self.pid}")
         assert self._process.stdout is not None and self._process.stderr is not None
         self._readers = [
-            self._thread(self._readMessages, self._process.stdout.fileno()),
-            self._thread(self._readErrors, self._process.stderr.fileno()),
+            self._thread(self._read_answers, self._process.stdout.fileno()),
+            self._thread(self._read_errors, self._process.stderr.fileno()),
         ]
-        self._thread(self._awaitEnd)
+        self._thread(self._await_end)
+
+    @property
+    def _process(self) -> subprocess.Popen[bytes]:
+        if self._started is None:
+            raise RuntimeError("the worker has to be started first")
+        return self._started
+
+    @property
+    def log_path(self) -> str:
+        """The file with what it has said apart from messages; empty where there is none."""
+        return "" if self._log is None else self._log.path
 
     @property
     def pid(self) -> int:
         """Of the process; where Slicer's launcher runs it, that of the launcher."""
         return self._process.pid
 
-    def isAlive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether it has not ended yet."""
         return self._process.poll() is None
 
@@ -103,17 +130,17 @@ class WorkerProcess:
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(encode(message))
 
-    def receive(self) -> List[Dict[str, Any]]:
-        """The messages since the last call, without waiting.
+    def receive(self) -> List[Answer]:
+        """What it has said since the last call, without waiting.
 
-        The last of all is {"type": "exit", "code": ..., "lines": [...]}, after everything that was
+        The last of all is an :class:`~lvnet.worker.messages.answers.Exit`, after everything that was
         left in the pipes.
         """
-        messages = []
+        answers = []
         with contextlib.suppress(queue.Empty):
             while True:
-                messages.append(self._messages.get_nowait())
-        return messages
+                answers.append(self._answers.get_nowait())
+        return answers
 
     def close(self) -> None:
         """Asks it to end and does not wait; it ends within seconds, whatever it does."""
@@ -128,7 +155,7 @@ class WorkerProcess:
             wait: until the system has taken it away.
         """
         if not self._ended:
-            endTree(self._process)
+            end_tree(self._process)
         self.close()
         if not wait:
             return
@@ -142,16 +169,17 @@ class WorkerProcess:
             self._process.wait(_PATIENCE)
         self.kill()
 
-    def _readMessages(self, handle: int) -> None:
+    def _read_answers(self, handle: int) -> None:
         for line in read_lines(handle):
             message = decode(line)
-            if message is None or "type" not in message:
+            answer = None if message is None else answer_of(message)
+            if answer is None:
                 self._note(line)
                 continue
-            self._describe(message)
-            self._messages.put(message)
+            self._describe(answer)
+            self._answers.put(answer)
 
-    def _readErrors(self, handle: int) -> None:
+    def _read_errors(self, handle: int) -> None:
         for line in read_lines(handle):
             self._note(line)
 
@@ -159,41 +187,46 @@ class WorkerProcess:
         text = line.decode("utf-8", "replace").rstrip()
         if text:
             self._tail.append(text)
-            self.log.write(text)
+            self._write(text)
 
-    def _describe(self, message: Mapping[str, Any]) -> None:
-        kind = message["type"]
-        if kind == "progress":
-            self.log.write(f"{message.get('id')}: {message.get('share', 0):.0%} {message.get('stage')}")
-        elif kind == "error":
+    def _write(self, text: str) -> None:
+        if self._log is not None:
+            self._log.write(text)
+
+    def _describe(self, answer: Answer) -> None:
+        """Logs an answer, without what may name a patient."""
+        if isinstance(answer, Progress):
+            self._write(f"{answer.id}: {answer.share:.0%} {answer.stage}")
+        elif isinstance(answer, Failed):
             # Sentences for the user may name files, and those patients; the log holds what is needed to mend it.
-            self.log.write(f"{message.get('id')}: error of kind {message.get('kind')} {message.get('error', '')}")
-            self.log.write(str(message.get("details") or ""))
-        elif kind == "scan":
+            self._write(f"{answer.id}: error of kind {answer.kind.value} {answer.error or ''}")
+            self._write(answer.details or "")
+        elif isinstance(answer, ScanDone):
             # Its file's name may be a patient's.
-            self.log.write(f"{message.get('id')}: a scan of the folder is done")
-        elif kind == "result":
-            self.log.write(f"{message.get('id')}: done in {message.get('seconds')} s on {message.get('device', '-')}")
+            self._write(f"{answer.id}: a scan of the folder is done")
+        elif isinstance(answer, Done):
+            self._write(f"{answer.id}: done in {answer.seconds} s on {answer.fields.get('device', '-')}")
         else:
-            self.log.write(" ".join(f"{key}={value}" for key, value in message.items()))
+            self._write(" ".join(f"{key}={value}" for key, value in answer.to_message().items()))
 
-    def _awaitEnd(self) -> None:
+    def _await_end(self) -> None:
         code = self._process.wait()
         # Whatever it had started itself would hold the pipes open, and the memory.
-        endTree(self._process)
+        end_tree(self._process)
         self._ended = True
         for reader in self._readers:
             reader.join(_PATIENCE)
-        self.log.write(f"ended with exit code {code}")
-        self._messages.put({"type": "exit", "code": code, "lines": list(self._tail)})
-        self.log.close()
+        self._write(f"ended with exit code {code}")
+        self._answers.put(Exit(code, list(self._tail)))
+        if self._log is not None:
+            self._log.close()
         if not any(reader.is_alive() for reader in self._readers):
             for stream in (self._process.stdout, self._process.stderr, self._process.stdin):
                 with contextlib.suppress(OSError, ValueError):
                     stream.close()  # type: ignore[union-attr]
 
     @staticmethod
-    def _thread(work: Any, *arguments: Any) -> threading.Thread:
+    def _thread(work: Callable[..., None], *arguments: int) -> threading.Thread:
         thread = threading.Thread(target=work, args=arguments, name=f"lvnet {work.__name__}", daemon=True)
         thread.start()
         return thread
@@ -201,11 +234,11 @@ class WorkerProcess:
 
 if sys.platform == "win32":
 
-    def _ownGroup() -> Dict[str, Any]:
+    def _own_group() -> Dict[str, Any]:
         # No console window, and no Ctrl-C of ours.
         return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
 
-    def endTree(process: subprocess.Popen[bytes]) -> None:
+    def end_tree(process: subprocess.Popen[bytes]) -> None:
         """Ends a process and all its descendants."""
         if process.poll() is None:
             taskkill = os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "taskkill.exe")
@@ -226,11 +259,11 @@ if sys.platform == "win32":
 
 else:
 
-    def _ownGroup() -> Dict[str, Any]:
+    def _own_group() -> Dict[str, Any]:
         # A session of its own: a group that can be ended as a whole, and no Ctrl-C of ours.
         return {"start_new_session": True}
 
-    def endTree(process: subprocess.Popen[bytes]) -> None:
+    def end_tree(process: subprocess.Popen[bytes]) -> None:
         """Ends a process and all that it started; what is left of them where it has ended already."""
         # PythonSlicer is a launcher, the Python that computes is its child; both are of one group.
         with contextlib.suppress(ProcessLookupError, PermissionError):

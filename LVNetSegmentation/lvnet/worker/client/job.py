@@ -1,0 +1,225 @@
+"""A task that runs elsewhere while the program goes on, and how its caller follows it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Callable, Optional, Tuple, TypeVar
+
+from ...errors import Cancelled, LVNetError
+
+#: Told the share that is done (0 to 1), the stage in words, and the seconds that remain (None: not known yet).
+ProgressCallback = Callable[[float, str, Optional[float]], None]
+SomeJob = TypeVar("SomeJob", bound="Job")
+
+_TICK = 0.02
+
+
+class JobState(Enum):
+    """Where a job stands.
+
+    NEW: it was not started.  REFUSED: it cannot be started, which the next poll tells.  PREPARING: what
+    the worker needs is handed over.  COMPUTING: the worker has the request.  COLLECTING: the result is
+    there and is taken in.  CANCELLING: it was asked to stop.  The other three are final.
+    """
+
+    NEW = "new"
+    REFUSED = "refused"
+    PREPARING = "preparing"
+    COMPUTING = "computing"
+    COLLECTING = "collecting"
+    CANCELLING = "cancelling"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing follows any more."""
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Who is told of a job; each may be left out.
+
+    Attributes:
+        on_progress: see :data:`ProgressCallback`.
+        on_done: gets the results; what they are depends on the job.
+        on_error: gets one readable sentence: what went wrong and what to do.
+        on_cancelled: called without arguments; without it, a cancelled job calls `on_error`.
+    """
+
+    on_progress: Optional[ProgressCallback] = None
+    on_done: Optional[Callable[..., None]] = None
+    on_error: Optional[Callable[[str], None]] = None
+    on_cancelled: Optional[Callable[[], None]] = None
+
+
+#: Nobody is told.
+NOBODY = Callbacks()
+
+
+class Job:
+    """One task: segmenting a volume, a folder, asking for devices.
+
+    Nothing happens by itself: whoever made the job calls :meth:`start`, and then :meth:`poll` (or the
+    service's) several times a second, from the main thread.  All callbacks are called from within
+    ``poll`` and never from within ``start``; exactly one of ``on_done``, ``on_error`` and
+    ``on_cancelled`` is called, once, after which :meth:`is_running` is False.  An exception of
+    ``on_progress`` ends the job as its error, one of the others leaves ``poll``.
+
+    Args:
+        callbacks: who is told.
+
+    Attributes:
+        computes: whether it may not run beside another such job.
+        state: where it stands.
+        error: what ended the job, or stands against it; None while it runs and once it is done.
+        results: the arguments that `on_done` got.
+    """
+
+    computes = False
+
+    def __init__(self, callbacks: Callbacks = NOBODY) -> None:
+        self.state = JobState.NEW
+        self.error: Optional[Exception] = None
+        self.results: Tuple[Any, ...] = ()
+        self._callbacks = callbacks
+        self._began = time.monotonic()
+        self._shown = (-1.0, "")
+        self._pace: Optional[Tuple[float, float]] = None
+
+    def start(self: SomeJob) -> SomeJob:
+        """Begins; what stands against it is told by the first poll, as every other error.
+
+        Returns:
+            The job itself.
+        """
+        self._began = time.monotonic()
+        self.state = JobState.PREPARING
+        try:
+            self._enter()
+            self._begin()
+        except Exception as error:
+            self.state, self.error = JobState.REFUSED, error
+        return self
+
+    def is_running(self) -> bool:
+        """Whether the job was started and has neither finished nor failed nor been cancelled."""
+        return self.state is not JobState.NEW and not self.state.final
+
+    #: The name that scripts for 3D Slicer know.
+    isRunning = is_running  # noqa: N815
+
+    def poll(self) -> None:
+        """Takes in what has happened since; calls the callbacks."""
+        self.advance()
+
+    def advance(self) -> None:
+        """:meth:`poll` for somebody who has taken in the messages for all jobs already."""
+        if not self.is_running():
+            return
+        try:
+            if self.state is JobState.REFUSED and self.error is not None:
+                raise self.error
+            results = self._step()
+        except Cancelled as error:
+            self._finish(JobState.CANCELLED, error)
+        except Exception as error:  # whatever it was, the job must not hang
+            self._finish(JobState.FAILED, error)
+        else:
+            if results is not None:
+                self._finish(JobState.DONE, None, results)
+
+    def cancel(self) -> None:
+        """Asks the job to stop; it does within two seconds, and `poll` says so."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Takes the callbacks away: whom they would tell is gone."""
+        self._callbacks = NOBODY
+
+    def wait(self) -> Tuple[Any, ...]:
+        """Polls until the job has ended.
+
+        Returns:
+            The arguments of `on_done`.
+
+        Raises:
+            LVNetError: the user can put it right; one line says what and how.
+            Cancelled: the job was cancelled.
+            RuntimeError: it was not started.
+        """
+        if self.state is JobState.NEW:
+            raise RuntimeError("a job has to be started before somebody waits for it")
+        try:
+            while self.is_running():
+                self.poll()
+                if self.is_running():
+                    time.sleep(_TICK)
+        except KeyboardInterrupt:
+            self.cancel()
+            while self.is_running():
+                self.poll()
+                time.sleep(_TICK)
+            raise
+        if self.error is not None:
+            raise self.error
+        return self.results
+
+    def _enter(self) -> None:
+        """Has whoever polls the job know of it; may raise."""
+
+    def _begin(self) -> None:
+        """Prepares the job; called once, may raise."""
+
+    def _step(self) -> Optional[Tuple[Any, ...]]:
+        """One look at how things stand: the results once they are there, else None; errors are raised."""
+        raise NotImplementedError
+
+    def _clean(self) -> None:
+        """Takes away whatever the job left behind; called once, before the last callback."""
+
+    def _report(self, share: float, stage: str) -> None:
+        tell = self._callbacks.on_progress
+        if tell is None or (share, stage) == self._shown:
+            return
+        self._shown = (share, stage)
+        tell(share, stage, self._remaining(share))
+
+    def _remaining(self, share: float) -> Optional[float]:
+        """Seconds that are left, from the pace since the first real progress: a cold start tells nothing."""
+        now = time.monotonic()
+        if self._pace is None:
+            if share > 0.05:
+                self._pace = (share, now)
+            return None
+        done, passed = share - self._pace[0], now - self._pace[1]
+        # A guess from the very first moments would be worse than none.
+        return (1 - share) * passed / done if done > 0.04 and passed > 0.5 else None
+
+    def _finish(self, state: JobState, error: Optional[Exception], results: Tuple[Any, ...] = ()) -> None:
+        self.state, self.error, self.results = state, error, results
+        self._clean()
+        told = self._callbacks
+        if error is None:
+            if told.on_done is not None:
+                told.on_done(*results)
+        elif state is JobState.CANCELLED and told.on_cancelled is not None:
+            told.on_cancelled()
+        elif told.on_error is not None:
+            told.on_error(sentence_of(error))
+
+
+def sentence_of(error: BaseException) -> str:
+    """An error as one readable line."""
+    if isinstance(error, Cancelled):
+        return "cancelled; nothing was changed"
+    if isinstance(error, LVNetError):
+        return " ".join(str(error).split())
+    return " ".join(f"this is a fault of the module, please report it: {type(error).__name__}: {error}".split())
+
+
+__all__ = ["NOBODY", "Callbacks", "Job", "JobState", "ProgressCallback", "sentence_of"]

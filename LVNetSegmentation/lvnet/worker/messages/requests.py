@@ -1,0 +1,242 @@
+"""What can be asked from the worker: one class a task.
+
+What comes through a pipe is checked before it is used: :func:`request_of` makes a request of a
+message, or says in one line why it cannot.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import asdict, dataclass
+from typing import Any, Callable, ClassVar, Dict, Mapping, Optional, Tuple, Type
+
+from ...errors import ConfigurationError
+from ...pipeline.options import SegmentOptions
+from ...pipeline.settings import is_text, shown
+from .answers import RequestId
+from .place import KEYS, Place
+
+#: Asks to stop with a request instead of asking for a task.
+CANCEL = "cancel"
+Check = Callable[[Any], bool]
+
+
+def request_id(message: Mapping[str, Any]) -> RequestId:
+    """The id of a request, or None where it is none that an answer could name."""
+    number = message.get("id")
+    return number if isinstance(number, (int, str)) else None
+
+
+def cancel_message(number: RequestId) -> Dict[str, Any]:
+    """Asks to stop with a request, waiting or under way."""
+    return {"do": CANCEL, "id": number}
+
+
+@dataclass(frozen=True)
+class Request:
+    """Something that the worker can be asked for.
+
+    Attributes:
+        do: names the task.
+        checks: of the fields of its message.
+    """
+
+    do: ClassVar[str]
+    checks: ClassVar[Dict[str, Check]] = {}
+
+    def to_message(self, number: RequestId) -> Dict[str, Any]:
+        """As a JSON object with an identifier."""
+        return {"do": self.do, "id": number, **self.to_fields()}
+
+    def to_fields(self) -> Dict[str, Any]:
+        """As fields of a message."""
+        return asdict(self)
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> Request:
+        """Reads what :meth:`to_message` wrote; further fields are passed over.
+
+        Raises:
+            ConfigurationError: a field is missing or of the wrong kind.
+        """
+        for name, fits in cls.checks.items():
+            if not fits(message.get(name)):
+                raise ConfigurationError(f"the request {cls.do!r} cannot have {shown(message.get(name))} as {name}")
+        return cls._read(message)
+
+    @classmethod
+    def _read(cls, message: Mapping[str, Any]) -> Request:
+        return cls(**{name: message.get(name) for name in cls.checks})
+
+
+def _path(value: Any) -> bool:
+    # Relative to what?  The worker's own folder is none that anybody knows.
+    return is_text(value) and os.path.isabs(value)
+
+
+def _text_or_none(value: Any) -> bool:
+    return value is None or value == "" or is_text(value)
+
+
+def _number(value: Any) -> bool:
+    kind = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return kind and abs(value) <= 1e12 and math.isfinite(value)
+
+
+def _numbers(count: int) -> Check:
+    return lambda value: isinstance(value, list) and len(value) == count and all(map(_number, value))
+
+
+def _seed(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**32
+
+
+def _yes_no_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _place(prefix: str = "") -> Dict[str, Check]:
+    return dict(zip((f"{prefix}{key}" for key in KEYS), (_numbers(3), _numbers(3), _numbers(9))))
+
+
+@dataclass(frozen=True)
+class SegmentRequest(Request):
+    """Segments the scan in an exchange folder.
+
+    Attributes:
+        folder: see :mod:`lvnet.worker.exchange`.
+        place: of the scan.
+        options: how to segment.
+    """
+
+    do: ClassVar[str] = "segment"
+    checks: ClassVar[Dict[str, Check]] = {"folder": _path, **_place()}
+    folder: str
+    place: Place
+    options: SegmentOptions
+
+    def to_fields(self) -> Dict[str, Any]:
+        return {"folder": self.folder, **self.place.to_fields(), **self.options.to_dict()}
+
+    @classmethod
+    def _read(cls, message: Mapping[str, Any]) -> SegmentRequest:
+        return cls(message["folder"], Place.from_fields(message), SegmentOptions.from_request(message))
+
+
+@dataclass(frozen=True)
+class FolderRequest(Request):
+    """Segments every scan of a folder into another.
+
+    Attributes:
+        input: the folder of scans.
+        output: takes the results.
+        suffix: of the files with the results.
+        options: how to segment.
+    """
+
+    do: ClassVar[str] = "folder"
+    checks: ClassVar[Dict[str, Check]] = {"input": _path, "output": _path, "suffix": is_text}
+    input: str
+    output: str
+    suffix: str
+    options: SegmentOptions
+
+    def to_fields(self) -> Dict[str, Any]:
+        places = {"input": self.input, "output": self.output, "suffix": self.suffix}
+        return {**places, **self.options.to_dict()}
+
+    @classmethod
+    def _read(cls, message: Mapping[str, Any]) -> FolderRequest:
+        options = SegmentOptions.from_request(message)
+        return cls(message["input"], message["output"], message["suffix"], options)
+
+
+@dataclass(frozen=True)
+class CompareRequest(Request):
+    """Scores one mask of zeros and ones by another; both lie in the exchange folder.
+
+    Attributes:
+        folder: see :mod:`lvnet.worker.exchange`.
+        place: of the mask that is scored, and `reference_place` of the other.
+        preset: whose definitions of the metrics.
+        resample: whether the reference may be brought to the other's grid.
+        name: what to call the mask that is scored, and `reference_name` the other; None or empty: nothing special.
+    """
+
+    do: ClassVar[str] = "compare"
+    checks: ClassVar[Dict[str, Check]] = {
+        "folder": _path,
+        **_place(),
+        **_place("reference_"),
+        "name": _text_or_none,
+        "reference_name": _text_or_none,
+        "preset": is_text,
+        "resample": _yes_no_or_none,
+    }
+    folder: str
+    place: Place
+    reference_place: Place
+    preset: str
+    resample: bool
+    name: Optional[str] = None
+    reference_name: Optional[str] = None
+
+    def to_fields(self) -> Dict[str, Any]:
+        places = {**self.place.to_fields(), **self.reference_place.to_fields("reference_")}
+        names = {"name": self.name, "reference_name": self.reference_name}
+        return {"folder": self.folder, **places, "preset": self.preset, "resample": self.resample, **names}
+
+    @classmethod
+    def _read(cls, message: Mapping[str, Any]) -> CompareRequest:
+        places = Place.from_fields(message), Place.from_fields(message, "reference_")
+        names = message.get("name"), message.get("reference_name")
+        return cls(message["folder"], *places, message["preset"], bool(message.get("resample")), *names)
+
+
+@dataclass(frozen=True)
+class PhantomRequest(Request):
+    """Makes a synthetic abdomen and the label of its liver, as files of the exchange folder.
+
+    Attributes:
+        folder: see :mod:`lvnet.worker.exchange`.
+        seed: of its random numbers.
+    """
+
+    do: ClassVar[str] = "phantom"
+    checks: ClassVar[Dict[str, Check]] = {"folder": _path, "seed": _seed}
+    folder: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class DevicesRequest(Request):
+    """Asks which devices can be chosen."""
+
+    do: ClassVar[str] = "devices"
+
+
+@dataclass(frozen=True)
+class TorchRequest(Request):
+    """Asks whether PyTorch works."""
+
+    do: ClassVar[str] = "torch"
+
+
+#: In the order in which a refusal lists them.
+REQUESTS: Tuple[Type[Request], ...] = (
+    SegmentRequest, FolderRequest, CompareRequest, PhantomRequest, DevicesRequest, TorchRequest,
+)  # fmt: skip
+_BY_NAME = {kind.do: kind for kind in REQUESTS}
+
+
+def request_of(message: Mapping[str, Any]) -> Request:
+    """The request that a message is.
+
+    Raises:
+        ConfigurationError: there is no such task, or a field is missing or of the wrong kind.
+    """
+    kind = message.get("do")
+    if not isinstance(kind, str) or kind not in _BY_NAME:
+        raise ConfigurationError(f"there is no task {shown(kind)}; the worker knows {', '.join(_BY_NAME)}")
+    return _BY_NAME[kind].from_message(message)

@@ -1,0 +1,195 @@
+"""What the tasks of the worker give: one class a task, written by the server and read by the client."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from dataclasses import fields as fields_of
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, TypedDict
+
+from ...recipe import LabelClass
+from .place import Place
+
+#: First and last index plus one along z, y and x.
+Box = Tuple[Tuple[int, int], Tuple[int, int], Tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a task gives; its fields are values of JSON unless a class says otherwise."""
+
+    def to_fields(self) -> Dict[str, Any]:
+        """As fields of a message."""
+        return {field.name: getattr(self, field.name) for field in fields_of(self)}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Result:
+        """Reads what :meth:`to_fields` wrote; further fields are passed over.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no such result.
+        """
+        return cls(**{field.name: fields[field.name] for field in fields_of(cls)})
+
+
+def box_of(slices: Sequence[slice]) -> Box:
+    """A box from an index of an array (z, y, x)."""
+    z, y, x = ((int(side.start), int(side.stop)) for side in slices)
+    return z, y, x
+
+
+def _read_box(pairs: Sequence[Sequence[int]]) -> Box:
+    (z, z_end), (y, y_end), (x, x_end) = pairs
+    return (z, z_end), (y, y_end), (x, x_end)
+
+
+@dataclass(frozen=True)
+class FoundClass:
+    """One class of a result.
+
+    Attributes:
+        entry: its value, name, colour and terminology code.
+        box: the part of the scan that holds all of it; None where nothing was found.
+        file: with the uint8 zeros and ones within the box, in the exchange folder; None where nothing was found.
+    """
+
+    entry: LabelClass
+    box: Optional[Box]
+    file: Optional[str]
+
+    def to_fields(self) -> Dict[str, Any]:
+        """As a JSON object."""
+        return {**asdict(self.entry), "box": self.box, "file": self.file}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> FoundClass:
+        """Reads what :meth:`to_fields` wrote."""
+        entry = {name: value for name, value in fields.items() if name not in ("box", "file")}
+        box = None if fields["box"] is None else _read_box(fields["box"])
+        return cls(LabelClass(**{**entry, "colour": tuple(entry["colour"])}), box, fields["file"])
+
+    @property
+    def slices(self) -> Optional[Tuple[slice, slice, slice]]:
+        """The box as an index of an array (z, y, x)."""
+        if self.box is None:
+            return None
+        z, y, x = (slice(*pair) for pair in self.box)
+        return z, y, x
+
+
+@dataclass(frozen=True)
+class DoubtfulRegions:
+    """The regions in which the network was unsure.
+
+    Attributes:
+        box: the part of the scan that holds them all.
+        file: with the uint8 zeros and ones within the box, in the exchange folder.
+    """
+
+    box: Box
+    file: str
+
+
+@dataclass(frozen=True)
+class SegmentResult(Result):
+    """A scan is segmented.
+
+    Attributes:
+        classes: those of the network, found or not.
+        doubtful: None where there is no such region.
+        report: what :meth:`lvnet.pipeline.ScanReport.to_dict` says.
+    """
+
+    classes: Tuple[FoundClass, ...]
+    doubtful: Optional[DoubtfulRegions]
+    report: Mapping[str, Any]
+
+    def to_fields(self) -> Dict[str, Any]:
+        doubtful = None if self.doubtful is None else asdict(self.doubtful)
+        return {"classes": [entry.to_fields() for entry in self.classes], "doubtful": doubtful, **self.report}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> SegmentResult:
+        classes = tuple(FoundClass.from_fields(entry) for entry in fields["classes"])
+        said = fields["doubtful"]
+        doubtful = None if said is None else DoubtfulRegions(_read_box(said["box"]), said["file"])
+        report = {name: value for name, value in fields.items() if name not in ("classes", "doubtful")}
+        return cls(classes, doubtful, report)
+
+
+@dataclass(frozen=True)
+class FolderResult(Result):
+    """A folder is segmented.
+
+    Attributes:
+        scans: for each `input`, `output`, `error`, and where it succeeded what
+            :meth:`lvnet.pipeline.ScanReport.to_dict` says.
+        left_out: what of the folder is not segmented: `input` and `reason`.
+        summary: all that in one line.
+    """
+
+    scans: List[Dict[str, Any]]
+    left_out: List[Dict[str, str]]
+    summary: str
+
+
+class Device(TypedDict):
+    """A device that can be chosen.
+
+    Attributes:
+        id: what a request takes.
+        name: in words.
+        freeMemory: bytes; None where nobody knows.
+    """
+
+    id: str
+    name: str
+    freeMemory: Optional[int]
+
+
+@dataclass(frozen=True)
+class DevicesResult(Result):
+    """The devices that can be chosen, the CPU first."""
+
+    devices: List[Device]
+
+
+@dataclass(frozen=True)
+class TorchResult(Result):
+    """PyTorch works.
+
+    Attributes:
+        version: of PyTorch.
+        device: what `auto` takes, and why.
+    """
+
+    version: str
+    device: str
+
+
+@dataclass(frozen=True)
+class CompareResult(Result):
+    """Two masks are compared.
+
+    Attributes:
+        metrics: what :func:`lvnet.evaluate` gives for one label.
+    """
+
+    metrics: Dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PhantomResult(Result):
+    """A phantom lies in the exchange folder.
+
+    Attributes:
+        place: of the scan and of its label.
+    """
+
+    place: Place
+
+    def to_fields(self) -> Dict[str, Any]:
+        return self.place.to_fields()
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> PhantomResult:
+        return cls(Place.from_fields(fields))
