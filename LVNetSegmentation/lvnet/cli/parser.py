@@ -38,7 +38,7 @@ def _add_segment(commands: Any) -> None:
     command.add_argument("inputs", nargs="+", metavar="INPUT", help="a scan, a DICOM folder, or a folder of scans")
     command.add_argument(
         "-o", "--output", required=True, metavar="OUT",
-        help="a file (.nii.gz .nii .nrrd .mha .seg.nrrd) for one scan, a folder for several",
+        help="a file (.nii.gz .nii .nrrd .mha .seg.nrrd, .dcm for a DICOM SEG) for one scan, a folder for several",
     )  # fmt: skip
     command.add_argument("--format", default=".nii.gz", metavar="SUFFIX", help="of files in a folder (default .nii.gz)")
     _add_settings(command)
@@ -46,6 +46,10 @@ def _add_segment(commands: Any) -> None:
     command.add_argument(
         "--uncertainty", metavar="FILE", help="also write where the network is unsure, 0 to 1 (one scan only)"
     )
+    command.add_argument(
+        "--measurements", metavar="FILE",
+        help="also write volume, HU and the self-check: .json, or .dcm for a DICOM SR (one scan only)",
+    )  # fmt: skip
     command.add_argument(
         "--resume", action="store_true", help="many scans: keep records in OUT/cohort, and skip what is done already"
     )

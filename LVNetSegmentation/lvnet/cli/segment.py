@@ -23,6 +23,8 @@ from ..volume import Volume
 from .cohort import SegmentOne, asked_for, run_cohort, run_list
 from .terminal import ProgressBar, json_text, one_line
 
+#: Files that can be written beside the result of one scan.
+BESIDE = (*MAPS, "measurements")
 #: Pixels of the sides of one view in the pictures of a cohort.
 _PICTURE_SIDE = 240
 
@@ -35,11 +37,12 @@ def run_segment(arguments: argparse.Namespace) -> int:
     jobs, batch = planned.jobs, planned.batch
     if arguments.list:
         return run_list(arguments, planned)
-    maps = {name: Path(path) for name in MAPS for path in [getattr(arguments, name)] if path is not None}
-    if batch and maps:
-        raise ConfigurationError(f"--{next(iter(maps))} goes with one scan; segment them one by one")
+    beside = {name: Path(path) for name in BESIDE for path in [getattr(arguments, name)] if path is not None}
+    if batch and beside:
+        raise ConfigurationError(f"--{next(iter(beside))} goes with one scan; segment them one by one")
     if not batch:
-        Output(jobs[0].scan.path, jobs[0].target, maps, options.series)
+        maps = {name: path for name, path in beside.items() if name in MAPS}
+        Output(jobs[0].scan.path, jobs[0].target, maps, options.series, measurements=beside.get("measurements"))
     if asked_for(arguments):
         return run_cohort(arguments, planned, options.for_results(), lambda: _with_pictures(arguments, options))
     model = _model(arguments, options)
@@ -108,7 +111,7 @@ def _segment_one(
             options,
             model=model,
             files=job.scan.files,
-            **{name: getattr(arguments, name) for name in MAPS},
+            **{name: getattr(arguments, name) for name in BESIDE},
             noticed=noticed,
             look=look,
             progress=bar,

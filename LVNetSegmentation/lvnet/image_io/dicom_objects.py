@@ -1,4 +1,4 @@
-"""DICOM objects that hold segmentations, opened by pydicom without a word about whose they are."""
+"""DICOM objects that hold results, opened and saved by pydicom without a word about whose they are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any, Iterator
 
 from ..errors import DependencyError, ImageError
+from .names import PathLike
+from .write import atomic_file
 
 _LIBRARIES = ("pydicom", "highdicom")
 #: What these libraries raise over data, besides exceptions of their own.
@@ -35,6 +37,20 @@ def open_object(name: str, path: str) -> Any:
         raise DependencyError(f"reading {name} needs the package pydicom: {_EXTRA}") from error
     with understood(name):
         return pydicom.dcmread(path, force=True)
+
+
+def save_object(data: Any, path: PathLike) -> None:
+    """Writes a data set, whole or not at all.
+
+    Args:
+        data: a pydicom.Dataset.
+        path: the file.
+
+    Raises:
+        ImageError: the file cannot be written.
+    """
+    with silenced(), atomic_file(path) as file:
+        data.save_as(file)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class ScanReport:
         size: (x, y, z) voxels.
         spacing_mm: (x, y, z).
         source: the file or folder that was read; None where the scan was handed over in memory.
-        output: the file with the result, if any; `probabilities` and `uncertainty` those beside it.
+        output: the file with the result, if any; `probabilities`, `uncertainty` and `measurements` those beside it.
         seconds: from reading to writing.
     """
 
@@ -51,6 +51,7 @@ class ScanReport:
     output: Optional[str] = None
     probabilities: Optional[str] = None
     uncertainty: Optional[str] = None
+    measurements: Optional[str] = None
     seconds: Optional[float] = None
 
     @classmethod
@@ -81,6 +82,7 @@ class ScanReport:
             "output": self.output,
             "probabilities": self.probabilities,
             "uncertainty": self.uncertainty,
+            "measurements": self.measurements,
             "volumes_ml": {name: round(value, 3) for name, value in self.volumes_ml.items()},
             "notes": list(self.notes),
             "scan_notes": list(self.scan_notes),
