@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from ..errors import LVNetError
-from ..inference import Model, Segmentation
 from ..inputcheck import Finding
 from ..selfcheck import Check
 from ..volume import Volume
 from .options import SegmentOptions
+
+if TYPE_CHECKING:
+    from ..inference import Model, Segmentation
 
 
 @dataclass(frozen=True)
