@@ -112,6 +112,7 @@ def singles(folder: Path, network: str, kinds: int) -> List[bytes]:
 def batch(count: int, kinds: int) -> Dict[str, Any]:
     """`lvnet segment` of a folder, in this process."""
     from lvnet.cli import main
+
     # The command takes it from there when it runs.
     from lvnet.pipeline import scan as command
 
