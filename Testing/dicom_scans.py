@@ -44,12 +44,12 @@ def place(height, orientation=(1, 0, 0, 0, 1, 0), shift=0.0):
     return np.array([-100.0, -50.0, 20.0]) + height * np.cross(row, column) + shift * height * column
 
 
-def write_series(target, heights=None, *, orientation=(1, 0, 0, 0, 1, 0), shift=0.0, **fields):
+def write_series(target, heights=None, *, orientation=(1, 0, 0, 0, 1, 0), shift=0.0, shape=SHAPE, **fields):
     """Writes a series into a folder, its files named against their order in space."""
-    heights = [2.5 * index for index in range(SHAPE[0])] if heights is None else heights
+    heights = [2.5 * index for index in range(shape[0])] if heights is None else heights
     target.mkdir(exist_ok=True)
     for index, height in enumerate(heights):
-        plane = np.full(SHAPE[1:], 10 * index)
+        plane = np.full(shape[1:], 10 * index)
         data = slice_of(plane, place(height, orientation, shift), index + 1, orientation=orientation, **fields)
         data.save_as(target / f"{len(heights) - index:03d}_{height}.dcm", enforce_file_format=True)
     return target
