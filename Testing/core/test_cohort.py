@@ -401,5 +401,7 @@ def test_five_hundred_scans_over_four_shards_two_of_them_killed_at_random(tmp_pa
     began = time.monotonic()
     again = [start(number) for number in (1, 2, 3, 4)]
     assert [process.wait() for process in again] == [0, 0, 0, 0]
-    assert time.monotonic() - began < 0.05 * first
+    second = time.monotonic() - began
+    print(f"first run {first:.0f} s, second {second:.0f} s, {second / first:.1%}")
+    assert second < 0.05 * first
     assert times_in(out) == before
