@@ -188,6 +188,14 @@ def test_where_the_data_set_has_no_liver_among_the_labels_nothing_is_compared_un
     assert float(shown(pair)["DICE"]) == pytest.approx(pair.expected, abs=5e-5)
 
 
+def test_a_single_label_that_the_data_set_calls_otherwise_can_still_be_chosen(pair, slicer, phantom):
+    add_label_map(pair, slicer, phantom[1], phantom[1].array)
+    choose_data_set(pair, "BTCV")
+    box = pair.ui.referenceSegmentComboBox
+    assert (box.currentIndex(), box.itemText(0), box.isEnabled()) == (-1, "spleen (label 1)", True)
+    assert not pair.ui.compareButton.isEnabled()
+
+
 @pytest.mark.parametrize("pattern", ["Segment_{}", "Label_{}", "{}"])
 def test_segments_that_slicer_named_by_number_take_the_names_of_the_data_set(pair, pattern):
     """As a label map becomes a segmentation: its segments are called after their values."""

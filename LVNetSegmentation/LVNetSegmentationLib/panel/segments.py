@@ -65,7 +65,7 @@ class SegmentChooser:
         self._box.clear()
         for entry in entries:
             self._box.addItem(entry.name)
-        self._box.enabled = len(entries) > 1
+        self._box.enabled = len(entries) > 1 or byNumber
         if byNumber:
             organs = [entry.organ for entry in entries]
             self._box.currentIndex = organs.index(wanted) if wanted in organs else -1
@@ -143,8 +143,9 @@ def _entriesByNumber(numbers: Dict[Union[str, int], int], dataSet: str) -> List[
     entries: List[Entry] = []
     if len(liver) > 1:
         values = f" {AND} ".join(str(numbers[identifier]) for identifier in liver)
-        words = _("liver with its tumours (labels {values})").format(values=values)
-        entries.append(Entry(AND.join(str(identifier) for identifier in liver), words, LIVER))
+        tumours = any(names[numbers[identifier]] == LIVER_TUMOUR for identifier in liver)
+        words = _("liver with its tumours (labels {values})") if tumours else _("liver (labels {values})")
+        entries.append(Entry(AND.join(str(identifier) for identifier in liver), words.format(values=values), LIVER))
     for identifier, value in numbers.items():
         name = names.get(value, "")
         words = _("{name} (label {value})") if name else _("label {value}")
