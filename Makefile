@@ -43,6 +43,7 @@ test-core test-layers: export OMP_NUM_THREADS = 1
 PYTEST = $(BIN)/python -m pytest -q -m "not slow" --cov --cov-report= --cov-append
 test: $(VENV)/ready
 	rm -f .coverage .coverage.*
+	sh Testing/dicom-validator.sh
 	$(MAKE) --no-print-directory -j2 -Oline test-core test-layers
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90

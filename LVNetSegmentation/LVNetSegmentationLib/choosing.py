@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import slicer
@@ -14,6 +15,8 @@ from . import nodes
 #: Joins the segments or labels that are one mask together.
 AND = "+"
 TUMOURS_NOTE = "tumours in the liver count as liver"
+#: How Slicer calls the segments of a label map that came without names.
+_NUMBERED = re.compile(r"(?:(?:segment|label)[ _]?)?(\d{1,5})", re.IGNORECASE)
 
 
 class Chosen(NamedTuple):
@@ -61,6 +64,17 @@ def namesOf(node: slicer.vtkMRMLSegmentationNode) -> Dict[str, str]:
     segmentation = node.GetSegmentation()
     identifiers = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
     return {identifier: segmentation.GetSegment(identifier).GetName() for identifier in identifiers}
+
+
+def numbersIn(names: Dict[str, str]) -> Dict[str, int]:
+    """Label values of segments whose names are nothing but numbers (`Segment_6`), by identifier.
+
+    Empty where any segment has a name of its own.
+    """
+    found = {identifier: _NUMBERED.fullmatch(name.strip()) for identifier, name in names.items()}
+    return (
+        {identifier: int(match.group(1)) for identifier, match in found.items() if match} if all(found.values()) else {}
+    )
 
 
 def liverWithTumours(names: Dict[str, str]) -> Tuple[str, ...]:

@@ -20,6 +20,7 @@ class LVNetSegmentationParameterNode:
     threads - of the CPU; 0 takes as many as there are cores
     keepWarm - whether the worker process stays between runs
     comparedNode, referenceNode - what is compared with what
+    referenceSet - the public data set whose label values the reference has; empty where it has names
     preset - whose definitions of the metrics
     metricsTable - takes the numbers; none adds a new one
     batchOfFolder - a folder rather than the volumes of the scene
@@ -37,6 +38,7 @@ class LVNetSegmentationParameterNode:
     keepWarm: bool = True
     comparedNode: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]
     referenceNode: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]
+    referenceSet: str = ""
     preset: Annotated[str, Choice(["lits", "chaos", "medpy", "surfel"])] = "lits"
     metricsTable: vtkMRMLTableNode
     batchOfFolder: bool = False

@@ -149,10 +149,12 @@ def refuse_overwriting(scans: Sequence[Path], outputs: Sequence[Path], what: str
         ConfigurationError: an output is a scan, a slice of one, or another output.
     """
     taken = {key for key in map(_identity, scans) if key is not None}
+    # Looked at once: for thousands of scans, asking for each output whether each scan is a folder takes minutes.
+    folders = {os.path.realpath(scan) for scan in scans if os.path.isdir(scan)}
     seen: Set[str] = set()
     for output in outputs:
         real = os.path.realpath(output)
-        if _identity(output) in taken or (_lies_in(real, scans) and _is_slice(real)):
+        if _identity(output) in taken or (_lies_in(real, folders) and _is_slice(real)):
             raise ConfigurationError(f"{shown(output)} is {what}, which would be overwritten; choose another output")
         if real in seen:
             raise ConfigurationError(f"two results would both be written to {shown(output)}; give each its own file")
@@ -168,10 +170,14 @@ def _identity(path: Path) -> Optional[Tuple[int, int]]:
     return None if stat.S_ISDIR(facts.st_mode) else (facts.st_dev, facts.st_ino)
 
 
-def _lies_in(real: str, folders: Sequence[Path]) -> bool:
-    return any(
-        os.path.isdir(folder) and real.startswith(os.path.join(os.path.realpath(folder), "")) for folder in folders
-    )
+def _lies_in(real: str, folders: Set[str]) -> bool:
+    """Whether any folder above a path is one of these; all without links."""
+    above = os.path.dirname(real)
+    while above not in folders:
+        if above == os.path.dirname(above):
+            return False
+        above = os.path.dirname(above)
+    return True
 
 
 def _is_slice(path: str) -> bool:

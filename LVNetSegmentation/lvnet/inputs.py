@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from .errors import ImageError
+from .image_io.dicom_groups import is_something_else, study_of
 from .image_io.dicom_header import known_header, looks_like_dicom
-from .image_io.dicom_series import study_of
+from .image_io.dicom_part10 import is_index
 from .image_io.names import READABLE_SUFFIXES, PathLike, output_name, shown, suffix_of, walk_files
 
 SEGMENTATION = "it is a Slicer segmentation"
 NO_SCAN = "it is not a scan"
+INDEX = "it is the index of an exported disc; the files themselves are read"
+NO_CT = "the study contains no CT"
 NO_SCANS_INSIDE = "the folder contains no DICOM (subfolders are not searched for image files)"
 UNREADABLE = "its DICOM cannot be read"
 
@@ -60,11 +63,13 @@ def find_inputs(folder: PathLike) -> Inputs:
     """
     root = Path(folder)
     images, others, folders = _entries(root)
-    studies, damaged = _studies(root)
+    studies, without_ct, damaged = _studies(root)
+    if not images and not studies:
+        studies, without_ct = without_ct, {}  # the error is reported when it is read
     scans = [Scan(path, output_name(path)) for path in images]
     scans += _placed(root, studies, alone=not images)
-    left_out = [LeftOut(path, SEGMENTATION if _is_segmentation(path) else NO_SCAN) for path in others]
-    taken = {file for files in studies.values() for file in files}
+    left_out = [LeftOut(path, _why_left_out(path)) for path in others]
+    taken = {file for found in (studies, without_ct) for files in found.values() for file in files}
     homes = {_child(root, file) for file in taken}
     bad = {_child(root, file) for file in damaged}
     for path in folders:
@@ -81,7 +86,8 @@ def find_inputs(folder: PathLike) -> Inputs:
     if not beside and root in bad:
         left_out = [LeftOut(one.path, UNREADABLE) if os.fspath(one.path) in damaged else one for one in left_out]
         if not scans:
-            scans.append(Scan(root, output_name(root)))  # the error is reported when it is read
+            scans.append(Scan(root, output_name(root)))  # says what is wrong with it when it is read
+    left_out += [LeftOut(_home(files), NO_CT) for files in without_ct.values()]
     return Inputs(sorted(scans, key=lambda scan: (os.fspath(scan.path), scan.name)), sorted(left_out))
 
 
@@ -106,17 +112,21 @@ def _entries(root: Path) -> Tuple[List[Path], List[Path], List[Path]]:
     return images, others, folders
 
 
+def _why_left_out(path: Path) -> str:
+    return SEGMENTATION if _is_segmentation(path) else INDEX if is_index(path) else NO_SCAN
+
+
 def _is_segmentation(path: Path) -> bool:
     return bool(suffix_of(path, (".seg.nrrd",)))
 
 
-def _studies(root: Path) -> Tuple[Dict[Tuple[int, str], List[str]], List[str]]:
-    """The files of each study below a folder, and DICOM whose header cannot be read."""
+def _studies(root: Path) -> Tuple[Dict[Tuple[int, str], List[str]], Dict[Tuple[int, str], List[str]], List[str]]:
+    """The files of each study of CT below a folder, those of other studies, and DICOM whose header cannot be read."""
     names: Dict[Tuple[int, str], Tuple[int, str]] = {}
     files: List[Tuple[Tuple[int, str], str]] = []
     # By study: the folder entries that contain each slice position of a series.
     places: Dict[Tuple[int, str], Dict[Tuple[object, ...], Path]] = defaultdict(dict)
-    twice = set()
+    twice, with_ct = set(), set()
     damaged = []
     for file in walk_files(root):
         if suffix_of(file, READABLE_SUFFIXES):
@@ -128,21 +138,24 @@ def _studies(root: Path) -> Tuple[Dict[Tuple[int, str], List[str]], List[str]]:
             if series:
                 study = names.setdefault((header.patient, f"series {series}"), study)
             files.append((study, file))
+            if not is_something_else(header):
+                with_ct.add(study)
             child, position = _child(root, file), header.frames[0].position
             if position and places[study].setdefault((series, position), child) != child:
                 twice.add(study)
         elif looks_like_dicom(file):
             damaged.append(file)
     studies: Dict[Tuple[int, str], List[str]] = defaultdict(list)
+    without_ct: Dict[Tuple[int, str], List[str]] = defaultdict(list)
     for study, file in files:
         # Folders with the same slice positions of one series are copies, or scans that were given the same UIDs.
         key = (study[0], f"{study[1]} {_child(root, file)}") if study in twice else study
-        studies[key].append(file)
-    return dict(studies), damaged
+        (studies if study in with_ct else without_ct)[key].append(file)
+    return dict(studies), dict(without_ct), damaged
 
 
 def _placed(root: Path, studies: Dict[Tuple[int, str], List[str]], *, alone: bool) -> List[Scan]:
-    homes = {key: Path(os.path.commonpath([os.path.dirname(file) for file in files])) for key, files in studies.items()}
+    homes = {key: _home(files) for key, files in studies.items()}
     scans = []
     shared: Dict[Path, int] = defaultdict(int)
     for key, home in sorted(homes.items(), key=lambda pair: studies[pair[0]][0]):
@@ -156,6 +169,11 @@ def _placed(root: Path, studies: Dict[Tuple[int, str], List[str]], *, alone: boo
             number = f"-{shared[home]}" if sum(other == home for other in homes.values()) > 1 else ""
             scans.append(Scan(home, output_name(home) + number, tuple(studies[key])))
     return scans
+
+
+def _home(files: List[str]) -> Path:
+    """The folder that all of them lie in, at whatever depth."""
+    return Path(os.path.commonpath([os.path.dirname(file) for file in files]))
 
 
 def _is_alone(

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the worker and of bad input; nothing else in this layer needs any."""
+"""Fixtures of the tests of the worker and of bad input; and the validation of every DICOM object that a test writes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from pathlib import Path
 
 import pytest
 from corpus.checking import make_place, removed_afterwards
+from dciodvfy import TOOL, validate_what_is_saved
 
 _specification = importlib.util.spec_from_file_location("worker_tools", Path(__file__).with_name("worker_tools.py"))
 worker_tools = importlib.util.module_from_spec(_specification)
 sys.modules.setdefault("worker_tools", worker_tools)
 _specification.loader.exec_module(worker_tools)
+
+
+@pytest.fixture(autouse=True)
+def valid_objects(monkeypatch):
+    """Every DICOM SEG and SR that a test writes in this process is valid; test_dicom_seg says where nobody looks."""
+    if TOOL is not None:
+        validate_what_is_saved(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -11,80 +11,36 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from dciodvfy import TOOL, errors_of
+from dciodvfy import MISSING, TOOL, errors_of
 from lvnet import __version__
 from lvnet.cli import main
 from lvnet.errors import DependencyError, ImageError
 from lvnet.image_io import dicom_seg, read_image
 from lvnet.image_io.dicom_seg import open_seg_source, write_dicom_seg
-from lvnet.recipe import LIVER, Architecture, LabelClass, Recipe
+from lvnet.recipe import LIVER, Recipe
 
 pydicom = pytest.importorskip("pydicom", reason="pydicom writes the test series")
 highdicom = pytest.importorskip("highdicom", reason="highdicom writes DICOM SEG")
-from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
-from pydicom.sequence import Sequence  # noqa: E402
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid  # noqa: E402
-
-SECRETS = ("DOE^JANE", "4711-SECRET", "19700101", "ACC-99")
-SHAPE = (7, 12, 16)
-TWO = Recipe(Architecture(classes=3), classes=(LIVER, LabelClass(9, "mystery")), name="two")
-TILTED = (0.0, 0.8, -0.6, 1.0, 0.0, 0.0)
-
-
-def slice_of(plane, position, number, *, orientation=(1, 0, 0, 0, 1, 0), **fields):
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = CTImageStorage
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    values = {
-        "PatientName": SECRETS[0], "PatientID": SECRETS[1], "PatientBirthDate": SECRETS[2], "PatientSex": "F",
-        "AccessionNumber": SECRETS[3], "StudyID": "7", "StudyDate": "20200102", "StudyTime": "030405",
-        "StudyInstanceUID": "1.2.3.4", "SeriesInstanceUID": "1.2.3.4.5", "FrameOfReferenceUID": "1.2.3.4.6",
-        "Modality": "CT", "SeriesNumber": 3, "InstanceNumber": number, "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
-        "ImagePositionPatient": [f"{part:.6f}" for part in position], "PixelSpacing": ["0.8", "0.7"],
-        "ImageOrientationPatient": [f"{part:.6f}" for part in orientation], "SliceThickness": "2.5",
-        "Rows": plane.shape[0], "Columns": plane.shape[1], "SamplesPerPixel": 1, "BitsAllocated": 16,
-        "PhotometricInterpretation": "MONOCHROME2", "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 1,
-        "RescaleSlope": "1", "RescaleIntercept": "0", **fields,
-    }  # fmt: skip
-    for key, value in values.items():
-        if value is not None:
-            setattr(data, key, value)
-    data.PixelData = plane.astype("<i2").tobytes()
-    return data
-
-
-def place(height, orientation=(1, 0, 0, 0, 1, 0), shift=0.0):
-    row, column = np.asarray(orientation, float).reshape(2, 3)
-    return np.array([-100.0, -50.0, 20.0]) + height * np.cross(row, column) + shift * height * column
+from dicom_scans import (  # noqa: E402
+    SECRETS,
+    SHAPE,
+    TILTED,
+    TWO,
+    labels_for,
+    place,
+    write_enhanced,
+    write_series,
+)
 
 
 @pytest.fixture
 def series(tmp_path):
     """Writes a series, its files named against their order in space, and returns its folder."""
 
-    def write(heights=None, folder="ct", *, orientation=(1, 0, 0, 0, 1, 0), shift=0.0, **fields):
-        heights = [2.5 * index for index in range(SHAPE[0])] if heights is None else heights
-        target = tmp_path / folder
-        target.mkdir(exist_ok=True)
-        for index, height in enumerate(heights):
-            plane = np.full(SHAPE[1:], 10 * index)
-            data = slice_of(plane, place(height, orientation, shift), index + 1, orientation=orientation, **fields)
-            data.save_as(target / f"{len(heights) - index:03d}_{height}.dcm", enforce_file_format=True)
-        return target
+    def write(heights=None, folder="ct", **options):
+        return write_series(tmp_path / folder, heights, **options)
 
     return write
-
-
-def labels_for(folder, recipe=TWO):
-    scan = read_image(folder)
-    array = np.zeros(scan.shape, np.uint8)
-    array[1:5, 3:9, 2:10] = recipe.classes[0].value
-    array[2, 4, 3] = 0
-    if len(recipe.classes) > 1:
-        array[3:6, 9:11, 11:15] = recipe.classes[1].value
-    return scan.with_array(array)
 
 
 def write(folder, recipe=TWO, name="seg.dcm", labels=None, **options):
@@ -133,7 +89,7 @@ def test_voxels_and_positions_come_back(series, orientation):
     assert volume.spacing == pytest.approx(labels.spacing)
 
 
-@pytest.mark.skipif(TOOL is None, reason="dciodvfy is not installed (Debian: dicom3tools), so nothing is validated")
+@pytest.mark.skipif(TOOL is None, reason=MISSING)
 def test_objects_are_valid_by_dciodvfy_which_sees_what_is_wrong(series):
     _, seg = write(series(), Recipe(), checksum="ab" * 32)
     data = pydicom.dcmread(seg.filename)
@@ -263,32 +219,30 @@ def test_of_one_file_the_series_it_belongs_to_is_taken(series):
 
 
 def test_an_enhanced_file_with_frames_in_any_order_is_segmented(tmp_path):
-    order = [3, 0, 5, 1, 4, 2, 6]
-    data = slice_of(np.zeros(SHAPE[1:]), place(0), 1)
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = EnhancedCTImageStorage
-    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
-        delattr(data, keyword)
-    data.NumberOfFrames = SHAPE[0]
-    shared, measures, plane = Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness = [0.8, 0.7], 2.5
-    plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = Sequence([measures]), Sequence([plane])
-    data.SharedFunctionalGroupsSequence = Sequence([shared])
-    groups = []
-    for z in order:
-        group, position = Dataset(), Dataset()
-        position.ImagePositionPatient = list(place(2.5 * z))
-        group.PlanePositionSequence = Sequence([position])
-        groups.append(group)
-    data.PerFrameFunctionalGroupsSequence = Sequence(groups)
-    data.PixelData = np.zeros(SHAPE, "<i2").tobytes()
-    path = tmp_path / "enhanced" / "file.dcm"
-    path.parent.mkdir()
-    data.save_as(path, enforce_file_format=True)
+    path = write_enhanced(tmp_path / "enhanced" / "file.dcm")
     labels = labels_for(path)
     target = tmp_path / "seg.dcm"
     write_dicom_seg(labels, target, open_seg_source(path), TWO)
-    assert_frames_match(highdicom.seg.segread(target), labels, [place(2.5 * z) for z in range(SHAPE[0])])
+    seg = highdicom.seg.segread(target)
+    assert_frames_match(seg, labels, [place(2.5 * z) for z in range(SHAPE[0])])
+    assert errors_of(target) == []
+    source = pydicom.dcmread(path)
+    (instance,) = seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert instance.ReferencedSOPInstanceUID == source.SOPInstanceUID
+    assert instance.ReferencedSOPClassUID == source.SOPClassUID
+    for _, position, _, group in frames_of(seg):
+        (image,) = group.DerivationImageSequence[0].SourceImageSequence
+        assert image.ReferencedSOPInstanceUID == source.SOPInstanceUID
+        of_source = source.PerFrameFunctionalGroupsSequence[image.ReferencedFrameNumber - 1].PlanePositionSequence[0]
+        assert np.allclose(position, np.array(of_source.ImagePositionPatient, float))
+
+
+def test_each_segment_has_a_tracking_identifier_of_its_own(series):
+    _, seg = write(series())
+    _, again = write(series(), name="again.dcm")
+    identifiers = [segment.TrackingUID for one in (seg, again) for segment in one.SegmentSequence]
+    assert len(set(identifiers)) == 4
+    assert [segment.TrackingID for segment in seg.SegmentSequence] == ["liver by LV-Net", "mystery by LV-Net"]
 
 
 def test_an_empty_result_is_a_valid_object(series):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from corpus.pacs import KINDS, write_archive
 from corpus.studies import Pass, evenly, write_study
 from corpus.study_generator import run
 from lvnet.batch import plan_folder
@@ -164,6 +165,48 @@ def test_series_of_one_study_in_folders_of_their_own_are_one_input(tmp_path):
     for name, one in (("se1", A), ("se2", C)):
         write_study(tmp_path / "study" / name, (one,))
     assert [scan.path for scan in find_inputs(tmp_path / "study").scans] == [tmp_path / "study"]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Three studies of CT with eight series each, as many of MR and ultrasound, reports, and an index."""
+    root = tmp_path_factory.mktemp("archive") / "export"
+    return root, write_archive(root, 3, every=3)
+
+
+def test_of_an_archive_each_study_of_ct_is_one_scan_and_the_right_series_is_taken(archive, tmp_path, capsys):
+    root, right = archive
+    assert main(["segment", str(root), "-o", str(tmp_path / "out"), "--list", "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    taken = [entry["series"] for entry in entries if "series" in entry]
+    assert sorted(series["uid"] for series in taken) == sorted(right)
+    assert {series["description"] for series in taken} == {KINDS[0].words}
+    reasons = [entry["left_out"] for entry in entries if "left_out" in entry]
+    assert reasons.count("the study holds no CT") == 3
+    assert any("index" in reason for reason in reasons)
+    assert len({entry["output"] for entry in entries if "series" in entry}) == 3
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_list_of_an_archive_says_the_choice_and_why_the_rest_is_left_out(archive, tmp_path, capsys):
+    root, _ = archive
+    assert main(["segment", str(root), "-o", str(tmp_path / "out"), "--list"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("series 1, 17 slices, Abdomen portal venous 1.0 Br38, portal venous; 6 more in the study") == 3
+    assert said.count("the study holds no CT") == 3
+
+
+def test_the_series_of_a_study_are_ranked_thin_soft_and_original_first(archive):
+    scan = find_inputs(archive[0]).scans[0]
+    order = [found["description"] for found in list_scans(scan.path, files=scan.files)["scans"]]
+    assert order[:3] == ["Abdomen portal venous 1.0 Br38", "Abdomen portal venous 5.0 Br38", "Lung 1.0 Br64"]
+    assert set(order[3:]) == {"Abdomen MPR cor", "MIP 10.0", "Bolus tracking", "Patient Protocol"}
+
+
+def test_a_folder_of_other_modalities_alone_says_what_it_holds(tmp_path, capsys):
+    write_study(tmp_path / "mr", (A.of(Modality="MR"),))
+    assert main(["segment", str(tmp_path / "mr"), "-o", str(tmp_path / "a.nii.gz")]) == 2
+    assert "10 x other modalities" in capsys.readouterr().err
 
 
 def test_command_line_and_panel_plan_alike(clinic, tmp_path, tiny_weights, capsys):

@@ -22,7 +22,7 @@ CORE_MAY_IMPORT = {"numpy", "scipy", "SimpleITK", "torch"}
 ACCELERATION_MAY_IMPORT = CORE_MAY_IMPORT | {"numba", "llvmlite", "triton"}  # llvmlite is part of Numba
 #: DICOM SEG and RTSTRUCT, an extra: only in their own files, and only once something is read or written.
 DICOM_SEG_MAY_IMPORT = CORE_MAY_IMPORT | {"highdicom", "pydicom", "skimage"}
-DICOM_SEG_FILES = ("dicom_seg", "dicom_objects", "rtstruct")
+DICOM_SEG_FILES = ("dicom_codes", "dicom_seg", "dicom_sr", "dicom_objects", "rtstruct")
 NEVER_IMPORTED = {
     "pickle": "no pickle anywhere",
     "cPickle": "no pickle anywhere",

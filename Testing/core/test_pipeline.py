@@ -65,7 +65,6 @@ def scan(tmp_path):
 def no_harm(monkeypatch):
     """What is right for a process of its own would stay with this one."""
     monkeypatch.setattr("lvnet.acceleration.allocator.keep_pages", lambda: False)
-    monkeypatch.setattr("lvnet.cli.segment.keep_pages", lambda: False)
     monkeypatch.setitem(tasks._torch, "module", None)
     monkeypatch.setitem(tasks._loaded, "key", None)
 

@@ -26,7 +26,9 @@ os.environ.update(OMP_NUM_THREADS="1", LVNET_ACCELERATION="off")
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "LVNetSegmentation"), str(ROOT / "training")]
 
+import lvnet.acceleration.allocator  # noqa: E402
 import lvnet.cli.segment  # noqa: E402
+import lvnet.pipeline.scan  # noqa: E402
 import lvnet_training.cli  # noqa: E402
 import lvnet_training.loop  # noqa: E402
 import lvnet_training.materials  # noqa: E402

@@ -112,7 +112,9 @@ def singles(folder: Path, network: str, kinds: int) -> List[bytes]:
 def batch(count: int, kinds: int) -> Dict[str, Any]:
     """`lvnet segment` of a folder, in this process."""
     from lvnet.cli import main
-    from lvnet.cli import segment as command
+
+    # The command takes it from there when it runs.
+    from lvnet.pipeline import scan as command
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

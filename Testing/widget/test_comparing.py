@@ -118,6 +118,114 @@ def test_the_numbers_of_public_data_sets_are_named_beside_the_labels(pair, slice
     assert "label 5 (liver in totalsegmentator, totalsegmentator-v1)" in add_label_map(pair, slicer, label, total)
 
 
+def choose_data_set(bench, name: str) -> None:
+    """As a user does it."""
+    box = bench.ui.referenceSetComboBox
+    box.setCurrentIndex(box.findText(name))
+    box.activated.emit(box.currentIndex())
+    bench.events()
+
+
+def test_every_reference_set_of_the_core_can_be_chosen_and_the_names_count_unless_one_is(bench):
+    from lvnet.evaluation import REFERENCE_SETS
+
+    box = bench.ui.referenceSetComboBox
+    assert box.currentText() == "By name"
+    assert box.count() == 1 + len(REFERENCE_SETS)
+    for index, name in enumerate(["", *REFERENCE_SETS]):
+        box.activated.emit(index)
+        assert bench.parameters.referenceSet == name
+
+
+@pytest.mark.parametrize(
+    ("name", "liver"), [("LiTS", 1), ("BTCV", 6), ("TotalSegmentator", 5), ("AMOS", 6), ("CHAOS", 255)]
+)
+def test_the_liver_is_chosen_by_the_numbers_of_the_data_set(pair, slicer, phantom, name, liver):
+    label = phantom[1]
+    array = label.array.astype(np.uint8) * liver
+    array[0, 0, :2] = 3, 4
+    add_label_map(pair, slicer, label, array)
+    choose_data_set(pair, name)
+    assert pair.ui.referenceSegmentComboBox.currentText() == f"liver (label {liver})"
+    compare(pair)
+    assert float(shown(pair)["DICE"]) == pytest.approx(pair.expected, abs=5e-5)
+
+
+def test_with_the_numbers_of_lits_tumours_count_as_liver(pair, slicer, phantom):
+    label = phantom[1]
+    lits = label.array.copy()
+    lits[tuple(np.argwhere(label.array)[len(np.argwhere(label.array)) // 2])] = 2
+    add_label_map(pair, slicer, label, lits)
+    choose_data_set(pair, "LiTS")
+    box = pair.ui.referenceSegmentComboBox
+    names = [box.itemText(index) for index in range(box.count())]
+    assert names == ["liver with its tumours (labels 1 + 2)", "liver (label 1)", "liver tumour (label 2)"]
+    compare(pair)
+    assert float(shown(pair)["DICE"]) == pytest.approx(pair.expected, abs=5e-5)
+    choose_data_set(pair, "By name")
+    assert box.itemText(0) == "labels 1 + 2 (liver with tumours in lits)"
+
+
+def test_where_the_data_set_has_no_liver_among_the_labels_nothing_is_compared_until_one_is_chosen(
+    pair, slicer, phantom
+):
+    """Never a table of zeros: in BTCV, 1 is the spleen."""
+    label = phantom[1]
+    both = label.array.copy()
+    both[0, 0, 0] = 2
+    add_label_map(pair, slicer, label, both)
+    choose_data_set(pair, "BTCV")
+    box = pair.ui.referenceSegmentComboBox
+    assert [box.itemText(index) for index in range(box.count())] == ["spleen (label 1)", "right kidney (label 2)"]
+    assert not pair.ui.compareButton.isEnabled()
+    assert "BTCV" in pair.ui.compareButton.toolTip()
+    assert "no liver" in pair.ui.compareButton.toolTip()
+    box.setCurrentIndex(0)
+    box.activated.emit(0)
+    pair.events()
+    assert pair.ui.compareButton.isEnabled()
+    compare(pair)
+    assert float(shown(pair)["DICE"]) == pytest.approx(pair.expected, abs=5e-5)
+
+
+def test_a_single_label_that_the_data_set_calls_otherwise_can_still_be_chosen(pair, slicer, phantom):
+    add_label_map(pair, slicer, phantom[1], phantom[1].array)
+    choose_data_set(pair, "BTCV")
+    box = pair.ui.referenceSegmentComboBox
+    assert (box.currentIndex(), box.itemText(0), box.isEnabled()) == (-1, "spleen (label 1)", True)
+    assert not pair.ui.compareButton.isEnabled()
+
+
+@pytest.mark.parametrize("pattern", ["Segment_{}", "Label_{}", "{}"])
+def test_segments_that_slicer_named_by_number_take_the_names_of_the_data_set(pair, pattern):
+    """As a label map becomes a segmentation: its segments are called after their values."""
+    segmentation = pair.parameters.referenceNode.GetSegmentation()
+    segmentation.GetNthSegment(0).SetName(pattern.format(6))
+    segmentation.AddEmptySegment("other", pattern.format(1))
+    pair.panel.refresh()
+    assert pair.ui.referenceSetComboBox.isEnabled()
+    choose_data_set(pair, "BTCV")
+    assert pair.ui.referenceSegmentComboBox.currentText().startswith("liver (label 6)")
+    compare(pair)
+    assert float(shown(pair)["DICE"]) == pytest.approx(pair.expected, abs=5e-5)
+
+
+def test_a_reference_with_names_needs_no_data_set(pair):
+    box = pair.ui.referenceSetComboBox
+    assert not box.isEnabled()
+    pair.parameters.referenceSet = "btcv"
+    pair.events()
+    assert box.currentText() == "By name"
+    assert pair.ui.referenceSegmentComboBox.currentText().startswith("liver")
+
+
+def test_a_scene_that_names_an_unknown_data_set_opens(pair, slicer, phantom):
+    pair.parameters.referenceSet = "set of 2031"
+    add_label_map(pair, slicer, phantom[1], phantom[1].array)
+    assert pair.ui.referenceSetComboBox.currentText() == "By name"
+    assert pair.ui.compareButton.isEnabled()
+
+
 def test_the_liver_with_its_tumours_is_offered_and_chosen_first(pair):
     segmentation = pair.parameters.referenceNode.GetSegmentation()
     segmentation.AddEmptySegment("lesion", "liver tumor")

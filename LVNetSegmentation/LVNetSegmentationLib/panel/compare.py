@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 import qt
 import slicer
 from lvnet.errors import LVNetError
+from lvnet.evaluation.reference_sets import REFERENCE_SETS
 from lvnet.metrics import PRESETS
 from slicer.i18n import tr as _
 
@@ -25,6 +26,21 @@ _MATCHES = {
     "chaos": _("CHAOS challenge"),
     "medpy": _("MedPy library"),
     "surfel": _("surface-distance library (DeepMind)"),
+}
+#: What the label values of a reference stand for: what it says itself, or the numbers of a public data set.
+_DATA_SETS = {
+    "": _("By name"),
+    "lits": "LiTS",
+    "msd": "Medical Segmentation Decathlon",
+    "btcv": "BTCV",
+    "synapse": "Synapse",
+    "totalsegmentator": "TotalSegmentator",
+    "totalsegmentator-v1": "TotalSegmentator v1",
+    "amos": "AMOS",
+    "flare": "FLARE22",
+    "word": "WORD",
+    "chaos": "CHAOS",
+    "ircadb": "3D-IRCADb",
 }
 
 
@@ -45,6 +61,12 @@ class CompareSection:
         for name in PRESETS:
             ui.presetComboBox.addItem(_MATCHES.get(name, name))
         ui.presetComboBox.connect("activated(int)", self._onPreset)
+        self._dataSets = ["", *REFERENCE_SETS]
+        for name in self._dataSets:
+            ui.referenceSetComboBox.addItem(_DATA_SETS.get(name, name))
+        ui.referenceSetComboBox.connect("activated(int)", self._onDataSet)
+        for box in (ui.comparedSegmentComboBox, ui.referenceSegmentComboBox):
+            box.connect("activated(int)", self._onSegment)
         self._compared = SegmentChooser(ui.comparedSegmentComboBox)
         self._reference = SegmentChooser(ui.referenceSegmentComboBox)
         table = ui.metricsTableWidget
@@ -62,7 +84,11 @@ class CompareSection:
         compared = None if parameters is None else parameters.comparedNode
         reference = None if parameters is None else parameters.referenceNode
         self._compared.offer(compared)
-        self._reference.offer(reference)
+        dataSet = "" if parameters is None else parameters.referenceSet
+        # A scene may name one that only another version knows.
+        dataSet = dataSet if dataSet in self._dataSets else ""
+        self._reference.offer(reference, dataSet, self._compared.organ())
+        self._showDataSet(dataSet)
         for chooser, node in ((self._compared, compared), (self._reference, reference)):
             if node is not None and node.IsA("vtkMRMLSegmentationNode"):
                 chooser.tellVolumes(self._panel.volumesOf(node))
@@ -80,12 +106,32 @@ class CompareSection:
             reason = _("Choose a reference.")
         elif self._compared.count() == 0 or self._reference.count() == 0:
             reason = _("One of the two holds no segment.")
+        elif self._reference.chosen() is None:
+            reason = _("By the numbers of {set} the reference holds no {organ}; choose a segment or another data set.")
+            reason = reason.format(set=_DATA_SETS.get(dataSet, dataSet), organ=self._compared.organ())
         elif compared is reference and self._compared.chosen() == self._reference.chosen():
             reason = _("Choose a reference other than the segmentation itself.")
         self._ui.compareButton.enabled = not reason
         self._ui.compareButton.toolTip = reason or _("Compute DICE, VOE, RVD, ASSD, MSSD and the volumes.")
         self._ui.copyButton.enabled = self._result is not None
         self._ui.exportCsvButton.enabled = parameters is not None and parameters.metricsTable is not None
+
+    def _showDataSet(self, dataSet: str) -> None:
+        box = self._ui.referenceSetComboBox
+        box.currentIndex = self._dataSets.index(dataSet) if self._reference.numbered else 0
+        box.enabled = self._reference.numbered
+        box.toolTip = (
+            _("The public data set whose label values the reference has.")
+            if self._reference.numbered
+            else _("For references that hold label values without names.")
+        )
+
+    def _onDataSet(self, index: int) -> None:
+        if self._panel.parameters is not None:
+            self._panel.parameters.referenceSet = self._dataSets[index]
+
+    def _onSegment(self, _index: int) -> None:
+        self._panel.refresh()
 
     def _onPreset(self, index: int) -> None:
         if self._panel.parameters is not None:

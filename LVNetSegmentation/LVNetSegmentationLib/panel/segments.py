@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Union
 
 import numpy as np
 import slicer
+from lvnet.evaluation.organ_names import LIVER, LIVER_TUMOUR, canonical, organ
+from lvnet.evaluation.reference_sets import KNOWN_ORGANS, reference_set
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from ..choosing import AND, liverWithTumours, namesOf, proposedLivers
+from ..choosing import AND, liverWithTumours, namesOf, numbersIn, proposedLivers
 from .volumes import withVolume
 
 if TYPE_CHECKING:
     from ..masks import ComparedNode
 
-#: Identifier of a segment or value of a label, and its name.
-Entry = Tuple[Union[str, int], str]
 _PIECE = 1 << 20
+
+
+class Entry(NamedTuple):
+    """What can be chosen.
+
+    Attributes:
+        identifier: of a segment, or the value of a label; several are joined by `+`.
+        name: as it is shown.
+        organ: that it is known to be, as lvnet.evaluation.organ_names has it; empty where nothing says so.
+    """
+
+    identifier: Union[str, int]
+    name: str
+    organ: str = ""
 
 
 class SegmentChooser:
@@ -25,33 +39,45 @@ class SegmentChooser:
 
     def __init__(self, comboBox: Any) -> None:
         self._box = comboBox
-        self._identifiers: List[Union[str, int]] = []
-        self._names: List[str] = []
+        self._entries: List[Entry] = []
         self._shown: Optional[List[Entry]] = None
         self._seen: Optional[tuple] = None
+        #: Whether the node shown says only numbers, no names.
+        self.numbered = False
 
-    def offer(self, node: Optional[ComparedNode]) -> None:
-        """Fills the box with the segments of a node; a segment of the same name stays chosen."""
-        state = _stateOf(node)
+    def offer(self, node: Optional[ComparedNode], dataSet: str = "", wanted: str = LIVER) -> None:
+        """Fills the box with the segments of a node; a segment of the same name stays chosen.
+
+        Args:
+            node: a segmentation, a label map or None.
+            dataSet: the public data set whose numbers the node has, if it has no names; empty for none.
+            wanted: the organ to choose by these numbers; where it is missing nothing is chosen.
+        """
+        state = _stateOf(node, dataSet)
         if state is not None and state == self._seen:
             return
         self._seen = state
-        entries = segmentsOf(node)
+        numbers = _numbersOf(node)
+        self.numbered = bool(numbers)
+        byNumber = bool(dataSet and numbers)
+        entries = _entriesByNumber(numbers, dataSet) if byNumber else _entriesOf(node, numbers)
         if entries == self._shown:
             return
-        wanted = self._chosenName() if self._shown else "liver"
+        before = self._chosenName() if self._shown else "liver"
         self._shown = entries
-        self._identifiers = [identifier for identifier, _name in entries]
-        self._names = names = [name for _identifier, name in entries]
+        self._entries = entries
         self._box.clear()
-        for name in names:
-            self._box.addItem(name)
-        self._box.enabled = len(names) > 1
-        if names:
-            lower = [name.lower() for name in names]
-            together = wanted.lower() == "liver" and AND in str(entries[0][0])
-            known = wanted.lower() in lower and not together
-            self._box.currentIndex = lower.index(wanted.lower()) if known else 0
+        for entry in entries:
+            self._box.addItem(entry.name)
+        self._box.enabled = len(entries) > 1 or byNumber
+        if byNumber:
+            organs = [entry.organ for entry in entries]
+            self._box.currentIndex = organs.index(wanted) if wanted in organs else -1
+        elif entries:
+            lower = [entry.name.lower() for entry in entries]
+            together = before.lower() == "liver" and AND in str(entries[0].identifier)
+            known = before.lower() in lower and not together
+            self._box.currentIndex = lower.index(before.lower()) if known else 0
 
     def tellVolumes(self, volumes: Dict[str, float]) -> None:
         """Writes volumes behind the names.
@@ -59,42 +85,76 @@ class SegmentChooser:
         Args:
             volumes: millilitres by the identifier of a segment; those that are missing are not known yet.
         """
-        for index, (identifier, name) in enumerate(zip(self._identifiers, self._names)):
-            known = volumes.get(str(identifier))
-            if self._box.itemText(index) != withVolume(name, known):
-                self._box.setItemText(index, withVolume(name, known))
+        for index, entry in enumerate(self._entries):
+            known = volumes.get(str(entry.identifier))
+            if self._box.itemText(index) != withVolume(entry.name, known):
+                self._box.setItemText(index, withVolume(entry.name, known))
+
+    def _chosen(self) -> Optional[Entry]:
+        index = self._box.currentIndex
+        return self._entries[index] if 0 <= index < len(self._entries) else None
 
     def _chosenName(self) -> str:
-        index = self._box.currentIndex
-        return self._names[index] if 0 <= index < len(self._names) else ""
+        entry = self._chosen()
+        return "" if entry is None else entry.name
 
     def count(self) -> int:
-        return len(self._identifiers)
+        return len(self._entries)
 
     def chosen(self) -> Optional[Union[str, int]]:
         """The identifier of the chosen segment, or the value of the chosen label; None where there is none."""
-        index = self._box.currentIndex
-        return self._identifiers[index] if 0 <= index < len(self._identifiers) else None
+        entry = self._chosen()
+        return None if entry is None else entry.identifier
+
+    def organ(self) -> str:
+        """The organ that is chosen; the liver where nothing says which."""
+        entry = self._chosen()
+        return entry.organ if entry is not None and entry.organ in KNOWN_ORGANS else LIVER
 
 
-def _stateOf(node: Optional[ComparedNode]) -> Optional[tuple]:
+def _stateOf(node: Optional[ComparedNode], dataSet: str) -> Optional[tuple]:
     """Changes whenever the voxels of a label map do; None for everything else, which is cheap to read."""
     if node is None or node.IsA("vtkMRMLSegmentationNode") or node.GetImageData() is None:
         return None
-    return node.GetID(), node.GetImageData().GetMTime()
+    return node.GetID(), node.GetImageData().GetMTime(), dataSet
 
 
-def segmentsOf(node: Optional[ComparedNode]) -> List[Entry]:
-    """Identifier and name of every segment; of every label value that occurs in a label map."""
+def _entriesOf(node: Optional[ComparedNode], numbers: Dict[Union[str, int], int]) -> List[Entry]:
+    """Every segment, or every label value that occurs in a label map."""
     if node is None:
         return []
     if not node.IsA("vtkMRMLSegmentationNode"):
-        return _labelEntries(labelsOf(node))
+        return _labelEntries(list(numbers.values()))
     names = namesOf(node)
     whole = liverWithTumours(names)
     # First, and so chosen: tumours in the liver count as liver, unless somebody asks for one of them.
-    together: List[Entry] = [(AND.join(whole), _("liver with its tumours"))] if whole else []
-    return together + list(names.items())
+    together = [Entry(AND.join(whole), _("liver with its tumours"), LIVER)] if whole else []
+    return together + [Entry(identifier, name, organ(name, "", KNOWN_ORGANS)) for identifier, name in names.items()]
+
+
+def _numbersOf(node: Optional[ComparedNode]) -> Dict[Union[str, int], int]:
+    """Label values by what identifies them, of a node without names; empty for one that has names."""
+    if node is None:
+        return {}
+    if node.IsA("vtkMRMLSegmentationNode"):
+        return {**numbersIn(namesOf(node))}
+    return {value: value for value in labelsOf(node)}
+
+
+def _entriesByNumber(numbers: Dict[Union[str, int], int], dataSet: str) -> List[Entry]:
+    names = reference_set(dataSet)
+    liver = [identifier for identifier, value in numbers.items() if names.get(value) in (LIVER, LIVER_TUMOUR)]
+    entries: List[Entry] = []
+    if len(liver) > 1:
+        values = f" {AND} ".join(str(numbers[identifier]) for identifier in liver)
+        tumours = any(names[numbers[identifier]] == LIVER_TUMOUR for identifier in liver)
+        words = _("liver with its tumours (labels {values})") if tumours else _("liver (labels {values})")
+        entries.append(Entry(AND.join(str(identifier) for identifier in liver), words.format(values=values), LIVER))
+    for identifier, value in numbers.items():
+        name = names.get(value, "")
+        words = _("{name} (label {value})") if name else _("label {value}")
+        entries.append(Entry(identifier, words.format(name=name, value=value), canonical(name)))
+    return entries
 
 
 def _labelEntries(values: List[int]) -> List[Entry]:
@@ -104,11 +164,11 @@ def _labelEntries(values: List[int]) -> List[Entry]:
     for joined, sets in livers.items():
         if AND in joined:
             words = _("labels {values} (liver with tumours in {sets})")
-            entries.append((joined, words.format(values=joined.replace(AND, f" {AND} "), sets=", ".join(sets))))
+            entries.append(Entry(joined, words.format(values=joined.replace(AND, f" {AND} "), sets=", ".join(sets))))
     for value in values:
         sets = livers.get(str(value), [])
         words = _("label {value} (liver in {sets})") if sets and len(values) > 1 else _("label {value}")
-        entries.append((value, words.format(value=value, sets=", ".join(sets))))
+        entries.append(Entry(value, words.format(value=value, sets=", ".join(sets))))
     return entries
 
 

@@ -22,8 +22,8 @@ from .terminal import one_line
 EXIT_DONE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 _FULL = (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
 _PATHS = (
-    "inputs", "output", "weights", "probabilities", "uncertainty", "prediction", "reference", "compare", "csv",
-    "report", "images", "json", "folder", "scan", "labels",
+    "inputs", "output", "weights", "probabilities", "uncertainty", "measurements", "prediction", "reference", "compare",
+    "csv", "report", "images", "json", "folder", "scan", "labels",
 )  # fmt: skip
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 

@@ -38,7 +38,7 @@ def _add_segment(commands: Any) -> None:
     command.add_argument("inputs", nargs="+", metavar="INPUT", help="a scan, a DICOM folder, or a folder of scans")
     command.add_argument(
         "-o", "--output", required=True, metavar="OUT",
-        help="a file (.nii.gz .nii .nrrd .mha .seg.nrrd) for one scan, a folder for several",
+        help="a file (.nii.gz .nii .nrrd .mha .seg.nrrd, .dcm for a DICOM SEG) for one scan, a folder for several",
     )  # fmt: skip
     command.add_argument(
         "--format",
@@ -50,6 +50,11 @@ def _add_segment(commands: Any) -> None:
     command.add_argument("--probabilities", metavar="FILE", help="also write the probability map (one scan only)")
     command.add_argument(
         "--uncertainty", metavar="FILE", help="also write a map of the network's uncertainty, 0 to 1 (one scan only)"
+    )
+    command.add_argument(
+        "--measurements",
+        metavar="FILE",
+        help="also write volume, HU and plausibility checks: .json, or .dcm for a DICOM SR (one scan only)",
     )
     command.add_argument(
         "--resume",

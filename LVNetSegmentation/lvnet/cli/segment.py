@@ -5,24 +5,26 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
-from ..acceleration.allocator import keep_pages
 from ..batch import Job, plan
 from ..errors import ConfigurationError, LVNetError
-from ..inference import Model, Segmentation
 from ..inputcheck import NOTE, Finding
 from ..pipeline.options import SegmentOptions
 from ..pipeline.output import MAPS, Output
 from ..pipeline.report import ScanReport, failure
-from ..pipeline.scan import Look, load, options_of_scan, segment_file
-from ..report.png import png
-from ..report.portrait import portrait
 from ..selfcheck import OK
 from ..volume import Volume
 from .cohort import SegmentOne, asked_for, run_cohort, run_list
 from .terminal import ProgressBar, json_text, one_line
 
+if TYPE_CHECKING:
+    # PyTorch comes with these: a cohort of which all is done, and --list, do without it.
+    from ..inference import Model, Segmentation
+    from ..pipeline.scan import Look
+
+#: Files that can be written beside the result of one scan.
+BESIDE = (*MAPS, "measurements")
 #: Side in pixels of one view in the pictures of a cohort.
 _PICTURE_SIDE = 240
 
@@ -35,13 +37,16 @@ def run_segment(arguments: argparse.Namespace) -> int:
     jobs, batch = planned.jobs, planned.batch
     if arguments.list:
         return run_list(arguments, planned)
-    maps = {name: Path(path) for name in MAPS for path in [getattr(arguments, name)] if path is not None}
-    if batch and maps:
-        raise ConfigurationError(f"--{next(iter(maps))} works with one scan only; segment the scans one by one")
+    beside = {name: Path(path) for name in BESIDE for path in [getattr(arguments, name)] if path is not None}
+    if batch and beside:
+        raise ConfigurationError(f"--{next(iter(beside))} works with one scan only; segment the scans one by one")
     if not batch:
-        Output(jobs[0].scan.path, jobs[0].target, maps, options.series)
+        maps = {name: path for name, path in beside.items() if name in MAPS}
+        Output(jobs[0].scan.path, jobs[0].target, maps, options.series, measurements=beside.get("measurements"))
     if asked_for(arguments):
         return run_cohort(arguments, planned, options.for_results(), lambda: _with_pictures(arguments, options))
+    from ..pipeline.scan import options_of_scan
+
     model = _model(arguments, options)
     results: List[Dict[str, Any]] = []
     for number, job in enumerate(jobs):
@@ -64,6 +69,9 @@ def run_segment(arguments: argparse.Namespace) -> int:
 
 
 def _model(arguments: argparse.Namespace, options: SegmentOptions) -> Model:
+    from ..acceleration.allocator import keep_pages
+    from ..pipeline.scan import load
+
     keep_pages()
     model = load(options)
     if not arguments.quiet:
@@ -73,6 +81,10 @@ def _model(arguments: argparse.Namespace, options: SegmentOptions) -> Model:
 
 def _with_pictures(arguments: argparse.Namespace, options: SegmentOptions) -> SegmentOne:
     """The function that a cohort calls for each scan."""
+    from ..pipeline.scan import options_of_scan
+    from ..report.png import png
+    from ..report.portrait import portrait
+
     model = _model(arguments, options)
 
     def segment_one(job: Job, title: str) -> Tuple[Dict[str, Any], Optional[bytes]]:
@@ -95,6 +107,8 @@ def _segment_one(
     title: str,
     look: Optional[Look] = None,
 ) -> ScanReport:
+    from ..pipeline.scan import segment_file
+
     with ProgressBar(title, None if not arguments.quiet else False) as bar:
 
         def noticed(finding: Finding) -> None:
@@ -108,7 +122,7 @@ def _segment_one(
             options,
             model=model,
             files=job.scan.files,
-            **{name: getattr(arguments, name) for name in MAPS},
+            **{name: getattr(arguments, name) for name in BESIDE},
             noticed=noticed,
             look=look,
             progress=bar,

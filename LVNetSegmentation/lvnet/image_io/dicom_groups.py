@@ -11,6 +11,9 @@ import numpy as np
 from .dicom_header import DicomHeader, FrameFields, looks_like_dicom
 from .dicom_slices import Slice
 
+#: Reasons of files that were never meant as slices of a scan, unlike slices whose header is damaged.
+_SOMETHING_ELSE = ("other modalities", "files without an image", "localizers", "colour images")
+
 
 def study_of(header: DicomHeader) -> Tuple[int, str]:
     """A key that tells studies and patients apart."""
@@ -45,6 +48,11 @@ def grouped(headers: List[DicomHeader], left_out: Counter) -> List[List[Slice]]:
             else:
                 same.append([slice_])
     return [group for same in groups.values() for group in same]
+
+
+def is_something_else(header: DicomHeader) -> bool:
+    """Whether a file is clearly no slice of a CT: of another modality, a localizer, a picture, a report."""
+    return _not_a_slice(header) in _SOMETHING_ELSE
 
 
 def _not_a_slice(header: DicomHeader) -> str:

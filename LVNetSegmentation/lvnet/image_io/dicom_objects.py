@@ -1,4 +1,4 @@
-"""Opening DICOM segmentation objects with pydicom, without ever printing the patient's identity."""
+"""Opening and saving DICOM objects that contain results, without ever printing the patient's identity."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any, Iterator
 
 from ..errors import DependencyError, ImageError
+from .names import PathLike
+from .write import atomic_file
 
 _LIBRARIES = ("pydicom", "highdicom")
 #: Exceptions that these libraries raise for invalid data, besides their own.
@@ -35,6 +37,20 @@ def open_object(name: str, path: str) -> Any:
         raise DependencyError(f"reading {name} needs the package pydicom: {_EXTRA}") from error
     with understood(name):
         return pydicom.dcmread(path, force=True)
+
+
+def save_object(data: Any, path: PathLike) -> None:
+    """Writes a data set, whole or not at all.
+
+    Args:
+        data: a pydicom.Dataset.
+        path: the file.
+
+    Raises:
+        ImageError: the file cannot be written.
+    """
+    with silenced(), atomic_file(path) as file:
+        data.save_as(file)
 
 
 @contextmanager

@@ -9,9 +9,10 @@ them, and nowhere else: libraries that would print a value they do not like are 
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
@@ -20,12 +21,12 @@ from ..errors import DependencyError, ImageError
 from ..progress import silent
 from ..recipe import LabelClass, Recipe
 from ..volume import Volume
+from .dicom_codes import ALGORITHM, MANUFACTURER, algorithm, category_and_kind, tracking_id
 from .dicom_geometry import Stack, arrange
 from .dicom_header import looks_like_dicom, read_dicom_header
-from .dicom_objects import silenced
+from .dicom_objects import save_object, silenced
 from .dicom_series import Series, choose_series
 from .names import PathLike, shown, walk_files
-from .write import atomic_file
 
 #: How the name of a DICOM SEG ends.
 SEG_SUFFIX = ".dcm"
@@ -36,8 +37,6 @@ _MAY_BE_EMPTY = (
     "StudyTime",
 )  # fmt: skip
 _NEEDED = {"StudyInstanceUID": "study identifier", "FrameOfReferenceUID": "frame of reference"}
-#: For a class without a terminology code: "tissue", SNOMED CT.
-_ANY_TISSUE = ("85756007", "SCT", "Tissue")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,34 +52,40 @@ class SegSource:
     stack: Stack
 
 
-def open_seg_source(path: PathLike, series: Optional[str] = None, files: Optional[Sequence[str]] = None) -> SegSource:
+def open_seg_source(
+    path: PathLike,
+    series: Optional[str] = None,
+    files: Optional[Sequence[str]] = None,
+    *,
+    what: str = "DICOM SEG",
+    instead: str = ".seg.nrrd",
+) -> SegSource:
     """Finds the series of a scan again; fails before hours of work where no SEG could be written.
 
     Args:
         path: what the scan is read from: a folder of DICOM or one DICOM file.
         series: which one of the folder, as :func:`~lvnet.image_io.read_image` takes it.
         files: of the folder, that count; None takes all.
+        what: is to be written beside it, and `instead` what to write where that is impossible, for messages.
 
     Raises:
         DependencyError: highdicom is missing.
         ImageError: the path holds no DICOM series, or one without the identifiers a SEG refers to.
     """
-    load_highdicom()
+    load_highdicom(what, instead)
     name = shown(path)
     plain = Path(path)
     if not plain.is_dir() and not looks_like_dicom(plain):
-        raise ImageError(
-            f"{name} is no DICOM: a DICOM SEG ({SEG_SUFFIX}) needs a DICOM series; write .seg.nrrd instead"
-        )
+        raise ImageError(f"{name} is no DICOM: a {what} ({SEG_SUFFIX}) needs a DICOM series; write {instead} instead")
     source = SegSource(name, arrange(name, _series(name, plain, series, files).slices))
     first = _header(source.stack.slices[0].header.path)
     for keyword, words in _NEEDED.items():
         if not first.get(keyword):
-            raise ImageError(f"{name}: the series has no {words}, which a DICOM SEG needs; write .seg.nrrd instead")
+            raise ImageError(f"{name}: the series has no {words}, which a {what} needs; write {instead} instead")
     return source
 
 
-def write_dicom_seg(labels: Volume, path: PathLike, source: SegSource, recipe: Recipe, checksum: str = "") -> None:
+def write_dicom_seg(labels: Volume, path: PathLike, source: SegSource, recipe: Recipe, checksum: str = "") -> Any:
     """Writes a label map as one DICOM SEG of binary segments, one a class.
 
     Frames lie where the slices of the series lie, and each refers to its slice; slices that were
@@ -93,6 +98,9 @@ def write_dicom_seg(labels: Volume, path: PathLike, source: SegSource, recipe: R
         recipe: of the network; its classes name the segments.
         checksum: of the weights, for the algorithm's description.
 
+    Returns:
+        The object, a highdicom.seg.Segmentation, for what refers to it.
+
     Raises:
         ImageError: the file cannot be written, or the series' headers contradict each other.
         ValueError: the labels are not on the grid of the series, or hold an unnamed value.
@@ -101,21 +109,35 @@ def write_dicom_seg(labels: Volume, path: PathLike, source: SegSource, recipe: R
     plane = (slices[0].header.numbers["rows"], slices[0].header.numbers["columns"])
     if labels.shape != (len(source.stack.layers), *plane):
         raise ValueError(f"labels of {labels.shape} voxels do not lie on the grid of the series")
+    with carried_over(source):
+        segmentation = _segmentation(_numbered(labels.array, recipe), source.stack, recipe, checksum)
+    save_object(segmentation, path)
+    return segmentation
+
+
+@contextmanager
+def carried_over(source: SegSource, what: str = "DICOM SEG", instead: str = ".seg.nrrd") -> Iterator[None]:
+    """While an object is made of the series' headers: what these contradict becomes one line.
+
+    Raises:
+        ImageError: the headers do not go into such an object.
+    """
     with silenced():
         try:
-            segmentation = _segmentation(_numbered(labels.array, recipe), source.stack, recipe, checksum)
+            yield
         except (AttributeError, TypeError, ValueError, KeyError) as error:
             # Foreign headers contradict the standard in countless ways; the reason may name the patient.
             raise ImageError(
-                f"{source.name}: the headers of the series cannot be carried into a DICOM SEG"
-                f" ({type(error).__name__}); write .seg.nrrd instead"
+                f"{source.name}: the headers of the series cannot be carried into a {what}"
+                f" ({type(error).__name__}); write {instead} instead"
             ) from error
-        with atomic_file(path) as file:
-            segmentation.save_as(file)
 
 
-def load_highdicom() -> Any:
+def load_highdicom(what: str = "DICOM SEG", instead: str = ".seg.nrrd") -> Any:
     """The package highdicom, which only this task needs.
+
+    Args:
+        what: needs it, and `instead` what does not, for the message.
 
     Raises:
         DependencyError: it is missing.
@@ -126,8 +148,8 @@ def load_highdicom() -> Any:
             import highdicom
     except ImportError as error:
         raise DependencyError(
-            "writing DICOM SEG needs the package highdicom: pip install 'lvnet-segmentation[dicom]' (Python 3.10 or"
-            " newer), or write .seg.nrrd instead"
+            f"writing a {what} needs the package highdicom: pip install 'lvnet-segmentation[dicom]' (Python 3.10 or"
+            f" newer), or write {instead} instead"
         ) from error
     return highdicom
 
@@ -167,7 +189,7 @@ def _numbered(array: np.ndarray, recipe: Recipe) -> np.ndarray:
 
 def _segmentation(array: np.ndarray, stack: Stack, recipe: Recipe, checksum: str) -> Any:
     highdicom = load_highdicom()
-    sources = _sources(stack)
+    sources = source_headers(stack)
     first = sources[0]
     names = ", ".join(entry.name for entry in recipe.classes)
     result = highdicom.seg.Segmentation(
@@ -182,8 +204,8 @@ def _segmentation(array: np.ndarray, stack: Stack, recipe: Recipe, checksum: str
         series_number=1000 + max(0, int(first.get("SeriesNumber") or 0)),
         sop_instance_uid=highdicom.UID(),
         instance_number=1,
-        manufacturer="LVNetSegmentation",
-        manufacturer_model_name="LV-Net",
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=ALGORITHM,
         software_versions=__version__,
         device_serial_number=checksum[:16] or "none",
         content_label="SEGMENTATION",
@@ -197,7 +219,7 @@ def _segmentation(array: np.ndarray, stack: Stack, recipe: Recipe, checksum: str
     return result
 
 
-def _sources(stack: Stack) -> List[Any]:
+def source_headers(stack: Stack) -> List[Any]:
     """The headers of the slices in their order; of an enhanced file its one header."""
     paths: Dict[str, None] = dict.fromkeys(slice_.header.path for slice_ in stack.slices)
     headers = [_header(path) for path in paths]
@@ -228,12 +250,7 @@ def _positions(stack: Stack) -> Optional[List[Any]]:
 
 def _segment(number: int, entry: LabelClass, recipe: Recipe, checksum: str) -> Any:
     highdicom = load_highdicom()
-    from pydicom.sr.codedict import codes
-
-    code = highdicom.sr.CodedConcept
-    kind = code(entry.code, "SCT", entry.meaning or entry.name) if entry.code else code(*_ANY_TISSUE)
-    category = code(entry.category_code, "SCT", entry.category_meaning) if entry.code else code(*_ANY_TISSUE)
-    parameters = {"weights": recipe.name, **({"sha256": checksum} if checksum else {})}
+    category, kind = category_and_kind(entry)
     return highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=entry.name[:64],
@@ -241,13 +258,9 @@ def _segment(number: int, entry: LabelClass, recipe: Recipe, checksum: str) -> A
         segmented_property_type=kind,
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name="LV-Net",
-            family=codes.cid7162.ArtificialIntelligence,
-            version=__version__,
-            source="LVNetSegmentation",
-            parameters=parameters,
+            source=MANUFACTURER, **algorithm(recipe, checksum)
         ),
         tracking_uid=highdicom.UID(),
-        tracking_id=f"{entry.name[:48]} by LV-Net",
+        tracking_id=tracking_id(entry),
         display_color=highdicom.color.CIELabColor.from_rgb(*entry.colour),
     )

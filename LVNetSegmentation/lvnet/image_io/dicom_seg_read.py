@@ -138,11 +138,7 @@ def _filled(
     threshold: float,
 ) -> Tuple[Overlaps, Tuple[str, ...]]:
     masks = Overlaps(name, shape)
-    said: Tuple[str, ...] = ()
-    fractional = str(data.get("SegmentationType", "")).upper() == "FRACTIONAL"
-    least = threshold * float(data.get("MaximumFractionalValue", 255)) if fractional else 1
-    if fractional:
-        said = (f"the fractions of {name} are cut: a segment is where they are at least {threshold:g}",)
+    least, said = _cut(name, data, len(frames), shape, threshold)
     for frame, height in zip(frames, heights):
         plane, index = _plane(name, data, frame.place, shape[1:]), int(np.rint(height))
         if kind == LABELMAP_SEGMENTATION:
@@ -152,6 +148,19 @@ def _filled(
         elif frame.segment in numbers:
             masks.add(index, plane >= least, numbers.index(frame.segment))
     return masks, said
+
+
+def _cut(
+    name: str, data: Any, frames: int, shape: Tuple[int, int, int], threshold: float
+) -> Tuple[float, Tuple[str, ...]]:
+    """The least stored value that belongs to a segment, and what is to be said of it."""
+    if str(data.get("SegmentationType", "")).upper() != "FRACTIONAL":
+        return 1, ()
+    most = float(data.get("MaximumFractionalValue", 255))
+    # Programs with dcmjs (OHIF) store masks of zeros and ones as fractions of 255, in order to compress them.
+    if most > 1 and max(int(_plane(name, data, index, shape[1:]).max()) for index in range(frames)) == 1:
+        return 1, (f"{name} calls its voxels fractions of {most:g}, but they are 0 and 1: it is taken for a mask",)
+    return threshold * most, (f"the fractions of {name} are cut: a segment is where they are at least {threshold:g}",)
 
 
 def _plane(name: str, data: Any, index: int, shape: Tuple[int, int]) -> np.ndarray:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from ..errors import LVNetError
-from ..inference import Model, Segmentation
 from ..inputcheck import Finding
 from ..selfcheck import Check, DoubtfulRegion
 from ..volume import Volume
 from .options import SegmentOptions
+
+if TYPE_CHECKING:
+    from ..inference import Model, Segmentation
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class ScanReport:
         size: (x, y, z) voxels.
         spacing_mm: (x, y, z).
         source: the file or folder that was read; None if the scan was passed in memory.
-        output: the file with the result, if any; likewise `probabilities` and `uncertainty`.
+        output: the file with the result, if any; likewise `probabilities`, `uncertainty` and `measurements`.
         seconds: from reading to writing.
     """
 
@@ -53,6 +55,7 @@ class ScanReport:
     output: Optional[str] = None
     probabilities: Optional[str] = None
     uncertainty: Optional[str] = None
+    measurements: Optional[str] = None
     seconds: Optional[float] = None
 
     @classmethod
@@ -84,6 +87,7 @@ class ScanReport:
             "output": self.output,
             "probabilities": self.probabilities,
             "uncertainty": self.uncertainty,
+            "measurements": self.measurements,
             "volumes_ml": {name: round(value, 3) for name, value in self.volumes_ml.items()},
             "notes": list(self.notes),
             "scan_notes": list(self.scan_notes),

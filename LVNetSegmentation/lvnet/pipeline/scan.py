@@ -36,6 +36,7 @@ def segment_file(
     files: Optional[Sequence[str]] = None,
     probabilities: Optional[Union[str, Path]] = None,
     uncertainty: Optional[Union[str, Path]] = None,
+    measurements: Optional[Union[str, Path]] = None,
     noticed: Optional[Notice] = None,
     look: Optional[Look] = None,
     progress: Progress = silent,
@@ -51,6 +52,7 @@ def segment_file(
         files: the files of the folder that belong to this scan; None: all.
         probabilities: also write the probability map here.
         uncertainty: also write a map of the network's uncertainty here.
+        measurements: also write volume, HU and the plausibility checks here: .json, or .dcm for a DICOM SR.
         noticed: called with the findings of the input checks, before the segmentation.
         look: called with the scan and the result, once it is written.
         progress: called with the fraction done and the stage.
@@ -65,7 +67,8 @@ def segment_file(
     given = {"probabilities": probabilities, "uncertainty": uncertainty}
     named = {name: str(path) for name, path in given.items() if path is not None}
     maps = {name: Path(path) for name, path in named.items()}
-    output = Output(Path(source), Path(target), maps, options.series, files)
+    measured = None if measurements is None else Path(measurements)
+    output = Output(Path(source), Path(target), maps, options.series, files, measured)
     progress(0.0, "reading the scan")
     scan = read_image(source, series=options.series, files=files)
     if model is None:
@@ -81,7 +84,7 @@ def segment_file(
     )
     raise_if_cancelled(cancelled)
     progress(_WRITING, "writing")
-    output.write(result, model)
+    output.write(scan, result, model)
     if look is not None:
         look(scan, result)
     progress(1.0, "done")
@@ -91,6 +94,7 @@ def segment_file(
         output=str(target),
         probabilities=named.get("probabilities"),
         uncertainty=named.get("uncertainty"),
+        measurements=None if measurements is None else str(measurements),
         seconds=time.monotonic() - began,
     )
 

@@ -1,0 +1,46 @@
+"""How DICOM objects name an organ and the program that found it."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Tuple
+
+from .._version import __version__
+from ..recipe import LabelClass, Recipe
+
+MANUFACTURER, ALGORITHM = "LVNetSegmentation", "LV-Net"
+#: For a class without a terminology code: "tissue", SNOMED CT.
+_ANY_TISSUE = ("85756007", "SCT", "Tissue")
+
+
+def category_and_kind(entry: LabelClass) -> Tuple[Any, Any]:
+    """The codes of a class, as highdicom has them: what sort of thing it is, and which one."""
+    from highdicom.sr import CodedConcept
+
+    if not entry.code:
+        return CodedConcept(*_ANY_TISSUE), CodedConcept(*_ANY_TISSUE)
+    return (
+        CodedConcept(entry.category_code, "SCT", entry.category_meaning),
+        CodedConcept(entry.code, "SCT", entry.meaning or entry.name),
+    )
+
+
+def algorithm(recipe: Recipe, checksum: str) -> Dict[str, Any]:
+    """Name, version, family and parameters of the algorithm: with these weights, whatever the object.
+
+    Args:
+        recipe: of the network.
+        checksum: of the weights; empty where they are in no file.
+    """
+    from pydicom.sr.codedict import codes
+
+    return {
+        "name": ALGORITHM,
+        "version": __version__,
+        "family": codes.cid7162.ArtificialIntelligence,
+        "parameters": {"weights": recipe.name, **({"sha256": checksum} if checksum else {})},
+    }
+
+
+def tracking_id(entry: LabelClass) -> str:
+    """What people see where the tracking identifier of a segment is shown."""
+    return f"{entry.name[:48]} by {ALGORITHM}"
