@@ -108,9 +108,9 @@ def test_the_uncertainty_is_one_where_both_answers_are_as_likely_and_none_where_
     p, u = read_image(soft), read_image(unsure)
     assert p.same_grid(u)
     assert u.array.min() >= 0 and u.array.max() <= 1
-    sure, torn = (p.array < 0.001) | (p.array > 0.999), np.abs(p.array - 0.5) < 0.05
+    sure, torn = (p.array < 0.001) | (p.array > 0.999), np.abs(p.array - 0.5) < 0.1
     assert torn.any()
-    assert u.array[torn].min() > 0.99
+    assert u.array[torn].min() > 0.97
     assert u.array[sure].max(initial=0) < 0.02
 
 

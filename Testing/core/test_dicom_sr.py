@@ -285,7 +285,7 @@ def test_a_missing_highdicom_and_several_scans_are_one_line(tmp_path, monkeypatc
     assert "two inputs" in capsys.readouterr().err
     other = write_series(tmp_path / "other")
     assert main(["segment", str(folder), str(other), "-o", str(tmp_path / "out"), *report]) == 2
-    assert "--measurements goes with one scan" in capsys.readouterr().err
+    assert "--measurements works with one scan" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "highdicom", None)
     assert main(["segment", str(folder), "-o", str(tmp_path / "a.nii.gz"), *report]) == 2
     said = capsys.readouterr().err.strip()

@@ -91,6 +91,15 @@ def test_a_region_lies_at_the_same_place_on_the_scans_own_grid_whatever_its_axes
     assert np.count_nonzero(numbers) * scan.voxel_volume_ml == pytest.approx(region.volume_ml, rel=0.35)
 
 
+@pytest.mark.parametrize("shape", [(1, 9, 9), (7, 2, 5), (2, 2, 2)])
+def test_a_scan_that_is_smaller_than_any_region_has_none(shape):
+    scan = Volume(np.zeros(shape, np.int16), STEPS)
+    prepared = prepare(scan, Preprocessing(slice_spacing=4.0, in_plane_spacing=(2.5, 2.5)))
+    scores = np.full((2, *prepared.array.shape), 0.5, np.float32)
+    scores[1] = 0.6
+    assert doubtful_regions(scan, prepared, scores, (1,), STEPS).regions == ()
+
+
 class Unsure(nn.Module):
     """A network that is sure of bright voxels and cannot decide about grey ones."""
 

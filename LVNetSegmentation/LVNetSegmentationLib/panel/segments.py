@@ -137,7 +137,9 @@ def _numbersOf(node: Optional[ComparedNode]) -> Dict[Union[str, int], int]:
     if node is None:
         return {}
     if node.IsA("vtkMRMLSegmentationNode"):
-        return {**numbersIn(namesOf(node))}
+        numbers: Dict[Union[str, int], int] = {}
+        numbers.update(numbersIn(namesOf(node)))
+        return numbers
     return {value: value for value in labelsOf(node)}
 
 

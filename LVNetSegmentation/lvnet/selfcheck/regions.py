@@ -112,7 +112,7 @@ def doubtful_regions(
     best = largest_component(best)
     voxel_ml = float(np.prod(spacing)) / 1000.0
     reach = [max(1, round(NEAR_MM / step)) for step in spacing]
-    thick = np.ones([max(1, round(THICKNESS_MM / step)) for step in spacing], bool)
+    thick = [max(1, round(THICKNESS_MM / step)) for step in spacing]
     found: List[Tuple[int, int, Tuple[slice, ...], np.ndarray]] = []
     for channel, value in enumerate(values, 1):
         box = bounding_box(best == channel)
@@ -122,7 +122,9 @@ def doubtful_regions(
         near = ndimage.maximum_filter((best[near_box] == channel).view(np.uint8), size=[2 * r + 1 for r in reach])
         p = scores[channel][near_box]
         doubt = (near > 0) & (p >= DOUBTFUL[0]) & (p <= DOUBTFUL[1])
-        labelled, count = ndimage.label(ndimage.binary_opening(doubt, thick))
+        # Not binary_opening: it fails on arrays that are smaller than the structure.
+        opened = ndimage.grey_opening(doubt.view(np.uint8), size=thick, mode="constant")
+        labelled, count = ndimage.label(opened)
         sizes = np.bincount(labelled.ravel(), minlength=count + 1)
         numbers = (np.flatnonzero(sizes[1:] * voxel_ml >= LEAST_ML) + 1).tolist()
         found += [(int(sizes[number]), value, near_box, labelled == number) for number in numbers]
