@@ -247,6 +247,8 @@ class Config:
         """SHA-256 of the settings, so that weights can name the run that made them."""
         settings = asdict(self)
         settings["architecture"] = self.architecture.to_dict()
+        # A run's patches do not depend on where inference looks first.
+        del settings["preprocessing"]["search_spacing"]
         # Settings that came later count only where they are used: runs of before keep their digest.
         for later in (f for f in fields(self) if f.name in _LATER):
             default = later.default_factory() if callable(later.default_factory) else later.default

@@ -31,6 +31,7 @@ class SegmentOptions:
         overlap: share of a slab that its neighbour covers again, 0 to 0.9.
         series: of a folder of DICOM, its UID, number or description; None takes the most suitable.
         postprocess: keep the largest component of every class and fill its holes.
+        search: look for the organ on a coarse grid first, where the weights name one; compute only what can hold it.
         threads: on the CPU; None leaves them as they are, which is all cores.
 
     Raises:
@@ -73,6 +74,13 @@ class SegmentOptions:
             yes_or_no, "keep every component and hole", bool, "the choice of postprocessing", "--no-postprocessing"
         ),
     )
+    search: bool = setting(
+        True,
+        Setting(
+            yes_or_no, "compute the whole scan, also where a coarse look found no organ", bool,
+            "the choice of searching first", "--whole",
+        ),
+    )  # fmt: skip
     threads: Optional[int] = setting(
         None,
         Setting(
