@@ -15,11 +15,12 @@ import torch
 from lvnet import memory
 from lvnet.cli import main
 from lvnet.errors import DeviceError, ResourceError
-from lvnet.inference import Model, predict, segment
+from lvnet.inference import Model, segment
 from lvnet.memory import IN_TILES, ON_THE_CPU, Computing, is_out_of_memory, readable_memory_errors
 from lvnet.network import LVNet
 from lvnet.phantom import make_phantom
 from lvnet.recipe import Architecture, Preprocessing, Recipe
+from lvnet.slabs import predict
 from lvnet.worker import failures
 from lvnet.worker.failures import describe_failure
 
