@@ -248,15 +248,15 @@ def _computed(
     cancelled: CancelCheck,
 ) -> Tuple[Prepared, np.ndarray, np.ndarray]:
     """The scan on the network's grid, its probabilities and their spread; only the part that can hold the organ."""
+    settings, divisor = model.recipe.preprocessing, model.recipe.architecture.divisor
     part = None
-    if options.search:
+    if options.search and settings.search_spacing is not None:
         looking = "looking for the organ"
         progress(0.03, looking)
         part = find_part(
             scan, model, options.overlap, lambda done: progress(0.03 + 0.05 * done, looking), cancelled, notes
         )
     progress(0.08, "preparing the scan")
-    settings, divisor = model.recipe.preprocessing, model.recipe.architecture.divisor
     prepared = prepare(scan, settings, cancelled, None if part is None else part.slices, divisor)
     selection = None if part is None else part.over(prepared, divisor)
     spread = np.zeros((len(model.recipe.classes), *prepared.array.shape), np.float32)

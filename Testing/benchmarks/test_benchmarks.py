@@ -101,9 +101,23 @@ def test_the_pipeline_is_timed_as_a_process_and_by_stage(tmp_path):
     assert result["size"] == "64x64x24"
     assert abs(result["phantom"]["body"] - 0.6) < 0.06
     stages = list(result["stages"])
-    assert stages[:3] == ["starting", "reading the scan", "preparing the scan"]
+    assert stages[:2] == ["starting", "reading the scan"]
+    assert stages.index("looking for the organ") < stages.index("preparing the scan") < stages.index("segmenting")
     assert "segmenting" in stages and stages[-1] == "writing"
     assert result["seconds"] > 0
+
+
+def test_a_second_click_is_timed_by_stage_each_with_its_bar(harness, tmp_path):
+    pytest.importorskip("slicer", reason="slicer-core is not installed")
+    result, rows = quick("worker_overhead", tmp_path)
+    stages, bars = result["stages"], load("worker_overhead").BARS
+    assert list(stages) == list(bars) and len(rows) == 2 + len(bars) + 3
+    assert all(seconds > 0 for seconds in stages.values())
+    # All stages together are the whole click.
+    assert sum(stages.values()) == pytest.approx(result["seconds"], rel=1e-6)
+    over = [name for name, bar in bars.items() if stages[name] > bar]
+    assert [name for name in result["over"] if name != "hold"] == over
+    assert result["cold_seconds"] > 0 and 0 < result["longest_hold"] < result["seconds"]
 
 
 def test_children_see_this_checkout_and_only_the_settings_of_their_own(harness, monkeypatch):
@@ -249,7 +263,7 @@ sys.exit(harness.main(__file__, measure, run, lambda parser: None, str))
     assert list(result["left_out"]) == ["600.0"]
 
 
-@pytest.mark.parametrize("name", ["network", "training_step", "pipeline"])
+@pytest.mark.parametrize("name", ["network", "training_step", "pipeline", "worker_overhead"])
 def test_the_help_says_that_the_default_takes_less_than_five_minutes(name):
     command = [sys.executable, str(HERE / f"{name}.py"), "--help"]
     told = " ".join(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
