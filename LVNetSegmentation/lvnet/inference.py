@@ -11,7 +11,7 @@ import numpy as np
 from .checkpoint import Checkpoint, load_checkpoint
 from .devices import select_device
 from .inputcheck import refuse_impossible
-from .judging import judge
+from .judging import judge, steps_of
 from .memory import readable_memory_errors
 from .metrics.bits import bounding_box
 from .pipeline.options import SegmentOptions
@@ -20,7 +20,7 @@ from .preprocessing import Prepared, prepare
 from .progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
 from .quality import Expected
 from .recipe import Recipe
-from .search import find_part, reaches_out
+from .search import find_part, is_unsure, reaches_out
 from .selfcheck import Check
 from .slabs import predict
 from .volume import Segment, Volume
@@ -162,7 +162,7 @@ def segment(
         device: auto, cpu, cuda, cuda:N or mps.
         overlap: share of a slab that its neighbour covers again, 0 to 0.9.
         postprocess: keep the largest component of every class and fill its holes.
-        search: look for the organ on a coarse grid first, and compute only what can hold it.
+        search: look for the organ on a coarse grid first, and compute only what can hold it; not with `probabilities`.
         probabilities: also return the probability map.
         progress: called with the share that is done and the stage.
         cancelled: asked between slabs and stages.
@@ -216,7 +216,9 @@ def run(
         raise_if_cancelled(cancelled)
         refuse_impossible(scan)
         short: List[str] = []
-        prepared, scores, spread = _computed(scan, model, options, short, progress, cancelled)
+        # A map is of the whole scan: what it says of places far from the organ is asked for as well.
+        search = options.search and not probabilities
+        prepared, scores, spread = _computed(scan, model, replace(options, search=search), short, progress, cancelled)
         progress(0.90, "bringing the result to the scan's grid")
         labels, soft = _to_scan(scan, prepared, scores, model.recipe, probabilities, cancelled)
         found = labels
@@ -270,7 +272,9 @@ def _computed(
         spread,
         selection,
     )
-    if selection is not None and reaches_out(selection, prepared, scores):
+    if selection is not None and (
+        reaches_out(selection, prepared, scores) or is_unsure(scores, steps_of(scan, prepared), model.recipe)
+    ):
         # Nobody can say how long that takes; the bar must not go back.
         return _computed(
             scan, model, replace(options, search=False), notes,

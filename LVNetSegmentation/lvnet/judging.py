@@ -39,7 +39,7 @@ def judge(
         The checks; by label value what :func:`lvnet.selfcheck.measure` measured, empty for a recipe that normalises
         every scan by itself, whose HU are gone; and by label value the DICE to expect.
     """
-    steps = _steps(scan, prepared)
+    steps = steps_of(scan, prepared)
     measured = _measured(prepared, scores, spread, recipe, steps)
     quality = recipe.quality
     likely = quality.expect(measured.get(quality.value, {})) if quality is not None else None
@@ -57,7 +57,7 @@ def judge(
     return tuple(checks), measured, expected
 
 
-def _steps(scan: Volume, prepared: Prepared) -> Tuple[float, float, float]:
+def steps_of(scan: Volume, prepared: Prepared) -> Tuple[float, float, float]:
     """(z, y, x) mm between the voxels of the network's grid."""
     steps = [scan.spacing[axis] * along.ratio for axis, along in zip(prepared.orientation.axes, prepared.axes)]
     return steps[0], steps[1], steps[2]
