@@ -13,7 +13,7 @@ from .devices import select_device
 from .inputcheck import refuse_impossible
 from .judging import judge, steps_of
 from .memory import readable_memory_errors
-from .metrics.bits import bounding_box
+from .metrics.bits import Box, bounding_box
 from .pipeline.options import SegmentOptions
 from .postprocessing import postprocess as clean
 from .preprocessing import Prepared, prepare
@@ -292,14 +292,15 @@ def _to_scan(
     canonical_labels = prepared.orientation.apply(labels)
     canonical_soft = None if soft is None else prepared.orientation.apply(soft)
     values = np.array([c.value for c in recipe.classes], np.uint8)
-    within = tuple(slice(0, size) for size in canonical_labels.shape)
+    within: Optional[Box] = None
+    rows = columns = slice(None)
     if soft is None:
         # What lies between voxels that are background is background.
         organs = bounding_box(scores[0] < 0.5001)
         if organs is None:
             return labels, None
         within = prepared.reach(organs)
-    rows, columns = within[1:]
+        _, rows, columns = within
     # Background is one minus the rest: outside the body's box every class is zero.
     for z, plane in prepared.restore(scores[1:], within):
         if z % 16 == 0:

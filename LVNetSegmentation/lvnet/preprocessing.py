@@ -189,7 +189,8 @@ def _resample(
         if not len(rows):
             continue
         # The window comes first: bone, metal and air outside it must not bleed into their neighbours.
-        planes = np.clip(array[start:stop], *settings.window).astype(np.float32)
+        planes = array[start:stop].astype(np.float32)
+        np.clip(planes, *settings.window, out=planes)
         planes = np.matmul(to_y, np.matmul(planes, to_x))
         span = slice(rows[0], rows[-1] + 1)
         out[span] += to_z[span, start:stop] @ planes.reshape(stop - start, -1)
