@@ -60,12 +60,14 @@ def made_scan(size: Tuple[int, int, int], spacing: Tuple[float, float, float]) -
 
 
 def peak_memory(pid: int) -> int:
-    """Bytes that a process had resident at most; 0 where the system does not say."""
+    """Bytes that a process, or one that it started, had resident at most; 0 where the system does not say."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+    own = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+    return max([own, *(peak_memory(int(child)) for child in children)])
 
 
 def measure(task: harness.Task) -> Dict[str, Any]:
