@@ -275,7 +275,8 @@ def _computed(
     if selection is not None and (
         reaches_out(selection, prepared, scores) or is_unsure(scores, steps_of(scan, prepared), model.recipe)
     ):
-        # Nobody can say how long that takes; the bar must not go back.
+        # The whole takes the memory anew, and nobody can say how long; the bar must not go back.
+        del prepared, scores, spread
         return _computed(
             scan, model, replace(options, search=False), notes,
             lambda _, stage: progress(0.9, f"{stage}, the whole of it"), cancelled,
