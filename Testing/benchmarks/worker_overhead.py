@@ -36,7 +36,7 @@ BARS: Dict[str, float] = {
     "handing over the result": 0.2,
     "writing the node": 0.3,
 }
-#: Seconds that one turn may hold the main thread.
+#: Seconds that one turn may hold the main thread, without those in which the system let other programs run.
 HOLD_BAR = 0.1
 
 
@@ -68,6 +68,14 @@ def peak_memory(pid: int) -> int:
         return 0
     own = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
     return max([own, *(peak_memory(int(child)) for child in children)])
+
+
+def waiting() -> float:
+    """Seconds that this thread has waited for a processor that other programs used; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def measure(task: harness.Task) -> Dict[str, Any]:
@@ -107,16 +115,16 @@ def click(service: Any, node: Any, output: Any, settings: Mapping[str, Any]) -> 
         if stage != marks[-1][1]:
             marks.append((time.perf_counter(), stage))
 
+    before = waiting()
     job = SegmentJob(service, node, output, settings, onProgress=note)
-    held = [time.perf_counter() - began]
+    held = [time.perf_counter() - began - (waiting() - before)]
     while job.isRunning():
-        before = time.perf_counter()
+        start, before = time.perf_counter(), waiting()
         collecting = job._collecting is not None
         job.poll()
-        after = time.perf_counter()
-        held.append(after - before)
+        held.append(time.perf_counter() - start - (waiting() - before))
         if not collecting and job._collecting is not None:
-            marks.append((after, "writing the node"))
+            marks.append((time.perf_counter(), "writing the node"))
         time.sleep(0.01)
     if job.error is not None:
         raise job.error
