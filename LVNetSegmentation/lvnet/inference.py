@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
+from .boxes import Box, bounding_box
 from .checkpoint import Checkpoint, load_checkpoint
 from .devices import select_device
 from .inputcheck import refuse_impossible
-from .memory import Computing, readable_memory_errors
-from .pipeline.options import SegmentOptions, check_setting
+from .judging import judge, steps_of
+from .memory import readable_memory_errors
+from .pipeline.options import SegmentOptions
 from .postprocessing import postprocess as clean
 from .preprocessing import Prepared, prepare
 from .progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
 from .quality import Expected
 from .recipe import Recipe
-from .selfcheck import Check, DoubtfulRegions, doubtful_regions, low_confidence, measure, self_check
+from .search import find_part, is_unsure, reaches_out
+from .selfcheck import Check, DoubtfulRegions
+from .slabs import predict
 from .volume import Segment, Volume
 
 if TYPE_CHECKING:
@@ -143,6 +147,7 @@ def segment(
     device: str = SegmentOptions.device,
     overlap: float = SegmentOptions.overlap,
     postprocess: bool = SegmentOptions.postprocess,
+    search: bool = SegmentOptions.search,
     probabilities: bool = False,
     progress: Progress = silent,
     cancelled: CancelCheck = never_cancelled,
@@ -159,6 +164,7 @@ def segment(
         device: auto, cpu, cuda, cuda:N or mps.
         overlap: share of a slab that its neighbour covers again, 0 to 0.9.
         postprocess: keep the largest component of every class and fill its holes.
+        search: look for the organ on a coarse grid first, and compute only what can hold it; not with `probabilities`.
         probabilities: also return the probability map.
         progress: called with the share that is done and the stage.
         cancelled: asked between slabs and stages.
@@ -178,6 +184,7 @@ def segment(
         overlap=overlap,
         series=series or None,
         postprocess=postprocess,
+        search=search,
     )
     with readable_memory_errors():
         if not isinstance(scan, Volume):
@@ -210,19 +217,10 @@ def run(
     with readable_memory_errors():
         raise_if_cancelled(cancelled)
         refuse_impossible(scan)
-        progress(0.04, "preparing the scan")
-        prepared = prepare(scan, model.recipe.preprocessing, cancelled)
         short: List[str] = []
-        spread = np.zeros((len(model.recipe.classes), *prepared.array.shape), np.float32)
-        scores = predict(
-            prepared.array,
-            model,
-            options.overlap,
-            lambda done: progress(0.08 + 0.82 * done, "segmenting"),
-            cancelled,
-            short,
-            spread,
-        )
+        # A map is of the whole scan: what it says of places far from the organ is asked for as well.
+        search = options.search and not probabilities
+        prepared, scores, spread = _computed(scan, model, replace(options, search=search), short, progress, cancelled)
         progress(0.90, "bringing the result to the scan's grid")
         labels, soft = _to_scan(scan, prepared, scores, model.recipe, probabilities, cancelled)
         found = labels
@@ -230,13 +228,7 @@ def run(
             progress(0.96, "cleaning up")
             labels = clean(labels)
         progress(0.98, "checking the result")
-        measured = _measured(scan, prepared, scores, spread, model.recipe)
-        quality = model.recipe.quality
-        likely = quality.expect(measured.get(quality.value, {})) if quality is not None else None
-        expected = {quality.value: likely} if quality is not None and likely is not None else {}
-        checks = _checked(scan, labels, found, prepared, scores, model.recipe, expected, measured)
-        values = tuple(entry.value for entry in model.recipe.classes)
-        doubtful = doubtful_regions(scan, prepared, scores, values, _steps(scan, prepared))
+        judged = judge(scan, labels, found, prepared, scores, spread, model.recipe)
         volumes = {
             c.name: float(np.count_nonzero(labels == c.value)) * scan.voxel_volume_ml for c in model.recipe.classes
         }
@@ -248,100 +240,50 @@ def run(
         soft_volume = None if soft is None else scan.with_array(soft, notes=())
         named = tuple(Segment(c.value, c.name, c.meaning, (c.value,)) for c in model.recipe.classes)
         result = scan.with_array(labels, notes=(), segments=named)
-        return Segmentation(
-            result, soft_volume, model.recipe, tuple(notes), volumes, checks, measured, expected, doubtful
-        )
+        return Segmentation(result, soft_volume, model.recipe, tuple(notes), volumes, *judged)
 
 
-def slab_starts(length: int, depth: int, overlap: float) -> List[int]:
-    """First slices of slabs that cover `length` slices evenly with at least `overlap`.
-
-    Raises:
-        ConfigurationError: the overlap is not between 0 and 0.9.
-    """
-    check_setting("overlap", overlap)
-    if length <= depth:
-        return [0]
-    step = max(1, int(depth * (1 - overlap)))
-    count = int(np.ceil((length - depth) / step)) + 1
-    return [round(i * (length - depth) / (count - 1)) for i in range(count)]
-
-
-def slab_weights(depth: int) -> np.ndarray:
-    """(depth,) float32 weights of a slab's slices: a smooth hill, so that seams do not show.
-
-    Slices in the middle of a slab have seen their neighbours on both sides; those at its ends are
-    down to a small share, never zero, since the first and last slices of a scan have no other.
-    """
-    places = (np.arange(depth) + 0.5) / depth
-    return (0.02 + 0.98 * np.sin(np.pi * places) ** 2).astype(np.float32)
-
-
-def predict(
-    array: np.ndarray,
+def _computed(
+    scan: Volume,
     model: Model,
-    overlap: float = SegmentOptions.overlap,
-    progress: Optional[Callable[[float], None]] = None,
-    cancelled: CancelCheck = never_cancelled,
-    notes: Optional[List[str]] = None,
-    spread: Optional[np.ndarray] = None,
-) -> np.ndarray:
-    """Class probabilities of normalised voxels.
-
-    Args:
-        array: (z, y, x) float32 on the network's grid.
-        model: the network.
-        overlap: of neighbouring slabs.
-        progress: called with the share that is done.
-        cancelled: asked before every slab.
-        notes: gets what had to be done otherwise because memory ran short.
-        spread: (classes - 1, z, y, x) float32 of zeros; gets the standard deviation between the slabs that cover a
-            voxel, of every class but background.
-
-    Returns:
-        (classes, z, y, x) float32; sums to one over the classes.
-
-    Raises:
-        DeviceError: there is too little memory, see :mod:`lvnet.memory`.
-    """
-    import torch
-
-    depth, divisor = model.recipe.preprocessing.slab_depth, model.recipe.architecture.divisor
-    length, height, width = array.shape
-    # The border is continued: a scan that is cut off shows more of the same beyond its end.
-    pad = (max(0, depth - length), -height % divisor, -width % divisor)
-    before = [p // 2 for p in pad]
-    padded = np.pad(array, [(b, p - b) for b, p in zip(before, pad)], mode="edge")
-    starts = slab_starts(padded.shape[0], depth, overlap)
-    weights = slab_weights(depth)
-    classes = model.recipe.architecture.classes
-    sums = np.zeros((classes, length, height, width), np.float32)
-    total = np.zeros(length, np.float32)
-    compute = Computing(model)
-    rows, columns = slice(before[1], before[1] + height), slice(before[2], before[2] + width)
-    with torch.inference_mode():
-        for number, start in enumerate(starts):
-            raise_if_cancelled(cancelled)
-            result = compute(padded[start : start + depth])[:, :, rows, columns]
-            # Slices that padding added belong to no slice of the scan.
-            first, last = max(0, start - before[0]), min(length, start - before[0] + depth)
-            inside = slice(first - start + before[0], last - start + before[0])
-            share = weights[inside].reshape(1, -1, 1, 1)
-            sums[:, first:last] += result[:, inside] * share
-            if spread is not None:
-                spread[:, first:last] += np.square(result[1:, inside]) * share
-            total[first:last] += weights[inside]
-            if progress is not None:
-                progress((number + 1) / len(starts))
-    sums /= total.reshape(1, -1, 1, 1)
-    if spread is not None:
-        spread /= total.reshape(1, -1, 1, 1)
-        for squares, mean in zip(spread, sums[1:]):
-            squares -= np.square(mean)
-        np.sqrt(np.maximum(spread, 0, out=spread), out=spread)
-    if notes is not None:
-        notes += compute.notes
-    return sums
+    options: SegmentOptions,
+    notes: List[str],
+    progress: Progress,
+    cancelled: CancelCheck,
+) -> Tuple[Prepared, np.ndarray, np.ndarray]:
+    """The scan on the network's grid, its probabilities and their spread; only the part that can hold the organ."""
+    settings, divisor = model.recipe.preprocessing, model.recipe.architecture.divisor
+    part = None
+    if options.search and settings.search_spacing is not None:
+        looking = "looking for the organ"
+        progress(0.03, looking)
+        part = find_part(
+            scan, model, options.overlap, lambda done: progress(0.03 + 0.05 * done, looking), cancelled, notes
+        )
+    progress(0.08, "preparing the scan")
+    prepared = prepare(scan, settings, cancelled, None if part is None else part.slices, divisor)
+    selection = None if part is None else part.over(prepared, divisor)
+    spread = np.zeros((len(model.recipe.classes), *prepared.array.shape), np.float32)
+    scores = predict(
+        prepared.array,
+        model,
+        options.overlap,
+        lambda done: progress(0.12 + 0.78 * done, "segmenting"),
+        cancelled,
+        notes,
+        spread,
+        selection,
+    )
+    if selection is not None and (
+        reaches_out(selection, prepared, scores) or is_unsure(scores, steps_of(scan, prepared), model.recipe)
+    ):
+        # The whole takes the memory anew, and nobody can say how long; the bar must not go back.
+        del prepared, scores, spread
+        return _computed(
+            scan, model, replace(options, search=False), notes,
+            lambda _, stage: progress(0.9, f"{stage}, the whole of it"), cancelled,
+        )  # fmt: skip
+    return prepared, scores, spread
 
 
 def _to_scan(
@@ -353,63 +295,24 @@ def _to_scan(
     canonical_labels = prepared.orientation.apply(labels)
     canonical_soft = None if soft is None else prepared.orientation.apply(soft)
     values = np.array([c.value for c in recipe.classes], np.uint8)
+    within: Optional[Box] = None
+    rows = columns = slice(None)
+    if soft is None:
+        # What lies between voxels that are background is background.
+        organs = bounding_box(scores[0] < 0.5001)
+        if organs is None:
+            return labels, None
+        within = prepared.reach(organs)
+        _, rows, columns = within
     # Background is one minus the rest: outside the body's box every class is zero.
-    for z, plane in prepared.restore(scores[1:]):
+    for z, plane in prepared.restore(scores[1:], within):
         if z % 16 == 0:
             raise_if_cancelled(cancelled)
         organ = plane.sum(axis=0) if len(values) > 1 else plane[0]
         best = plane.argmax(axis=0) if len(values) > 1 else None
         top = plane.max(axis=0) if len(values) > 1 else plane[0]
         found = top > 1 - organ
-        canonical_labels[z] = np.where(found, values[0] if best is None else values[best], 0)
+        canonical_labels[z, rows, columns] = np.where(found, values[0] if best is None else values[best], 0)
         if canonical_soft is not None:
-            canonical_soft[z] = organ
+            canonical_soft[z, rows, columns] = organ
     return labels, soft
-
-
-def _steps(scan: Volume, prepared: Prepared) -> Tuple[float, float, float]:
-    """(z, y, x) mm between the voxels of the network's grid."""
-    steps = [scan.spacing[axis] * along.ratio for axis, along in zip(prepared.orientation.axes, prepared.axes)]
-    return steps[0], steps[1], steps[2]
-
-
-def _measured(
-    scan: Volume, prepared: Prepared, scores: np.ndarray, spread: np.ndarray, recipe: Recipe
-) -> Dict[int, Mapping[str, float]]:
-    """Features by label value; empty for a recipe that normalises every scan by itself, whose HU are gone."""
-    settings = recipe.preprocessing
-    if settings.mean is None or settings.std is None:
-        return {}
-    image = prepared.array * np.float32(settings.std) + np.float32(settings.mean)
-    steps = _steps(scan, prepared)
-    return {
-        entry.value: measure(scores[channel], spread[channel - 1], image, steps)
-        for channel, entry in enumerate(recipe.classes, 1)
-    }
-
-
-def _checked(
-    scan: Volume,
-    labels: np.ndarray,
-    found: np.ndarray,
-    prepared: Prepared,
-    scores: np.ndarray,
-    recipe: Recipe,
-    expected: Mapping[int, Expected],
-    measured: Mapping[int, Mapping[str, float]],
-) -> Tuple[Check, ...]:
-    """The checks of a result; `found` is what the network found before it was cleaned up."""
-    doubt = low_confidence(scores, _steps(scan, prepared), recipe)
-    result = scan.with_array(labels)
-    return tuple(
-        self_check(
-            scan,
-            result,
-            None,
-            recipe,
-            before_postprocessing=found,
-            low_confidence=doubt,
-            expected=expected,
-            measured=measured,
-        )
-    )

@@ -18,6 +18,7 @@ from typing import Iterator, Optional, Tuple
 
 import numpy as np
 
+from .boxes import Box
 from .errors import GeometryError
 from .orientation import Orientation, to_canonical
 from .progress import CancelCheck, never_cancelled, raise_if_cancelled
@@ -53,20 +54,32 @@ class Prepared:
     axes: Tuple[Axis, Axis, Axis]
     orientation: Orientation
 
-    def restore(self, values: np.ndarray) -> Iterator[Tuple[int, np.ndarray]]:
+    def reach(self, part: Box) -> Box:
+        """The box of canonical voxels of the scan whose values depend on a part of `array`."""
+        sides = []
+        for axis, side, inner in zip(self.axes, self.box, part):
+            lower, _ = axis.backward_neighbours()
+            touched = (lower + 1 >= side.start + inner.start) & (lower < side.start + inner.stop)
+            places = np.flatnonzero(touched)
+            sides.append(slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0))
+        return sides[0], sides[1], sides[2]
+
+    def restore(self, values: np.ndarray, within: Optional[Box] = None) -> Iterator[Tuple[int, np.ndarray]]:
         """Resamples values on the network's grid back to the canonical grid of the scan.
 
         Args:
             values: (channels, z, y, x) float32 over `box`.
+            within: only these voxels of the canonical scan; None: all.
 
         Yields:
             The number of each canonical slice and its values, (channels, y, x) float32, which are zero
-            in slices outside the box.
+            outside the box.
         """
-        z_axis, y_axis, x_axis = self.axes
-        z_box, y_box, x_box = self.box
-        to_y = y_axis.backward()[:, y_box]
-        to_x = np.ascontiguousarray(x_axis.backward()[:, x_box].T)
+        z_side, y_side, x_side = within or tuple(slice(0, axis.size) for axis in self.axes)
+        z_axis, z_box = self.axes[0], self.box[0]
+        to_y, rows = _weights(self.axes[1], y_side, self.box[1])
+        to_x, columns = _weights(self.axes[2], x_side, self.box[2])
+        to_x = np.ascontiguousarray(to_x.T)
         lower, share = z_axis.backward_neighbours()
         planes: dict[int, np.ndarray] = {}
 
@@ -76,16 +89,25 @@ class Prepared:
             if index not in planes:
                 for old in [key for key in planes if key < index - 1]:
                     del planes[old]
-                planes[index] = np.matmul(np.matmul(to_y, values[:, index - z_box.start]), to_x)
+                planes[index] = np.matmul(np.matmul(to_y, values[:, index - z_box.start, rows, columns]), to_x)
             return planes[index]
 
-        for z in range(z_axis.size):
-            out = np.zeros((values.shape[0], y_axis.size, x_axis.size), np.float32)
+        for z in range(z_side.start, z_side.stop):
+            out = np.zeros((values.shape[0], to_y.shape[0], to_x.shape[1]), np.float32)
             for index, weight in ((int(lower[z]), 1 - share[z]), (int(lower[z]) + 1, share[z])):
                 source = plane(index) if weight > 0 else None
                 if source is not None:
                     out += np.float32(weight) * source
             yield z, out
+
+
+def _weights(axis: Axis, side: slice, box: slice) -> Tuple[np.ndarray, slice]:
+    """What brings values over `box` back to the voxels `side` of the scan, and which of the values it takes."""
+    lower, _ = axis.backward_neighbours()
+    lower = lower[side]
+    first = max(box.start, int(lower.min(initial=box.stop)))
+    last = max(first, min(box.stop, int(lower.max(initial=0)) + 2))
+    return axis.backward()[side, first:last], slice(first - box.start, last - box.start)
 
 
 def normalise(array: np.ndarray, settings: Preprocessing) -> np.ndarray:
@@ -118,12 +140,22 @@ def network_axes(volume: Volume, settings: Preprocessing) -> Tuple[Axis, Axis, A
     return z, y, x
 
 
-def prepare(volume: Volume, settings: Preprocessing, cancelled: CancelCheck = never_cancelled) -> Prepared:
+def prepare(
+    volume: Volume,
+    settings: Preprocessing,
+    cancelled: CancelCheck = never_cancelled,
+    slices: Optional[slice] = None,
+    multiple: int = 1,
+) -> Prepared:
     """Converts a scan to the network's orientation, voxel size, window and normalisation.
 
     Args:
         volume: the scan in HU, any orientation.
         settings: from the checkpoint's recipe.
+        cancelled: asked every few slices.
+        slices: only these of the network's grid, where `settings` names mean and std; None: all.
+        multiple: the sides of the body's box begin and end at multiples of this on the network's grid, or where that
+            ends: what a network that halves its voxels answers depends on where it begins.
 
     Raises:
         GeometryError: the scan is larger than any patient.
@@ -134,40 +166,44 @@ def prepare(volume: Volume, settings: Preprocessing, cancelled: CancelCheck = ne
     if math.prod(axis.new_size for axis in axes) > MOST_VOXELS:
         extent = " x ".join(f"{step * size:.3g}" for step, size in zip(volume.spacing, volume.shape))
         raise GeometryError(f"a scan of {extent} mm is larger than any patient; correct its voxel spacing")
-    resampled = _resample(canonical.array, axes, settings, cancelled)
-    box = body_box(resampled, settings.window[0])
+    first, last = (0, axes[0].new_size) if slices is None else (slices.start, slices.stop)
+    resampled = _resample(canonical.array, axes, slice(first, last), settings, cancelled)
+    box = body_box(resampled, settings.window[0], multiple)
     # The paper normalises by mean and variance of the whole scan, not of the box.
     array = normalise(resampled, settings)[box]
-    return Prepared(np.ascontiguousarray(array), box, axes, orientation)
+    return Prepared(np.ascontiguousarray(array), (slice(first, last), box[1], box[2]), axes, orientation)
 
 
 def _resample(
-    array: np.ndarray, axes: Tuple[Axis, Axis, Axis], settings: Preprocessing, cancelled: CancelCheck
+    array: np.ndarray, axes: Tuple[Axis, Axis, Axis], slices: slice, settings: Preprocessing, cancelled: CancelCheck
 ) -> np.ndarray:
-    """Windowed float32 on the network's grid, from a few slices at a time."""
+    """Windowed float32 on slices of the network's grid, from a few of the scan's slices at a time."""
     z_axis, y_axis, x_axis = axes
-    to_z, to_y, to_x = z_axis.forward(), y_axis.forward(), np.ascontiguousarray(x_axis.forward().T)
-    out = np.zeros((z_axis.new_size, y_axis.new_size * x_axis.new_size), np.float32)
+    to_z, to_y, to_x = z_axis.forward()[slices], y_axis.forward(), np.ascontiguousarray(x_axis.forward().T)
+    out = np.zeros((len(to_z), y_axis.new_size * x_axis.new_size), np.float32)
     step = max(1, _CHUNK_VOXELS // (y_axis.size * x_axis.size))
     for start in range(0, z_axis.size, step):
         raise_if_cancelled(cancelled)
         stop = min(start + step, z_axis.size)
-        # Clip before resampling: bone, metal and air outside the window must not bleed into their neighbours.
-        planes = np.clip(array[start:stop], *settings.window).astype(np.float32)
-        planes = np.matmul(to_y, np.matmul(planes, to_x))
         rows = np.flatnonzero(to_z[:, start:stop].any(axis=1))
-        if len(rows):
-            span = slice(rows[0], rows[-1] + 1)
-            out[span] += to_z[span, start:stop] @ planes.reshape(stop - start, -1)
-    return out.reshape(z_axis.new_size, y_axis.new_size, x_axis.new_size)
+        if not len(rows):
+            continue
+        # Clip before resampling: bone, metal and air outside the window must not bleed into their neighbours.
+        planes = array[start:stop].astype(np.float32)
+        np.clip(planes, *settings.window, out=planes)
+        planes = np.matmul(to_y, np.matmul(planes, to_x))
+        span = slice(rows[0], rows[-1] + 1)
+        out[span] += to_z[span, start:stop] @ planes.reshape(stop - start, -1)
+    return out.reshape(-1, y_axis.new_size, x_axis.new_size)
 
 
-def body_box(windowed: np.ndarray, floor: float) -> Tuple[slice, slice, slice]:
+def body_box(windowed: np.ndarray, floor: float, multiple: int = 1) -> Tuple[slice, slice, slice]:
     """The in-plane bounding box of the body over all slices, without air and table.
 
     Args:
         windowed: (z, y, x) HU.
         floor: lowest HU of the window.
+        multiple: of which the sides begin and end at multiples, see :func:`prepare`.
 
     Returns:
         Three slices; the whole array where no body is found.
@@ -180,7 +216,12 @@ def body_box(windowed: np.ndarray, floor: float) -> Tuple[slice, slice, slice]:
         rows = np.flatnonzero(share > _BODY_SHARE)
         if len(rows) == 0:
             return (slices[0], slice(0, windowed.shape[1]), slice(0, windowed.shape[2]))
-        low = max(0, int(rows[0]) - _BODY_MARGIN)
-        high = min(windowed.shape[axis], int(rows[-1]) + 1 + _BODY_MARGIN)
-        slices.append(slice(low, high))
+        low, high = int(rows[0]) - _BODY_MARGIN, int(rows[-1]) + 1 + _BODY_MARGIN
+        slices.append(aligned(slice(low, high), multiple, windowed.shape[axis]))
     return (slices[0], slices[1], slices[2])
+
+
+def aligned(side: slice, multiple: int, size: int) -> slice:
+    """The smallest side around another that begins and ends at multiples of a number, or at an end of 0 to `size`."""
+    low, high = max(0, side.start // multiple * multiple), min(size, -(-side.stop // multiple) * multiple)
+    return slice(low, high)

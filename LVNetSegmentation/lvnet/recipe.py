@@ -145,6 +145,8 @@ class Preprocessing:
         slice_spacing: distance between slices in mm that the scan is resampled to; None keeps the
             scan's own slices (the paper).
         slab_depth: slices of a slab.
+        search_spacing: (z, y, x) voxel size in mm at which the organ is looked for first, so that only what can hold
+            it is computed, see :mod:`lvnet.search`; None computes every scan whole.
     """
 
     window: Tuple[float, float] = (-200.0, 200.0)
@@ -154,6 +156,7 @@ class Preprocessing:
     in_plane_size: Tuple[int, int] = (256, 256)
     slice_spacing: Optional[float] = None
     slab_depth: int = 16
+    search_spacing: Optional[Tuple[float, float, float]] = None
 
     def __post_init__(self) -> None:
         low, high = self.window
@@ -163,11 +166,24 @@ class Preprocessing:
             raise ConfigurationError("mean and std must be given together: give both or neither")
         if self.std is not None and not 0 < self.std < 1e5:
             raise ConfigurationError(f"the standard deviation must be positive, not {self.std}")
-        steps = [s for s in (self.slice_spacing, *(self.in_plane_spacing or ())) if s is not None]
+        steps = [
+            s
+            for s in (self.slice_spacing, *(self.in_plane_spacing or ()), *(self.search_spacing or ()))
+            if s is not None
+        ]
         if not all(0.05 <= step <= 50 for step in steps):
             raise ConfigurationError(f"spacings must lie between 0.05 and 50 mm, not {steps}")
         if not all(1 <= size <= 4096 for size in (*self.in_plane_size, self.slab_depth)):
             raise ConfigurationError(f"slab sides must lie between 1 and 4096, not {self}")
+        if self.search_spacing is not None and None in (self.mean, self.slice_spacing, self.in_plane_spacing):
+            raise ConfigurationError("search_spacing needs slice_spacing, in_plane_spacing, mean and std")
+
+    def to_dict(self) -> Dict[str, Any]:
+        """As a JSON object, without a search that is not made: files and digests of before stay as they are."""
+        data = asdict(self)
+        if self.search_spacing is None:
+            del data["search_spacing"]
+        return data
 
 
 @dataclass(frozen=True)
@@ -234,7 +250,11 @@ class Recipe:
 
     def to_dict(self) -> Dict[str, Any]:
         """The recipe as a JSON object."""
-        data = {**asdict(self), "architecture": self.architecture.to_dict()}
+        data = {
+            **asdict(self),
+            "architecture": self.architecture.to_dict(),
+            "preprocessing": self.preprocessing.to_dict(),
+        }
         if self.quality is None:
             del data["quality"]
         return data

@@ -3,7 +3,8 @@
 A benchmark script calls :func:`main`.  It measures one configuration in a child of its own, so that
 one cannot profit from memory or threads that another has set up, and so that the allocator can be
 set before the process starts.  Configurations take turns over several rounds: when the machine
-slows down it slows all of them down, and the ratios hold.
+slows down it slows all of them down, and the ratios hold.  Ctrl-C, or the end of `--minutes`, ends the measuring: the
+table is of what there is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from session import Session, say
+
 ROOT = Path(__file__).resolve().parents[2]
 #: This checkout is measured, whatever is installed.
 SOURCES = [str(ROOT / "LVNetSegmentation"), str(ROOT / "training")]
@@ -32,12 +35,23 @@ ALLOCATORS: Dict[str, Dict[str, str]] = {
 }
 MARK = "measured: "
 
+#: Exit code of a benchmark that Ctrl-C stopped, as of any program.
+INTERRUPTED = 130
+
 Task = Dict[str, Any]
 Measure = Callable[[Task], Dict[str, Any]]
 
 
+#: The run that this process makes.
+_now: Dict[str, Session] = {"session": Session()}
+
+
 class MeasurementError(RuntimeError):
     """A child that ended without a measurement; the message says why."""
+
+
+class NothingMeasuredError(RuntimeError):
+    """Nothing that a table could be made of was measured; the message says why."""
 
 
 def main(
@@ -47,11 +61,27 @@ def main(
     options: Callable[[argparse.ArgumentParser], None],
     table: Callable[[Mapping[str, Any]], str],
     arguments: Optional[Sequence[str]] = None,
+    *,
+    minutes: Optional[float] = None,
 ) -> int:
-    """The command line of a benchmark: the whole of it, or one task in a child."""
+    """The command line of a benchmark: the whole of it, or one task in a child.
+
+    Args:
+        script: the file of the benchmark.
+        measure: takes a task, in a child.
+        run: measures all, and answers what the table needs; of what was not measured, the reason.
+        options: adds options to the shared ones.
+        table: makes the table.
+        arguments: of the command line.
+        minutes: default of `--minutes`; None: no limit.
+    """
     parser = argparse.ArgumentParser(description=sys.modules[measure.__module__].__doc__)
     parser.add_argument("--task", help=argparse.SUPPRESS)
-    parser.add_argument("--json", type=Path, help="write the measurements here")
+    parser.add_argument("--json", type=Path, help="write the measurements here, each as soon as it is there")
+    limit = "none" if minutes is None else f"{minutes:g}, so that it takes less than five"
+    parser.add_argument(
+        "--minutes", type=float, default=minutes, help=f"begin no measurement that would end later; default: {limit}"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, not how fast")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of every process; default: all cores")
     options(parser)
@@ -59,17 +89,22 @@ def main(
     if chosen.task:
         print(MARK + json.dumps(measure(json.loads(chosen.task)), allow_nan=False))
         return 0
-    result = {
+    head = {
         "benchmark": Path(script).stem,
         "command": "python " + " ".join([os.path.relpath(script, ROOT), *(arguments or sys.argv[1:])]),
         "machine": machine(chosen.threads),
         "quick": chosen.quick,
-        **run(chosen),
     }
-    if chosen.json:
-        chosen.json.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    session = _now["session"] = Session(chosen.json, chosen.minutes, head)
+    try:
+        found = run(chosen)
+    except NothingMeasuredError as error:
+        print(f"{Path(script).stem}: nothing to report: {error}", file=sys.stderr)
+        return INTERRUPTED if session.interrupted else 1
+    result = {**head, **found, "finished": not session.stopped, "stopped": session.stopped}
+    session.write(result)
     print(table(result))
-    return 0
+    return INTERRUPTED if session.interrupted else 0
 
 
 def child(
@@ -106,21 +141,29 @@ def in_turns(
     """Measures every configuration once a round, one after the other.
 
     Returns:
-        The measurements by configuration, and of those that failed the reason.
+        The measurements by configuration, and of those that failed, or that nobody waited for, the reason.
     """
     found: Dict[str, List[Dict[str, Any]]] = {name: [] for name in configurations}
     failed: Dict[str, str] = {}
+    session = _now["session"]
     for number in range(rounds):
         for name, run in configurations.items():
             if name in failed:
                 continue
-            say(f"round {number + 1}/{rounds}: {name}")
             try:
-                found[name].append(run())
+                measured = session.measure(name, run, f"round {number + 1} of {rounds}")
             except MeasurementError as error:
                 failed[name] = str(error)
                 say(f"  {name} failed: {error}")
+            else:
+                found[name] += [] if measured is None else [measured]
+    failed.update({name: session.stopped for name, runs in found.items() if not runs and name not in failed})
     return {name: runs for name, runs in found.items() if name not in failed}, failed
+
+
+def stopped() -> str:
+    """Why this run measures nothing more; empty as long as it may."""
+    return _now["session"].stopped
 
 
 def seconds_of(work: Callable[[], Any], repeats: int, warm_up: int = 1, device: str = "cpu") -> List[float]:
@@ -217,8 +260,3 @@ def size_of(text: str) -> Tuple[int, ...]:
     if len(size) != 4 or min(size) < 1:
         raise argparse.ArgumentTypeError("give batch x depth x height x width, as in 1x16x256x256")
     return size
-
-
-def say(line: str) -> None:
-    """Progress, apart from the result."""
-    print(line, file=sys.stderr, flush=True)

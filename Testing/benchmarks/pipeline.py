@@ -2,7 +2,8 @@
 
 The scan is a made phantom of 512 x 512 x 280 voxels of 0.8 x 0.8 x 1.0 mm whose body fills 60 % of
 the field of view, the same bytes in every run.  The total is measured from outside; the stages are
-those that the command itself reports, in runs of their own.
+those that the command itself reports, in runs of their own.  It takes less than five minutes, unless `--minutes` gives
+more.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import numpy as np
 
 SIZE, SPACING, BODY = (280, 512, 512), (1.0, 0.8, 0.8), 0.6
 QUICK_SIZE = (24, 64, 64)
+#: A phantom of more slices is painted at half the voxels along each axis, and each of them is repeated.
+PAINTED_WHOLE = 400
 
 
 def make_scan(path: Path, size: Tuple[int, int, int], seed: int = 7) -> Dict[str, Any]:
@@ -35,7 +38,8 @@ def make_scan(path: Path, size: Tuple[int, int, int], seed: int = 7) -> Dict[str
     from lvnet.image_io import write_image
     from lvnet.phantom import make_phantom
 
-    field = tuple(n * s for n, s in zip(SIZE, SPACING))
+    quick = size == QUICK_SIZE
+    field = tuple(n * s for n, s in zip(SIZE if quick else size, SPACING))
     coarse = (16, 64, 64)
 
     def at(scale: float, voxels: Tuple[int, int, int]) -> Any:
@@ -50,10 +54,15 @@ def make_scan(path: Path, size: Tuple[int, int, int], seed: int = 7) -> Dict[str
             low = scale
         else:
             high = scale
-    scan = at(scale, size)
-    spacing = tuple(f / n for f, n in zip(field, size))
-    write_image(type(scan)(scan.array, spacing, scan.origin, scan.direction), path)
-    return {"body": round(body_share(scan.array), 3), "scale": round(scale, 3), "seed": seed}
+    if size[0] > PAINTED_WHOLE:
+        scan = at(scale, (size[0] // 2, size[1] // 2, size[2] // 2))
+        array = scan.array.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    else:
+        scan = at(scale, size)
+        array = scan.array
+    spacing = tuple(f / n for f, n in zip(field, array.shape))
+    write_image(type(scan)(array, spacing, scan.origin, scan.direction), path)
+    return {"body": round(body_share(array), 3), "scale": round(scale, 3), "seed": seed}
 
 
 def body_share(array: np.ndarray) -> float:
@@ -102,8 +111,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options beside the shared ones."""
     parser.add_argument("--scan", type=Path, help="a scan of your own instead of the phantom")
     parser.add_argument("--keep", type=Path, help="write the phantom to this .nii.gz for other runs with --scan")
+    parser.add_argument("--slices", type=int, default=SIZE[0], help="of the phantom, 1 mm each; 1000 are a whole body")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--format", default=".nii.gz", help="of the output")
+    parser.add_argument("--beside-whole", action="store_true", help="in turns with the same under --whole")
     parser.add_argument("--segment-options", default="", help="more options for `lvnet segment`, as one word list")
 
 
@@ -116,15 +127,15 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
         if scan is None:
             harness.say("making the phantom")
             scan = options.keep or Path(folder) / "ct.nii.gz"
-            facts = make_scan(scan, QUICK_SIZE if options.quick else SIZE)
+            facts = make_scan(scan, QUICK_SIZE if options.quick else (options.slices, *SIZE[1:]))
         more = options.segment_options.split()
         command = [sys.executable, "-m", "lvnet", "segment", str(scan), "-o", str(output), "--json", "--quiet", *more]
         environment = harness.environment(options.threads)
 
-        def whole() -> Dict[str, Any]:
+        def whole(*searching: str) -> Dict[str, Any]:
             output.unlink(missing_ok=True)
             began = time.perf_counter()
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run([*command, *searching], env=environment, capture_output=True, text=True, check=False)
             seconds = time.perf_counter() - began
             if done.returncode or not output.exists():
                 raise harness.MeasurementError(done.stderr.strip() or f"exit code {done.returncode}")
@@ -134,14 +145,17 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
         stages = partial(harness.child, __file__, task, options.threads)
         # A first run that is not counted fills the caches of files and of compiled kernels.
         harness.in_turns({"warm-up": whole}, 1)
-        found, failed = harness.in_turns({"whole": whole, "stages": stages}, rounds)
+        turns = {"whole": whole, "stages": stages}
+        if options.beside_whole:
+            # What nothing was left out of: the operations that the search saves, and what it costs.
+            turns["without a search"] = partial(whole, "--whole")
+            task_without = {**task, "options": [*more, "--whole"]}
+            turns["stages without"] = partial(harness.child, __file__, task_without, options.threads)
+        found, failed = harness.in_turns(turns, rounds)
     if "whole" in failed:
-        raise SystemExit(f"lvnet segment failed: {failed['whole']}")
+        raise harness.NothingMeasuredError(failed["whole"])
     answer = found["whole"][0]["answer"]
-    by_stage: Dict[str, List[float]] = {}
-    for one in found.get("stages", []):
-        for stage, seconds in one["stages"].items():
-            by_stage.setdefault(stage, []).append(seconds)
+    without = found.get("without a search")
     return {
         "size": "x".join(map(str, answer["size"])),
         "spacing_mm": answer["spacing_mm"],
@@ -150,10 +164,22 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
         "overlap": answer["overlap"],
         "seconds": harness.median(found["whole"]),
         "spread": harness.spread(found["whole"]),
-        "stages": {stage: statistics.median(seconds) for stage, seconds in by_stage.items()},
+        "stages": by_stage(found.get("stages", [])),
+        "without_a_search": {"seconds": harness.median(without), "stages": by_stage(found.get("stages without", []))}
+        if without
+        else None,
         "input": os.path.basename(str(scan)),
         "left_out": failed,
     }
+
+
+def by_stage(runs: List[Dict[str, Any]]) -> Dict[str, float]:
+    """Median seconds of each stage."""
+    seconds: Dict[str, List[float]] = {}
+    for one in runs:
+        for stage, taken in one["stages"].items():
+            seconds.setdefault(stage, []).append(taken)
+    return {stage: statistics.median(taken) for stage, taken in seconds.items()}
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -165,8 +191,13 @@ def table(result: Mapping[str, Any]) -> str:
     ]
     total = sum(result["stages"].values())
     rows += [(stage, f"{s:.2f}", f"{100 * s / total:.0f} %") for stage, s in result["stages"].items()]
+    if result["without_a_search"]:
+        other = result["without_a_search"]
+        rows.append(("**with `--whole`**", f"**{other['seconds']:.1f}**", f"{other['seconds'] / result['seconds']:.2f}"
+                     " times as long"))  # fmt: skip
+        rows += [(f"{stage}, with `--whole`", f"{s:.2f}", "") for stage, s in other["stages"].items()]
     return harness.markdown(("`lvnet segment`", "s", "range, or share of the stages"), rows, result)
 
 
 if __name__ == "__main__":
-    sys.exit(harness.main(__file__, measure, run, add_options, table))
+    sys.exit(harness.main(__file__, measure, run, add_options, table, minutes=4.5))

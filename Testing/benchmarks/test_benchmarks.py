@@ -1,10 +1,13 @@
 """The benchmarks run: the quick form of each, whose numbers mean nothing, and the parts they share."""
 
+import contextlib
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,7 @@ def load(name):
 @pytest.fixture(scope="module")
 def harness():
     path = list(sys.path)
+    sys.path.insert(0, str(HERE))
     yield load("harness")
     sys.path[:] = path
 
@@ -97,9 +101,23 @@ def test_the_pipeline_is_timed_as_a_process_and_by_stage(tmp_path):
     assert result["size"] == "64x64x24"
     assert abs(result["phantom"]["body"] - 0.6) < 0.06
     stages = list(result["stages"])
-    assert stages[:3] == ["starting", "reading the scan", "preparing the scan"]
+    assert stages[:2] == ["starting", "reading the scan"]
+    assert stages.index("looking for the organ") < stages.index("preparing the scan") < stages.index("segmenting")
     assert "segmenting" in stages and stages[-1] == "writing"
     assert result["seconds"] > 0
+
+
+def test_a_second_click_is_timed_by_stage_each_with_its_bar(harness, tmp_path):
+    pytest.importorskip("slicer", reason="slicer-core is not installed")
+    result, rows = quick("worker_overhead", tmp_path)
+    stages, bars = result["stages"], load("worker_overhead").BARS
+    assert list(stages) == list(bars) and len(rows) == 2 + len(bars) + 3
+    assert all(seconds > 0 for seconds in stages.values())
+    # All stages together are the whole click.
+    assert sum(stages.values()) == pytest.approx(result["seconds"], rel=1e-6)
+    over = [name for name, bar in bars.items() if stages[name] > bar]
+    assert [name for name in result["over"] if name != "hold"] == over
+    assert result["cold_seconds"] > 0 and 0 < result["longest_hold"] < result["seconds"]
 
 
 def test_children_see_this_checkout_and_only_the_settings_of_their_own(harness, monkeypatch):
@@ -128,6 +146,128 @@ def test_a_configuration_that_fails_is_left_out_with_its_reason_and_the_rest_goe
     assert failed == {"fails": "no such package"}
     assert order == ["works", "fails", "works", "works"]
     assert harness.median(found["works"]) == 2.0 and harness.spread(found["works"]) == (1.0, 3.0)
+
+
+def recorded(file):
+    return json.loads(file.read_text())["measurements"]
+
+
+def benchmark(harness, tmp_path, configurations, *arguments, rounds=2):
+    """A benchmark of these configurations, run to its end in this process."""
+    file = tmp_path / "measured.json"
+
+    def run(options):
+        found, failed = harness.in_turns(configurations(file), rounds)
+        if not found:
+            raise harness.NothingMeasuredError(str(failed))
+        return {"seconds": {name: harness.median(runs) for name, runs in found.items()}, "left_out": failed}
+
+    def measure(task):
+        """Never asked."""
+
+    measure.__module__ = __name__
+    code = harness.main(__file__, measure, run, lambda parser: None, str, ["--json", str(file), *arguments])
+    return code, json.loads(file.read_text()) if file.exists() else None
+
+
+def test_every_measurement_is_in_the_file_as_soon_as_it_is_taken(harness, tmp_path):
+    seen = []
+
+    def configurations(file):
+        def first():
+            seen.append(recorded(file) if file.exists() else None)
+            return {"seconds": 1.0}
+
+        return {"first": first, "second": lambda: seen.append(recorded(file)) or {"seconds": 2.0}}
+
+    code, result = benchmark(harness, tmp_path, configurations)
+    one, two = [{"seconds": 1.0}], [{"seconds": 2.0}]
+    assert seen == [None, {"first": one}, {"first": one, "second": two}, {"first": one * 2, "second": two}]
+    assert code == 0 and result["finished"] and result["measurements"] == {"first": one * 2, "second": two * 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["measured.json"]
+
+
+def test_ctrl_c_keeps_what_was_measured_and_makes_the_table_of_it(harness, tmp_path, capsys):
+    def stop():
+        raise KeyboardInterrupt
+
+    code, result = benchmark(harness, tmp_path, lambda _: {"first": lambda: {"seconds": 1.0}, "second": stop})
+    assert code == 130 and not result["finished"] and "Ctrl-C" in result["stopped"]
+    assert result["measurements"] == {"first": [{"seconds": 1.0}]}
+    assert result["seconds"] == {"first": 1.0} and "Ctrl-C" in result["left_out"]["second"]
+    assert "'first': 1.0" in capsys.readouterr().out
+    assert benchmark(harness, tmp_path, lambda _: {"first": stop})[0] == 130
+
+
+def test_no_measurement_begins_that_would_end_after_the_time_that_was_given(harness, tmp_path, monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(sys.modules["session"].time, "monotonic", lambda: now[0])
+
+    def takes(seconds):
+        def work():
+            now[0] += seconds
+            return {"seconds": seconds}
+
+        return work
+
+    configurations = {"short": takes(20.0), "long": takes(90.0)}
+    code, result = benchmark(harness, tmp_path, lambda _: configurations, "--minutes", "4", rounds=9)
+    # 20 + 90 + 20 + 90: a third long one would end after 330 s, and the third short one after 240 s.
+    assert now[0] == 240.0 and [len(runs) for runs in result["measurements"].values()] == [3, 2]
+    assert code == 0 and not result["finished"] and "4 minutes" in result["stopped"]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "0:20 round 1 of 9: long" and "4 minutes" in lines[-1]
+    now[0] = 0.0
+    assert benchmark(harness, tmp_path, lambda _: configurations, "--minutes", "-1")[0] == 1
+
+
+def test_ctrl_c_ends_a_benchmark_and_the_process_that_it_measures_in(tmp_path):
+    script, file = tmp_path / "sleeping.py", tmp_path / "measured.json"
+    script.write_text(
+        f"""import sys, time
+sys.path.insert(0, {str(HERE)!r})
+from functools import partial
+import harness
+
+def measure(task):
+    \"\"\"Sleeps.\"\"\"
+    open(task["begun"], "w").close()
+    time.sleep(task["seconds"])
+    return dict(seconds=task["seconds"])
+
+def run(options):
+    tasks = [dict(seconds=s, begun={str(tmp_path)!r} + f"/{{s}}") for s in (0.01, 600.0)]
+    found, failed = harness.in_turns({{str(t["seconds"]): partial(harness.child, __file__, t, 1) for t in tasks}}, 1)
+    return dict(seconds=found, left_out=failed)
+
+sys.exit(harness.main(__file__, measure, run, lambda parser: None, str))
+"""
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script), "--json", str(file)],
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "600.0").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 130
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    result = json.loads(file.read_text())
+    assert result["measurements"] == {"0.01": [{"seconds": 0.01}]} and not result["finished"]
+    assert list(result["left_out"]) == ["600.0"]
+
+
+@pytest.mark.parametrize("name", ["network", "training_step", "pipeline", "worker_overhead"])
+def test_the_help_says_that_the_default_takes_less_than_five_minutes(name):
+    command = [sys.executable, str(HERE / f"{name}.py"), "--help"]
+    told = " ".join(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert "less than five minutes" in told and "default: 4.5" in told
 
 
 def test_what_is_left_out_stands_in_the_table_with_its_reason(harness):

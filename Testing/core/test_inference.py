@@ -7,9 +7,10 @@ from lvnet import inference
 from lvnet.checkpoint import save_checkpoint
 from lvnet.devices import list_devices, select_device
 from lvnet.errors import Cancelled, CheckpointError, ConfigurationError, DeviceError
-from lvnet.inference import Model, load_model, predict, segment, slab_starts, slab_weights
+from lvnet.inference import Model, load_model, segment
 from lvnet.network import LVNet
 from lvnet.recipe import Architecture, LabelClass, Preprocessing, Recipe
+from lvnet.slabs import predict, slab_starts, slab_weights
 from lvnet.volume import Volume
 from torch import nn
 

@@ -15,11 +15,12 @@ import torch
 from lvnet import memory
 from lvnet.cli import main
 from lvnet.errors import DeviceError, ResourceError, is_out_of_memory
-from lvnet.inference import Model, predict, segment
+from lvnet.inference import Model, segment
 from lvnet.memory import IN_TILES, ON_THE_CPU, Computing, readable_memory_errors
 from lvnet.network import LVNet
 from lvnet.phantom import make_phantom
 from lvnet.recipe import Architecture, Preprocessing, Recipe
+from lvnet.slabs import predict
 from lvnet.worker.messages.answers import FailureKind
 from lvnet.worker.task_failures import failed
 

@@ -175,7 +175,7 @@ def test_equal_options_are_equal_json_however_they_were_written():
 
 def test_results_depend_on_every_setting_but_where_they_are_computed_and_the_path_of_the_weights():
     options = SegmentOptions(weights="w.safetensors", device="cpu", threads=2, overlap=0.25, series="2")
-    assert options.for_results() == {"overlap": 0.25, "series": "2", "postprocess": True}
+    assert options.for_results() == {"overlap": 0.25, "series": "2", "postprocess": True, "search": True}
 
 
 def test_what_is_not_said_is_the_default():

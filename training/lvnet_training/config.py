@@ -248,6 +248,8 @@ class Config:
         """SHA-256 of the settings, which links weights to the run that made them."""
         settings = asdict(self)
         settings["architecture"] = self.architecture.to_dict()
+        # The patches of a run do not depend on the search in inference.
+        del settings["preprocessing"]["search_spacing"]
         # Newer settings are included only if they are used, so that earlier runs keep their digest.
         for later in (f for f in fields(self) if f.name in _LATER):
             default = later.default_factory() if callable(later.default_factory) else later.default

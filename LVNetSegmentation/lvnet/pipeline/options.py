@@ -31,6 +31,8 @@ class SegmentOptions:
         overlap: overlap of neighbouring slabs as a fraction of the slab, 0 to 0.9.
         series: UID, number or description of a series in a DICOM folder; None takes the most suitable.
         postprocess: keep the largest component of every class and fill its holes.
+        search: first search for the organ on a coarse grid, if the weights define one, and compute only the part of the
+            scan that can contain it.
         threads: CPU threads; None keeps the present number, by default all cores.
 
     Raises:
@@ -78,6 +80,13 @@ class SegmentOptions:
             "--no-postprocessing",
         ),
     )
+    search: bool = setting(
+        True,
+        Setting(
+            yes_or_no, "compute the whole scan, also where a coarse search found no organ", bool,
+            "the choice of searching first", "--whole",
+        ),
+    )  # fmt: skip
     threads: Optional[int] = setting(
         None,
         Setting(

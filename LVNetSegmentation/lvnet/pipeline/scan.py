@@ -127,6 +127,7 @@ def segment_volume(
         LVNetError: the scan cannot be segmented.
         Cancelled: `cancelled` returned True.
     """
+    progress(0.01, "checking the scan")
     refuse_impossible(scan)
     findings = tuple(check_input(scan, model.recipe))
     if noticed is not None:

@@ -1,0 +1,131 @@
+"""A scan on the network's grid through the network, slab by slab."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable, List, Optional, Tuple
+
+import numpy as np
+
+from .memory import Computing
+from .pipeline.options import SegmentOptions, check_setting
+from .progress import CancelCheck, never_cancelled, raise_if_cancelled
+
+if TYPE_CHECKING:
+    from .inference import Model
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of an array is computed.
+
+    Attributes:
+        starts: first slices of the slabs.
+        rows, columns: what is computed of each slice.
+    """
+
+    starts: Tuple[int, ...]
+    rows: slice
+    columns: slice
+
+
+def slab_starts(length: int, depth: int, overlap: float) -> List[int]:
+    """First slices of slabs that cover `length` slices evenly with at least `overlap`.
+
+    Raises:
+        ConfigurationError: the overlap is not between 0 and 0.9.
+    """
+    check_setting("overlap", overlap)
+    if length <= depth:
+        return [0]
+    step = max(1, int(depth * (1 - overlap)))
+    count = int(np.ceil((length - depth) / step)) + 1
+    return [round(i * (length - depth) / (count - 1)) for i in range(count)]
+
+
+def slab_weights(depth: int) -> np.ndarray:
+    """(depth,) float32 weights of a slab's slices: a smooth hill, so that seams do not show.
+
+    Slices in the middle of a slab have seen their neighbours on both sides; those at its ends are
+    down to a small share, never zero, since the first and last slices of a scan have no other.
+    """
+    places = (np.arange(depth) + 0.5) / depth
+    return (0.02 + 0.98 * np.sin(np.pi * places) ** 2).astype(np.float32)
+
+
+def predict(
+    array: np.ndarray,
+    model: Model,
+    overlap: float = SegmentOptions.overlap,
+    progress: Optional[Callable[[float], None]] = None,
+    cancelled: CancelCheck = never_cancelled,
+    notes: Optional[List[str]] = None,
+    spread: Optional[np.ndarray] = None,
+    selection: Optional[Selection] = None,
+) -> np.ndarray:
+    """Class probabilities of normalised voxels.
+
+    Args:
+        array: (z, y, x) float32 on the network's grid; the network halves its rows and columns from the first on.
+        model: the network.
+        overlap: of neighbouring slabs.
+        progress: called with the share that is done.
+        cancelled: asked before every slab.
+        notes: gets what had to be done otherwise because memory ran short.
+        spread: (classes - 1, z, y, x) float32 of zeros; gets the standard deviation between the slabs that cover a
+            voxel, of every class but background.
+        selection: what is computed; None: all.
+
+    Returns:
+        (classes, z, y, x) float32; sums to one over the classes.  What is not computed is background.
+
+    Raises:
+        DeviceError: there is too little memory, see :mod:`lvnet.memory`.
+    """
+    import torch
+
+    depth, divisor = model.recipe.preprocessing.slab_depth, model.recipe.architecture.divisor
+    if selection is None:
+        starts = slab_starts(max(len(array), depth), depth, overlap)
+        selection = Selection(tuple(starts), slice(0, array.shape[1]), slice(0, array.shape[2]))
+    rows, columns = selection.rows, selection.columns
+    seen = array[:, rows, columns]
+    length, height, width = seen.shape
+    # The border is continued: a scan that is cut off shows more of the same beyond its end.
+    pad = (max(0, depth - length), -height % divisor, -width % divisor)
+    above = pad[0] // 2
+    padded = np.pad(seen, [(above, pad[0] - above), (0, pad[1]), (0, pad[2])], mode="edge")
+    weights = slab_weights(depth)
+    result = np.zeros((model.recipe.architecture.classes, *array.shape), np.float32)
+    sums = result[:, :, rows, columns]
+    squares = None if spread is None else spread[:, :, rows, columns]
+    total = np.zeros(length, np.float32)
+    compute = Computing(model)
+    with torch.inference_mode():
+        for number, start in enumerate(selection.starts):
+            raise_if_cancelled(cancelled)
+            found = compute(padded[start : start + depth])[:, :, :height, :width]
+            # Slices that padding added belong to no slice of the scan.
+            first, last = max(0, start - above), min(length, start - above + depth)
+            inside = slice(first - start + above, last - start + above)
+            share = weights[inside].reshape(1, -1, 1, 1)
+            sums[:, first:last] += found[:, inside] * share
+            if squares is not None:
+                squares[:, first:last] += np.square(found[1:, inside]) * share
+            total[first:last] += weights[inside]
+            if progress is not None:
+                progress((number + 1) / len(selection.starts))
+    computed = np.flatnonzero(total)
+    for z in computed:
+        sums[:, z] /= total[z]
+        if squares is not None:
+            squares[:, z] /= total[z]
+            squares[:, z] -= np.square(sums[1:, z])
+    if spread is not None:
+        np.sqrt(np.maximum(spread, 0, out=spread), out=spread)
+    background = np.ones(array.shape, bool)
+    background[computed, rows, columns] = False
+    result[0][background] = 1.0
+    if notes is not None:
+        notes += [note for note in compute.notes if note not in notes]
+    return result
