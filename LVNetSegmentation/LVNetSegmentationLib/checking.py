@@ -1,24 +1,25 @@
-"""Whether a node can be segmented, and whether a liver can be expected of it."""
+"""Whether a node can be segmented, and whether the organ of the weights can be expected in it."""
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from typing import Any, List, Optional, Tuple
 
 import slicer
 from lvnet.errors import ImageError, LVNetError
-from lvnet.inputcheck import ERROR, NOTE, check_input
+from lvnet.inputcheck import ERROR, NOTE
+from lvnet.pipeline import check_scan
 
 from . import nodes
 
 _ONE_VOLUME = "choose one of its volumes, or export the one that you mean"
 
 
-def checkVolumeNode(volumeNode: Any) -> List[Tuple[str, str]]:
+def checkVolumeNode(volumeNode: Any, weights: Optional[str] = None) -> List[Tuple[str, str]]:
     """(severity, sentence) pairs, see the logic's method `checkInput`."""
     try:
         refuseOtherNodes(volumeNode)
         volume = nodes.viewOfNode(volumeNode)
-        findings = [(finding.severity, finding.sentence) for finding in check_input(volume)]
+        findings = [(finding.severity, finding.sentence) for finding in check_scan(volume, weights or None)]
     except LVNetError as error:
         return [(ERROR, " ".join(str(error).split()))]
     if _isFrameOfSequence(volumeNode):

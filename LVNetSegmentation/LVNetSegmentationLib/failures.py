@@ -23,7 +23,7 @@ def errorOf(message: Mapping[str, Any], logPath: str = "") -> LVNetError:
     if kind == failures.MEMORY:
         return ResourceError(
             f"{text} for this scan; close other programs"
-            + (", or choose the CPU as the device" if "GPU" in text else ", or crop the volume to the abdomen")
+            + (", or choose the CPU as the device" if "GPU" in text else ", or crop the volume")
         )
     if kind == failures.DISK:
         return ResourceError(f"{text}; free some space, or choose another folder for temporary files")

@@ -28,11 +28,12 @@ class LVNetSegmentationLogic(WorkerLogic):
     def getParameterNode(self) -> LVNetSegmentationParameterNode:
         return LVNetSegmentationParameterNode(super().getParameterNode())
 
-    def checkInput(self, volumeNode) -> list:
-        """Whether a volume can be expected to give a liver, before any computing.
+    def checkInput(self, volumeNode, weights: Optional[str] = None) -> list:
+        """Whether a volume can be expected to show what the weights segment, before any computing.
 
         Args:
             volumeNode: any volume node, None, or a sequence; it is not changed.
+            weights: a checkpoint file; None takes the bundled one.
 
         Returns:
             (severity, sentence) pairs, the gravest first, empty when all is well: "error" cannot be
@@ -40,7 +41,7 @@ class LVNetSegmentationLogic(WorkerLogic):
         """
         from .checking import checkVolumeNode
 
-        return checkVolumeNode(volumeNode)
+        return checkVolumeNode(volumeNode, weights)
 
     def segment(
         self,

@@ -11,11 +11,12 @@ from typing import Callable, Iterator, Optional, Sequence, Tuple, Union
 
 from ..image_io import read_image
 from ..inference import Model, Segmentation, load_model, run
-from ..inputcheck import Finding, check_input, refuse_impossible
+from ..inputcheck import Finding, refuse_impossible
 from ..progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
 from ..volume import Volume
 from .options import SegmentOptions
 from .output import Output
+from .precheck import check_scan
 from .report import ScanReport
 
 #: Shown the scan and its result.
@@ -124,7 +125,7 @@ def segment_volume(
         Cancelled: `cancelled` answered True.
     """
     refuse_impossible(scan)
-    findings = tuple(check_input(scan, model.recipe))
+    findings = check_scan(scan, model.recipe)
     if noticed is not None:
         for finding in findings:
             noticed(finding)

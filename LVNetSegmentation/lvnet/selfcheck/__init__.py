@@ -8,7 +8,8 @@ reference.
 
 from __future__ import annotations
 
-from .check import LOOK, OK, WRONG, Check, Limits
+from ..anatomy import LOOK, OK, WRONG, Limits
+from .check import Check
 from .checks import self_check
 from .confidence import low_confidence, low_confidence_share
 from .measure import measure

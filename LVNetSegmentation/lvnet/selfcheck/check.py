@@ -4,40 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional
 
-OK, LOOK, WRONG = "ok", "look", "wrong"
-
-#: Lowest and highest value; None is no bound on that side.
-Range = Tuple[Optional[float], Optional[float]]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The range in which a value is fine, and the wider one in which a person should look.
-
-    Attributes:
-        ok: values of nothing to worry about.
-        look: values that occur, but rarely; beyond them the segmentation is taken to be wrong.
-    """
-
-    ok: Range
-    look: Range = (None, None)
-
-    def verdict(self, value: float) -> str:
-        """`OK`, `LOOK` or `WRONG`; a value that is no number is `WRONG`."""
-        if _within(value, self.ok):
-            return OK
-        return LOOK if _within(value, self.look) else WRONG
-
-    def without_lower(self) -> Limits:
-        """The same limits for something of which only a part was measured: too little is no fault."""
-        return Limits((None, self.ok[1]), (None, self.look[1]))
-
-
-def _within(value: float, bounds: Range) -> bool:
-    low, high = bounds
-    return not math.isnan(value) and (low is None or value >= low) and (high is None or value <= high)
+from ..anatomy import Limits
 
 
 @dataclass(frozen=True)
