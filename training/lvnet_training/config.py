@@ -7,17 +7,16 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple, TypeVar, Union
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
+from lvnet.anatomy import Anatomy
 from lvnet.errors import ConfigurationError
-from lvnet.fieldtypes import check_fields
+from lvnet.fieldtypes import build
 from lvnet.recipe import LIVER, Architecture, LabelClass, Preprocessing, Recipe
 
 from .networks import architecture_of, divisors, supervises
 from .pathology import Pathology
 from .yamlfiles import read_mapping
-
-T = TypeVar("T")
 
 SCHEDULES = ("exponential", "cosine", "polynomial")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -34,6 +33,7 @@ _LATER = (
     "hardness",
     "schedule",
     "accumulate",
+    "anatomy",
 )
 
 
@@ -97,6 +97,7 @@ _GROUPS: Dict[str, Any] = {
     "preprocessing": Preprocessing,
     "augmentation": Augmentation,
     "pathology": Pathology,
+    "anatomy": Anatomy,
 }
 
 
@@ -131,6 +132,8 @@ class Config:
         schedule: of the learning rate within a stage, epoch by epoch: exponential (`decay`, the paper), cosine (to
             zero) or polynomial (to zero, power 0.9).
         accumulate: batches whose gradients make one step of Adam, where memory holds no larger batch.
+        anatomy: what the organs look like and which part of the body shows them, for the checks of scans and results;
+            see :class:`lvnet.anatomy.Anatomy`.  None: what is known of the liver, if it is one of the classes.
         pathology: what is made in how many of the patches; see :mod:`.pathology`.  For one class beside background.
     """
 
@@ -162,6 +165,7 @@ class Config:
     hardness: float = 0.0
     schedule: str = "exponential"
     accumulate: int = 1
+    anatomy: Optional[Anatomy] = None
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -240,7 +244,7 @@ class Config:
 
     def recipe(self, provenance: Optional[Mapping[str, Any]] = None) -> Recipe:
         """The recipe that the exported weights carry."""
-        return Recipe(self.shape, self.preprocessing, self.classes, self.name, provenance or {})
+        return Recipe(self.shape, self.preprocessing, self.classes, self.name, provenance or {}, anatomy=self.anatomy)
 
     @property
     def digest(self) -> str:
@@ -270,13 +274,7 @@ def load_config(path: Union[str, Path]) -> Config:
         data = _settings(Path(path), ())
         if not all(isinstance(key, str) for key in data):
             raise ValueError("a setting has no name")
-        for key, kind in _GROUPS.items():
-            if key in data:
-                data[key] = _build(kind, data[key])
-        for key, kind in (("stages", Stage), ("classes", LabelClass)):
-            if key in data:
-                data[key] = tuple(_build(kind, entry) for entry in data[key])
-        return _build(Config, data)
+        return build(Config, data)
     except (TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ConfigurationError(f"the configuration {path} cannot be used: {' '.join(str(error).split())}") from error
 
@@ -295,8 +293,3 @@ def _settings(path: Path, above: Tuple[Path, ...]) -> Dict[str, Any]:
             {**old, **value} if key in _GROUPS and isinstance(old, dict) and isinstance(value, dict) else value
         )
     return merged
-
-
-def _build(kind: Any, data: Mapping[str, Any]) -> Any:
-    check_fields(kind, data)
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})

@@ -42,9 +42,13 @@ def _add_segment(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument("--format", default=".nii.gz", metavar="SUFFIX", help="of files in a folder (default .nii.gz)")
     _add_settings(command)
-    command.add_argument("--probabilities", metavar="FILE", help="also write the probability map (one scan only)")
     command.add_argument(
-        "--uncertainty", metavar="FILE", help="also write where the network is unsure, 0 to 1 (one scan only)"
+        "--probabilities", metavar="FILE", help="also write the probability map; a folder for those of several scans"
+    )
+    command.add_argument(
+        "--uncertainty",
+        metavar="FILE",
+        help="also write where the network is unsure, 0 to 1; a folder for several scans",
     )
     command.add_argument(
         "--resume", action="store_true", help="many scans: keep records in OUT/cohort, and skip what is done already"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..acceleration.allocator import keep_pages
 from ..batch import Job, plan
-from ..errors import ConfigurationError, LVNetError
+from ..errors import LVNetError
 from ..inference import Model, Segmentation
 from ..inputcheck import NOTE, Finding
 from ..pipeline.options import SegmentOptions
@@ -31,15 +30,13 @@ def run_segment(arguments: argparse.Namespace) -> int:
     """Segments every input; one that fails does not stop the rest, and the exit code is 2 then."""
     # Everything that can be refused is refused before the network is loaded.
     options = SegmentOptions.from_request(vars(arguments))
-    planned = plan(arguments.inputs, arguments.output, arguments.format)
+    maps = {name: path for name in MAPS for path in [getattr(arguments, name)] if path is not None}
+    planned = plan(arguments.inputs, arguments.output, arguments.format, maps)
     jobs, batch = planned.jobs, planned.batch
     if arguments.list:
         return run_list(arguments, planned)
-    maps = {name: Path(path) for name in MAPS for path in [getattr(arguments, name)] if path is not None}
-    if batch and maps:
-        raise ConfigurationError(f"--{next(iter(maps))} goes with one scan; segment them one by one")
     if not batch:
-        Output(jobs[0].scan.path, jobs[0].target, maps, options.series)
+        Output(jobs[0].scan.path, jobs[0].target, jobs[0].maps, options.series)
     if asked_for(arguments):
         return run_cohort(arguments, planned, options.for_results(), lambda: _with_pictures(arguments, options))
     model = _model(arguments, options)
@@ -108,7 +105,8 @@ def _segment_one(
             options,
             model=model,
             files=job.scan.files,
-            **{name: getattr(arguments, name) for name in MAPS},
+            probabilities=job.maps.get("probabilities"),
+            uncertainty=job.maps.get("uncertainty"),
             noticed=noticed,
             look=look,
             progress=bar,

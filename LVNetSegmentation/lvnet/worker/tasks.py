@@ -127,7 +127,8 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
         if isinstance(progress, TellsScans):
             progress.scan(scan)
 
-    for number, (given, target) in enumerate(planned.jobs):
+    for number, job in enumerate(planned.jobs):
+        given = job.scan
         raise_if_cancelled(cancelled)
 
         def tell(share: float, stage: str, number: int = number) -> None:
@@ -138,7 +139,7 @@ def folder_task(request: Mapping[str, Any], progress: Progress, cancelled: Cance
         try:
             report = segment_file(
                 given.path,
-                target,
+                job.target,
                 options_of_scan(options, given.path),
                 model=model,
                 files=given.files,
