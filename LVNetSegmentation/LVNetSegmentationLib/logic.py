@@ -36,11 +36,14 @@ class LVNetSegmentationLogic(MachineLogic):
     def getParameterNode(self) -> LVNetSegmentationParameterNode:
         return LVNetSegmentationParameterNode(super().getParameterNode())  # type: ignore[call-arg]
 
-    def checkInput(self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode]) -> List[Tuple[str, str]]:
-        """Whether a volume can be expected to give a liver, before any computing.
+    def checkInput(
+        self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode], weights: Optional[str] = None
+    ) -> List[Tuple[str, str]]:
+        """Whether a volume can be expected to show what the weights segment, before any computing.
 
         Args:
             volumeNode: any volume node, None, or a sequence; it is not changed.
+            weights: a checkpoint file; None takes the bundled one.
 
         Returns:
             (severity, sentence) pairs, the gravest first, empty when all is well: "error" cannot be
@@ -48,7 +51,7 @@ class LVNetSegmentationLogic(MachineLogic):
         """
         from .volumechecks import checkVolumeNode
 
-        return checkVolumeNode(volumeNode)
+        return checkVolumeNode(volumeNode, weights)
 
     def segment(
         self,

@@ -1,4 +1,4 @@
-"""A volume node before a run: whether it can be segmented, whether a liver can be expected, and how large it is."""
+"""A volume node before a run: whether it can be segmented and can show the organ of the weights, and its size."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from typing import List, Optional, Tuple
 
 import slicer
 from lvnet.errors import ImageError, LVNetError
-from lvnet.inputcheck import ERROR, NOTE, check_input
+from lvnet.inputcheck import ERROR, NOTE
+from lvnet.pipeline import check_scan
 
 from . import nodes
 
 _ONE_VOLUME = "choose one of its volumes, or export the one that you mean"
 
 
-def checkVolumeNode(volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode]) -> List[Tuple[str, str]]:
+def checkVolumeNode(
+    volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode], weights: Optional[str] = None
+) -> List[Tuple[str, str]]:
     """(severity, sentence) pairs, see the logic's method `checkInput`."""
     try:
         refuseOtherNodes(volumeNode)
         volume = nodes.viewOfNode(volumeNode)
-        findings = [(finding.severity, finding.sentence) for finding in check_input(volume)]
+        findings = [(finding.severity, finding.sentence) for finding in check_scan(volume, weights or None)]
     except LVNetError as error:
         return [(ERROR, " ".join(str(error).split()))]
     if _isFrameOfSequence(volumeNode):

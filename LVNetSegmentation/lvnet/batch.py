@@ -6,7 +6,7 @@ import os
 import stat
 from collections import Counter
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 from .errors import ConfigurationError, ImageError
 from .image_io import IMAGE_SUFFIXES, LABEL_SUFFIXES, check_output_path, output_name
@@ -20,10 +20,17 @@ OUTPUT_SUFFIXES = (*LABEL_SUFFIXES, SEG_SUFFIX)
 
 
 class Job(NamedTuple):
-    """One scan and its output file."""
+    """One scan and its output files.
+
+    Attributes:
+        scan: what is segmented.
+        target: the file for the labels.
+        maps: files for the probabilities and the uncertainty, by name; only those that are wanted.
+    """
 
     scan: Scan
     target: Path
+    maps: Mapping[str, Path] = {}
 
 
 class Plan(NamedTuple):
@@ -73,13 +80,15 @@ def plan_folder(source: Union[str, Path], target: Union[str, Path], suffix: str)
     return Plan(_into_folder(found.scans, target, suffix), found.left_out, True)
 
 
-def plan(inputs: Sequence[str], output: str, suffix: str) -> Plan:
-    """The scans in files and folders, and the output file of each, for `lvnet segment`.
+def plan(inputs: Sequence[str], output: str, suffix: str, maps: Optional[Mapping[str, str]] = None) -> Plan:
+    """The scans in files and folders, and the output files of each, for `lvnet segment`.
 
     Args:
         inputs: scans, DICOM folders, folders of scans.
         output: a file for one scan, a folder for several.
         suffix: of the results in a folder.
+        maps: files for the probabilities and the uncertainty of one scan, or folders for those of several, by name;
+            a folder may be that of the results.
 
     Raises:
         LVNetError: an input or the output cannot be used.
@@ -87,6 +96,7 @@ def plan(inputs: Sequence[str], output: str, suffix: str) -> Plan:
     if suffix not in OUTPUT_SUFFIXES:
         raise ConfigurationError(f"--format must be one of {' '.join(OUTPUT_SUFFIXES)}, not {suffix!r}")
     target = Path(output)
+    wanted = {name: Path(path) for name, path in (maps or {}).items()}
     is_file = target.name.lower().endswith(OUTPUT_SUFFIXES) and not os.path.isdir(target)
     scans: List[Scan] = []
     left_out: List[LeftOut] = []
@@ -106,13 +116,16 @@ def plan(inputs: Sequence[str], output: str, suffix: str) -> Plan:
     if is_file and len(scans) == 1 and len(inputs) == 1:
         check_output_path(target, OUTPUT_SUFFIXES)
         refuse_overwriting([scans[0].path], [target])
-        return Plan([Job(scans[0], target)], left_out, False)
+        return Plan([Job(scans[0], target, wanted)], left_out, False)
     if is_file:
         raise ConfigurationError(f"{len(scans)} scans need an output folder, not the file {target}")
     if target.suffix and not os.path.isdir(target) and not output.endswith(("/", "\\")) and not batch:
         # A mistyped suffix must not quietly become a folder.
         check_output_path(target, OUTPUT_SUFFIXES)
-    return Plan(_into_folder(scans, target, suffix), left_out, batch)
+    if not batch and wanted:  # one scan by its own name, into a folder
+        jobs = [job._replace(maps=wanted) for job in _into_folder(scans, target, suffix)]
+        return Plan(jobs, left_out, batch)
+    return Plan(_into_folder(scans, target, suffix, wanted), left_out, batch)
 
 
 def _inputs_of(folder: Path) -> Inputs:
@@ -122,19 +135,41 @@ def _inputs_of(folder: Path) -> Inputs:
     return found
 
 
-def _into_folder(scans: Sequence[Scan], target: Path, suffix: str) -> List[Job]:
+def _into_folder(
+    scans: Sequence[Scan], target: Path, suffix: str, maps: Optional[Mapping[str, Path]] = None
+) -> List[Job]:
     if suffix == SEG_SUFFIX:
         load_highdicom()
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its name contains a null character"
-        raise ImageError(f"cannot make the output folder {target}: {reason}; choose another") from error
-    jobs = [Job(scan, target / f"{name}{suffix}") for scan, name in zip(scans, distinct_names(scans))]
+    wanted = maps or {}
+    for name, folder in wanted.items():
+        if folder.name.lower().endswith(IMAGE_SUFFIXES) and not os.path.isdir(folder):
+            raise ConfigurationError(
+                f"the {name} of several scans need a folder, not the file {shown(folder)}; give --{name} a folder"
+            )
+    for folder in (target, *wanted.values()):
+        _make_folder(folder)
+    # What is no label map cannot be written as one.
+    soft = suffix if suffix in IMAGE_SUFFIXES else ".nrrd"
+    jobs = [
+        Job(scan, target / f"{name}{suffix}", {key: into / f"{name}_{key}{soft}" for key, into in wanted.items()})
+        for scan, name in zip(scans, distinct_names(scans))
+    ]
     for job in jobs:
         check_output_path(job.target, OUTPUT_SUFFIXES)
-    refuse_overwriting([scan.path for scan in scans], [job.target for job in jobs])
+        for path in job.maps.values():
+            check_output_path(path, IMAGE_SUFFIXES)
+    refuse_overwriting(
+        [scan.path for scan in scans], [path for job in jobs for path in (job.target, *job.maps.values())]
+    )
     return jobs
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name holds a null character"
+        raise ImageError(f"cannot make the output folder {folder}: {reason}; choose another") from error
 
 
 def refuse_overwriting(scans: Sequence[Path], outputs: Sequence[Path], what: str = "the scan itself") -> None:

@@ -5,10 +5,37 @@ from __future__ import annotations
 import collections.abc
 import math
 import typing
-from dataclasses import fields
-from typing import Any, Dict, Mapping, Tuple, Type
+from dataclasses import fields, is_dataclass
+from typing import Any, Dict, Mapping, Tuple, Type, TypeVar
+
+T = TypeVar("T")
 
 _hints: Dict[type, Dict[str, Any]] = {}
+
+
+def build(kind: Type[T], data: Mapping[str, Any]) -> T:
+    """A dataclass from JSON or YAML; lists become tuples, and mappings the dataclasses that are declared.
+
+    Raises:
+        ValueError: as :func:`check_fields` says.
+    """
+    hints = _hints_of(kind)
+    made = {name: _made(value, hints.get(name, Any)) for name, value in data.items()}
+    check_fields(kind, made)
+    return kind(**made)
+
+
+def _made(value: Any, wanted: Any) -> Any:
+    inner: Any = next((choice for choice in (wanted, *typing.get_args(wanted)) if is_dataclass(choice)), None)
+    if isinstance(value, list):
+        return tuple(_made(part, inner) for part in value)
+    return build(inner, value) if isinstance(value, Mapping) and inner is not None else value
+
+
+def _hints_of(kind: type) -> Dict[str, Any]:
+    if kind not in _hints:
+        _hints[kind] = typing.get_type_hints(kind)
+    return _hints[kind]
 
 
 def check_fields(kind: Type[Any], data: Mapping[str, Any]) -> None:
@@ -22,12 +49,11 @@ def check_fields(kind: Type[Any], data: Mapping[str, Any]) -> None:
         ValueError: a field is unknown, has another type than declared, or is a number that is not finite.
     """
     known = sorted(field.name for field in fields(kind))
-    if kind not in _hints:
-        _hints[kind] = typing.get_type_hints(kind)
+    hints = _hints_of(kind)
     for name, value in data.items():
         if name not in known:
             raise ValueError(f"unknown setting {name!r}; {kind.__name__} takes {', '.join(known)}")
-        if not _fits(value, _hints[kind][name]):
+        if not _fits(value, hints[name]):
             shown = repr(value)
             raise ValueError(f"{name} cannot be {shown if len(shown) <= 60 else shown[:60] + '...'}")
 

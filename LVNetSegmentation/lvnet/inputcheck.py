@@ -1,8 +1,8 @@
-"""Can this scan be expected to give a liver?  Asked before the network is, which would answer anyway.
+"""Can this scan be expected to show the organ?  Asked before the network is, which would answer anyway.
 
-The network calls something liver in whatever it is shown: an MR, a head, a scan whose rescale was
-lost.  These checks look at values and sizes only; they take some 0.1 s on a sample of the voxels and
-never refuse what merely looks unusual.
+A network finds its organ in whatever it is shown: an MR, another part of the body, a scan whose rescale
+was lost.  These checks look at values and sizes only, and judge by what the recipe of the weights says
+about the organ; they take some 0.1 s on a sample of the voxels and never refuse what merely looks unusual.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import List, NamedTuple, Optional, Tuple
 import numpy as np
 from scipy import ndimage
 
+from .anatomy import ABDOMEN, CHEST, Anatomy
 from .errors import ImageError
 from .orientation import orientation_of
 from .recipe import Architecture, Preprocessing, Recipe
@@ -29,8 +30,6 @@ _AIR, _MOST_HU = -500.0, 32000.0
 _CLIPPED = (-500.0, -30.0)
 # Of the voxels that are no air, a share from here on has the HU of soft tissue.
 _SOFT_HU, _SOFT_SHARE = (-20.0, 220.0), 0.2
-# An abdomen of an adult has 350 to 1200 cm2 across, of a school child 200, a head about 200, a thigh 150.
-_SECTION_CM2 = 220.0
 # Fat and soft tissue of a CT whose rescale was lost lie here, where a CT in HU has a little hard bone.
 _UNSHIFTED, _UNSHIFTED_SHARE = (900.0, 1250.0), 0.1
 # Of the body's section, the share of enclosed air up to which a level may be one of an abdomen (bowel gas and
@@ -38,8 +37,11 @@ _UNSHIFTED, _UNSHIFTED_SHARE = (900.0, 1250.0), 0.1
 # chest.  Measured: most of an abdomen 0.00 to 0.11, levels with the middle of the lungs 0.21 to 0.45; gas in the
 # bowel reaches 0.22 on single levels, so lungs have to be seen over some height.
 _ABDOMEN_AIR, _CHEST_AIR, _ABDOMEN_MM, _LUNGS_MM = 0.12, 0.2, 20.0, 25.0
-# A liver is 120 to 220 mm high and wide; a scan of less height shows a slice of it.
-_HEIGHT_MM, _WIDTH_MM, _SLICE_MM = 60.0, 180.0, 10.0
+# A scan of less than this share of the organ's height shows a slice of it.
+_HEIGHT_SHARE, _SLICE_MM = 0.5, 10.0
+# Of the window that the network looks through, the share that may be cut off in the scan; and of the voxels, those
+# that then lie exactly at the end.
+_CUT_OFF, _AT_THE_END = 0.25, 0.0005
 # No scanner takes more of a person, or finer voxels; a header that says so would take all memory.
 _LARGEST_MM, _FINEST_MM = 3000.0, 0.001
 # Bytes: Python with PyTorch; a voxel of a slab in the widest stage, for one channel after the expansion;
@@ -64,7 +66,7 @@ def check_input(scan: Volume, recipe: Optional[Recipe] = None, memory: Optional[
 
     Args:
         scan: (z, y, x) voxels of any real type, in HU as far as anybody knows.
-        recipe: of the network; None takes the usual sizes.
+        recipe: of the network; None takes that of a network for the liver.
         memory: bytes that can be used; None asks the system.
 
     Returns:
@@ -74,17 +76,19 @@ def check_input(scan: Volume, recipe: Optional[Recipe] = None, memory: Optional[
         refuse_impossible(scan)
     except ImageError as error:
         return [Finding(ERROR, str(error))]
+    used = Recipe() if recipe is None else recipe
+    anatomy, organs = used.expects, used.organs
     sample, steps = _sampled(scan)
     findings: List[Finding] = []
     finite = sample[np.isfinite(sample)]
     if not finite.size:
         return [Finding(ERROR, "no voxel has a finite value; load the scan again")]
-    floor, about_values = _values(finite)
+    floor, about_values = _values(finite, used.preprocessing.window)
     findings += about_values
-    findings += _sizes(scan)
+    findings += _sizes(scan, anatomy, organs)
     if floor is not None:
-        findings += _body(sample, steps, floor)
-    findings += _memory(scan, recipe, available_memory() if memory is None else memory)
+        findings += _body(sample, steps, floor, anatomy, organs)
+    findings += _memory(scan, recipe, anatomy, available_memory() if memory is None else memory)
     order = (ERROR, WARNING, NOTE)
     return sorted(findings, key=lambda finding: order.index(finding.severity))
 
@@ -134,7 +138,7 @@ def _sampled(scan: Volume) -> Tuple[np.ndarray, Tuple[float, float, float]]:
     return array[::stride, ::stride, ::stride].astype(np.float32), (z, y, x)
 
 
-def _values(values: np.ndarray) -> Tuple[Optional[float], List[Finding]]:
+def _values(values: np.ndarray, window: Tuple[float, float]) -> Tuple[Optional[float], List[Finding]]:
     """From which value on a voxel is no air (None: who knows), and what the values tell."""
     low, high = float(values.min()), float(values.max())
     span = f"{low:g} to {high:g}"
@@ -157,13 +161,26 @@ def _values(values: np.ndarray) -> Tuple[Optional[float], List[Finding]]:
     if soft < _SOFT_SHARE or high < 20:
         sentence = f"hardly any voxel has the HU of soft tissue (values {span}); is this a CT of the body in HU?"
         return floor, [Finding(WARNING, sentence)]
+    findings = _cut_off_above(values, high, window)
     if not clipped:
-        return floor, []
+        return floor, findings
     if _CLIPPED[0] <= low <= _CLIPPED[1] and float(np.mean(values < low + 1)) > 0.01:
-        return floor, [
-            Finding(NOTE, f"values below {low:g} HU were cut off, as in a windowed picture; air and fat look alike")
-        ]
+        return floor, [_cut_off_below(low, window), *findings]
     return floor, [Finding(WARNING, f"nothing in the scan is as dark as air (values {span}); is this a CT in HU?")]
+
+
+def _cut_off_below(low: float, window: Tuple[float, float]) -> Finding:
+    if low - window[0] > _CUT_OFF * (window[1] - window[0]):
+        needed = f"these weights look at values from {window[0]:g} HU on; load the scan itself, not a windowed copy"
+        return Finding(WARNING, f"values below {low:g} HU were cut off, but {needed}")
+    return Finding(NOTE, f"values below {low:g} HU were cut off, as in a windowed picture; air and fat look alike")
+
+
+def _cut_off_above(values: np.ndarray, high: float, window: Tuple[float, float]) -> List[Finding]:
+    if window[1] - high <= _CUT_OFF * (window[1] - window[0]) or float(np.mean(values > high - 1)) < _AT_THE_END:
+        return []
+    needed = f"these weights look at values up to {window[1]:g} HU; load the scan itself, not a windowed copy"
+    return [Finding(WARNING, f"values above {high:g} HU were cut off, but {needed}")]
 
 
 def _without_negatives(values: np.ndarray, span: str) -> str:
@@ -172,15 +189,16 @@ def _without_negatives(values: np.ndarray, span: str) -> str:
     return f"no value is below zero ({span}), so these are no HU: an MR or another image? Choose a CT in HU"
 
 
-def _sizes(scan: Volume) -> List[Finding]:
+def _sizes(scan: Volume, anatomy: Anatomy, organs: str) -> List[Finding]:
     axes = orientation_of(scan).axes
     height, depth, width = (scan.shape[axis] * scan.spacing[axis] for axis in axes)
     findings = []
-    if height < _HEIGHT_MM:
-        sentence = f"the scan is only {height:.0f} mm high, a liver 120 to 220 mm; only a part of it can be found"
+    if anatomy.height_mm is not None and height < _HEIGHT_SHARE * anatomy.height_mm[0]:
+        usual = "the usual height of the {} is {:.0f} to {:.0f} mm".format(organs, *anatomy.height_mm)
+        sentence = f"the scan is only {height:.0f} mm high; {usual}, so only a part can be found"
         findings.append(Finding(WARNING, sentence))
-    if min(depth, width) < _WIDTH_MM:
-        sentence = f"the scan shows only {width:.0f} x {depth:.0f} mm of each slice, less than an abdomen"
+    if min(depth, width) < anatomy.width_mm:
+        sentence = f"the scan shows only {width:.0f} x {depth:.0f} mm of each slice, not the whole {_part(anatomy)}"
         findings.append(Finding(WARNING, sentence))
     if scan.spacing[axes[0]] > _SLICE_MM:
         sentence = f"the slices lie {scan.spacing[axes[0]]:g} mm apart; the result will be rough"
@@ -188,25 +206,36 @@ def _sizes(scan: Volume) -> List[Finding]:
     return findings
 
 
-def _body(sample: np.ndarray, steps: Tuple[float, float, float], floor: float) -> List[Finding]:
-    """Is there a body, and does it look like an abdomen anywhere?"""
+def _part(anatomy: Anatomy) -> str:
+    return anatomy.region or "body"
+
+
+def _body(
+    sample: np.ndarray, steps: Tuple[float, float, float], floor: float, anatomy: Anatomy, organs: str
+) -> List[Finding]:
+    """Is there a body, and does it look anywhere like the part that shows the organ?"""
+    if anatomy.region not in (ABDOMEN, CHEST) and not anatomy.section_cm2:
+        return []
     pixel = steps[1] * steps[2] / 100.0
     levels = [_section(plane > floor) for plane in sample]
     sections = np.array([area for area, _air in levels]) * pixel
     air = np.array([air / max(area, 1) for area, air in levels])
-    large = sections >= _SECTION_CM2
+    large = sections >= anatomy.section_cm2
     if not large.any():
-        most = float(sections.max())
-        return [
-            Finding(WARNING, f"the body is at most {most:.0f} cm2 across, less than an adult's abdomen; is it one?")
-        ]
+        most, part = float(sections.max()), _part(anatomy)
+        sentence = f"the body is at most {most:.0f} cm2 across, less than an adult's {part}; does the scan show it?"
+        return [Finding(WARNING, sentence)]
     chest = np.flatnonzero(large & (air > _CHEST_AIR))
-    if chest.size * steps[0] < _LUNGS_MM:
+    has_lungs = chest.size * steps[0] >= _LUNGS_MM
+    if anatomy.region == CHEST:
+        return [] if has_lungs else [Finding(WARNING, "no lungs can be seen; does the scan show the chest?")]
+    if not has_lungs or anatomy.region != ABDOMEN:
         return []
     # Shoulders hold no air either; the abdomen is what comes below the lungs, and slices run upwards.
     lowest = large & (np.arange(len(air)) < chest.max())
     if float((lowest & (air <= _ABDOMEN_AIR)).sum()) * steps[0] < min(_ABDOMEN_MM, 0.5 * len(air) * steps[0]):
-        return [Finding(WARNING, "this looks like a chest without the abdomen; does the scan reach down to the liver?")]
+        sentence = f"this looks like a chest without the abdomen; does the scan reach down to the {organs}?"
+        return [Finding(WARNING, sentence)]
     return []
 
 
@@ -222,7 +251,7 @@ def _section(tissue: np.ndarray) -> Tuple[int, int]:
     return int(body.sum()), int((body & ~tissue).sum())
 
 
-def _memory(scan: Volume, recipe: Optional[Recipe], memory: Optional[float]) -> List[Finding]:
+def _memory(scan: Volume, recipe: Optional[Recipe], anatomy: Anatomy, memory: Optional[float]) -> List[Finding]:
     needed = memory_needed(scan.shape, scan.spacing, recipe)
     if memory is None or needed <= memory:
         return []
@@ -230,6 +259,6 @@ def _memory(scan: Volume, recipe: Optional[Recipe], memory: Optional[float]) -> 
         Finding(
             WARNING,
             f"about {needed / 1e9:.1f} GB of memory are needed and {memory / 1e9:.1f} GB are free; "
-            "close other programs, or crop the scan to the abdomen",
+            f"close other programs, or crop the scan to the {anatomy.region or 'part that is needed'}",
         )
     ]

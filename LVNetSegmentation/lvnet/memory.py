@@ -105,7 +105,7 @@ class Computing:
             self._move_to_cpu()
         else:
             raise DeviceError(
-                "too little memory on the CPU for this scan; close other programs, or crop the scan to the abdomen"
+                "too little memory on the CPU for this scan; close other programs, or crop the scan"
             ) from reason
 
     def _move_to_cpu(self) -> None:
@@ -150,5 +150,5 @@ def readable_memory_errors() -> Iterator[None]:
         if "cuda" in str(error).lower():
             raise ResourceError("the GPU has too little free memory; choose the CPU as the device") from error
         raise ResourceError(
-            "the computer has too little free memory for this scan; close other programs, or crop it to the abdomen"
+            "the computer has too little free memory for this scan; close other programs, or crop it"
         ) from error

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, Mapping, Optional, Tuple, Type, TypeVar
+from typing import Any, Dict, Mapping, Optional, Tuple
 
+from .anatomy import Anatomy, liver_anatomy
 from .errors import CheckpointError, ConfigurationError
-from .fieldtypes import check_fields
+from .fieldtypes import build
 from .quality import Quality
-
-T = TypeVar("T")
 
 #: Number of weights of the largest network that is allowed: a hundred times the paper's, about a gigabyte.
 MOST_WEIGHTS = 2**28
@@ -224,6 +223,7 @@ class Recipe:
         name: short name of these weights.
         provenance: free JSON object: data, date, commit, epochs, validation scores, licence.
         quality: model of the expected DICE of results of these weights; None if it was not calibrated.
+        anatomy: what the organs look like and which part of the body shows them; see :attr:`expects`.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
@@ -232,6 +232,7 @@ class Recipe:
     name: str = "unnamed"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     quality: Optional[Quality] = None
+    anatomy: Optional[Anatomy] = None
 
     def __post_init__(self) -> None:
         if len(self.classes) != self.architecture.classes - 1:
@@ -241,12 +242,33 @@ class Recipe:
             )
         if len({c.value for c in self.classes}) != len(self.classes):
             raise ConfigurationError("two classes share one label value")
+        known = [organ.value for organ in self.anatomy.organs] if self.anatomy is not None else []
+        if len(set(known)) != len(known) or not set(known) <= {c.value for c in self.classes}:
+            raise ConfigurationError("an organ of the anatomy is there twice, or is none of the classes")
         divisor = self.architecture.depth_divisor
         if self.preprocessing.slab_depth % divisor:
             raise ConfigurationError(
                 f"a slab of {self.preprocessing.slab_depth} slices cannot be halved"
                 f" {divisor.bit_length() - 1} times; take a multiple of {divisor}"
             )
+
+    @property
+    def expects(self) -> Anatomy:
+        """The anatomy to judge by.
+
+        Weights that say nothing of it, as all did at first, are judged by what is known of the liver if it is one of
+        their classes, and by nothing else.
+        """
+        if self.anatomy is not None:
+            return self.anatomy
+        liver = next((entry for entry in self.classes if _is_liver(entry)), None)
+        return Anatomy() if liver is None else liver_anatomy(liver.value)
+
+    @property
+    def organs(self) -> str:
+        """The classes by their names, for sentences: `liver and spleen`."""
+        names = [entry.name for entry in self.classes]
+        return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
     def to_dict(self) -> Dict[str, Any]:
         """The recipe as a JSON object."""
@@ -255,8 +277,9 @@ class Recipe:
             "architecture": self.architecture.to_dict(),
             "preprocessing": self.preprocessing.to_dict(),
         }
-        if self.quality is None:
-            del data["quality"]
+        for name in ("quality", "anatomy"):
+            if data[name] is None:
+                del data[name]
         return data
 
     @classmethod
@@ -272,17 +295,17 @@ class Recipe:
             if not isinstance(data["name"], str):
                 raise ValueError("its name is not a text")
             return cls(
-                architecture=_build(Architecture, data["architecture"]),
-                preprocessing=_build(Preprocessing, data["preprocessing"]),
-                classes=tuple(_build(LabelClass, entry) for entry in data["classes"]),
+                architecture=build(Architecture, data["architecture"]),
+                preprocessing=build(Preprocessing, data["preprocessing"]),
+                classes=tuple(build(LabelClass, entry) for entry in data["classes"]),
                 name=data["name"],
                 provenance=dict(data.get("provenance", {})),
-                quality=_build(Quality, data["quality"]) if data.get("quality") else None,
+                quality=build(Quality, data["quality"]) if data.get("quality") else None,
+                anatomy=build(Anatomy, data["anatomy"]) if data.get("anatomy") is not None else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ConfigurationError) as error:
             raise CheckpointError(f"the recipe in the weights file cannot be used: {error}") from error
 
 
-def _build(kind: Type[T], data: Mapping[str, Any]) -> T:
-    check_fields(kind, data)
-    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in data.items()})
+def _is_liver(entry: LabelClass) -> bool:
+    return entry.code == LIVER.code or entry.name.strip().lower() == LIVER.name

@@ -174,6 +174,7 @@ def test_scans_of_one_name_take_their_folders_name(scan, weights, tmp_path):
         ("segment", "{scan}", "{scan}", "-o", "folder"),
         ("segment", "{scan}", "{scan}", "-o", "folder", "--probabilities", "p.nrrd"),
         ("segment", "{scan}", "{scan}", "-o", "folder", "--uncertainty", "u.nrrd"),
+        ("segment", "{scan}", "-o", "out.nrrd", "--probabilities", "{empty}"),
         ("segment", "{scan}", "-o", "out.nrrd", "--probabilities", "p.nrrd", "--uncertainty", "p.nrrd"),
         ("segment", "{scan}", "-o", "folder", "--format", ".png"),
         ("segment", "{empty}", "-o", "folder"),

@@ -18,7 +18,7 @@ from lvnet.cohort import Ledger, Shard, State
 from lvnet.cohort.page import page_of
 from lvnet.cohort.rows import by_doubt, row_of, status_of, table_of
 from lvnet.errors import ConfigurationError
-from lvnet.image_io import read_labels, write_image
+from lvnet.image_io import read_image, read_labels, write_image, write_labels
 from lvnet.inputs import Scan
 from lvnet.phantom import make_phantom
 from lvnet.recipe import Architecture, Preprocessing, Recipe
@@ -63,6 +63,33 @@ def scans(tmp_path):
 
 def run(scans, out, weights, *more):
     return main(["segment", str(scans), "-o", str(out), "--weights", str(weights), "--quiet", *more])
+
+
+def test_maps_of_several_scans_go_into_a_folder_and_are_made_up_for(scans, tmp_path, weights, capsys):
+    out, maps = tmp_path / "out", tmp_path / "maps"
+    assert run(scans, out, weights, "--format", ".seg.nrrd", "--resume") == 0
+    first = {file.name: file.stat().st_mtime_ns for file in out.glob("*.seg.nrrd")}
+    flags = ("--format", ".seg.nrrd", "--resume", "--probabilities", str(maps), "--uncertainty", str(out))
+    assert run(scans, out, weights, *flags) == 0
+    assert sorted(path.name for path in maps.iterdir()) == [f"case{seed}_probabilities.nrrd" for seed in range(6)]
+    assert sorted(path.name for path in out.glob("*_un*")) == [f"case{seed}_uncertainty.nrrd" for seed in range(6)]
+    times = {file.name: file.stat().st_mtime_ns for file in out.glob("*.seg.nrrd")}
+    assert all(times[name] > first[name] for name in first), "without its maps a scan is not done"
+    (maps / "case3_probabilities.nrrd").unlink()
+    assert run(scans, out, weights, *flags) == 0
+    again = {file.name: file.stat().st_mtime_ns for file in out.glob("*.seg.nrrd")}
+    assert {name for name in again if again[name] != times[name]} == {"case3.seg.nrrd"}
+    soft = read_image(maps / "case3_probabilities.nrrd")
+    organ = read_labels(out / "case3.seg.nrrd").array == 1
+    assert 0 <= soft.array.min() < soft.array[organ].mean() <= 1 and soft.array[organ].mean() > 0.5
+    # They are predictions, by the names of their scans.
+    references = tmp_path / "references"
+    references.mkdir()
+    for seed in range(6):
+        write_labels(read_labels(out / f"case{seed}.seg.nrrd"), references / f"case{seed}.nii.gz", Recipe().classes)
+    assert main(["evaluate", str(maps), str(references), "--threshold", "0.5"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"case{seed}" in told for seed in range(6))
 
 
 def rows_in(out):

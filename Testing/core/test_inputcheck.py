@@ -19,7 +19,7 @@ PLENTY = 1e12
 
 @pytest.fixture(scope="module")
 def scan() -> Volume:
-    return make_phantom(2)[0]
+    return make_phantom(2, size=(60, 128, 128), spacing=(5.0, 3.2, 3.2))[0]
 
 
 def check(volume, **options):

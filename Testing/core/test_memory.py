@@ -252,7 +252,7 @@ for megabytes in [None, *map(int, sys.argv[1:])]:
         if megabytes is not None:
             resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 2**20,) * 2)
         try:
-            result = segment(scan, model=model, postprocess=False)
+            result = segment(scan, model=model, postprocess=False, overlap=0.0)
             answer = {"notes": result.notes, "organ": int(result.labels.array.sum())}
             if megabytes is None:
                 np.save(os.environ["WHOLE"], result.labels.array)

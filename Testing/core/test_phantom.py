@@ -12,7 +12,7 @@ SMALL = (24, 80, 80)
 
 @pytest.fixture(scope="module")
 def phantoms():
-    return {seed: make_phantom(seed, size=SMALL) for seed in range(12)}
+    return {seed: make_phantom(seed, size=SMALL) for seed in range(8)}
 
 
 def dice(a, b):

@@ -88,7 +88,7 @@ def machine_code(kernel, kind, architecture, warps, **sizes):
     source = ASTSource(fn=kernel, signature=signature, constexprs=sizes)
     return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": warps}).asm["cubin"]
 
-for architecture, kind, k in ((80, "bf16", 5), (90, "bf16", 5), (90, "fp16", 3), (90, "fp32", 7)):
+for architecture, kind, k in ((80, "bf16", 5), (90, "fp16", 3), (90, "fp32", 7)):
     one = machine_code(kernels._convolve, kind, architecture, 1, K=k, REPEAT=kernels.REPEAT, BLOCK_W=kernels.BLOCK_W,
                        BLOCK_C=kernels.BLOCK_C, SUM=tl.float32)
     two = machine_code(kernels._weigh, kind, architecture, kernels.WEIGH_WARPS, K=k,
@@ -110,7 +110,7 @@ def test_the_kernels_compile_to_machine_code_of_gpus(tmp_path):
         [sys.executable, "-W", "ignore", "-c", COMPILE], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split("\n")[:4] == ["80 bf16 5", "90 bf16 5", "90 fp16 3", "90 fp32 7"]
+    assert done.stdout.split("\n")[:3] == ["80 bf16 5", "90 fp16 3", "90 fp32 7"]
 
 
 @pytest.mark.usefixtures("fresh")

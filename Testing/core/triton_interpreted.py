@@ -63,16 +63,16 @@ def check(shape, k, kind, monkeypatch, seed=0, weight_kind=None, change=lambda x
         ((1, 1, 1, 1, 1), 3, SINGLE),
         ((1, 2, 1, 1, 1), 5, SINGLE),
         ((1, 2, 1, 1, 1), 7, SINGLE),
-        ((2, 5, 2, 3, 4), 3, SINGLE),
-        ((2, 3, 3, 2, 3), 5, SINGLE),
-        ((2, 3, 1, 3, 2), 7, SINGLE),
+        ((2, 5, 2, 2, 3), 3, SINGLE),
+        ((2, 2, 2, 1, 3), 5, SINGLE),
+        ((2, 2, 1, 2, 2), 7, SINGLE),
         ((1, 33, 1, 2, 3), 5, SINGLE),  # two blocks of channels
         ((1, 2, 1, 2, 19), 5, BRAIN),  # two blocks of columns
         ((1, 2, 1, 11, 2), 3, HALF),  # two blocks of rows
-        ((2, 5, 2, 3, 4), 3, BRAIN),
-        ((1, 3, 2, 3, 3), 5, HALF),
-        ((1, 2, 2, 2, 3), 7, BRAIN),
-        ((1, 3, 2, 3, 5), 5, DOUBLE),
+        ((2, 3, 2, 1, 4), 3, BRAIN),
+        ((1, 3, 2, 1, 3), 5, HALF),
+        ((1, 2, 1, 2, 3), 7, BRAIN),
+        ((1, 3, 1, 3, 5), 5, DOUBLE),
     ],
 )
 def test_result_and_gradients_are_those_of_double_precision(shape, k, kind, monkeypatch):
@@ -82,7 +82,7 @@ def test_result_and_gradients_are_those_of_double_precision(shape, k, kind, monk
 @pytest.mark.parametrize("seed", range(6))
 def test_random_shapes(seed, monkeypatch):
     draw = torch.Generator().manual_seed(seed)
-    high = torch.tensor([3, 40, 4, 6, 8])
+    high = torch.tensor([3, 40, 3, 4, 6])
     shape = tuple(int(torch.randint(1, int(h), (1,), generator=draw)) for h in high)
     check(shape, (3, 5)[seed % 2], (SINGLE, BRAIN, HALF)[seed % 3], monkeypatch, seed)
 
@@ -103,7 +103,7 @@ def test_weights_of_another_type_keep_it_and_so_does_their_gradient(monkeypatch)
     ids=["transposed", "strided", "expanded", "channels last"],
 )
 def test_inputs_may_lie_in_memory_as_they_like(change, monkeypatch):
-    check((2, 4, 2, 3, 4), 3, SINGLE, monkeypatch, change=lambda x: change(x).detach())
+    check((2, 2, 2, 2, 3), 3, SINGLE, monkeypatch, change=lambda x: change(x).detach())
 
 
 def test_gradients_that_lie_in_memory_as_they_like():
@@ -118,7 +118,7 @@ def test_gradients_that_lie_in_memory_as_they_like():
 @pytest.mark.parametrize("k", [3, 5])
 def test_gradcheck_in_double_precision(k):
     torch.manual_seed(k)
-    x = torch.randn(2, 2, 2, 2, 3, dtype=DOUBLE, requires_grad=True)
+    x = torch.randn(1, 2, 1, 2, 3, dtype=DOUBLE, requires_grad=True)
     weight = torch.randn(2, 1, k, k, k, dtype=DOUBLE, requires_grad=True)
     assert torch.autograd.gradcheck(TritonDepthwiseFunction.apply, (x, weight), fast_mode=True)
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from lvnet.errors import ImageError
 from lvnet.phantom import make_phantom
+from lvnet.volume import Volume
 
 
 @pytest.fixture(scope="module")
 def scan():
-    return make_phantom(3)[0]
+    return make_phantom(3, size=(60, 96, 96), spacing=(5.0, 4.2, 4.2))[0]
 
 
 def test_a_ct_passes_and_a_windowed_one_has_a_note(scene, logic, scan):
@@ -29,6 +30,33 @@ def test_an_mr_is_a_question_and_an_empty_node_an_error(scene, logic, scan):
     assert logic.checkInput(None)[0][0] == "error"
     empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
     assert logic.checkInput(empty) == [("error", "empty holds no voxels; load or choose another volume")]
+
+
+def test_weights_for_another_organ_are_asked_about_that_organ(scene, logic, scan, tmp_path):
+    import torch
+    from lvnet.anatomy import Anatomy
+    from lvnet.checkpoint import save_checkpoint
+    from lvnet.network import LVNet
+    from lvnet.recipe import Architecture, LabelClass, Recipe
+    from LVNetSegmentationLib.nodes import addVolumeNode
+
+    torch.manual_seed(1)
+    paths = {}
+    for name, anatomy in (("spleen", Anatomy("abdomen", 220.0, 180.0, (80.0, 140.0))), ("kidney", None)):
+        recipe = Recipe(Architecture(widths=(4, 8)), classes=(LabelClass(2, name),), name="other", anatomy=anatomy)
+        paths[name] = str(tmp_path / f"{name}.safetensors")
+        save_checkpoint(paths[name], LVNet(recipe.architecture).state_dict(), recipe)
+    slab = addVolumeNode(Volume(scan.array[4:8].copy(), scan.spacing), "slab")
+    said = {name: " ".join(sentence for _, sentence in logic.checkInput(slab, path)) for name, path in paths.items()}
+    assert "height of the spleen" in said["spleen"] and "liver" not in said["spleen"]
+    assert "height" not in said["kidney"] and "liver" not in said["kidney"]
+    assert "height of the liver" in " ".join(sentence for _, sentence in logic.checkInput(slab))
+    ((severity, sentence),) = logic.checkInput(slab, str(tmp_path / "absent.safetensors"))
+    assert severity == "error" and "absent.safetensors" in sentence
+    # A whole run: nothing that is told of the result is about a liver.
+    logic.segment(addVolumeNode(scan, "ct"), device="cpu", weights=paths["kidney"])
+    told = [*logic.outcome.lines, *(sentence for _, sentence in logic.outcome.checks)]
+    assert told and not any("liver" in line for line in told)
 
 
 def test_4d_images_and_other_nodes_are_told_apart(slicer_core, scene, logic):

@@ -1,5 +1,6 @@
 """Data sets in the layouts that people have, labels by name, splits by patient, and a check before training."""
 
+import base64
 import csv
 import dataclasses
 import json
@@ -349,7 +350,10 @@ def test_prepare_writes_a_report_with_pictures_and_a_split(tmp_path, capsys):
     page = Page()
     page.feed((report / "index.html").read_text())
     assert len(page.images) == 5
-    assert all((report / image).read_bytes().startswith(b"\x89PNG") for image in page.images)
+    start = "data:image/png;base64,"
+    pictures = [base64.b64decode(image[len(start) :]) for image in page.images if image.startswith(start)]
+    assert len(set(pictures)) == 5 and all(picture.startswith(b"\x89PNG") for picture in pictures)
+    assert sorted(path.name for path in report.iterdir()) == ["index.html", "report.json"], "the page holds everything"
     assert any("volume-4 is left out" in text for text in page.text)
     data = json.loads((report / "report.json").read_text())
     assert data["cases"][0]["volumes"] == {"liver": 11.5}

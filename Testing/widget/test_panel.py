@@ -90,6 +90,25 @@ def test_weights_that_cannot_be_read_keep_apply_off_and_say_why(ready, tmp_path)
     assert ready.ui.applyButton.isEnabled()
 
 
+def test_other_weights_are_asked_about_their_own_organ(bench, phantom, tmp_path):
+    import torch
+    from lvnet.checkpoint import save_checkpoint
+    from lvnet.network import LVNet
+    from lvnet.recipe import Architecture, LabelClass, Recipe
+    from lvnet.volume import Volume
+
+    torch.manual_seed(1)
+    recipe = Recipe(Architecture(widths=(4, 8)), classes=(LabelClass(2, "kidney"),), name="other")
+    path = tmp_path / "kidney.safetensors"
+    save_checkpoint(path, LVNet(recipe.architecture).state_dict(), recipe)
+    bench.parameters.inputVolume = bench.add_volume(Volume(phantom[0].array[4:8].copy(), phantom[0].spacing), "slab")
+    assert "liver" in bench.ui.inputFindingsLabel.text() and bench.ui.anywayCheckBox.isVisible()
+    bench.ui.weightsPathLineEdit.box.setEditText(str(path))
+    assert "liver" not in bench.ui.inputFindingsLabel.text() and not bench.ui.anywayCheckBox.isVisible()
+    bench.ui.weightsPathLineEdit.box.setEditText("")
+    assert "liver" in bench.ui.inputFindingsLabel.text()
+
+
 def test_a_volume_that_is_no_ct_is_a_question_in_the_panel_not_a_pop_up(bench, phantom):
     scan = phantom[0]
     odd = bench.add_volume(scan.with_array(((scan.array.astype(float) + 1100) / 12).astype("int16")), "mr")

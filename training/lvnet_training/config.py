@@ -7,17 +7,16 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple, TypeVar, Union
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
+from lvnet.anatomy import Anatomy
 from lvnet.errors import ConfigurationError
-from lvnet.fieldtypes import check_fields
+from lvnet.fieldtypes import build
 from lvnet.recipe import LIVER, Architecture, LabelClass, Preprocessing, Recipe
 
 from .networks import architecture_of, divisors, supervises
 from .pathology import Pathology
 from .yamlfiles import read_mapping
-
-T = TypeVar("T")
 
 SCHEDULES = ("exponential", "cosine", "polynomial")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -34,6 +33,7 @@ _LATER = (
     "hardness",
     "schedule",
     "accumulate",
+    "anatomy",
 )
 
 
@@ -97,6 +97,7 @@ _GROUPS: Dict[str, Any] = {
     "preprocessing": Preprocessing,
     "augmentation": Augmentation,
     "pathology": Pathology,
+    "anatomy": Anatomy,
 }
 
 
@@ -132,6 +133,8 @@ class Config:
         schedule: of the learning rate within a stage, epoch by epoch: exponential (`decay`, the paper), cosine (to
             zero) or polynomial (to zero, power 0.9).
         accumulate: gradient accumulation: batches per step of Adam, if a larger batch does not fit into memory.
+        anatomy: size and HU of the organs, and the region of the body that shows them, for the checks of scans and
+            results; see :class:`lvnet.anatomy.Anatomy`.  None: those of the liver, if it is one of the classes.
         pathology: synthetic pathologies and their frequency; see :mod:`.pathology`.  For one class besides background.
     """
 
@@ -163,6 +166,7 @@ class Config:
     hardness: float = 0.0
     schedule: str = "exponential"
     accumulate: int = 1
+    anatomy: Optional[Anatomy] = None
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -241,7 +245,7 @@ class Config:
 
     def recipe(self, provenance: Optional[Mapping[str, Any]] = None) -> Recipe:
         """The recipe that is stored with the exported weights."""
-        return Recipe(self.shape, self.preprocessing, self.classes, self.name, provenance or {})
+        return Recipe(self.shape, self.preprocessing, self.classes, self.name, provenance or {}, anatomy=self.anatomy)
 
     @property
     def digest(self) -> str:
@@ -273,13 +277,7 @@ def load_config(path: Union[str, Path]) -> Config:
         data = _settings(Path(path), ())
         if not all(isinstance(key, str) for key in data):
             raise ValueError("a setting has no name")
-        for key, kind in _GROUPS.items():
-            if key in data:
-                data[key] = _build(kind, data[key])
-        for key, kind in (("stages", Stage), ("classes", LabelClass)):
-            if key in data:
-                data[key] = tuple(_build(kind, entry) for entry in data[key])
-        return _build(Config, data)
+        return build(Config, data)
     except (TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ConfigurationError(f"the configuration {path} cannot be used: {' '.join(str(error).split())}") from error
 
@@ -298,8 +296,3 @@ def _settings(path: Path, above: Tuple[Path, ...]) -> Dict[str, Any]:
             {**old, **value} if key in _GROUPS and isinstance(old, dict) and isinstance(value, dict) else value
         )
     return merged
-
-
-def _build(kind: Any, data: Mapping[str, Any]) -> Any:
-    check_fields(kind, data)
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})

@@ -20,7 +20,6 @@ from .splits import PARTS
 
 def prepare(options: argparse.Namespace) -> int:
     from lvnet.errors import ConfigurationError
-    from lvnet.recipe import LIVER
 
     from .config import load_config
     from .dataset import load_cases
@@ -34,7 +33,7 @@ def prepare(options: argparse.Namespace) -> int:
         raise ConfigurationError("--pack needs a --config with a `grid`")
     if options.validation and not options.pack:
         raise ConfigurationError("--validation can only be used with --pack")
-    classes, labels = (config.classes, config.labels) if config else ((LIVER,), None)
+    recipe, labels = (config.recipe(), config.labels) if config else (None, None)
     patients = read_patients(options.patients) if options.patients else {}
 
     def line(row: Row) -> None:
@@ -53,7 +52,7 @@ def prepare(options: argparse.Namespace) -> int:
         sources = find_cases(options.data)
     print(f"{'case':<24}{'z, y, x':>16}{'spacing mm':>22}{'labelled ml':>12}{'HU':>14}")
     report = options.report or options.cache / "report"
-    rows, refused = prepare(sources, options.cache, report, classes, labels, not options.no_pictures, line)
+    rows, refused = prepare(sources, options.cache, report, recipe, labels, not options.no_pictures, line)
     for sentence in refused:
         print(sentence)
     print(f"{len(rows)} cases ready in {options.cache}, {len(refused)} left out; report in {report / 'index.html'}")
@@ -64,9 +63,9 @@ def prepare(options: argparse.Namespace) -> int:
         print(f"split {sizes} (seed {options.seed}) in {options.split}")
     if options.pack:
         assert config is not None
-        training, _ = load_cases(sources, options.cache, classes, labels, config.grid)
+        training, _ = load_cases(sources, options.cache, config.classes, labels, config.grid)
         judging = find_cases(options.validation) if options.validation else []
-        validation, _ = load_cases(judging, options.cache, classes, labels, config.grid)
+        validation, _ = load_cases(judging, options.cache, config.classes, labels, config.grid)
         size = write_pack(options.pack, training, validation, config)
         print(f"{len(training)} cases for training and {len(validation)} for validation in {options.pack},"
               f" {size / 2**20:.1f} MiB")  # fmt: skip

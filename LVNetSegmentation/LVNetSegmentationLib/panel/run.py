@@ -47,9 +47,9 @@ class RunSection:
         self._began = 0.0
         self._lastStage = ""
         self.cancelling = False
-        self._checked: Optional[Tuple[tuple, tuple]] = None
+        self._checked: Optional[tuple] = None
         self._findings: List[Tuple[str, str]] = []
-        #: What was found about which state of the volume; looking again takes a moment.
+        #: What was found about which state of the volume, for which weights; checking again takes a moment.
         self._aboutVolume: Tuple[Optional[tuple], List[Tuple[str, str]]] = (None, [])
         self._input = ""
         self._settings: dict = {}
@@ -86,8 +86,9 @@ class RunSection:
             self.weights.choose(parameters.weights)
             self._followInput(parameters)
             output = parameters.outputSegmentation
-            self._check(parameters.inputVolume, output)
         self.weights.describe()
+        if parameters is not None:
+            self._check(parameters.inputVolume, output)
         self.surfaces.watch(output)
         self._listSegments(output)
         for selector in (ui.inputSelector, ui.outputSelector):
@@ -134,7 +135,9 @@ class RunSection:
         """Looks at another volume or output than before, or at voxels that have changed."""
         if self.running:
             return
-        state = (stateOfVolume(volumeNode), stateOfOutput(output))
+        # Weights that cannot be used say so themselves.
+        weights = None if self.weights.problem else self.weights.chosen()
+        state = (stateOfVolume(volumeNode), stateOfOutput(output), (weights or "",))
         if state == self._checked:
             return
         before, self._checked = self._checked, state
@@ -142,8 +145,8 @@ class RunSection:
             self._ui.anywayCheckBox.checked = False
         self._findings = []
         if volumeNode is not None:
-            if self._aboutVolume[0] != state[0]:
-                self._aboutVolume = state[0], self._logic.checkInput(volumeNode)
+            if self._aboutVolume[0] != (state[0], weights):
+                self._aboutVolume = (state[0], weights), self._logic.checkInput(volumeNode, weights)
             self._findings = [*self._aboutVolume[1], *aboutOutput(output, volumeNode)]
         icons = {"error": "wrong", "warning": "look"}
         self.inputFindings.show([(icons.get(severity), words) for severity, words in self._findings])

@@ -47,9 +47,13 @@ def _add_segment(commands: Any) -> None:
         help="file type of the results in an output folder (default .nii.gz)",
     )
     _add_settings(command)
-    command.add_argument("--probabilities", metavar="FILE", help="also write the probability map (one scan only)")
     command.add_argument(
-        "--uncertainty", metavar="FILE", help="also write a map of the network's uncertainty, 0 to 1 (one scan only)"
+        "--probabilities", metavar="FILE", help="also write the probability map; a folder for those of several scans"
+    )
+    command.add_argument(
+        "--uncertainty",
+        metavar="FILE",
+        help="also write where the network is unsure, 0 to 1; a folder for several scans",
     )
     command.add_argument(
         "--measurements",

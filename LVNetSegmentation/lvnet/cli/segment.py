@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ..inference import Model, Segmentation
     from ..pipeline.scan import Look
 
-#: Files that can be written beside the result of one scan.
-BESIDE = (*MAPS, "measurements")
 #: Side in pixels of one view in the pictures of a cohort.
 _PICTURE_SIDE = 240
 
@@ -33,16 +31,16 @@ def run_segment(arguments: argparse.Namespace) -> int:
     """Segments every input; a failure does not stop the rest, but makes the exit code 2."""
     # Every error that can be detected now is reported before the network is loaded.
     options = SegmentOptions.from_request(vars(arguments))
-    planned = plan(arguments.inputs, arguments.output, arguments.format)
+    maps = {name: path for name in MAPS for path in [getattr(arguments, name)] if path is not None}
+    planned = plan(arguments.inputs, arguments.output, arguments.format, maps)
     jobs, batch = planned.jobs, planned.batch
+    measurements = None if arguments.measurements is None else Path(arguments.measurements)
+    if batch and measurements is not None:
+        raise ConfigurationError("--measurements works with one scan only; segment the scans one by one")
     if arguments.list:
         return run_list(arguments, planned)
-    beside = {name: Path(path) for name in BESIDE for path in [getattr(arguments, name)] if path is not None}
-    if batch and beside:
-        raise ConfigurationError(f"--{next(iter(beside))} works with one scan only; segment the scans one by one")
     if not batch:
-        maps = {name: path for name, path in beside.items() if name in MAPS}
-        Output(jobs[0].scan.path, jobs[0].target, maps, options.series, measurements=beside.get("measurements"))
+        Output(jobs[0].scan.path, jobs[0].target, jobs[0].maps, options.series, measurements=measurements)
     if asked_for(arguments):
         return run_cohort(arguments, planned, options.for_results(), lambda: _with_pictures(arguments, options))
     from ..pipeline.scan import options_of_scan
@@ -122,7 +120,9 @@ def _segment_one(
             options,
             model=model,
             files=job.scan.files,
-            **{name: getattr(arguments, name) for name in BESIDE},
+            probabilities=job.maps.get("probabilities"),
+            uncertainty=job.maps.get("uncertainty"),
+            measurements=arguments.measurements,
             noticed=noticed,
             look=look,
             progress=bar,

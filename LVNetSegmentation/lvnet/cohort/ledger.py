@@ -58,7 +58,7 @@ class Ledger:
             remove_stale(folder)
 
     def state(self, job: Job) -> State:
-        """Whether a scan was segmented with these weights and options, and its result is unchanged since."""
+        """Whether a scan was segmented with these weights and options, and its result and maps are unchanged since."""
         record = self._read(job)
         if record is None or record.get("recipe") != self._recipe:
             return State.NEW
@@ -66,6 +66,8 @@ class Ledger:
             return State.NEW
         if record["result"].get("error") is not None:
             return State.FAILED
+        if not all(os.path.isfile(path) for path in job.maps.values()):
+            return State.NEW
         return State.DONE if _is_same(record.get("output"), job.target, None) else State.NEW
 
     @contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from html import escape
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 from ..report.charts import Named, box_plot
 from ..report.document import document
+from ..report.parts import picture, sentences, table
 from .rows import FAILED, ORDER, by_doubt, doubts_of, row_of, status_of
 
 #: Most doubtful results that are shown with a picture; the table lists all.
@@ -48,7 +48,7 @@ def page_of(
         f"<p>{len(doubtful) - MOST_PICTURES} more are in the table.</p>" if len(doubtful) > MOST_PICTURES else "",
         f"<h2>All scans ({len(ordered)})</h2>" if ordered else "",
         _table(ordered),
-        _left_out(left_out),
+        sentences("Left out", left_out),
     ]
     page = document(title, _lead(ordered), parts, "For research; not a medical device.", _CSS)
     return page.encode("utf-8", "backslashreplace")
@@ -94,17 +94,16 @@ def _charts(results: Sequence[Mapping[str, Any]]) -> str:
 
 def _shown(result: Mapping[str, Any], picture_of: Callable[[str], Path]) -> str:
     status, row = status_of(result), row_of(result)
-    sentences = [row["error"]] if status == FAILED else [*doubts_of(result), *result["notes"]]
+    remarks = [row["error"]] if status == FAILED else [*doubts_of(result), *result["notes"]]
     volumes = ", ".join(f"{name} {value:.0f} ml" for name, value in (result.get("volumes_ml") or {}).items())
-    entries = "".join(f"<li>{escape(str(sentence))}</li>" for sentence in sentences)
+    entries = "".join(f"<li>{escape(str(sentence))}</li>" for sentence in remarks)
     try:
-        data = base64.b64encode(picture_of(result["name"]).read_bytes()).decode("ascii")
-        picture = f'<img alt="the result in three planes" src="data:image/png;base64,{data}">'
+        drawn = picture(picture_of(result["name"]).read_bytes(), "the result in three planes")
     except OSError:
-        picture = ""
+        drawn = ""
     return (
         f'<section class="scan {status}"><h3>{escape(result["name"])}<small>{_WORDS[status]}'
-        f"{'; ' + escape(volumes) if volumes else ''}</small></h3>{picture}<ul>{entries}</ul></section>"
+        f"{'; ' + escape(volumes) if volumes else ''}</small></h3>{drawn}<ul>{entries}</ul></section>"
     )
 
 
@@ -124,21 +123,11 @@ def _table(results: Sequence[Mapping[str, Any]]) -> str:
             f"<tr><th>{escape(row['name'])}</th><td{out}>{row['status']}</td>{cells}"
             f'<td class="text">{escape(str(remarks))}</td></tr>'
         )
-    head = "".join(f"<th>{escape(key.replace('_', ' '))}</th>" for key in heads)
-    return (
-        f'<div class="wide"><table class="cases"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
+    shown = table("cases", [key.replace("_", " ") for key in heads], lines)
+    return f'<div class="wide">{shown}</div>'
 
 
 def _number(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) and abs(value) < 100 else f"{value:.0f}"
-
-
-def _left_out(sentences: Sequence[str]) -> str:
-    if not sentences:
-        return ""
-    entries = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f"<h2>Left out ({len(sentences)})</h2><ul>{entries}</ul>"

@@ -12,7 +12,7 @@ from typing import Callable, Collection, Dict, List, Tuple
 #: Words in a name that describe the kind of file rather than the case.
 _KINDS = (
     "volume|vol|segmentation|segmentations|seg|image|img|labels|label|mask|ct|scan|pred|prediction|gt|groundtruth|"
-    "ground_truth|reference|ref|liver"
+    "ground_truth|reference|ref|liver|probabilities|probability|uncertainty"
 )
 _FIRST = re.compile(rf"^(?:{_KINDS})(?:[-_. ]+|(?=\d))(?=.)", re.IGNORECASE)
 _LAST = re.compile(rf"(?<=.)[-_. ]+(?:{_KINDS})$", re.IGNORECASE)

@@ -6,7 +6,7 @@ the same random numbers, so that the same scores give the same interval.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -93,20 +93,21 @@ def bootstrap_intervals(values: np.ndarray, *statistics: Callable[..., np.ndarra
         values: (n,) finite numbers.
         *statistics: take an array and `axis`, as `np.mean` does.
     """
-    drawn = [[statistic(sample, axis=1) for statistic in statistics] for sample in _samples(values)]
-    tail = 50 * (1 - BOOTSTRAP["level"])
-    ends = [np.percentile(np.concatenate(parts), [tail, 100 - tail]) for parts in zip(*drawn)]
-    return [[float(low), float(high)] for low, high in ends]
+    from scipy.stats import bootstrap  # a slow import that most runs do without
 
-
-def _samples(values: np.ndarray) -> Iterator[np.ndarray]:
-    """(resamples, n) values drawn with replacement in all, in pieces."""
-    rng = np.random.default_rng(BOOTSTRAP["seed"])
-    left, rows = BOOTSTRAP["resamples"], max(1, _PIECE // values.size)
-    while left:
-        rows = min(rows, left)
-        yield values[rng.integers(0, values.size, (rows, values.size))]
-        left -= rows
+    intervals = []
+    for statistic in statistics:
+        found = bootstrap(
+            (values,),
+            statistic,
+            n_resamples=BOOTSTRAP["resamples"],
+            confidence_level=BOOTSTRAP["level"],
+            method="percentile",
+            batch=max(1, _PIECE // values.size),
+            random_state=np.random.default_rng(BOOTSTRAP["seed"]),
+        ).confidence_interval
+        intervals.append([float(found.low), float(found.high)])
+    return intervals
 
 
 def _wilcoxon(differences: np.ndarray) -> Tuple[Any, str]:

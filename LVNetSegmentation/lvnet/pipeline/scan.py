@@ -11,11 +11,12 @@ from typing import Callable, Iterator, Optional, Sequence, Tuple, Union
 
 from ..image_io import read_image
 from ..inference import Model, Segmentation, load_model, run
-from ..inputcheck import Finding, check_input, refuse_impossible
+from ..inputcheck import Finding, refuse_impossible
 from ..progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
 from ..volume import Volume
 from .options import SegmentOptions
 from .output import Output
+from .precheck import check_scan
 from .report import ScanReport
 
 #: Called with the scan and its result.
@@ -129,7 +130,7 @@ def segment_volume(
     """
     progress(0.01, "checking the scan")
     refuse_impossible(scan)
-    findings = tuple(check_input(scan, model.recipe))
+    findings = check_scan(scan, model.recipe)
     if noticed is not None:
         for finding in findings:
             noticed(finding)

@@ -6,6 +6,7 @@ from html import escape
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .charts import fences
+from .parts import table
 from .rows import Metric, Row, by_label
 
 #: The fewest cases for which outliers are marked.
@@ -42,7 +43,7 @@ def cases_table(rows: Sequence[Row], metrics: Sequence[Metric], links: Mapping[T
         remarks = [*row.notes, *_reasons(row, metrics)]
         if remarks:
             body.append(f'<tr class="note"><td colspan="{len(heads)}">{escape("; ".join(remarks))}</td></tr>')
-    return _table("cases", heads, body)
+    return table("cases", heads, body)
 
 
 def summary_table(summary: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
@@ -66,7 +67,7 @@ def summary_table(summary: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
         ]
         body.append(f'<tr><th scope="row">{escape(metric.heading)}</th>{_cells(cells)}</tr>')
     heads = ["metric", "mean", "95 % interval", "sd", "median", "95 % interval", "cases"]
-    return _table("summary", heads, body)
+    return table("summary", heads, body)
 
 
 def comparison_table(entries: Mapping[str, Any], metrics: Sequence[Metric], names: Tuple[str, str]) -> str:
@@ -92,7 +93,7 @@ def comparison_table(entries: Mapping[str, Any], metrics: Sequence[Metric], name
         ]
         body.append(f'<tr><th scope="row">{escape(metric.heading)}</th>{_cells(cells)}</tr>')
     heads = ["metric", f"mean, {names[0]}", f"mean, {names[1]}", "difference", "95 % interval", "Wilcoxon p", "cases"]
-    return _table("summary", heads, body)
+    return table("summary", heads, body)
 
 
 def _p(value: float) -> str:
@@ -105,11 +106,6 @@ def _interval(bounds: Optional[Sequence[float]], metric: Metric) -> str:
 
 def _cells(texts: Sequence[str]) -> str:
     return "".join(f"<td>{text}</td>" for text in texts)
-
-
-def _table(kind: str, heads: Sequence[str], body: Sequence[str]) -> str:
-    row = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    return f'<table class="{kind}"><thead><tr>{row}</tr></thead><tbody>{"".join(body)}</tbody></table>'
 
 
 def _cell(row: Row, metric: Metric, limits: Mapping[Tuple[Optional[str], str], Tuple[float, float]]) -> str:

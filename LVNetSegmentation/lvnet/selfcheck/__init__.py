@@ -7,7 +7,8 @@ nothing about the accuracy of the border; that needs a reference and :mod:`lvnet
 
 from __future__ import annotations
 
-from .check import LOOK, OK, WRONG, Check, Limits
+from ..anatomy import LOOK, OK, WRONG, Limits
+from .check import Check
 from .confidence import low_confidence, low_confidence_share
 from .measure import measure
 from .organ_checks import self_check

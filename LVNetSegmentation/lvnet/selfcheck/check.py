@@ -4,40 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional
 
-OK, LOOK, WRONG = "ok", "look", "wrong"
-
-#: Lowest and highest value; None means no bound on that side.
-Range = Tuple[Optional[float], Optional[float]]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The range of normal values, and the wider range of values that need review.
-
-    Attributes:
-        ok: normal values.
-        look: values that are possible but rare; beyond them the segmentation is considered wrong.
-    """
-
-    ok: Range
-    look: Range = (None, None)
-
-    def verdict(self, value: float) -> str:
-        """`OK`, `LOOK` or `WRONG`; NaN is `WRONG`."""
-        if _within(value, self.ok):
-            return OK
-        return LOOK if _within(value, self.look) else WRONG
-
-    def without_lower(self) -> Limits:
-        """The same limits for a partial measurement, where a low value is not a fault."""
-        return Limits((None, self.ok[1]), (None, self.look[1]))
-
-
-def _within(value: float, bounds: Range) -> bool:
-    low, high = bounds
-    return not math.isnan(value) and (low is None or value >= low) and (high is None or value <= high)
+from ..anatomy import Limits
 
 
 @dataclass(frozen=True)

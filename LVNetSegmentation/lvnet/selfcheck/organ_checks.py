@@ -6,30 +6,16 @@ from typing import List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
+from ..anatomy import LOOK, OK, WRONG, Limits, Organ
 from ..boxes import Box, bounding_box, union
 from ..orientation import orientation_of
 from ..quality import Expected, Quality
-from ..recipe import LIVER, LabelClass, Recipe
+from ..recipe import LabelClass, Recipe
 from ..volume import Volume
-from .check import LOOK, OK, WRONG, Check, Limits
+from .check import Check
 from .confidence import low_confidence_share
 from .pieces import Pieces, holes_of, pieces_of
 
-# Livers measured by CT: 1205 +/- 258 ml, 594 to 2250, in 369 Chinese adults (Feng et al., World J
-# Gastroenterol 2017;23:4968); 1772 +/- 393 ml in men and 1495 +/- 357 in women who were to donate, and
-# 2022 +/- 749 ml with polycystic disease, in the HALT-PKD study (PMC4267913).  So 600 to 2750 ml is a
-# healthy adult's to some 2.5 sd; remnants after resection, children and cystic or tumorous livers lie
-# outside and need review.  A newborn's is above 100 ml; more than 8 l occurs only in extreme cases.
-_LIVER_ML = Limits((600.0, 2750.0), (100.0, 8000.0))
-# Healthy parenchyma has 50 to 70 HU without contrast and 90 to 140 in the portal venous phase; steatosis
-# goes below 20, rarely below 0, iron, amiodarone and late phases stay under 200.
-_LIVER_HU = Limits((10.0, 200.0), (-20.0, 250.0))
-# Interquartile range: noise of 10 to 40 HU (sd) gives 13 to 54; tumours and vessels widen it, other organs,
-# lung and fat far more.  Without any spread it is not a scan, or one that was clipped.
-_LIVER_IQR = Limits((1.0, 90.0), (0.0, 250.0))
-# The same at the network's voxel size, where noise is averaged: 5 to 51 HU in 86 results with DICE >= 0.94, all
-# but one below 43 (training/calibration.csv).
-_LIVER_IQR_COARSE = Limits((1.0, 50.0), (0.0, 150.0))
 # A few voxels at the end may be chance.  From about a quarter of the liver's largest axial section (some
 # 200 cm2) on, a substantial part of the organ is missing, and all measurements are wrong.
 _EDGE_MM2 = Limits((0.0, 100.0), (0.0, 5000.0))
@@ -72,8 +58,8 @@ def self_check(
             own voxels, including their noise.
 
     Returns:
-        Checks of every class in the recipe's order: one for a class that was not found, all for the
-        liver; for other organs, those of size and HU have a value but no verdict.
+        Checks of every class in the recipe's order: one for a class that was not found.  If the recipe's anatomy
+        does not state an organ's size or HU, those checks have a value but no verdict.
 
     Raises:
         ValueError: the arrays do not have the scan's shape.
@@ -86,9 +72,10 @@ def self_check(
     alone = len(recipe.classes) == 1
     checks: List[Check] = []
     for entry in recipe.classes:
+        organ = recipe.expects.of(entry.value) or Organ(entry.value)
         box = _box_of(labels.array, entry.value, alone=alone)
         if box is None:
-            checks.append(_nothing(entry))
+            checks.append(_nothing(entry, organ))
             continue
         share = low_confidence.get(entry.value) if low_confidence is not None else None
         if low_confidence is None and soft is not None:
@@ -97,19 +84,15 @@ def self_check(
         if likely is not None and recipe.quality is not None:
             checks.append(_expected(entry, likely, recipe.quality))
         edge = _edge(entry, labels)
-        checks += [_volume(entry, labels, box, cut_off=edge.verdict != OK), edge]
+        checks += [_volume(entry, organ.volume_ml, labels, box, cut_off=edge.verdict != OK), edge]
         pieces = pieces_of(raw, entry.value, _box_of(raw, entry.value, alone=alone))
         if pieces.count:
             holes = holes_of(raw, entry.value, pieces, alone=alone)
             checks += [_pieces(entry, pieces, labels.voxel_volume_ml), _holes(entry, holes, pieces, labels)]
         if share is not None:
             checks.append(_confidence(entry, share, judged=likely is None))
-        checks += _brightness(entry, scan, labels, box, (measured or {}).get(entry.value, {}).get("spread"))
+        checks += _brightness(entry, organ, scan, labels, box, (measured or {}).get(entry.value, {}).get("spread"))
     return checks
-
-
-def _is_liver(entry: LabelClass) -> bool:
-    return entry.code == LIVER.code or entry.name.strip().lower() == LIVER.name
 
 
 def _box_of(labels: np.ndarray, value: int, *, alone: bool) -> Optional[Box]:
@@ -123,9 +106,9 @@ def _box_of(labels: np.ndarray, value: int, *, alone: bool) -> Optional[Box]:
     return found
 
 
-def _nothing(entry: LabelClass) -> Check:
+def _nothing(entry: LabelClass, organ: Organ) -> Check:
     sentence = f"no {entry.name} was found: the scan may not show it, or may not be a CT in HU"
-    return Check(f"{entry.name} presence", WRONG if _is_liver(entry) else LOOK, sentence, 0.0, None, "ml")
+    return Check(f"{entry.name} presence", LOOK if organ.volume_ml is None else WRONG, sentence, 0.0, None, "ml")
 
 
 def _expected(entry: LabelClass, expected: Expected, quality: Quality) -> Check:
@@ -137,20 +120,20 @@ def _expected(entry: LabelClass, expected: Expected, quality: Quality) -> Check:
     return Check(f"{entry.name} expected dice", verdict, sentence, expected.dice, limits)
 
 
-def _volume(entry: LabelClass, labels: Volume, box: Box, *, cut_off: bool) -> Check:
+def _volume(entry: LabelClass, usual: Optional[Limits], labels: Volume, box: Box, *, cut_off: bool) -> Check:
     count = sum(int(np.count_nonzero(plane == entry.value)) for plane in labels.array[box])
     value = count * labels.voxel_volume_ml
-    if not _is_liver(entry):
-        return Check(f"{entry.name} volume", None, f"the {entry.name} volume is {value:.0f} ml", value, None, "ml")
-    limits = _LIVER_ML.without_lower() if cut_off else _LIVER_ML
-    verdict = limits.verdict(value)
     sentence = f"the {entry.name} volume is {value:.0f} ml"
+    if usual is None:
+        return Check(f"{entry.name} volume", None, sentence, value, None, "ml")
+    limits = usual.without_lower() if cut_off else usual
+    verdict = limits.verdict(value)
     if cut_off:
         sentence += " in this scan, which shows only a part of it"
     if verdict != OK:
-        low, high = _LIVER_ML.ok
-        side = "more" if value > (high or 0) else "less"
-        sentence += f", {side} than usual for adults ({low:.0f} to {high:.0f} ml)"
+        low, high = usual.ok
+        more = high is not None and value > high
+        sentence += f", {'more' if more else 'less'} than usual for adults ({_range(low, high)} ml)"
     return Check(f"{entry.name} volume", verdict, sentence, value, limits, "ml")
 
 
@@ -200,7 +183,9 @@ def _confidence(entry: LabelClass, share: float, *, judged: bool) -> Check:
     return Check(f"{entry.name} confidence", _DOUBTFUL.verdict(share), sentence, share, _DOUBTFUL)
 
 
-def _brightness(entry: LabelClass, scan: Volume, labels: Volume, box: Box, coarse: Optional[float]) -> List[Check]:
+def _brightness(
+    entry: LabelClass, organ: Organ, scan: Volume, labels: Volume, box: Box, coarse: Optional[float]
+) -> List[Check]:
     size = float(np.prod([side.stop - side.start for side in box]))
     stride = max(1, int(np.ceil((size / _MOST_VOXELS) ** (1 / 3))))
     sample: Tuple[slice, ...] = tuple(slice(side.start, side.stop, stride) for side in box)
@@ -208,20 +193,25 @@ def _brightness(entry: LabelClass, scan: Volume, labels: Volume, box: Box, coars
     if not values.size:  # thinner than the sampling step
         values = scan.array[box][labels.array[box] == entry.value]
     low, middle, high = (float(value) for value in np.percentile(values, (25, 50, 75)))
-    spread, usual = (high - low, _LIVER_IQR) if coarse is None else (coarse, _LIVER_IQR_COARSE)
-    known = _is_liver(entry)
+    spread, usual = (high - low, organ.spread_hu) if coarse is None else (coarse, organ.smoothed_spread_hu)
     median = f"the median inside the {entry.name} is {middle:.0f} HU"
     quartiles = f"half of the {entry.name}'s voxels are between {low:.0f} and {high:.0f} HU"
-    if known and _LIVER_HU.verdict(middle) != OK:
+    verdict = None if organ.median_hu is None else organ.median_hu.verdict(middle)
+    if verdict not in (OK, None):
         median += ", which is unusual for this organ: check that the scan is a CT in HU, and that this is the organ"
-    if known and usual.verdict(spread) != OK:
+    evenness = None if usual is None else usual.verdict(spread)
+    if evenness not in (OK, None):
         quartiles += ", " + ("no spread at all" if spread < 1 else "a spread that is unusual for this organ")
     return [
-        Check(f"{entry.name} brightness", _LIVER_HU.verdict(middle) if known else None, median, middle,
-              _LIVER_HU if known else None, "HU"),
-        Check(f"{entry.name} spread", usual.verdict(spread) if known else None, quartiles, spread,
-              usual if known else None, "HU"),
-    ]  # fmt: skip
+        Check(f"{entry.name} brightness", verdict, median, middle, organ.median_hu, "HU"),
+        Check(f"{entry.name} spread", evenness, quartiles, spread, usual, "HU"),
+    ]
+
+
+def _range(low: Optional[float], high: Optional[float]) -> str:
+    if low is None or high is None:
+        return f"at least {low:.0f}" if low is not None else f"at most {high:.0f}"
+    return f"{low:.0f} to {high:.0f}"
 
 
 def _ml(value: float) -> str:

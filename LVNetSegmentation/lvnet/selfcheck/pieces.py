@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Optional
 
 import numpy as np
+from scipy import ndimage
 
 from ..boxes import Box
-from ..postprocessing import _at_faces, _components, _runs
+from ..postprocessing import components, gaps_of
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,12 @@ def pieces_of(labels: np.ndarray, value: int, box: Optional[Box]) -> Pieces:
     """
     if box is None:
         return Pieces(0, 0, 0, None)
-    runs = _runs(labels[box], value, inside=True)
-    component = _components(runs)
-    sizes = np.bincount(component, weights=runs.ends - runs.starts)
-    order = np.argsort(-sizes, kind="stable")
-    mine = component == order[0]
-    z, y = np.divmod(runs.rows[mine], runs.plane_rows)
-    ends = (z.min(), z.max() + 1), (y.min(), y.max() + 1), (runs.starts[mine].min(), runs.ends[mine].max())
-    sides = [slice(side.start + int(a), side.start + int(b)) for side, (a, b) in zip(box, ends)]
-    second = int(sizes[order[1]]) if len(sizes) > 1 else 0
-    return Pieces(len(sizes), int(sizes[order[0]]), second, (sides[0], sides[1], sides[2]))
+    found, voxels = components(labels[box] == value)
+    order = np.argsort(-voxels, kind="stable")
+    largest = ndimage.find_objects(found)[order[0]]
+    z, y, x = (slice(side.start + part.start, side.start + part.stop) for side, part in zip(box, largest))
+    second = int(voxels[order[1]]) if len(voxels) > 1 else 0
+    return Pieces(len(voxels), int(voxels[order[0]]), second, (z, y, x))
 
 
 def holes_of(labels: np.ndarray, value: int, pieces: Pieces, *, alone: bool) -> int:
@@ -64,17 +61,8 @@ def holes_of(labels: np.ndarray, value: int, pieces: Pieces, *, alone: bool) -> 
     if pieces.box is None:
         return 0
     crop = labels[pieces.box]
-    runs = _runs(crop, value, inside=False)
-    if not runs.rows.size:
+    gaps, enclosed = gaps_of(crop, value)
+    if not enclosed.any():
         return 0
-    component = _components(runs)
-    is_open = np.zeros(component.max() + 1, bool)
-    is_open[component[_at_faces(runs, crop.shape)]] = True
-    enclosed = ~is_open[component]
-    if alone:
-        return int((runs.ends - runs.starts)[enclosed].sum())
-    holes = 0
-    for row, start, end in zip(runs.rows[enclosed], runs.starts[enclosed], runs.ends[enclosed]):
-        z, y = divmod(int(row), runs.plane_rows)
-        holes += int(np.count_nonzero(crop[z, y, start:end] == 0))
-    return holes
+    inside = (enclosed[gap] if alone else enclosed[gap] & (plane == 0) for gap, plane in zip(gaps, crop))
+    return sum(int(np.count_nonzero(part)) for part in inside)

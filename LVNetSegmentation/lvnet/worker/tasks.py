@@ -162,7 +162,8 @@ def folder_task(request: FolderRequest, progress: Progress, cancelled: CancelChe
         if isinstance(progress, TellsScans):
             progress.scan(scan)
 
-    for number, (given, target) in enumerate(planned.jobs):
+    for number, job in enumerate(planned.jobs):
+        given = job.scan
         raise_if_cancelled(cancelled)
 
         def tell(share: float, stage: str, number: int = number) -> None:
@@ -173,7 +174,7 @@ def folder_task(request: FolderRequest, progress: Progress, cancelled: CancelChe
         try:
             report = segment_file(
                 given.path,
-                target,
+                job.target,
                 options_of_scan(options, given.path),
                 model=model,
                 files=given.files,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from html import escape
 from typing import Any, List, Mapping, Sequence
 
 from lvnet.report.document import document
+from lvnet.report.parts import picture, text_table
 
 from .. import paper
 from ..paper_tables import Table
@@ -44,13 +44,10 @@ def page(results: Mapping[str, Any], plots: bytes) -> str:
         plots: the PNG from :func:`box_plots`.
     """
     tests = tests_table(results)
-    picture = base64.b64encode(plots).decode("ascii")
     parts = [
         _table(table_of(results)),
         "<h2>Case by case</h2>",
-        f'<figure><img alt="box plots" style="max-width:100%" src="data:image/png;base64,{picture}">'
-        "<figcaption>Boxes: first to third quartile; red: median; each point is a case.</figcaption>"
-        "</figure>",
+        picture(plots, "box plots", "Boxes: first to third quartile; red: median; each point is a case."),
         _table(tests) if tests else "",
         _table(cost_table(results)),
         "<h2>Every case</h2>",
@@ -96,7 +93,7 @@ def _cases(results: Mapping[str, Any]) -> str:
     for entry in results["networks"].values():
         for case, values in entry["cases"].items():
             rows.append((entry["title"], case, *(_shown(values.get(key)) for key in COLUMNS[2:])))
-    return _html(COLUMNS, rows)
+    return text_table(COLUMNS, rows)
 
 
 def _shown(value: Any) -> str:
@@ -105,13 +102,4 @@ def _shown(value: Any) -> str:
 
 def _table(table: Table) -> str:
     remarks = "".join(f'<p class="faint">{escape(remark)}</p>' for remark in table.remarks)
-    return f"<h2>{escape(table.title)}</h2>{_html(table.head, table.rows)}{remarks}"
-
-
-def _html(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    heads = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
-    body = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{escape(text)}</td>" for text in row[1:]) + "</tr>"
-        for row in rows
-    )
-    return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f"<h2>{escape(table.title)}</h2>{text_table(table.head, table.rows)}{remarks}"

@@ -24,7 +24,7 @@ def error_of(failure: Failed, log_path: str = "") -> LVNetError:
     if kind is FailureKind.MEMORY:
         return ResourceError(
             f"{text} for this scan; close other programs"
-            + (", or choose the CPU as the device" if "GPU" in text else ", or crop the volume to the abdomen")
+            + (", or choose the CPU as the device" if "GPU" in text else ", or crop the volume")
         )
     if kind is FailureKind.DISK:
         return ResourceError(f"{text}; free some space, or choose another folder for temporary files")
