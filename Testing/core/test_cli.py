@@ -365,7 +365,7 @@ def test_a_scan_that_is_no_ct_is_segmented_with_a_warning(tmp_path, weights, cap
 
 def test_a_windowed_ct_has_a_note_and_no_warning_about_its_values(tmp_path, weights, capsys):
     array = np.full((30, 100, 100), -160, np.int16)
-    array[:, 10:90, 5:95] = np.random.default_rng(1).integers(20, 90, (30, 80, 90))
+    array[:, 10:90, 5:95] = np.random.default_rng(1).normal(55, 15, (30, 80, 90)).round()
     write_image(Volume(array, (4.0, 3.0, 3.0)), tmp_path / "ct.nrrd")
     assert run("segment", tmp_path / "ct.nrrd", "-o", tmp_path / "a.nrrd", "--weights", weights, "--device", "cpu") == 0
     error = capsys.readouterr().err

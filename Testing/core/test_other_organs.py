@@ -22,6 +22,7 @@ from lvnet.selfcheck import self_check
 from lvnet.volume import Volume
 from lvnet.worker import tasks
 from lvnet.worker.exchange import SCAN_FILE, write_array
+from lvnet.worker.messages.requests import request_of
 
 #: What a user would write for other organs; the last says nothing of its anatomy.
 RECIPES = {
@@ -56,7 +57,6 @@ def weights(request, tmp_path_factory) -> str:
 def no_harm(monkeypatch):
     """What is right for a process of its own would stay with this one."""
     monkeypatch.setattr("lvnet.acceleration.allocator.keep_pages", lambda: False)
-    monkeypatch.setattr("lvnet.cli.segment.keep_pages", lambda: False)
     monkeypatch.setitem(tasks._torch, "module", None)
     monkeypatch.setitem(tasks._loaded, "key", None)
 
@@ -81,11 +81,12 @@ def test_the_command_line_and_the_worker_do_not_speak_of_the_liver(weights, stub
     said = capsys.readouterr()
     (report,) = json.loads(said.out)
     request = {"input": str(folder), "output": str(tmp_path / "out"), "suffix": ".nrrd", "weights": weights}
-    (told,) = tasks.folder_task({**request, "device": "cpu"}, lambda *_: None, lambda: False)["scans"]
+    request = request_of({"do": "folder", **request, "device": "cpu"})
+    (told,) = tasks.folder_task(request, lambda *_: None, lambda: False).scans
     write_array(tmp_path / SCAN_FILE, stub.array, stub.array.shape, stub.array.dtype)
     place = {"spacing": list(stub.spacing), "origin": [0, 0, 0], "direction": [1, 0, 0, 0, 1, 0, 0, 0, 1]}
     request = {"folder": str(tmp_path), "weights": weights, "device": "cpu", **place}
-    handed = tasks.segment_task(request, lambda *_: None, lambda: False)
+    handed = tasks.segment_task(request_of({"do": "segment", **request}), lambda *_: None, lambda: False).to_fields()
     assert report["checks"] and report["input_checks"] == told["input_checks"] == handed["input_checks"]
     organ = load_checkpoint(weights).recipe.organs
     assert all(check["name"].startswith(organ) for check in [*told["checks"], *handed["checks"]])

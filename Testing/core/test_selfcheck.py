@@ -245,5 +245,5 @@ def test_the_checks_of_a_large_scan_are_fast_and_take_little_memory():
     self_check(scan, scan.with_array(labels), None, LIVER, before_postprocessing=raw)
     seconds, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 60e6
+    assert peak < 6 * raw.size  # specks in two corners make the box the whole scan
     assert seconds < 3  # 0.5 on a quiet computer
