@@ -10,7 +10,11 @@ from .service import Service
 
 
 class AskJob(RemoteJob):
-    """Asks the worker for its `devices` (a list) or whether `torch` works (a sentence)."""
+    """Asks the worker for its `devices` (a list), whether `torch` works (a sentence), or its `pace` (a number or None).
+
+    Args:
+        settings: of SegmentOptions, which the pace depends on.
+    """
 
     def __init__(
         self,
@@ -18,8 +22,9 @@ class AskJob(RemoteJob):
         what: str,
         onDone: Optional[Callable[..., None]] = None,
         onError: Optional[Callable[[str], None]] = None,
+        settings: Optional[Dict[str, Any]] = None,
     ) -> None:
-        self._what = what
+        self._what, self._settings = what, settings or {}
         super().__init__(service, False, onDone=onDone, onError=onError)
 
     def _begin(self) -> None:
@@ -27,11 +32,13 @@ class AskJob(RemoteJob):
             raise missingTorch()
 
     def _message(self) -> Optional[Dict[str, Any]]:
-        return {"do": self._what}
+        return {"do": self._what, **self._settings}
 
     def _results(self, answer: Dict[str, Any]) -> tuple:
         if self._what == "devices":
             return (answer["devices"],)
+        if self._what == "pace":
+            return (answer["seconds_per_litre"],)
         return (f"PyTorch {answer['version']} works; Automatic computes on {answer['device']}",)
 
 

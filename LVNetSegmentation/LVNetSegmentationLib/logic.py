@@ -302,6 +302,22 @@ class LVNetSegmentationLogic(WorkerLogic):
 
         return self._watched(AskJob(self.service, "devices", onDone=onDone, onError=onError))
 
+    def paceAsync(
+        self, onDone: Optional[Callable] = None, onError: Optional[Callable[[str], None]] = None, **settings
+    ):
+        """How fast this computer is, tried on one slab in the worker, which then has the network loaded.
+
+        Args:
+            onDone: called with the seconds that a litre of a scan will take, None where they cannot be told before.
+            settings: device, weights, overlap and threads, see :meth:`segment`.
+
+        Returns:
+            A job, see :meth:`segmentAsync`.
+        """
+        from .asking import AskJob
+
+        return self._watched(AskJob(self.service, "pace", onDone=onDone, onError=onError, settings=_settings(settings)))
+
     def checkTorchAsync(self, onDone: Optional[Callable] = None, onError: Optional[Callable[[str], None]] = None):
         """Whether PyTorch works: `onDone` gets one sentence with its version and what it computes on.
 

@@ -348,6 +348,39 @@ def test_the_time_of_a_run_is_foretold_after_the_first(warm, phantom):
     assert warm.ui.estimateLabel.text().startswith("A run will take about ")
 
 
+def test_the_first_run_is_foretold_by_a_test_of_the_computer(warm, warm_service, phantom, monkeypatch):
+    asked = []
+    ask = warm_service.ask
+    monkeypatch.setattr(warm_service, "ask", lambda do, **fields: (asked.append(do), ask(do, **fields))[1])
+    assert not warm.ui.estimateLabel.isVisible()
+    warm.widget.enter()
+    warm.until(warm.ui.estimateLabel.isVisible)
+    assert warm.ui.estimateLabel.text().startswith("The first run will take about ")
+    # One test is enough, and the real thing replaces it.
+    warm.widget.enter()
+    warm.panel.refresh()
+    warm.idle()
+    assert asked.count("pace") == 1
+    run(warm)
+    choose(warm, warm.add_volume(phantom[0], "next"))
+    assert warm.ui.estimateLabel.text().startswith("A run will take about ")
+
+
+def test_a_panel_without_a_volume_or_a_warm_worker_tests_nothing(warm, warm_service, monkeypatch):
+    asked = []
+    ask = warm_service.ask
+    monkeypatch.setattr(warm_service, "ask", lambda do, **fields: (asked.append(do), ask(do, **fields))[1])
+    warm.parameters.keepWarm = False
+    warm.widget.enter()
+    warm.events(0.3)
+    warm.parameters.keepWarm = True
+    warm.parameters.inputVolume = None
+    warm.widget.enter()
+    warm.until(lambda: "devices" in asked and warm.panel._devicesJob is None)
+    warm.events(0.3)
+    assert "pace" not in asked and not warm.ui.estimateLabel.isVisible()
+
+
 def test_a_run_is_foretold_by_the_usual_run_and_the_size_of_the_scan(module, monkeypatch, tmp_path):
     from LVNetSegmentationLib import pace
 

@@ -98,6 +98,7 @@ class Panel:
         def onDone(devices: list) -> None:
             ended()
             self.run.devices.offer(devices)
+            self.run.foretelling.workerIsWarm()
 
         def onError(sentence: str) -> None:
             ended()

@@ -15,6 +15,7 @@ from ..views import resetThreeDViews, showResult
 from .devices import DeviceChooser
 from .doubts import aboutOutput, identifiersOf, stateOfOutput, stateOfVolume
 from .findings import FindingsLabel
+from .foretelling import Foretelling
 from .startbutton import StartButton
 from .surfaces import SurfaceButton
 from .volumes import withVolume
@@ -49,6 +50,7 @@ class RunSection:
         self.weights = WeightsChooser(ui.weightsPathLineEdit, ui.weightsInfoLabel, logic.weightsInfo)
         self.inputFindings = FindingsLabel(ui.inputFindingsLabel)
         self.resultFindings = FindingsLabel(ui.resultFindingsLabel)
+        self.foretelling = Foretelling(ui.estimateLabel, panel, logic)
         self.surfaces = SurfaceButton(ui.show3DButton, panel.tellHidden)
         ui.editButton.connect("clicked(bool)", self._onEdit)
         self._button = StartButton(
@@ -92,7 +94,9 @@ class RunSection:
             selector.enabled = not self.running
         ui.editButton.enabled = output is not None and not self.running
         ui.editButton.toolTip = _("Edit the segmentation by hand.") if output else _("There is no segmentation yet.")
-        self._foretell(parameters)
+        # What a run has said is more to the point than how long it would take again.
+        idle = parameters is not None and not self.running and not ui.statusLabel.text
+        self.foretelling.show(*((parameters.inputVolume, parameters.device) if idle else (None, "")))
         self._button.refresh()
 
     def reasonAgainst(self) -> str:
@@ -144,18 +148,6 @@ class RunSection:
         icons = {"error": "wrong", "warning": "look"}
         self.inputFindings.show([(icons.get(severity), words) for severity, words in self._findings])
         self._ui.anywayCheckBox.visible = self._hasDoubts()
-
-    def _foretell(self, parameters: Any) -> None:
-        """Says how long a run will take, as soon as there was one on this computer."""
-        seconds = None
-        # What a run has said is more to the point than how long it would take again.
-        idle = not self.running and not self._ui.statusLabel.text
-        if parameters is not None and parameters.inputVolume is not None and idle:
-            seconds = pace.expected(parameters.device, pace.litresOf(parameters.inputVolume))
-        self._ui.estimateLabel.visible = seconds is not None
-        if seconds is not None:
-            words = _("A run will take about {duration} on this computer.")
-            self._ui.estimateLabel.text = words.format(duration=duration(max(1.0, seconds)))
 
     def _listSegments(self, output: Any) -> None:
         """Names the segments of the output with their volumes, as soon as these are counted."""

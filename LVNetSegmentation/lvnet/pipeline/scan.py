@@ -128,7 +128,7 @@ def segment_volume(
     if noticed is not None:
         for finding in findings:
             noticed(finding)
-    with _threads(options.threads):
+    with threads_of(options.threads):
         result = run(scan, model, options, probabilities=probabilities, progress=progress, cancelled=cancelled)
     return result, ScanReport.of(scan, findings, result, model, options)
 
@@ -139,7 +139,7 @@ def load(options: SegmentOptions) -> Model:
     Raises:
         LVNetError: the weights or the device cannot be used.
     """
-    with _threads(options.threads):
+    with threads_of(options.threads):
         return load_model(options.weights, options.device)
 
 
@@ -149,7 +149,7 @@ def options_of_scan(options: SegmentOptions, source: Union[str, Path]) -> Segmen
 
 
 @contextlib.contextmanager
-def _threads(count: Optional[int]) -> Iterator[None]:
+def threads_of(count: Optional[int]) -> Iterator[None]:
     """So many threads for PyTorch and the kernels meanwhile; None leaves them as they are."""
     import torch
 

@@ -74,6 +74,7 @@ _FIELDS: Dict[str, Dict[str, Callable[[Any], bool]]] = {
     "phantom": {"folder": _path, "seed": _seed},
     "devices": {},
     "torch": {},
+    "pace": {},
 }
 #: Tasks that also take every setting of :class:`~lvnet.pipeline.options.SegmentOptions`.
-_SEGMENTING = ("segment", "folder")
+_SEGMENTING = ("segment", "folder", "pace")

@@ -180,11 +180,27 @@ def torch_task(request: Mapping[str, Any], progress: Progress, cancelled: Cancel
     return {"version": str(torch.__version__), "device": select_device("auto")[1]}
 
 
+def pace_task(request: Mapping[str, Any], progress: Progress, cancelled: CancelCheck) -> Dict[str, Any]:
+    """How fast this computer is, before any scan: `seconds_per_litre`, see :func:`lvnet.pace.seconds_per_litre`.
+
+    The network stays loaded for the scan that follows.
+    """
+    options = SegmentOptions.from_request(request)
+    model = _model(options, progress, cancelled)
+    from ..pace import seconds_per_litre
+    from ..pipeline.scan import threads_of
+
+    progress(0.5, "trying one slab")
+    with threads_of(options.threads):
+        return {"seconds_per_litre": seconds_per_litre(model, options.overlap, cancelled)}
+
+
 TASKS: Dict[str, Callable[[Mapping[str, Any], Progress, CancelCheck], Dict[str, Any]]] = {
     "segment": segment_task,
     "folder": folder_task,
     "devices": devices_task,
     "torch": torch_task,
+    "pace": pace_task,
     "compare": compare_task,
     "phantom": phantom_task,
 }
