@@ -302,9 +302,7 @@ class LVNetSegmentationLogic(WorkerLogic):
 
         return self._watched(AskJob(self.service, "devices", onDone=onDone, onError=onError))
 
-    def paceAsync(
-        self, onDone: Optional[Callable] = None, onError: Optional[Callable[[str], None]] = None, **settings
-    ):
+    def paceAsync(self, onDone: Optional[Callable] = None, onError: Optional[Callable[[str], None]] = None, **settings):
         """How fast this computer is, tried on one slab in the worker, which then has the network loaded.
 
         Args:
