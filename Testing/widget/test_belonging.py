@@ -120,6 +120,18 @@ def test_a_segment_that_was_edited_is_replaced_only_after_a_question(warm):
     assert not np.array_equal(voxels(warm, node), edited)
 
 
+def test_what_was_found_of_a_result_is_not_said_of_what_it_was_edited_to(warm):
+    run(warm)
+    assert warm.findings() and warm.ui.statusLabel.isVisible()
+    edit(warm, warm.parameters.outputSegmentation)
+    # As on coming back from Segment Editor.
+    warm.widget.exit()
+    warm.widget.enter()
+    warm.events()
+    assert "was edited" in warm.findings("input")[0]
+    assert not warm.findings() and not warm.ui.statusLabel.isVisible()
+
+
 def test_a_segment_that_is_edited_during_a_run_stays_and_the_result_goes_beside_it(warm):
     run(warm)
     node = warm.parameters.outputSegmentation

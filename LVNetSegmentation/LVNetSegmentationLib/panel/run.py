@@ -13,7 +13,7 @@ from ..belonging import belongsTo, referenceVolumeOf
 from ..choosing import listed, namesOf
 from ..views import resetThreeDViews, showResult
 from .devices import DeviceChooser
-from .doubts import aboutOutput, identifiersOf, stateOfOutput, stateOfVolume
+from .doubts import aboutOutput, editedOf, identifiersOf, stateOfOutput, stateOfVolume
 from .findings import FindingsLabel
 from .foretelling import Foretelling
 from .startbutton import StartButton
@@ -141,6 +141,9 @@ class RunSection:
         if before is None or identifiersOf(before) != identifiersOf(state):
             self._ui.anywayCheckBox.checked = False
         self._findings = []
+        if editedOf(output):
+            # What was found of a result says nothing of what somebody has made of it.
+            self.forget()
         if volumeNode is not None:
             if self._aboutVolume[0] != state[0]:
                 self._aboutVolume = state[0], self._logic.checkInput(volumeNode)
