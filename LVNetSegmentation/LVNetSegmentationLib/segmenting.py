@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 import slicer
@@ -16,6 +16,7 @@ from lvnet.worker.handing import place_of
 
 from . import nodes
 from .checking import refuseOtherNodes
+from .closedsurfaces import makeSurfaces
 from .dependencies import ensureTorch
 from .edits import checksumOf, fingerprintsOf
 from .handover import handOver
@@ -57,6 +58,8 @@ class SegmentJob(RemoteJob):
         self._collecting: Optional[Steps] = None
         self._answer: Dict[str, Any] = {}
         self._before: Dict[str, str] = {}
+        #: The results, once they are in the scene and only surfaces are left to be made.
+        self._written: Optional[tuple] = None
         super().__init__(service, True, onProgress, onDone, onError, onCancelled)
 
     def _begin(self) -> None:
@@ -88,7 +91,7 @@ class SegmentJob(RemoteJob):
     def _step(self) -> Optional[tuple]:
         if self._collecting is None:
             return super()._step()
-        if self._cancelledAt is not None:
+        if self._written is None and self._cancelledAt is not None:
             raise Cancelled
         if not self._collecting.done:
             # The nodes are written in a turn of their own, so that the window reacts in between.
@@ -98,13 +101,28 @@ class SegmentJob(RemoteJob):
         if scene is not None and scene.IsBatchProcessing():
             # A scene is being loaded or closed: the result waits until that is done.
             return None
-        return self._apply()
+        if self._written is not None:
+            return self._withSurfaces(self._written)
+        results, hadSurfaces = self._apply()
+        if hadSurfaces:
+            # Making them takes as long as all else: in a turn of their own.  It can be cancelled no more.
+            self._written = results
+            return None
+        return results
+
+    def _withSurfaces(self, results: tuple) -> tuple:
+        output = results[0]
+        if output.GetScene() is None or self._volumeNode.GetScene() is None:
+            raise ImageError("the volume or its segmentation was removed from the scene meanwhile; load it again")
+        makeSurfaces(output)
+        return results
 
     @staticmethod
     def _fingerprints(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Dict[str, str]:
         return fingerprintsOf(segmentationNode, nodes.ownSegmentIds(segmentationNode))
 
-    def _apply(self) -> tuple:
+    def _apply(self) -> Tuple[tuple, bool]:
+        """Puts the result into the scene: what `onDone` gets, and whether there were surfaces to be made anew."""
         assert self._handOver is not None and self._collecting is not None
         answer, scan, pieces = self._answer, self._handOver.result, self._collecting.result
         volumeNode = self._volumeNode
@@ -122,14 +140,14 @@ class SegmentJob(RemoteJob):
             given = None
         output = nodes.addSegmentationNode(volumeNode) if given is None else given
         try:
-            nodes.writeSegments(pieces, volumeNode, output)
+            hadSurfaces = nodes.writeSegments(pieces, volumeNode, output)
         except Exception:
             if given is None:
                 nodes.removeSegmentationNode(output)
             raise
         lines += [f"{name}: {volume:.0f} ml" for name, volume in answer["volumes_ml"].items()]
         notes = [note for note in (*scan.notes, *answer["notes"]) if note not in lines]
-        return output, Outcome(
+        outcome = Outcome(
             output,
             lines + notes,
             [(check["verdict"], check["sentence"]) for check in answer["checks"]],
@@ -140,6 +158,7 @@ class SegmentJob(RemoteJob):
             str(answer["weights"]),
             self._service.logPath,
         )
+        return (output, outcome), hadSurfaces
 
     def _clean(self) -> None:
         for steps in (self._handOver, self._collecting):
