@@ -58,8 +58,8 @@ class SegmentJob(RemoteJob):
         self._collecting: Optional[Steps] = None
         self._answer: Dict[str, Any] = {}
         self._before: Dict[str, str] = {}
-        #: The results, once they are in the scene and only surfaces are left to be made.
-        self._written: Optional[tuple] = None
+        #: The results once they are in the scene, and whether surfaces are left to be made.
+        self._written: Optional[Tuple[tuple, bool]] = None
         super().__init__(service, True, onProgress, onDone, onError, onCancelled)
 
     def _begin(self) -> None:
@@ -101,20 +101,18 @@ class SegmentJob(RemoteJob):
         if scene is not None and scene.IsBatchProcessing():
             # A scene is being loaded or closed: the result waits until that is done.
             return None
-        if self._written is not None:
-            return self._withSurfaces(self._written)
-        results, hadSurfaces = self._apply()
-        if hadSurfaces:
-            # Making them takes as long as all else: in a turn of their own.  It can be cancelled no more.
-            self._written = results
+        # Writing, surfaces and whatever `onDone` does take a turn each.  From here on nothing can be cancelled.
+        if self._written is None:
+            self._written = self._apply()
             return None
-        return results
-
-    def _withSurfaces(self, results: tuple) -> tuple:
+        results, surfacesAreLeft = self._written
         output = results[0]
         if output.GetScene() is None or self._volumeNode.GetScene() is None:
             raise ImageError("the volume or its segmentation was removed from the scene meanwhile; load it again")
-        makeSurfaces(output)
+        if surfacesAreLeft and self._cancelledAt is None:
+            self._written = results, False
+            makeSurfaces(output)
+            return None
         return results
 
     @staticmethod

@@ -260,7 +260,7 @@ def test_a_result_that_cannot_be_written_leaves_the_scene_as_it_was(
     assert np.array_equal(liver_of(slicer_core, output, volume_node), found)
 
 
-def test_a_second_run_makes_surfaces_anew_in_a_turn_of_their_own(scene, logic, volume_node, weights, monkeypatch):
+def test_writing_surfaces_and_callback_take_a_turn_each(scene, logic, volume_node, weights, monkeypatch):
     from LVNetSegmentationLib import nodes, segmenting
 
     output = logic.segment(volume_node, device="cpu", weights=weights)
@@ -283,7 +283,7 @@ def test_a_second_run_makes_surfaces_anew_in_a_turn_of_their_own(scene, logic, v
         turns["count"] += 1
         logic.poll()
         time.sleep(0.01)
-    assert turns["makeSurfaces"] == turns["writeSegments"] + 1 == turns["count"]
+    assert [turns["writeSegments"] + 1, turns["makeSurfaces"] + 1] == [turns["makeSurfaces"], turns["count"]]
     assert output.GetSegmentation().GetNthSegment(0).GetRepresentation("Closed surface").GetNumberOfPoints()
 
 
