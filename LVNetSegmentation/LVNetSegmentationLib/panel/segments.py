@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple, Union
 
-import numpy as np
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..choosing import AND, liverWithTumours, namesOf, proposedLivers
+from ..masks import labelValues
 from .volumes import withVolume
 
 #: Identifier of a segment or value of a label, and its name.
 Entry = Tuple[Union[str, int], str]
-_PIECE = 1 << 20
 
 
 class SegmentChooser:
@@ -114,9 +113,4 @@ def labelsOf(labelMapNode: Any) -> List[int]:
     scalars = None if image is None else image.GetPointData().GetScalars()
     if scalars is None:
         return []
-    values = vtk_to_numpy(scalars).reshape(-1)
-    found = set()
-    # In pieces: a table of a whole scan at once would take eight bytes a voxel.
-    for start in range(0, values.size, _PIECE):
-        found.update(np.unique(values[start : start + _PIECE]).tolist())
-    return sorted(int(value) for value in found if value > 0)
+    return [value for value in labelValues(vtk_to_numpy(scalars)) or [] if value > 0]
