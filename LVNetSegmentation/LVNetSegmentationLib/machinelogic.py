@@ -36,6 +36,27 @@ class MachineLogic(WorkerLogic):
 
         return self._start(DevicesQuestion(self.service, Callbacks(on_done=onDone, on_error=onError)))
 
+    def paceAsync(
+        self,
+        onDone: Optional[Callable[..., None]] = None,
+        onError: Optional[Callable[[str], None]] = None,
+        **settings: Any,
+    ) -> Job:
+        """How fast this computer is, tried on one slab in the worker, which then has the network loaded.
+
+        Args:
+            onDone: called with the seconds that a litre of a scan will take; None if they cannot be estimated.
+            onError: called with one line.
+            settings: device, weights, overlap and threads, see :meth:`segment`.
+
+        Returns:
+            A job.
+        """
+        from lvnet.worker.client.job import Callbacks
+        from lvnet.worker.client.questions import PaceQuestion
+
+        return self._start(PaceQuestion(self.service, settings, Callbacks(on_done=onDone, on_error=onError)))
+
     def checkTorchAsync(
         self, onDone: Optional[Callable[..., None]] = None, onError: Optional[Callable[[str], None]] = None
     ) -> Job:

@@ -18,6 +18,9 @@ from .choosing import chosenLabels, chosenSegments
 ComparedNode = Union[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLLabelMapVolumeNode]
 #: A mask that is resampled because of its transform has at most so many voxels.
 _MOST_VOXELS = 1_000_000_000
+#: Images with more values are no label maps.
+_MOST_LABELS = 256
+_PIECE = 1 << 18
 #: Cosine of the angle between two axes up to which they count as perpendicular.
 _PERPENDICULAR = 1e-4
 
@@ -245,9 +248,26 @@ def _volumeOf(voxels: np.ndarray, extent: List[int], ijkToRas: np.ndarray, name:
 
 
 def _valuesOf(array: np.ndarray, name: str) -> List[int]:
-    found: set = set()
-    for plane in array:
-        found.update(int(value) for value in np.unique(plane))
-        if len(found) > 256:
-            raise ImageError(f"{name} is an image, no label map; choose another reference")
-    return sorted(found)
+    values = labelValues(array, _MOST_LABELS)
+    if values is None:
+        raise ImageError(f"{name} is an image, no label map; choose another reference")
+    return values
+
+
+def labelValues(array: np.ndarray, most: Optional[int] = None) -> Optional[List[int]]:
+    """The values that occur among whole numbers, ascending; None once they are more than `most`.
+
+    It takes a fifth of the time of sorting them all, which would hold the window for a tenth of a second.
+    """
+    found: List[int] = []
+    voxels = array.reshape(-1)
+    # In pieces: a table of a whole scan at once would take eight bytes a voxel.
+    for start in range(0, voxels.size, _PIECE):
+        left = voxels[start : start + _PIECE]
+        # Nearly all voxels have one of the first values; what remains is little to sort.
+        for value in found[:4]:
+            left = left[left != value]
+        found += sorted(set(np.unique(left).tolist()).difference(found))
+        if most is not None and len(found) > most:
+            return None
+    return sorted(int(value) for value in found)

@@ -15,7 +15,7 @@ from lvnet.volume import Volume
 from lvnet.worker.client.handover import usual_voxels
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from .closedsurfaces import makeSurfaces, preferSmoothSurfaces, surfaceName
+from .closedsurfaces import preferSmoothSurfaces, surfaceName
 from .edits import arrayFromMatrix, checksumOf, fingerprint, rememberResult
 
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -160,7 +160,7 @@ def writeSegments(
     pieces: Sequence[Piece],
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
     segmentationNode: slicer.vtkMRMLSegmentationNode,
-) -> None:
+) -> bool:
     """Puts a result into a segmentation node, one segment a class.
 
     Segments of an earlier run are replaced, all others are kept as they are.
@@ -171,6 +171,10 @@ def writeSegments(
             transform that of the segmentation.
         segmentationNode: is changed, once everything that takes memory is made.
 
+    Returns:
+        Whether it had surfaces: those of the replaced segments are gone, and
+        :func:`~LVNetSegmentationLib.closedsurfaces.makeSurfaces` makes the new ones.
+
     Raises:
         ImageError: see :func:`checkOutput`.
     """
@@ -180,7 +184,7 @@ def writeSegments(
     made = [_segmentOf(piece, geometry) for piece in pieces]
     segmentation = segmentationNode.GetSegmentation()
     own = _ownSegments(segmentation)
-    shownIn3d = segmentation.ContainsRepresentation(surfaceName())
+    hadSurfaces = segmentation.ContainsRepresentation(surfaceName())
     for identifier in own.values():
         segmentation.RemoveSegment(identifier)
     if segmentation.GetNumberOfSegments() == 0:
@@ -193,9 +197,7 @@ def writeSegments(
     for piece, segment in zip(pieces, made):
         segmentation.AddSegment(segment, own.get(piece.entry.value, ""))
         rememberResult(segment, _fingerprintOf(piece, geometry))
-    if shownIn3d:
-        # The surfaces of the earlier run went with its segments.
-        makeSurfaces(segmentationNode)
+    return bool(hadSurfaces)
 
 
 def ownSegmentIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> List[str]:

@@ -22,6 +22,7 @@ from lvnet.worker.messages.requests import SegmentRequest
 from lvnet.worker.messages.results import FoundClass, SegmentResult
 
 from . import nodes
+from .closedsurfaces import makeSurfaces
 from .dependencies import ensureTorch
 from .edits import checksumOf, fingerprintsOf
 from .outcome import Outcome
@@ -59,6 +60,8 @@ class SegmentJob(RemoteJob[SegmentResult]):
         self._handOver: Optional[Steps[Volume]] = None
         self._collecting: Optional[Steps[List[nodes.Piece]]] = None
         self._before: Dict[str, str] = {}
+        #: The results once they are in the scene, and whether surfaces are left to be made.
+        self._written: Optional[Tuple[Tuple[slicer.vtkMRMLSegmentationNode, Outcome], bool]] = None
 
     def _begin(self) -> None:
         self._options = SegmentOptions.from_request(self._settings)
@@ -92,15 +95,33 @@ class SegmentJob(RemoteJob[SegmentResult]):
         if scene is not None and scene.IsBatchProcessing():
             # A scene is being loaded or closed: the result waits until that is done.
             return None
-        return self._apply(result.report, self._collecting.result)
+        # Writing, surfaces and whatever `on_done` does take a turn each.  From here on nothing can be cancelled.
+        if self._written is None:
+            self._written = self._apply(result.report, self._collecting.result)
+            return None
+        results, surfacesAreLeft = self._written
+        output = results[0]
+        if output.GetScene() is None or self._volumeNode.GetScene() is None:
+            raise ImageError("the volume or its segmentation was removed from the scene meanwhile; load it again")
+        if surfacesAreLeft:
+            self._written = results, False
+            makeSurfaces(output)
+            return None
+        return results
 
     @staticmethod
     def _fingerprints(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Dict[str, str]:
         return fingerprintsOf(segmentationNode, nodes.ownSegmentIds(segmentationNode))
 
+    def cancel(self) -> None:
+        """Asks the job to stop; once the result is in the scene, it is too late."""
+        if self._written is None:
+            super().cancel()
+
     def _apply(
         self, report: Mapping[str, Any], pieces: List[nodes.Piece]
-    ) -> Tuple[slicer.vtkMRMLSegmentationNode, Outcome]:
+    ) -> Tuple[Tuple[slicer.vtkMRMLSegmentationNode, Outcome], bool]:
+        """Puts the result into the scene: what `on_done` gets, and whether there were surfaces to be made anew."""
         assert self._handOver is not None
         scan, volumeNode = self._handOver.result, self._volumeNode
         if volumeNode.GetScene() is None:
@@ -117,14 +138,14 @@ class SegmentJob(RemoteJob[SegmentResult]):
             given = None
         output = nodes.addSegmentationNode(volumeNode) if given is None else given
         try:
-            nodes.writeSegments(pieces, volumeNode, output)
+            hadSurfaces = nodes.writeSegments(pieces, volumeNode, output)
         except Exception:
             if given is None:
                 nodes.removeSegmentationNode(output)
             raise
         lines += [f"{name}: {volume:.0f} ml" for name, volume in report["volumes_ml"].items()]
         notes = [note for note in (*scan.notes, *report["notes"]) if note not in lines]
-        return output, Outcome(
+        outcome = Outcome(
             output,
             lines + notes,
             [(check["verdict"], check["sentence"]) for check in report["checks"]],
@@ -135,6 +156,7 @@ class SegmentJob(RemoteJob[SegmentResult]):
             str(report["weights"]),
             self._service.log_path,
         )
+        return (output, outcome), hadSurfaces
 
     def _clean(self) -> None:
         for steps in (self._handOver, self._collecting):

@@ -58,6 +58,14 @@ def test_it_says_that_it_is_ready_and_answers_with_json_lines(raw):
     assert result["devices"][0]["freeMemory"] > 1e6
 
 
+def test_before_any_scan_it_tells_how_fast_the_next_one_will_be(raw, tiny_weights):
+    worker = raw()
+    worker.ask(do="pace", id=1, weights=tiny_weights, device="cpu", overlap=None, threads=0)
+    assert 0 < worker.hear("result")["seconds_per_litre"] < 100
+    worker.ask(do="pace", id=2, weights="nowhere.safetensors")
+    assert worker.hear("error")["kind"] == "user"
+
+
 def test_it_can_be_run_as_a_module_too(raw):
     worker = Raw("lvnet.worker", script="-m", env={**os.environ, "PYTHONPATH": str(MODULE)})
     try:

@@ -373,3 +373,13 @@ def test_two_empty_masks_agree(make, logic):
     empty = [make.segmentation(np.zeros(SHAPE, bool), volume) for _ in range(2)]
     result, _ = logic.evaluate(*empty)
     assert result["dice"] == 1
+
+
+def test_the_values_of_a_label_map_are_those_that_occur_however_many_there_are(slicer_core):
+    from LVNetSegmentationLib.masks import labelValues
+
+    many = np.random.default_rng(1).integers(-3, 300, (3, 400, 400)).astype(np.int16)
+    assert labelValues(many) == sorted(np.unique(many).tolist())
+    assert labelValues(many, most=256) is None
+    assert labelValues(np.array([[5, 5], [0, 7]], np.uint8), most=3) == [0, 5, 7]
+    assert labelValues(np.zeros((0, 2), np.uint8)) == []

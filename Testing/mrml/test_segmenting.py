@@ -261,6 +261,33 @@ def test_a_result_that_cannot_be_written_leaves_the_scene_as_it_was(
     assert np.array_equal(liver_of(slicer_core, output, volume_node), found)
 
 
+def test_writing_surfaces_and_callback_take_a_turn_each(scene, logic, volume_node, weights, monkeypatch):
+    from LVNetSegmentationLib import nodes, segmenting
+
+    output = logic.segment(volume_node, device="cpu", weights=weights)
+    segmenting.makeSurfaces(output)
+    turns = {"count": 0}
+
+    def noted(owner, name):
+        function = getattr(owner, name)
+
+        def call(*arguments):
+            turns[name] = turns["count"]
+            return function(*arguments)
+
+        monkeypatch.setattr(owner, name, call)
+
+    noted(nodes, "writeSegments")
+    noted(segmenting, "makeSurfaces")
+    job = logic.segmentAsync(volume_node, output, device="cpu", weights=weights)
+    while job.isRunning():
+        turns["count"] += 1
+        logic.poll()
+        time.sleep(0.01)
+    assert [turns["writeSegments"] + 1, turns["makeSurfaces"] + 1] == [turns["makeSurfaces"], turns["count"]]
+    assert output.GetSegmentation().GetNthSegment(0).GetRepresentation("Closed surface").GetNumberOfPoints()
+
+
 def run_with(logic, volume_node, weights, change, output=None):
     """A run during which the scene is changed once the network is at work."""
     done = []

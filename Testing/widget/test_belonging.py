@@ -120,6 +120,18 @@ def test_a_segment_that_was_edited_is_replaced_only_after_a_question(warm):
     assert not np.array_equal(voxels(warm, node), edited)
 
 
+def test_what_was_found_of_a_result_is_not_said_of_what_it_was_edited_to(warm):
+    run(warm)
+    assert warm.findings() and warm.ui.statusLabel.isVisible()
+    edit(warm, warm.parameters.outputSegmentation)
+    # As on coming back from Segment Editor.
+    warm.widget.exit()
+    warm.widget.enter()
+    warm.events()
+    assert "was edited" in warm.findings("input")[0]
+    assert not warm.findings() and not warm.ui.statusLabel.isVisible()
+
+
 def test_a_segment_that_is_edited_during_a_run_stays_and_the_result_goes_beside_it(warm):
     run(warm)
     node = warm.parameters.outputSegmentation
@@ -346,3 +358,36 @@ def test_the_time_of_a_run_is_foretold_after_the_first(warm, phantom):
     choose(warm, warm.add_volume(phantom[0], "next"))
     assert warm.ui.estimateLabel.isVisible()
     assert warm.ui.estimateLabel.text().startswith("A run will take about ")
+
+
+def test_the_first_run_is_foretold_by_a_test_of_the_computer(warm, warm_service, phantom, monkeypatch):
+    asked = []
+    ask = warm_service.ask
+    monkeypatch.setattr(warm_service, "ask", lambda request: (asked.append(request.do), ask(request))[1])
+    assert not warm.ui.estimateLabel.isVisible()
+    warm.widget.enter()
+    warm.until(warm.ui.estimateLabel.isVisible)
+    assert warm.ui.estimateLabel.text().startswith("The first run will take about ")
+    # One test is enough, and the real thing replaces it.
+    warm.widget.enter()
+    warm.panel.refresh()
+    warm.idle()
+    assert asked.count("pace") == 1
+    run(warm)
+    choose(warm, warm.add_volume(phantom[0], "next"))
+    assert warm.ui.estimateLabel.text().startswith("A run will take about ")
+
+
+def test_a_panel_without_a_volume_or_a_warm_worker_tests_nothing(warm, warm_service, monkeypatch):
+    asked = []
+    ask = warm_service.ask
+    monkeypatch.setattr(warm_service, "ask", lambda request: (asked.append(request.do), ask(request))[1])
+    warm.parameters.keepWarm = False
+    warm.widget.enter()
+    warm.events(0.3)
+    warm.parameters.keepWarm = True
+    warm.parameters.inputVolume = None
+    warm.widget.enter()
+    warm.until(lambda: "devices" in asked and warm.panel._devicesJob is None)
+    warm.events(0.3)
+    assert "pace" not in asked and not warm.ui.estimateLabel.isVisible()

@@ -24,11 +24,16 @@ def aboutOutput(
         of = _("another volume") if other is None else other.GetName()
         words = _("the output {output} belongs to {other}; choose 'Create new on Apply', unless you want it in there")
         return [("warning", words.format(output=name, other=of))]
-    edited = editedSegments(output, ownSegmentIds(output))
+    edited = editedOf(output)
     if edited:
         words = _("{segments} of {output} was edited since the last run, and a run replaces it")
         return [("warning", words.format(segments=", ".join(edited), output=name))]
     return []
+
+
+def editedOf(output: Optional[slicer.vtkMRMLSegmentationNode]) -> List[str]:
+    """The names of the segments that a run has made and somebody has changed since."""
+    return [] if output is None else editedSegments(output, ownSegmentIds(output))
 
 
 def stateOfVolume(volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode]) -> tuple:

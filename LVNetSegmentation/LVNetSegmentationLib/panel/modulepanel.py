@@ -134,6 +134,7 @@ class Panel:
         def onDone(devices: List[Device]) -> None:
             ended()
             self.run.devices.offer(devices)
+            self.run.foretelling.workerIsWarm()
 
         def onError(sentence: str) -> None:
             ended()

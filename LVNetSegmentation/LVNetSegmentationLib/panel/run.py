@@ -15,8 +15,9 @@ from ..views import resetThreeDViews, showResult
 from ..volumechecks import litresOf
 from .context import PanelContext, Widgets
 from .devices import DeviceChooser
-from .doubts import aboutOutput, identifiersOf, stateOfOutput, stateOfVolume
+from .doubts import aboutOutput, editedOf, identifiersOf, stateOfOutput, stateOfVolume
 from .findings import FindingsLabel
+from .foretelling import Foretelling
 from .startbutton import StartButton
 from .surfaces import SurfaceButton
 from .volumes import withVolume
@@ -58,6 +59,7 @@ class RunSection:
         self.weights = WeightsChooser(ui.weightsPathLineEdit, ui.weightsInfoLabel, logic.weightsInfo)
         self.inputFindings = FindingsLabel(ui.inputFindingsLabel)
         self.resultFindings = FindingsLabel(ui.resultFindingsLabel)
+        self.foretelling = Foretelling(ui.estimateLabel, panel, logic)
         self.surfaces = SurfaceButton(ui.show3DButton, panel.tellHidden)
         ui.editButton.connect("clicked(bool)", self._onEdit)
         self._button = StartButton(
@@ -95,7 +97,11 @@ class RunSection:
             selector.enabled = not self.running
         ui.editButton.enabled = output is not None and not self.running
         ui.editButton.toolTip = _("Edit the segmentation by hand.") if output else _("There is no segmentation yet.")
-        self._foretell(parameters)
+        # What a run has said is more to the point than how long it would take again.
+        if parameters is not None and not self.running and not ui.statusLabel.text:
+            self.foretelling.show(parameters.inputVolume, parameters.device)
+        else:
+            self.foretelling.show(None, "")
         self._button.refresh()
 
     def reasonAgainst(self) -> str:
@@ -144,6 +150,9 @@ class RunSection:
         if before is None or identifiersOf(before) != identifiersOf(state):
             self._ui.anywayCheckBox.checked = False
         self._findings = []
+        if editedOf(output):
+            # What was found of a result says nothing of what somebody has made of it.
+            self.forget()
         if volumeNode is not None:
             if self._aboutVolume[0] != (state[0], weights):
                 self._aboutVolume = (state[0], weights), self._logic.checkInput(volumeNode, weights)
@@ -151,18 +160,6 @@ class RunSection:
         icons = {"error": "wrong", "warning": "look"}
         self.inputFindings.show([(icons.get(severity), words) for severity, words in self._findings])
         self._ui.anywayCheckBox.visible = self._hasDoubts()
-
-    def _foretell(self, parameters: Optional[LVNetSegmentationParameterNode]) -> None:
-        """Says how long a run will take, as soon as there was one on this computer."""
-        seconds = None
-        # What a run has said is more to the point than how long it would take again.
-        idle = not self.running and not self._ui.statusLabel.text
-        if parameters is not None and parameters.inputVolume is not None and idle:
-            seconds = pace.expected(parameters.device, litresOf(parameters.inputVolume))
-        self._ui.estimateLabel.visible = seconds is not None
-        if seconds is not None:
-            words = _("A run will take about {duration} on this computer.")
-            self._ui.estimateLabel.text = words.format(duration=duration(max(1.0, seconds)))
 
     def _listSegments(self, output: Optional[slicer.vtkMRMLSegmentationNode]) -> None:
         """Names the segments of the output with their volumes, as soon as these are counted."""

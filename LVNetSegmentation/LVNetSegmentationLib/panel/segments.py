@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Union
 
-import numpy as np
 import slicer
 from lvnet.evaluation.organ_names import LIVER, LIVER_TUMOUR, canonical, organ
 from lvnet.evaluation.reference_sets import KNOWN_ORGANS, reference_set
@@ -12,6 +11,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..choosing import AND, liverWithTumours, namesOf, numbersIn, proposedLivers
+from ..masks import labelValues
 from .volumes import withVolume
 
 if TYPE_CHECKING:
@@ -180,9 +180,4 @@ def labelsOf(labelMapNode: slicer.vtkMRMLLabelMapVolumeNode) -> List[int]:
     scalars = None if image is None else image.GetPointData().GetScalars()
     if scalars is None:
         return []
-    values = vtk_to_numpy(scalars).reshape(-1)
-    found = set()
-    # In pieces: a table of a whole scan at once would take eight bytes a voxel.
-    for start in range(0, values.size, _PIECE):
-        found.update(np.unique(values[start : start + _PIECE]).tolist())
-    return sorted(int(value) for value in found if value > 0)
+    return [value for value in labelValues(vtk_to_numpy(scalars)) or [] if value > 0]

@@ -134,7 +134,7 @@ def segment_volume(
     if noticed is not None:
         for finding in findings:
             noticed(finding)
-    with _threads(options.threads):
+    with threads_of(options.threads):
         result = run(scan, model, options, probabilities=probabilities, progress=progress, cancelled=cancelled)
     return result, ScanReport.of(scan, findings, result, model, options)
 
@@ -145,7 +145,7 @@ def load(options: SegmentOptions) -> Model:
     Raises:
         LVNetError: the weights or the device cannot be used.
     """
-    with _threads(options.threads):
+    with threads_of(options.threads):
         return load_model(options.weights, options.device)
 
 
@@ -155,7 +155,7 @@ def options_of_scan(options: SegmentOptions, source: Union[str, Path]) -> Segmen
 
 
 @contextlib.contextmanager
-def _threads(count: Optional[int]) -> Iterator[None]:
+def threads_of(count: Optional[int]) -> Iterator[None]:
     """Sets the number of threads of PyTorch and the kernels for a while; None keeps the present number."""
     import torch
 

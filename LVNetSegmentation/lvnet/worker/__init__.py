@@ -19,6 +19,7 @@ Requests::
      "series": null, ...}                            and any other setting
     {"do": "devices", "id": 3}
     {"do": "torch", "id": 4}
+    {"do": "pace", "id": 5, ...}                    how fast a scan will be; and any other setting
     {"do": "cancel", "id": 1}                        stops request 1, waiting or under way
 
 Answers::

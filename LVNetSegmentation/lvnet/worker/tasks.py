@@ -36,6 +36,7 @@ from .messages.requests import (
     CompareRequest,
     DevicesRequest,
     FolderRequest,
+    PaceRequest,
     PhantomRequest,
     Request,
     SegmentRequest,
@@ -47,6 +48,7 @@ from .messages.results import (
     DoubtfulRegions,
     FolderResult,
     FoundClass,
+    PaceResult,
     Result,
     SegmentResult,
     TorchResult,
@@ -216,12 +218,24 @@ def torch_task(request: TorchRequest, progress: Progress, cancelled: CancelCheck
     return TorchResult(str(torch.__version__), select_device("auto")[1])
 
 
+def pace_task(request: PaceRequest, progress: Progress, cancelled: CancelCheck) -> PaceResult:
+    """Tries how fast this computer is, before any scan; the network stays loaded for the scan that follows."""
+    model = _model(request.options, progress, cancelled)
+    from ..pace import seconds_per_litre
+    from ..pipeline.scan import threads_of
+
+    progress(0.5, "trying one slab")
+    with threads_of(request.options.threads):
+        return PaceResult(seconds_per_litre(model, request.options.overlap, cancelled))
+
+
 #: What does each kind of request; a task takes the kind that it stands beside, and no other.
 TASKS: Dict[Type[Request], Callable[[Any, Progress, CancelCheck], Result]] = {
     SegmentRequest: segment_task,
     FolderRequest: folder_task,
     DevicesRequest: devices_task,
     TorchRequest: torch_task,
+    PaceRequest: pace_task,
     CompareRequest: compare_task,
     PhantomRequest: phantom_task,
 }

@@ -35,7 +35,12 @@ def remember(device: str, litres: float, seconds: float) -> None:
 def expected(device: str, litres: float) -> Optional[float]:
     """Seconds that a run will take; None as long as there was none with this device on this computer."""
     paces = _read().get(device)
-    return _FIXED_SECONDS + statistics.median(paces) * litres if paces else None
+    return seconds_for(statistics.median(paces), litres) if paces else None
+
+
+def seconds_for(seconds_per_litre: float, litres: float) -> float:
+    """Seconds that a run takes at a pace, with a worker that is warm."""
+    return _FIXED_SECONDS + seconds_per_litre * litres
 
 
 def _read() -> Dict[str, List[float]]:

@@ -1,12 +1,15 @@
-"""Questions to the worker: about devices and PyTorch."""
+"""Questions to the worker: about devices, PyTorch and the speed of this computer."""
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import Any, List, Mapping, Optional, Tuple
 
-from ..messages.requests import DevicesRequest, TorchRequest
-from ..messages.results import Device, DevicesResult, TorchResult
+from ...pipeline.options import SegmentOptions
+from ..messages.requests import DevicesRequest, PaceRequest, TorchRequest
+from ..messages.results import Device, DevicesResult, PaceResult, TorchResult
+from .job import NOBODY, Callbacks
 from .remote_job import RemoteJob, ResultT
+from .service import Service
 from .torch_errors import missing_torch, torch_is_missing
 
 
@@ -40,3 +43,25 @@ class TorchQuestion(Question[TorchResult]):
 
     def _results(self, result: TorchResult) -> Tuple[str]:
         return (f"PyTorch {result.version} works; Automatic computes on {result.device}",)
+
+
+class PaceQuestion(Question[PaceResult]):
+    """How fast this computer is; `on_done` gets the seconds that a litre of a scan takes, or None.
+
+    Args:
+        service: has the worker.
+        settings: how a scan would be segmented, by the names that SegmentOptions has.
+        callbacks: see :class:`~lvnet.worker.client.job.Callbacks`.
+    """
+
+    result_type = PaceResult
+
+    def __init__(self, service: Service, settings: Mapping[str, Any], callbacks: Callbacks = NOBODY) -> None:
+        super().__init__(service, callbacks)
+        self._settings = settings
+
+    def _request(self) -> PaceRequest:
+        return PaceRequest(SegmentOptions.from_request(self._settings))
+
+    def _results(self, result: PaceResult) -> Tuple[Optional[float]]:
+        return (result.seconds_per_litre,)

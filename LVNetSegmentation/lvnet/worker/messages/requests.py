@@ -223,9 +223,28 @@ class TorchRequest(Request):
     do: ClassVar[str] = "torch"
 
 
+@dataclass(frozen=True)
+class PaceRequest(Request):
+    """Asks how fast this computer is.
+
+    Attributes:
+        options: how a scan would be segmented.
+    """
+
+    do: ClassVar[str] = "pace"
+    options: SegmentOptions
+
+    def to_fields(self) -> Dict[str, Any]:
+        return self.options.to_dict()
+
+    @classmethod
+    def _read(cls, message: Mapping[str, Any]) -> PaceRequest:
+        return cls(SegmentOptions.from_request(message))
+
+
 #: In the order in which a refusal lists them.
 REQUESTS: Tuple[Type[Request], ...] = (
-    SegmentRequest, FolderRequest, CompareRequest, PhantomRequest, DevicesRequest, TorchRequest,
+    SegmentRequest, FolderRequest, CompareRequest, PhantomRequest, DevicesRequest, TorchRequest, PaceRequest,
 )  # fmt: skip
 _BY_NAME = {kind.do: kind for kind in REQUESTS}
 

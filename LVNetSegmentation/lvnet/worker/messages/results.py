@@ -167,6 +167,17 @@ class TorchResult(Result):
 
 
 @dataclass(frozen=True)
+class PaceResult(Result):
+    """How fast this computer is.
+
+    Attributes:
+        seconds_per_litre: see :func:`lvnet.pace.seconds_per_litre`.
+    """
+
+    seconds_per_litre: Optional[float]
+
+
+@dataclass(frozen=True)
 class CompareResult(Result):
     """Two masks are compared.
 
