@@ -47,11 +47,13 @@ def addOverlay(doubtful: DoubtfulRegions, volumeNode: slicer.vtkMRMLScalarVolume
     node.SetAttribute(_ATTRIBUTE, "1")
     node.GetSegmentation().SetSourceRepresentationName(kind)
     node.GetSegmentation().AddSegment(segment)
+    # Told its scene beforehand, the node takes what it refers to at once, and not when it has been added.
+    node.SetScene(scene)
     node.SetAndObserveDisplayNodeID(display.GetID())
-    scene.AddNode(node)
     # In this order, see `nodes.writeSegments`.
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    scene.AddNode(node)
     return node
 
 
