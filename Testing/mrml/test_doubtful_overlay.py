@@ -87,6 +87,7 @@ def test_it_is_drawn_in_the_world_where_the_volume_is_drawn(slicer_core, scene, 
     overlay.GetRASBounds(bounds)
     assert bounds[::2] == pytest.approx(world.min(axis=1), abs=1e-3)
     assert bounds[1::2] == pytest.approx(world.max(axis=1), abs=1e-3)
+    assert overlay.GetSegmentation().GetNthSegment(0).GetColor() == (1.0, 0.0, 0.8)
     display = overlay.GetDisplayNode()
     assert display.GetVisibility() and display.GetOpacity2DFill() == 0.4 and not display.GetVisibility3D()
     assert display.GetSegmentVisibility(overlay.GetSegmentation().GetNthSegmentID(0))

@@ -123,7 +123,7 @@ def centre_of_slices(bench) -> list:
 
 def test_the_overlay_is_made_on_demand_and_lies_where_the_worker_said(shown, slicer):
     assert row(shown) == [True] * 3
-    assert text(shown) == f"3 regions: {sum(VOLUMES):.0f} ml"
+    assert text(shown) == f"3 doubtful regions: {sum(VOLUMES):.0f} ml"
     assert overlays(shown) == []
     shown.ui.showDoubtfulButton.click()
     (overlay,) = overlays(shown)
@@ -139,7 +139,7 @@ def test_the_overlay_is_made_on_demand_and_lies_where_the_worker_said(shown, sli
 def test_next_goes_from_region_to_region_the_largest_first_and_begins_again(shown):
     for number in (1, 2, 3, 1):
         shown.ui.nextDoubtfulButton.click()
-        assert text(shown) == f"{number} of 3: {VOLUMES[number - 1]:.0f} ml"
+        assert text(shown) == f"Doubtful region {number} of 3: {VOLUMES[number - 1]:.0f} ml"
         assert centre_of_slices(shown) == pytest.approx(middle_of(BOXES[number - 1]), abs=0.01)
     assert overlays(shown) == []
 
@@ -156,7 +156,7 @@ def test_regions_are_those_of_the_real_worker(warm):
     """The network of these tests is unsure almost everywhere."""
     run(warm)
     (region,) = warm.widget.logic.outcome.doubtful.regions
-    assert text(warm) == f"1 region: {region.volume:.0f} ml"
+    assert text(warm) == f"1 doubtful region: {region.volume:.0f} ml"
     warm.ui.showDoubtfulButton.click()
     (overlay,) = overlays(warm)
     name = overlay.GetSegmentation().GetNthSegmentID(0)

@@ -85,11 +85,13 @@ class DoubtfulRegionsRow:
 
 
 def describe(doubtful: DoubtfulRegions, index: Optional[int]) -> str:
-    """How many regions there are, or which of them is in view: `2 of 5: 13 ml`."""
+    """How many regions there are, or which of them is in view: `Doubtful region 2 of 5: 13 ml`."""
     regions = doubtful.regions
     if index is not None:
-        words = _("{number} of {count}: {volume:.0f} ml")
+        words = _("Doubtful region {number} of {count}: {volume:.0f} ml")
         return words.format(number=index + 1, count=len(regions), volume=regions[index].volume)
     volume = sum(region.volume for region in regions)
-    words = _("1 region: {volume:.0f} ml") if len(regions) == 1 else _("{count} regions: {volume:.0f} ml")
+    words = _("{count} doubtful regions: {volume:.0f} ml")
+    if len(regions) == 1:
+        words = _("1 doubtful region: {volume:.0f} ml")
     return words.format(count=len(regions), volume=volume)
