@@ -231,7 +231,7 @@ def _segmentOf(piece: Piece, ijkToRas: vtk.vtkMatrix4x4) -> slicer.vtkSegment:
     segment.SetTag(_OWN_SEGMENT_TAG, str(entry.value))
     if entry.code:
         segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), terminologyEntry(entry))
-    segment.AddRepresentation(_labelmapName(), _labelmap(piece, ijkToRas))
+    segment.AddRepresentation(_labelmapName(), labelmapOf(piece.box, piece.voxels, ijkToRas))
     return segment
 
 
@@ -243,17 +243,25 @@ def _fingerprintOf(piece: Piece, ijkToRas: vtk.vtkMatrix4x4) -> str:
     return fingerprint(checksum, (arrayFromMatrix(ijkToRas) @ np.array(first))[:3])
 
 
-def _labelmap(piece: Piece, ijkToRas: vtk.vtkMatrix4x4) -> slicer.vtkOrientedImageData:
-    """The voxels of a class as Slicer stores a segment; an empty image where there are none."""
+def labelmapOf(
+    box: Optional[Tuple[slice, slice, slice]], voxels: Optional[np.ndarray], ijkToRas: vtk.vtkMatrix4x4
+) -> slicer.vtkOrientedImageData:
+    """Voxels as Slicer stores a segment.
+
+    Args:
+        box: the part of the grid in which they lie; None gives an empty image.
+        voxels: (z, y, x) zeros and ones in that box.
+        ijkToRas: of the grid.
+    """
     image = slicer.vtkOrientedImageData()
     image.SetGeometryFromImageToWorldMatrix(ijkToRas)
-    if piece.box is None:
+    if box is None:
         # Scalars of no length: without any, Slicer's conversion to a surface complains.
         image.SetExtent(0, -1, 0, -1, 0, -1)
         image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
         return image
-    values = np.ascontiguousarray(piece.voxels, dtype=np.uint8)
-    image.SetExtent([int(edge) for part in reversed(piece.box) for edge in (part.start, part.stop - 1)])
+    values = np.ascontiguousarray(voxels, dtype=np.uint8)
+    image.SetExtent([int(edge) for part in reversed(box) for edge in (part.start, part.stop - 1)])
     image.GetPointData().SetScalars(numpy_to_vtk(values.ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR))
     return image
 

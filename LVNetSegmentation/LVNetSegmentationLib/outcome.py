@@ -4,7 +4,35 @@ from __future__ import annotations
 
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
+import numpy as np
 import slicer
+
+
+class DoubtfulRegion(NamedTuple):
+    """A connected region in which the network was unsure.
+
+    Attributes:
+        volume: in ml.
+        place: (R, A, S) mm of a voxel in the middle of the region, in the volume's own space: parent transforms are
+            left aside.
+    """
+
+    volume: float
+    place: Tuple[float, float, float]
+
+
+class DoubtfulRegions(NamedTuple):
+    """All regions of a result in which the network was unsure.
+
+    Attributes:
+        regions: at least one, the largest first.
+        box: the part of the volume's grid that holds them all, three slices.
+        voxels: (z, y, x) uint8 zeros and ones in that box.
+    """
+
+    regions: Tuple[DoubtfulRegion, ...]
+    box: Tuple[slice, slice, slice]
+    voxels: np.ndarray
 
 
 class Outcome(NamedTuple):
@@ -21,6 +49,7 @@ class Outcome(NamedTuple):
         device: where it was computed, and why there, in one line.
         weights: name of the weights.
         logPath: the file that holds the log of the run; empty where none could be written.
+        doubtful: where the network was unsure; None where there is no such region.
     """
 
     segmentationNode: slicer.vtkMRMLSegmentationNode
@@ -32,3 +61,4 @@ class Outcome(NamedTuple):
     device: str
     weights: str
     logPath: str
+    doubtful: Optional[DoubtfulRegions]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 import slicer
@@ -25,7 +25,7 @@ from . import nodes
 from .closedsurfaces import makeSurfaces
 from .dependencies import ensureTorch
 from .edits import checksumOf, fingerprintsOf
-from .outcome import Outcome
+from .outcome import DoubtfulRegion, DoubtfulRegions, Outcome
 from .volumechecks import refuseOtherNodes
 
 
@@ -58,7 +58,7 @@ class SegmentJob(RemoteJob[SegmentResult]):
         self._options = SegmentOptions()
         self._exchange: Optional[Exchange] = None
         self._handOver: Optional[Steps[Volume]] = None
-        self._collecting: Optional[Steps[List[nodes.Piece]]] = None
+        self._collecting: Optional[Steps[_Found]] = None
         self._before: Dict[str, str] = {}
         #: The results once they are in the scene, and whether surfaces are left to be made.
         self._written: Optional[Tuple[Tuple[slicer.vtkMRMLSegmentationNode, Outcome], bool]] = None
@@ -85,7 +85,7 @@ class SegmentJob(RemoteJob[SegmentResult]):
     def _collect(self, result: SegmentResult) -> Optional[Tuple[slicer.vtkMRMLSegmentationNode, Outcome]]:
         if self._collecting is None:
             assert self._exchange is not None
-            self._collecting = Steps(_pieces(result, self._exchange))
+            self._collecting = Steps(_found(result, self._exchange))
             return None
         if not self._collecting.done:
             # The nodes are written in a turn of their own, so that the window reacts in between.
@@ -119,7 +119,7 @@ class SegmentJob(RemoteJob[SegmentResult]):
             super().cancel()
 
     def _apply(
-        self, report: Mapping[str, Any], pieces: List[nodes.Piece]
+        self, report: Mapping[str, Any], found: _Found
     ) -> Tuple[Tuple[slicer.vtkMRMLSegmentationNode, Outcome], bool]:
         """Puts the result into the scene: what `on_done` gets, and whether there were surfaces to be made anew."""
         assert self._handOver is not None
@@ -138,7 +138,7 @@ class SegmentJob(RemoteJob[SegmentResult]):
             given = None
         output = nodes.addSegmentationNode(volumeNode) if given is None else given
         try:
-            hadSurfaces = nodes.writeSegments(pieces, volumeNode, output)
+            hadSurfaces = nodes.writeSegments(found.pieces, volumeNode, output)
         except Exception:
             if given is None:
                 nodes.removeSegmentationNode(output)
@@ -155,6 +155,7 @@ class SegmentJob(RemoteJob[SegmentResult]):
             str(report["device_reason"]),
             str(report["weights"]),
             self._service.log_path,
+            found.doubtful,
         )
         return (output, outcome), hadSurfaces
 
@@ -167,17 +168,25 @@ class SegmentJob(RemoteJob[SegmentResult]):
         super()._clean()
 
 
-def _pieces(result: SegmentResult, exchange: Exchange) -> Work[List[nodes.Piece]]:
+class _Found(NamedTuple):
+    """What the worker found, read into memory."""
+
+    pieces: List[nodes.Piece]
+    doubtful: Optional[DoubtfulRegions]
+
+
+def _found(result: SegmentResult, exchange: Exchange) -> Work[_Found]:
     """Reads what the worker found and removes the files; touches no node."""
     pieces = []
     for found in result.classes:
         piece = yield from _piece(found, exchange)
         pieces.append(piece)
+    doubtful = yield from _doubtful(result, exchange)
     for file in exchange.path.glob("*.npy"):
         # Where another process still reads it, it goes with the folder.
         with contextlib.suppress(OSError):
             file.unlink()
-    return pieces
+    return _Found(pieces, doubtful)
 
 
 def _piece(found: FoundClass, exchange: Exchange) -> Work[nodes.Piece]:
@@ -191,3 +200,18 @@ def _piece(found: FoundClass, exchange: Exchange) -> Work[nodes.Piece]:
         checksum = checksumOf(voxels[index], checksum)
         yield
     return nodes.Piece(found.entry, found.slices, voxels, checksum)
+
+
+def _doubtful(result: SegmentResult, exchange: Exchange) -> Work[Optional[DoubtfulRegions]]:
+    if result.doubtful is None:
+        return None
+    stored = map_array(exchange.path / result.doubtful.file)
+    voxels = np.empty(stored.shape, stored.dtype)
+    for index, plane in enumerate(stored):
+        voxels[index] = plane
+        yield
+    regions = []
+    for region in result.report["doubtful_regions"]:
+        x, y, z = region["centre_lps_mm"]
+        regions.append(DoubtfulRegion(float(region["volume_ml"]), (-float(x), -float(y), float(z))))
+    return DoubtfulRegions(tuple(regions), result.doubtful.slices, voxels)

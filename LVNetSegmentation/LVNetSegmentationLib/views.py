@@ -5,11 +5,12 @@ Works without a main window, where there are views in the scene only, or none at
 
 from __future__ import annotations
 
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 import slicer
 
 from .belonging import referenceVolumeOf
+from .doubtfuloverlay import isOverlay, removeOverlay
 
 #: The usual window of an abdomen, HU.
 ABDOMEN = (-160.0, 240.0)
@@ -38,11 +39,7 @@ def showResult(
     Returns:
         The names of the segmentations that were hidden, see `hideForeign`.
     """
-    identifier = volumeNode.GetID()
-    shown = [(node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) for node in _sliceComposites()]
-    if not any(identifier in pair for pair in shown):
-        slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
-    hidden = hideForeign()
+    hidden = bringIntoSight(volumeNode)
     if segmentationNode.GetDisplayNode() is not None:
         segmentationNode.GetDisplayNode().SetVisibility(True)
     display = volumeNode.GetDisplayNode()
@@ -53,6 +50,31 @@ def showResult(
     if centre is not None:
         slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *centre, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
     return hidden
+
+
+def bringIntoSight(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> List[str]:
+    """Shows a volume that no slice view shows.
+
+    Returns:
+        The names of the segmentations that were hidden, see `hideForeign`.
+    """
+    identifier = volumeNode.GetID()
+    shown = [(node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) for node in _sliceComposites()]
+    if not any(identifier in pair for pair in shown):
+        slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
+    return hideForeign()
+
+
+def jumpTo(volumeNode: slicer.vtkMRMLScalarVolumeNode, place: Tuple[float, float, float]) -> None:
+    """Centres all slice views on a place in a volume.
+
+    Args:
+        volumeNode: the place moves with its parent transform.
+        place: (R, A, S) mm in the volume's own space.
+    """
+    world = [0.0, 0.0, 0.0]
+    volumeNode.TransformPointToWorld(place, world)
+    slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *world, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
 
 
 def hideForeign() -> List[str]:
@@ -70,8 +92,11 @@ def hideForeign() -> List[str]:
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         display, reference = node.GetDisplayNode(), referenceVolumeOf(node)
         if display and display.GetVisibility() and reference is not None and reference.GetID() not in shown:
-            display.SetVisibility(False)
             hidden.append(node.GetName())
+            if isOverlay(node):
+                removeOverlay(node)
+            else:
+                display.SetVisibility(False)
     return hidden
 
 

@@ -154,6 +154,8 @@ class Panel:
         """The panel is about to go: nothing runs on without it."""
         self.parameters = None
         self.volumes.stop()
+        # Widgets may be gone already; the overlay is of no use without them.
+        self.run.doubtful.removeOverlay()
         # Widgets may be gone already when a job says that it was cancelled.
         self._logic.forgetJobs()
         self._logic.shutdown()

@@ -15,6 +15,7 @@ from ..views import resetThreeDViews, showResult
 from ..volumechecks import litresOf
 from .context import PanelContext, Widgets
 from .devices import DeviceChooser
+from .doubtfulregions import DoubtfulRegionsRow
 from .doubts import aboutOutput, editedOf, identifiersOf, stateOfOutput, stateOfVolume
 from .findings import FindingsLabel
 from .foretelling import Foretelling
@@ -60,6 +61,7 @@ class RunSection:
         self.inputFindings = FindingsLabel(ui.inputFindingsLabel)
         self.resultFindings = FindingsLabel(ui.resultFindingsLabel)
         self.foretelling = Foretelling(ui.estimateLabel, panel, logic)
+        self.doubtful = DoubtfulRegionsRow(ui, panel)
         self.surfaces = SurfaceButton(ui.show3DButton, panel.tellHidden)
         ui.editButton.connect("clicked(bool)", self._onEdit)
         self._button = StartButton(
@@ -92,6 +94,7 @@ class RunSection:
         if parameters is not None:
             self._check(parameters.inputVolume, output)
         self.surfaces.watch(output)
+        self.doubtful.refresh()
         self._listSegments(output)
         for selector in (ui.inputSelector, ui.outputSelector):
             selector.enabled = not self.running
@@ -185,6 +188,7 @@ class RunSection:
         self._panel.keepInput()
         self._began, self._lastStage, self.cancelling = time.monotonic(), "", False
         self.resultFindings.show([])
+        self.doubtful.forget()
         self._panel.say(_("Segmenting {name}").format(name=volumeNode.GetName()))
         self.weights.remember()
         self._logic.keepWarm = parameters.keepWarm
@@ -243,6 +247,7 @@ class RunSection:
 
     def _show(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, outcome: Outcome, took: str) -> None:
         self.resultFindings.show(outcome.checks or [(None, line) for line in outcome.lines])
+        self.doubtful.show(volumeNode, outcome.doubtful)
         volumes = ", ".join(f"{name} {volume:.0f} ml" for name, volume in outcome.volumes.items())
         self._tell(
             _("{volume}: {found}, in {duration}").format(
@@ -281,6 +286,7 @@ class RunSection:
     def forget(self) -> None:
         """Takes away what is said of an earlier run."""
         self.resultFindings.show([])
+        self.doubtful.forget()
         self._tell("")
 
     def _onEdit(self, _checked: bool = False) -> None:

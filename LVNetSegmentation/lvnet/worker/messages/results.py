@@ -42,6 +42,11 @@ def _read_box(pairs: Sequence[Sequence[int]]) -> Box:
     return (z, z_end), (y, y_end), (x, x_end)
 
 
+def _slices_of(box: Box) -> Tuple[slice, slice, slice]:
+    z, y, x = (slice(*pair) for pair in box)
+    return z, y, x
+
+
 @dataclass(frozen=True)
 class FoundClass:
     """One class of a result.
@@ -70,10 +75,7 @@ class FoundClass:
     @property
     def slices(self) -> Optional[Tuple[slice, slice, slice]]:
         """The box as an index of an array (z, y, x)."""
-        if self.box is None:
-            return None
-        z, y, x = (slice(*pair) for pair in self.box)
-        return z, y, x
+        return None if self.box is None else _slices_of(self.box)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,11 @@ class DoubtfulRegions:
 
     box: Box
     file: str
+
+    @property
+    def slices(self) -> Tuple[slice, slice, slice]:
+        """The box as an index of an array (z, y, x)."""
+        return _slices_of(self.box)
 
 
 @dataclass(frozen=True)
