@@ -182,7 +182,7 @@ def test_of_an_archive_each_study_of_ct_is_one_scan_and_the_right_series_is_take
     assert sorted(series["uid"] for series in taken) == sorted(right)
     assert {series["description"] for series in taken} == {KINDS[0].words}
     reasons = [entry["left_out"] for entry in entries if "left_out" in entry]
-    assert reasons.count("the study holds no CT") == 3
+    assert reasons.count("the study contains no CT") == 3
     assert any("index" in reason for reason in reasons)
     assert len({entry["output"] for entry in entries if "series" in entry}) == 3
     assert list((tmp_path / "out").iterdir()) == []
@@ -193,7 +193,7 @@ def test_the_list_of_an_archive_says_the_choice_and_why_the_rest_is_left_out(arc
     assert main(["segment", str(root), "-o", str(tmp_path / "out"), "--list"]) == 0
     said = capsys.readouterr().out
     assert said.count("series 1, 17 slices, Abdomen portal venous 1.0 Br38, portal venous; 6 more in the study") == 3
-    assert said.count("the study holds no CT") == 3
+    assert said.count("the study contains no CT") == 3
 
 
 def test_the_series_of_a_study_are_ranked_thin_soft_and_original_first(archive):

@@ -68,7 +68,7 @@ def ones_and_255(folder):
 
 def cropped(folder):
     """As Slicer saves a segmentation: the box around it, on the lattice of the scan."""
-    from lvnet.metrics.bits import bounding_box
+    from lvnet.boxes import bounding_box
 
     box = bounding_box(LIVER_MASK)
     first = [side.start for side in box]
@@ -151,5 +151,5 @@ def test_without_that_option_it_is_a_question_that_shows_both_sides_and_never_a_
     assert main(["evaluate", str(ours), str(reference), "--json", "-"]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert "the prediction holds label 1" in said.err and "the reference labels" in said.err
+    assert "the prediction contains label 1" in said.err and "the reference labels" in said.err
     assert "--reference-set" in said.err or "--labels" in said.err

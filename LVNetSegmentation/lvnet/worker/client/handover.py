@@ -59,7 +59,7 @@ def usual_voxel_steps(volume: Volume) -> VolumeWork:
         stack.put(index, plane)
         yield
     if stack.all_replaced:
-        raise ImageError(f"{volume.name} holds no voxel with a finite value; load it again")
+        raise ImageError(f"{volume.name} contains no voxel with a finite value; load it again")
     notes = []
     if stack.replaced:
         notes.append(f"{stack.replaced} voxels without a finite value set to {AIR} HU (air)")
