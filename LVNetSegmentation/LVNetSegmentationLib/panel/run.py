@@ -154,8 +154,8 @@ class RunSection:
             self._ui.anywayCheckBox.checked = False
         self._findings = []
         if editedOf(output):
-            # What was found of a result says nothing of what somebody has made of it.
-            self.forget()
+            # The findings are about the result before the edits; doubtful regions stay, to guide them.
+            self._forgetFindings()
         if volumeNode is not None:
             if self._aboutVolume[0] != (state[0], weights):
                 self._aboutVolume = (state[0], weights), self._logic.checkInput(volumeNode, weights)
@@ -285,8 +285,11 @@ class RunSection:
 
     def forget(self) -> None:
         """Takes away what is said of an earlier run."""
-        self.resultFindings.show([])
+        self._forgetFindings()
         self.doubtful.forget()
+
+    def _forgetFindings(self) -> None:
+        self.resultFindings.show([])
         self._tell("")
 
     def _onEdit(self, _checked: bool = False) -> None:
