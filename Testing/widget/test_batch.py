@@ -89,7 +89,7 @@ def test_a_folder_is_segmented_into_another_and_the_scene_stays_as_it_was(ready,
     assert ready.ui.batchStatusLabel.text().startswith("2 of 3 scans segmented in ")
     # Nobody has seen these scans before: what was noticed of them is told here.
     assert "1 voxel without a finite value" in results["three.nii.gz"]
-    assert "mm high, a liver" in results["three.nii.gz"]
+    assert "the scan is only 20 mm high" in results["three.nii.gz"]
     assert ready.names_of_nodes() == before
 
 

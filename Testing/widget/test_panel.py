@@ -35,7 +35,8 @@ def test_the_panel_passes_on_every_setting_that_the_scene_keeps(bench, monkeypat
     from LVNetSegmentationLib.panel import modulepanel
 
     defaults = SegmentOptions().to_dict()
-    del defaults["series"]  # goes with a folder
+    # The series goes with a folder, and the panel leaves the search for the organ on.
+    del defaults["series"], defaults["search"]
     assert bench.panel.settings() == defaults
     bench.parameters.overlap, bench.parameters.threads, bench.parameters.postprocess = 0.25, 3, False
     assert bench.panel.settings() == {**defaults, "overlap": 0.25, "threads": 3, "postprocess": False}
