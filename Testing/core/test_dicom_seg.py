@@ -347,20 +347,6 @@ def test_an_input_that_is_no_dicom_is_refused_before_the_network_runs(tmp_path, 
     assert "\n" not in said and "no DICOM" in said and ".seg.nrrd" in said
 
 
-@pytest.fixture
-def everything_is_liver(monkeypatch):
-    torch = pytest.importorskip("torch")
-    from lvnet.inference import Model
-    from lvnet.pipeline import scan
-
-    class Everything(torch.nn.Module):
-        def forward(self, x):
-            return torch.cat([x * 0, x * 0 + 9], dim=1)
-
-    model = Model(Everything().eval(), Recipe(), torch.device("cpu"), "for a test")
-    monkeypatch.setattr(scan, "load_model", lambda *_: model)
-
-
 def test_the_command_line_writes_dicom_seg_and_says_what_to_look_at(series, tmp_path, everything_is_liver, capsys):
     import json
 

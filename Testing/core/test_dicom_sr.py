@@ -198,20 +198,6 @@ def test_headers_that_go_into_no_report_are_one_line_without_names(tmp_path, mon
 # The command line
 
 
-@pytest.fixture
-def everything_is_liver(monkeypatch):
-    torch = pytest.importorskip("torch")
-    from lvnet.inference import Model
-    from lvnet.pipeline import scan
-
-    class Everything(torch.nn.Module):
-        def forward(self, x):
-            return torch.cat([x * 0, x * 0 + 9], dim=1)
-
-    model = Model(Everything().eval(), Recipe(), torch.device("cpu"), "for a test")
-    monkeypatch.setattr(scan, "load_model", lambda *_: model)
-
-
 def volume_of(folder):
     scan = read_image(folder)
     return scan.array.size * scan.voxel_volume_ml

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -90,3 +91,26 @@ def logic(shared_logic, tmp_path):
         while job.isRunning():
             job.poll()
     assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def oblique_volume(slicer_core, scene):
+    """Voxels that are neither all organ nor all background, on an oblique grid."""
+    turn = np.radians(25.0)
+    matrix = np.eye(4)
+    axes = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    matrix[:3, :3] = axes * (2, 2, 3)
+    matrix[:3, 3] = (10.0, -40.0, 5.0)
+    z, y, x = np.mgrid[:20, :40, :48]
+    array = (200 * np.sin(x / 3.0) * np.cos(y / 4.0) + 20 * np.sin(z)).astype(np.int16)
+    return slicer_core.util.addVolumeFromArray(array, ijkToRAS=matrix, name="ct")
+
+
+@pytest.fixture
+def turned_volume(slicer_core, scene, oblique_volume):
+    """The same under a transform that turns and moves it."""
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
+    matrix = np.array([[0.0, -1, 0, 50], [1, 0, 0, -20], [0, 0, 1, 7.5], [0, 0, 0, 1]])
+    slicer_core.util.updateTransformMatrixFromArray(transform, matrix)
+    oblique_volume.SetAndObserveTransformNodeID(transform.GetID())
+    return oblique_volume

@@ -8,20 +8,9 @@ from lvnet.image_io import read_labels
 
 
 @pytest.fixture
-def result(slicer_core, scene, logic, weights):
+def result(slicer_core, scene, logic, weights, turned_volume):
     """A segmentation of an oblique volume under a transform, and a table."""
-    turn = np.radians(25.0)
-    matrix = np.eye(4)
-    axes = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
-    matrix[:3, :3] = axes * (2, 2, 3)
-    matrix[:3, 3] = (10.0, -40.0, 5.0)
-    z, y, x = np.mgrid[:20, :40, :48]
-    array = (200 * np.sin(x / 3.0) * np.cos(y / 4.0) + 20 * np.sin(z)).astype(np.int16)
-    volume = slicer_core.util.addVolumeFromArray(array, ijkToRAS=matrix, name="ct")
-    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
-    slicer_core.util.updateTransformMatrixFromArray(transform, np.array(
-        [[0.0, -1, 0, 50], [1, 0, 0, -20], [0, 0, 1, 7.5], [0, 0, 0, 1]]))  # fmt: skip
-    volume.SetAndObserveTransformNodeID(transform.GetID())
+    volume = turned_volume
     segmentation = logic.segment(volume, device="cpu", weights=weights)
     _, table = logic.evaluate(segmentation, segmentation)
     return volume, segmentation, table

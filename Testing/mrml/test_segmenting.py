@@ -16,16 +16,9 @@ from lvnet.phantom import make_phantom
 
 
 @pytest.fixture
-def volume_node(slicer_core, scene):
+def volume_node(slicer_core, scene, oblique_volume):
     """Voxels that are neither all organ nor all background, oblique and under a transform."""
-    turn = np.radians(25.0)
-    matrix = np.eye(4)
-    axes = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
-    matrix[:3, :3] = axes * (2, 2, 3)
-    matrix[:3, 3] = (10.0, -40.0, 5.0)
-    z, y, x = np.mgrid[:20, :40, :48]
-    array = (200 * np.sin(x / 3.0) * np.cos(y / 4.0) + 20 * np.sin(z)).astype(np.int16)
-    node = slicer_core.util.addVolumeFromArray(array, ijkToRAS=matrix, name="ct")
+    node = oblique_volume
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     moved = np.eye(4)
     moved[:3, 3] = (50.0, 0.0, 0.0)
