@@ -48,6 +48,7 @@ def test_a_table_is_printed_and_json_written(pair, capsys):
     target = folder / "m.json"
     assert main(["measure", str(folder / "ct.nii.gz"), str(folder / "a.nii.gz"), "--json", str(target)]) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert len({len(line) for line in lines}) == 1, "columns line up"
     assert [line.split()[:2] for line in lines[1:]] == [["label", "1"], ["label", "2"]]
     assert json.loads(target.read_text(encoding="utf-8"))["labels"]["label 2"]["voxels"] == (labels == 2).sum()
 

@@ -12,7 +12,7 @@ from ..image_io import read_image, read_segments
 from ..image_io.names import check_output_folder
 from ..image_io.write import atomic_file
 from ..measurements import measured
-from .terminal import json_text, one_line
+from .terminal import json_text, one_line, printable
 
 
 def run_measure(options: argparse.Namespace) -> int:
@@ -35,7 +35,7 @@ def run_measure(options: argparse.Namespace) -> int:
     for name, entry in result["labels"].items():
         hu = entry["hu"] or {}
         cells = [f"{hu[key]:9.1f}" if key in hu else "-".rjust(9) for key in ("mean", "sd", "p50")]
-        print(one_line(f"{name.ljust(width)} {entry['volume_ml']:10.1f} {' '.join(cells)}"))
+        print(printable(f"{name.ljust(width)} {entry['volume_ml']:10.1f} {' '.join(cells)}"))
     for note in result["notes"]:
         print(one_line(f"note: {note}"), file=sys.stderr)
     return 0
