@@ -94,7 +94,7 @@ def test_what_is_found_without_the_organ_is_said_apart_and_lowers_no_mean(place,
     scores = json.loads((whole / "scores.json").read_text())
     mean = np.mean([scores[name]["dice"] for name in NAMES if name != "none"])
     assert shown.startswith(f"4 cases with the organ: DICE {mean:.4f} +- ")
-    assert empty.startswith("1 without it") and f"none {scores['none']['stray_ml']:.1f} ml" in empty
+    assert empty.startswith("cases without it: 1") and f"none {scores['none']['stray_ml']:.1f} ml" in empty
 
 
 def test_an_interrupted_one_goes_on_and_ends_with_the_same_scores(place, whole, monkeypatch):

@@ -203,7 +203,7 @@ def test_each_kind_has_a_picture_in_the_docs_and_the_command_draws_it(tmp_path, 
         assert (docs / picture).read_bytes().startswith(b"\x89PNG")
     gallery.draw_kind("mass", tmp_path / "mass.png")
     assert (tmp_path / "mass.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ConfigurationError, match="no pathology 'measles'"):
+    with pytest.raises(ConfigurationError, match="unknown pathology 'measles'"):
         gallery.draw_kind("measles", tmp_path / "none.png")
     (tmp_path / "file").write_text("")
     assert gallery.main([str(tmp_path / "file")]) == 2

@@ -127,7 +127,7 @@ def summary(scores: Mapping[str, Mapping[str, Any]]) -> List[str]:
         )
     if empty:
         found = ", ".join(f"{name} {_strays(case):.1f} ml" for name, case in empty.items())
-        lines.append(f"{len(empty)} cases without it; false positives before postprocessing: {found}")
+        lines.append(f"cases without it: {len(empty)}; false positives before postprocessing: {found}")
     return lines
 
 
