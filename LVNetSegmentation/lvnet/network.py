@@ -1,7 +1,7 @@
 """LV-Net: V-Net's skeleton with one inverted residual bottleneck (IRB) block a stage.
 
 Tensors are (N, C, D, H, W).  The paper's figure with the layer list is not available; this is the
-reading of its text that reproduces the numbers of its Table 3 best (see the README).
+reading of its text that reproduces the numbers of its Table 3 best (see docs/method.md).
 """
 
 from __future__ import annotations
