@@ -35,3 +35,17 @@ def union(first: Optional[Box], second: Optional[Box]) -> Optional[Box]:
         return first or second
     z, y, x = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second))
     return z, y, x
+
+
+def box_of_value(labels: np.ndarray, value: int) -> Optional[Box]:
+    """The smallest box that holds every voxel of one value, or None if there is none; without a mask of all voxels.
+
+    Args:
+        labels: (z, y, x) label map.
+        value: not 0.
+    """
+    found: Optional[Box] = None
+    for z, plane in enumerate(labels):
+        here = bounding_box((plane == value)[None])
+        found = union(found, here and (slice(z, z + 1), here[1], here[2]))
+    return found

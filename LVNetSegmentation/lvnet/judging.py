@@ -9,7 +9,7 @@ import numpy as np
 from .preprocessing import Prepared
 from .quality import Expected
 from .recipe import Recipe
-from .selfcheck import Check, DoubtfulRegions, doubtful_regions, low_confidence, measure, self_check
+from .selfcheck import Check, DoubtfulRegions, doubtful_regions, likely_organs, low_confidence, measure, self_check
 from .volume import Volume
 
 Measured = Mapping[int, Mapping[str, float]]
@@ -39,7 +39,7 @@ def judge(
         The checks; by label value what :func:`lvnet.selfcheck.measure` measured, empty for a recipe that normalises
         every scan by itself, whose HU are gone; by label value the DICE to expect; and the doubtful regions.
     """
-    steps = steps_of(scan, prepared)
+    steps, best = steps_of(scan, prepared), likely_organs(scores)
     measured = _measured(prepared, scores, spread, recipe, steps)
     quality = recipe.quality
     likely = quality.expect(measured.get(quality.value, {})) if quality is not None else None
@@ -50,12 +50,12 @@ def judge(
         None,
         recipe,
         before_postprocessing=found,
-        low_confidence=low_confidence(scores, steps, recipe),
+        low_confidence=low_confidence(scores, steps, recipe, best),
         expected=expected,
         measured=measured,
     )
     values = tuple(entry.value for entry in recipe.classes)
-    return tuple(checks), measured, expected, doubtful_regions(scan, prepared, scores, values, steps)
+    return tuple(checks), measured, expected, doubtful_regions(scan, prepared, scores, values, steps, best)
 
 
 def steps_of(scan: Volume, prepared: Prepared) -> Tuple[float, float, float]:

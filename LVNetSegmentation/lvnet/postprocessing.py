@@ -15,7 +15,7 @@ from typing import List, Tuple
 import numpy as np
 from scipy import ndimage
 
-from .boxes import Box, bounding_box, union
+from .boxes import Box, bounding_box, box_of_value
 
 #: Voxels are neighbours through their faces.
 _FACES = ndimage.generate_binary_structure(3, 1)
@@ -151,10 +151,7 @@ def _classes(labels: np.ndarray) -> List[Tuple[int, Box]]:
     if len(values) == 1:
         return [(values[0], whole)]
     for value in values:
-        found = None
-        for z, plane in enumerate(crop):
-            here = bounding_box((plane == value)[None])
-            found = union(found, here and (slice(z, z + 1), here[1], here[2]))
+        found = box_of_value(crop, value)
         assert found is not None
         z_side, y_side, x_side = (
             slice(part.start + side.start, part.stop + side.start) for part, side in zip(found, whole)

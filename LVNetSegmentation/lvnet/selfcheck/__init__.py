@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..anatomy import LOOK, OK, WRONG, Limits
 from .check import Check
-from .confidence import low_confidence, low_confidence_share
+from .confidence import likely_organs, low_confidence, low_confidence_share
 from .measure import measure
 from .organ_checks import self_check
 from .regions import DoubtfulRegion, DoubtfulRegions, doubtful_regions
@@ -23,6 +23,7 @@ __all__ = [
     "DoubtfulRegions",
     "Limits",
     "doubtful_regions",
+    "likely_organs",
     "low_confidence",
     "low_confidence_share",
     "measure",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 from scipy import ndimage
 
-from ..boxes import bounding_box
+from ..boxes import Box, bounding_box
 from ..postprocessing import largest_component
 from ..recipe import Recipe
 
@@ -19,7 +19,31 @@ NEAR_MM = 8.0
 _MOST_VOXELS = 3_000_000
 
 
-def low_confidence(scores: np.ndarray, spacing: Tuple[float, float, float], recipe: Recipe) -> Dict[int, float]:
+def likely_organs(scores: np.ndarray) -> np.ndarray:
+    """The most likely class of every voxel, only the largest piece of each.
+
+    Args:
+        scores: (classes, z, y, x) float32 probabilities, background first.
+
+    Returns:
+        (z, y, x) uint8 channel of `scores`, 0 is background.
+    """
+    best = np.empty(scores.shape[1:], np.uint8)
+    for z, plane in enumerate(best):
+        plane[...] = scores[:, z].argmax(axis=0)
+    return largest_component(best)
+
+
+def around(box: Box, spacing: Tuple[float, float, float]) -> Tuple[Box, List[int]]:
+    """A box grown by what may belong to an organ's border, and by how many voxels along z, y and x."""
+    reach = [max(1, round(NEAR_MM / step)) for step in spacing]
+    z, y, x = (slice(max(0, side.start - steps), side.stop + steps) for side, steps in zip(box, reach))
+    return (z, y, x), reach
+
+
+def low_confidence(
+    scores: np.ndarray, spacing: Tuple[float, float, float], recipe: Recipe, best: Optional[np.ndarray] = None
+) -> Dict[int, float]:
     """The fraction of uncertain voxels of every class, from the network's own output.
 
     On the network's grid this takes almost no time, and no map on the scan's grid is needed.
@@ -29,14 +53,12 @@ def low_confidence(scores: np.ndarray, spacing: Tuple[float, float, float], reci
         scores: (classes, z, y, x) float32 probabilities, background first.
         spacing: (z, y, x) mm between the voxels of `scores`.
         recipe: its classes name the channels.
+        best: from :func:`likely_organs`, if it is known already.
 
     Returns:
         By label value, without classes that were not found.
     """
-    best = np.empty(scores.shape[1:], np.uint8)
-    for z, plane in enumerate(best):
-        plane[...] = scores[:, z].argmax(axis=0)
-    best = largest_component(best)
+    best = likely_organs(scores) if best is None else best
     shares = {}
     for channel, entry in enumerate(recipe.classes, 1):
         share = low_confidence_share(scores[channel], best, spacing, channel)
@@ -62,8 +84,7 @@ def low_confidence_share(
     box = bounding_box(labels)
     if box is None:
         return None
-    steps = [max(1, round(NEAR_MM / step)) for step in spacing]
-    grown = tuple(slice(max(0, side.start - reach), side.stop + reach) for side, reach in zip(box, steps))
+    grown, steps = around(box, spacing)
     size = float(np.prod([min(side.stop, n) - side.start for side, n in zip(grown, labels.shape)]))
     stride = max(1, int(np.ceil((size / _MOST_VOXELS) ** (1 / 3))))
     sample = tuple(slice(side.start, side.stop, stride) for side in grown)

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from ..boxes import bounding_box
 from ..postprocessing import largest_component
-from .confidence import NEAR_MM, low_confidence_share
+from .confidence import around, low_confidence_share
 
 # HU difference from the organ's median, at the network's voxel size, that means another tissue or a lesion.
 _TAIL_HU = 35.0
@@ -46,8 +46,7 @@ def measure(
     box = bounding_box(organ)
     if box is None:
         return {}
-    reach = [max(1, round(NEAR_MM / step)) for step in spacing]
-    near = tuple(slice(max(0, side.start - r), side.stop + r) for side, r in zip(box, reach))
+    near, _ = around(box, spacing)
     p, mask, hu = probability[near], organ[near] > 0, image[near]
     count = int(np.count_nonzero(mask))
     result = {

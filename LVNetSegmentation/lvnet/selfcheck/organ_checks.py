@@ -7,7 +7,7 @@ from typing import List, Mapping, Optional, Tuple, Union
 import numpy as np
 
 from ..anatomy import LOOK, OK, WRONG, Limits, Organ
-from ..boxes import Box, bounding_box, union
+from ..boxes import Box, bounding_box, box_of_value
 from ..orientation import orientation_of
 from ..quality import Expected, Quality
 from ..recipe import LabelClass, Recipe
@@ -97,13 +97,7 @@ def self_check(
 
 def _box_of(labels: np.ndarray, value: int, *, alone: bool) -> Optional[Box]:
     """The bounding box of one value; `alone` if no other value can occur, which avoids a copy."""
-    if alone:
-        return bounding_box(labels)
-    found: Optional[Box] = None
-    for z, plane in enumerate(labels):
-        here = bounding_box((plane == value)[None])
-        found = union(found, here and (slice(z, z + 1), here[1], here[2]))
-    return found
+    return bounding_box(labels) if alone else box_of_value(labels, value)
 
 
 def _nothing(entry: LabelClass, organ: Organ) -> Check:

@@ -8,13 +8,12 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 from scipy import ndimage
 
-from ..boxes import Box, bounding_box
+from ..boxes import Box, bounding_box, box_of_value
 from ..orientation import Orientation, to_canonical
-from ..postprocessing import largest_component
 from ..preprocessing import Prepared
 from ..resampling import Axis
 from ..volume import Volume
-from .confidence import DOUBTFUL, NEAR_MM
+from .confidence import DOUBTFUL, around, likely_organs
 
 #: Doubt that is thinner than this is the blurred border that every organ has.
 THICKNESS_MM = 7.0
@@ -94,6 +93,7 @@ def doubtful_regions(
     scores: np.ndarray,
     values: Tuple[int, ...],
     spacing: Tuple[float, float, float],
+    best: Optional[np.ndarray] = None,
 ) -> DoubtfulRegions:
     """Finds where the network was unsure, in and around the largest piece of every organ.
 
@@ -105,20 +105,17 @@ def doubtful_regions(
         scores: (classes, z, y, x) float32 probabilities on the network's grid, background first.
         values: of the classes without background, in the order of `scores`.
         spacing: (z, y, x) mm between the voxels of `scores`.
+        best: from :func:`~lvnet.selfcheck.likely_organs`, if it is known already.
     """
-    best = np.empty(scores.shape[1:], np.uint8)
-    for z, plane in enumerate(best):
-        plane[...] = scores[:, z].argmax(axis=0)
-    best = largest_component(best)
+    best = likely_organs(scores) if best is None else best
     voxel_ml = float(np.prod(spacing)) / 1000.0
-    reach = [max(1, round(NEAR_MM / step)) for step in spacing]
     thick = [max(1, round(THICKNESS_MM / step)) for step in spacing]
     found: List[Tuple[int, int, Tuple[slice, ...], np.ndarray]] = []
     for channel, value in enumerate(values, 1):
-        box = bounding_box(best == channel)
+        box = box_of_value(best, channel)
         if box is None:
             continue
-        near_box = tuple(slice(max(0, side.start - r), side.stop + r) for side, r in zip(box, reach))
+        near_box, reach = around(box, spacing)
         near = ndimage.maximum_filter((best[near_box] == channel).view(np.uint8), size=[2 * r + 1 for r in reach])
         p = scores[channel][near_box]
         doubt = (near > 0) & (p >= DOUBTFUL[0]) & (p <= DOUBTFUL[1])

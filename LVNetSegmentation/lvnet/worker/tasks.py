@@ -271,11 +271,9 @@ def _write_mask(request: SegmentRequest, file: str, planes: Iterable[np.ndarray]
 
 def _found(labels: np.ndarray, entry: LabelClass) -> FoundClass:
     """What a label map has of a class."""
-    from ..boxes import bounding_box
+    from ..boxes import box_of_value
 
-    whole = bounding_box(labels)
-    inner = None if whole is None else bounding_box(labels[whole] == entry.value)
-    if whole is None or inner is None:
+    box = box_of_value(labels, entry.value)
+    if box is None:
         return FoundClass(entry, None, None)
-    z, y, x = ((int(w.start + i.start), int(w.start + i.stop)) for w, i in zip(whole, inner))
-    return FoundClass(entry, (z, y, x), f"class-{entry.value}.npy")
+    return FoundClass(entry, box_of(box), f"class-{entry.value}.npy")
