@@ -66,15 +66,14 @@ def namesOf(node: slicer.vtkMRMLSegmentationNode) -> Dict[str, str]:
     return {identifier: segmentation.GetSegment(identifier).GetName() for identifier in identifiers}
 
 
-def numbersIn(names: Dict[str, str]) -> Dict[str, int]:
+def numbersIn(names: Dict[str, str]) -> Dict[Union[str, int], int]:
     """Label values of segments whose names are nothing but numbers (`Segment_6`), by identifier.
 
     Empty where any segment has a name of its own.
     """
     found = {identifier: _NUMBERED.fullmatch(name.strip()) for identifier, name in names.items()}
-    return (
-        {identifier: int(match.group(1)) for identifier, match in found.items() if match} if all(found.values()) else {}
-    )
+    numbers: Dict[Union[str, int], int] = {key: int(match.group(1)) for key, match in found.items() if match}
+    return numbers if len(numbers) == len(names) else {}
 
 
 def liverWithTumours(names: Dict[str, str]) -> Tuple[str, ...]:

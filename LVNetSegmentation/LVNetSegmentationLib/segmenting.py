@@ -192,26 +192,28 @@ def _found(result: SegmentResult, exchange: Exchange) -> Work[_Found]:
 def _piece(found: FoundClass, exchange: Exchange) -> Work[nodes.Piece]:
     if found.slices is None:
         return nodes.Piece(found.entry, None, None)
-    stored = map_array(exchange.path / str(found.file))
-    voxels = np.empty(stored.shape, stored.dtype)
-    checksum = None
-    for index, plane in enumerate(stored):
-        voxels[index] = plane
-        checksum = checksumOf(voxels[index], checksum)
-        yield
+    voxels, checksum = yield from _voxels(exchange, str(found.file))
     return nodes.Piece(found.entry, found.slices, voxels, checksum)
 
 
 def _doubtful(result: SegmentResult, exchange: Exchange) -> Work[Optional[DoubtfulRegions]]:
     if result.doubtful is None:
         return None
-    stored = map_array(exchange.path / result.doubtful.file)
-    voxels = np.empty(stored.shape, stored.dtype)
-    for index, plane in enumerate(stored):
-        voxels[index] = plane
-        yield
+    voxels, _ = yield from _voxels(exchange, result.doubtful.file)
     regions = []
     for region in result.report["doubtful_regions"]:
         x, y, z = region["centre_lps_mm"]
         regions.append(DoubtfulRegion(float(region["volume_ml"]), (-float(x), -float(y), float(z))))
     return DoubtfulRegions(tuple(regions), result.doubtful.slices, voxels)
+
+
+def _voxels(exchange: Exchange, file: str) -> Work[Tuple[np.ndarray, Optional[int]]]:
+    """The voxels of a file plane by plane, and their checksum, see :func:`~.edits.checksumOf`."""
+    stored = map_array(exchange.path / file)
+    voxels = np.empty(stored.shape, stored.dtype)
+    checksum = None
+    for index, plane in enumerate(stored):
+        voxels[index] = plane
+        checksum = checksumOf(voxels[index], checksum)
+        yield
+    return voxels, checksum

@@ -5,7 +5,7 @@ Works without a main window, where there are views in the scene only, or none at
 
 from __future__ import annotations
 
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Set, Tuple
 
 import slicer
 
@@ -48,7 +48,7 @@ def showResult(
         display.SetWindowLevelMinMax(*ABDOMEN)
     centre = _centreOf(segmentationNode)
     if centre is not None:
-        slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *centre, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+        _centreViews(centre)
     return hidden
 
 
@@ -58,9 +58,7 @@ def bringIntoSight(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> List[str]:
     Returns:
         The names of the segmentations that were hidden, see `hideForeign`.
     """
-    identifier = volumeNode.GetID()
-    shown = [(node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) for node in _sliceComposites()]
-    if not any(identifier in pair for pair in shown):
+    if volumeNode.GetID() not in _volumesInViews():
         slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
     return hideForeign()
 
@@ -74,7 +72,7 @@ def jumpTo(volumeNode: slicer.vtkMRMLScalarVolumeNode, place: Tuple[float, float
     """
     world = [0.0, 0.0, 0.0]
     volumeNode.TransformPointToWorld(place, world)
-    slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *world, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+    _centreViews(world)
 
 
 def hideForeign() -> List[str]:
@@ -83,11 +81,9 @@ def hideForeign() -> List[str]:
     Returns:
         The names of the segmentations that were visible until now.
     """
-    composites = _sliceComposites()
-    if not composites:  # no main window
+    shown = _volumesInViews()
+    if not shown:  # no main window
         return []
-    layers = [(node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) for node in composites]
-    shown = {identifier for pair in layers for identifier in pair}
     hidden = []
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         display, reference = node.GetDisplayNode(), referenceVolumeOf(node)
@@ -111,6 +107,17 @@ def resetThreeDViews() -> None:
 
 def _sliceComposites() -> list:
     return list(slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"))
+
+
+def _volumesInViews() -> Set[Optional[str]]:
+    """Identifiers of the volumes in the slice views, None for an empty layer; nothing at all without a main window."""
+    composites = _sliceComposites()
+    layers = [(node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) for node in composites]
+    return {identifier for pair in layers for identifier in pair}
+
+
+def _centreViews(world: Sequence[float]) -> None:
+    slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *world, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
 
 
 def _centreOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Optional[List[float]]:

@@ -17,8 +17,6 @@ from .volumes import withVolume
 if TYPE_CHECKING:
     from ..masks import ComparedNode
 
-_PIECE = 1 << 20
-
 
 class Entry(NamedTuple):
     """What can be chosen.
@@ -137,9 +135,7 @@ def _numbersOf(node: Optional[ComparedNode]) -> Dict[Union[str, int], int]:
     if node is None:
         return {}
     if node.IsA("vtkMRMLSegmentationNode"):
-        numbers: Dict[Union[str, int], int] = {}
-        numbers.update(numbersIn(namesOf(node)))
-        return numbers
+        return numbersIn(namesOf(node))
     return {value: value for value in labelsOf(node)}
 
 
