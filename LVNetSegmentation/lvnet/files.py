@@ -9,6 +9,7 @@ process that writes into the folder removes it.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -186,3 +187,18 @@ def home(path: Union[str, os.PathLike[str]]) -> Union[str, os.PathLike[str]]:
     """A path with a leading ~ expanded, unless a file of that very name exists."""
     text = os.fspath(path)
     return os.path.expanduser(text) if text.startswith("~") and not os.path.lexists(text) else path
+
+
+def readable_json(value: object, encoding: str = "utf-8") -> str:
+    """JSON as readable as an encoding allows: file names may contain characters that it lacks.
+
+    Args:
+        value: anything that JSON can represent.
+        encoding: of the destination.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
+    return text

@@ -15,7 +15,7 @@ from ..evaluation.cases import cases_in, scans_in
 from ..evaluation.matching import titled
 from ..evaluation.workers import check_jobs
 from ..image_io.names import check_output_folder, check_output_path
-from ..image_io.write import atomic_file
+from ..image_io.write import write_json
 from .terminal import ProgressBar, json_text
 
 _COLUMNS = (("dice", "DICE"), ("voe", "VOE"), ("rvd", "RVD"), ("assd_mm", "ASSD mm"), ("mssd_mm", "MSSD mm"))
@@ -51,8 +51,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if options.csv:
         write_csv(result, Path(options.csv))
     if options.json and options.json != "-":
-        with atomic_file(options.json) as file:
-            file.write((json_text(result, "utf-8") + "\n").encode("utf-8"))
+        write_json(result, options.json)
     if options.report:
         from ..report import write_report
 

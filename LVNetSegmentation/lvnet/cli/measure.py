@@ -10,7 +10,7 @@ from ..batch import refuse_overwriting
 from ..evaluation.pair import side_in
 from ..image_io import read_image, read_segments
 from ..image_io.names import check_output_folder
-from ..image_io.write import atomic_file
+from ..image_io.write import write_json
 from ..measurements import measured
 from .terminal import json_text, one_line, printable
 
@@ -28,8 +28,7 @@ def run_measure(options: argparse.Namespace) -> int:
         print(json_text(result))
         return 0
     if options.json:
-        with atomic_file(options.json) as file:
-            file.write((json_text(result, "utf-8") + "\n").encode("utf-8"))
+        write_json(result, options.json)
     width = max([5, *(len(name) for name in result["labels"])])
     print(f"{'label'.ljust(width)} {'ml':>10} {'mean HU':>9} {'sd':>9} {'median':>9}")
     for name, entry in result["labels"].items():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from types import TracebackType
 from typing import Optional, Type
+
+from ..files import readable_json
 
 _WIDTH = 24
 
@@ -21,19 +22,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def json_text(value: object, encoding: Optional[str] = None) -> str:
-    """JSON as readable as the encoding allows: file names may contain characters that it lacks.
-
-    Args:
-        value: anything that JSON can represent.
-        encoding: of the destination; None takes that of stdout.
-    """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode(encoding or getattr(sys.stdout, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:
-        return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
-    return text
+def json_text(value: object) -> str:
+    """JSON for stdout, see :func:`lvnet.files.readable_json`."""
+    return readable_json(value, getattr(sys.stdout, "encoding", None) or "utf-8")
 
 
 class ProgressBar:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Dict, Iterator, Sequence, Union
 import numpy as np
 
 from ..errors import ImageError
-from ..files import whole_file
+from ..files import readable_json, whole_file
 from ..recipe import LabelClass
 from ..volume import Volume
 from .geometry_checks import check_grid
@@ -148,3 +148,13 @@ def atomic_file(path: Union[str, os.PathLike[str]]) -> Iterator[BinaryIO]:
     except OSError as error:
         reason = _REASONS.get(error.errno or 0) or error.strerror or "disk error"
         raise ImageError(f"{shown(path)} cannot be written: {reason}") from error
+
+
+def write_json(value: object, path: PathLike) -> None:
+    """Writes a JSON file, completely or not at all.
+
+    Raises:
+        ImageError: it cannot be written.
+    """
+    with atomic_file(path) as file:
+        file.write((readable_json(value) + "\n").encode("utf-8"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from ..evaluation.sides import side_of
 from ..image_io.dicom_seg import SegSource
 from ..image_io.dicom_sr import Findings, write_dicom_sr
-from ..image_io.write import atomic_file
+from ..image_io.write import write_json
 from ..measurements import measured
 from ..volume import Volume
 
@@ -40,9 +39,7 @@ def write_measurements(
     """
     numbers = _numbers(scan, result)
     if source is None:
-        text = json.dumps(numbers, indent=2, ensure_ascii=False, allow_nan=False)
-        with atomic_file(path) as file:
-            file.write((text + "\n").encode("utf-8"))
+        write_json(numbers, path)
         return
     checksum = model.checkpoint.checksum if model.checkpoint else ""
     write_dicom_sr(_findings(numbers, result), result.labels, path, source, model.recipe, checksum, segmentation)
