@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Tuple
 
 import numpy as np
 import slicer
+from lvnet.errors import ImageError
 from lvnet.phantom import make_phantom
 from lvnet.recipe import LIVER
 from lvnet.volume import Volume
@@ -40,7 +41,9 @@ def addPhantom() -> ScanAndReference:
     Returns:
         The volume node, and the segmentation node with one segment "liver".
     """
-    return _addToScene(*make_phantom(SEED))
+    scan, label = make_phantom(SEED)
+    volumeNode = _addScan(scan)
+    return volumeNode, _addReference(label, volumeNode)
 
 
 class PhantomLoader:
@@ -85,17 +88,26 @@ class PhantomJob(RemoteJob[PhantomResult]):
     def __init__(self, service: Service, callbacks: Callbacks = NOBODY) -> None:
         super().__init__(service, callbacks)
         self._exchange: Optional[Exchange] = None
+        self._volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode] = None
 
     def _request(self) -> PhantomRequest:
         self._exchange = self._exchange or self._service.make_exchange()
         return PhantomRequest(str(self._exchange.path), SEED)
 
-    def _results(self, result: PhantomResult) -> ScanAndReference:
+    def _collect(self, result: PhantomResult) -> Optional[ScanAndReference]:
+        # The scan and its reference take a turn each, so that the window reacts in between.
+        if self._volumeNode is None:
+            self._volumeNode = _addScan(self._read(SCAN_FILE, result))
+            return None
+        if self._volumeNode.GetScene() is None:
+            raise ImageError("the synthetic abdomen was removed from the scene meanwhile; load it again")
+        return self._volumeNode, _addReference(self._read(LABEL_FILE, result), self._volumeNode)
+
+    def _read(self, file: str, result: PhantomResult) -> Volume:
         assert self._exchange is not None
-        folder = self._exchange.path
-        scan, label = (handed_over(folder, file, result.place, "the phantom") for file in (SCAN_FILE, LABEL_FILE))
+        volume = handed_over(self._exchange.path, file, result.place, "the phantom")
         # Out of the mapped file, which is about to be removed.
-        return _addToScene(*(volume.with_array(np.array(volume.array)) for volume in (scan, label)))
+        return volume.with_array(np.array(volume.array))
 
     def _clean(self) -> None:
         if self._exchange is not None:
@@ -103,9 +115,14 @@ class PhantomJob(RemoteJob[PhantomResult]):
         super()._clean()
 
 
-def _addToScene(scan: Volume, label: Volume) -> ScanAndReference:
+def _addScan(scan: Volume) -> slicer.vtkMRMLScalarVolumeNode:
     volumeNode = nodes.addVolumeNode(scan, NAME)
     volumeNode.CreateDefaultDisplayNodes()
+    slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
+    return volumeNode
+
+
+def _addReference(label: Volume, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLSegmentationNode:
     referenceNode = nodes.addSegmentationNode(volumeNode)
     referenceNode.SetName(f"{NAME} reference")
     referenceNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
@@ -113,5 +130,4 @@ def _addToScene(scan: Volume, label: Volume) -> ScanAndReference:
     segmentation = referenceNode.GetSegmentation()
     segmentId = segmentation.AddEmptySegment("", LIVER.name, [0.3, 0.7, 1.0])
     slicer.util.updateSegmentBinaryLabelmapFromArray(label.array, referenceNode, segmentId, volumeNode)
-    slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
-    return volumeNode, referenceNode
+    return referenceNode
