@@ -7,8 +7,8 @@ from typing import List, Optional, Tuple
 
 import slicer
 from lvnet.errors import ImageError, LVNetError
-from lvnet.inputcheck import ERROR, NOTE
 from lvnet.pipeline import check_scan
+from lvnet.scanchecks import ERROR, NOTE
 
 from . import nodes
 

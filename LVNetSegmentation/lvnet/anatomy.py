@@ -1,6 +1,6 @@
 """What the organs of a network look like, and the part of the body that shows them.
 
-It is part of a checkpoint's recipe.  The checks of a scan (:mod:`lvnet.inputcheck`) and of a result
+It is part of a checkpoint's recipe.  The checks of a scan (:mod:`lvnet.scanchecks`) and of a result
 (:mod:`lvnet.selfcheck`) judge by it, and give no verdict where it says nothing.
 """
 

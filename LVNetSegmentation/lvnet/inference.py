@@ -11,7 +11,6 @@ import numpy as np
 from .boxes import Box, bounding_box
 from .checkpoint import Checkpoint, load_checkpoint
 from .devices import select_device
-from .inputcheck import refuse_impossible
 from .judging import judge, steps_of
 from .memory import readable_memory_errors
 from .pipeline.options import SegmentOptions
@@ -20,6 +19,7 @@ from .preprocessing import Prepared, prepare
 from .progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
 from .quality import Expected
 from .recipe import Recipe
+from .scanchecks import refuse_impossible
 from .search import find_part, is_unsure, reaches_out
 from .selfcheck import Check, DoubtfulRegions
 from .slabs import predict

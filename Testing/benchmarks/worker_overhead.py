@@ -3,7 +3,7 @@
 Runs on slicer-core, Slicer's real MRML, with the real worker process; only the window is missing.  The scan is a
 synthetic abdomen, stretched to 512 x 512 x 150 voxels of 0.75 x 0.75 x 2 mm.  Each stage has a bar, for two cores with
 AVX-512 that do nothing else; beside them stand the longest time that one turn held the main thread, and the largest
-memory of the worker with the estimate of lvnet.inputcheck.  It takes less than five minutes, unless `--minutes` gives
+memory of the worker with the estimate of lvnet.scanchecks.  It takes less than five minutes, unless `--minutes` gives
 more.
 """
 
@@ -82,7 +82,7 @@ def measure(task: harness.Task) -> Dict[str, Any]:
     """A cold click and some warm ones, in a child."""
     slicer = start_slicer_core()
     from lvnet.checkpoint import load_checkpoint
-    from lvnet.inputcheck import memory_needed
+    from lvnet.scanchecks import memory_needed
     from lvnet.worker.client.service import Service
 
     array, matrix = made_scan(task["size"], task["spacing"])

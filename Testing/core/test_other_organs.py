@@ -13,11 +13,11 @@ from lvnet.checkpoint import load_checkpoint, save_checkpoint
 from lvnet.cli import main
 from lvnet.errors import CheckpointError, ConfigurationError
 from lvnet.image_io import write_image
-from lvnet.inputcheck import NOTE, WARNING
 from lvnet.network import LVNet
 from lvnet.phantom import make_phantom
 from lvnet.pipeline import check_scan
 from lvnet.recipe import LIVER, Architecture, LabelClass, Preprocessing, Recipe
+from lvnet.scanchecks import NOTE, WARNING
 from lvnet.selfcheck import self_check
 from lvnet.volume import Volume
 from lvnet.worker import tasks

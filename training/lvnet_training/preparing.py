@@ -11,12 +11,12 @@ import numpy as np
 from lvnet.anatomy import WRONG, Limits
 from lvnet.errors import GeometryError, ImageError
 from lvnet.files import write_whole
-from lvnet.inputcheck import NOTE, check_input
 from lvnet.recipe import Recipe
 from lvnet.report.document import document
 from lvnet.report.parts import picture, sentences, text_table
 from lvnet.report.png import png
 from lvnet.report.portrait import portrait
+from lvnet.scanchecks import NOTE, check_input
 from lvnet.volume import Volume
 
 from .case import Case

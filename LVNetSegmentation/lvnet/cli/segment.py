@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from ..batch import Job, plan
 from ..errors import ConfigurationError, LVNetError
-from ..inputcheck import NOTE, Finding
 from ..pipeline.options import SegmentOptions
 from ..pipeline.output import MAPS, Output
 from ..pipeline.report import ScanReport, failure
+from ..scanchecks import NOTE, Finding
 from ..selfcheck import OK
 from ..volume import Volume
 from .cohort import SegmentOne, asked_for, run_cohort, run_list

@@ -11,7 +11,7 @@ from ..errors import ImageError
 from ..system import available_memory
 
 # Range of spacings and origins in mm that is numerically safe; whether a scan can be one of a person is checked by
-# `inputcheck.refuse_impossible`.
+# `scanchecks.refuse_impossible`.
 _FINEST, _COARSEST, _FARTHEST = 1e-20, 1e20, 1e9
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Optional, Tuple, Union
 
 from ..checkpoint import BUNDLED_WEIGHTS, load_checkpoint
-from ..inputcheck import Finding, check_input
 from ..recipe import Recipe
+from ..scanchecks import Finding, check_input
 from ..volume import Volume
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from ..errors import LVNetError
-from ..inputcheck import Finding
+from ..scanchecks import Finding
 from ..selfcheck import Check, DoubtfulRegion
 from ..volume import Volume
 from .options import SegmentOptions

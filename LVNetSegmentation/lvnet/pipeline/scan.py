@@ -11,8 +11,8 @@ from typing import Callable, Iterator, Optional, Sequence, Tuple, Union
 
 from ..image_io import read_image
 from ..inference import Model, Segmentation, load_model, run
-from ..inputcheck import Finding, refuse_impossible
 from ..progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
+from ..scanchecks import Finding, refuse_impossible
 from ..volume import Volume
 from .options import SegmentOptions
 from .output import Output

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from lvnet.checkpoint import load_checkpoint
 from lvnet.image_io import read_image
-from lvnet.inputcheck import ERROR, NOTE, WARNING, check_input, memory_needed
 from lvnet.phantom import make_phantom
+from lvnet.scanchecks import ERROR, NOTE, WARNING, check_input, memory_needed
 from lvnet.volume import Volume
 
 DATA = Path(os.environ.get("LVNET_DATA_DIR") or "absent")
