@@ -1,4 +1,4 @@
-"""What the worker reports, as one readable sentence with what to do."""
+"""Turns failures of the worker into one readable sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .torch_errors import broken_torch, hidden_torch, missing_torch, old_torch, 
 
 
 def error_of(failure: Failed, log_path: str = "") -> LVNetError:
-    """The error that a failure of the worker is here.
+    """The exception for a failure that the worker reports.
 
     Args:
-        failure: what the worker says.
-        log_path: where the rest can be read.
+        failure: the worker's message.
+        log_path: the log with the details.
     """
     kind, text = failure.kind, failure.message
     if kind is FailureKind.USER:
@@ -40,12 +40,12 @@ def error_of(failure: Failed, log_path: str = "") -> LVNetError:
 
 
 def error_of_exit(exit_: Exit, stage: str, log_path: str = "") -> ComputationError:
-    """The error of a process that ended while it was needed.
+    """The exception for a process that ended while it was needed.
 
     Args:
         exit_: how it ended.
         stage: what it was doing.
-        log_path: where the rest can be read.
+        log_path: the log with the details.
     """
     code = exit_.code
     during = f" while {stage}" if stage else ""
