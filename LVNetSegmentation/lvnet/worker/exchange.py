@@ -124,7 +124,7 @@ def writing_array(
     The file is complete when the iterator is exhausted; closing the iterator closes the file.
 
     Args:
-        path, planes, shape, dtype: see :func:`write_array`.
+        path, planes, shape, dtype: as for :func:`write_array`.
 
     Raises:
         ResourceError: the disk is full.
