@@ -36,7 +36,7 @@ def error_of(failure: Failed, log_path: str = "") -> LVNetError:
         return broken_torch(text)
     if kind is FailureKind.TORCH_OLD:
         return old_torch(text)
-    return ComputationError(f"the computation failed by a fault of the program ({text}); {_report(log_path)}")
+    return ComputationError(f"the computation failed because of a fault in the program ({text}); {_report(log_path)}")
 
 
 def error_of_exit(exit_: Exit, stage: str, log_path: str = "") -> ComputationError:
@@ -51,12 +51,12 @@ def error_of_exit(exit_: Exit, stage: str, log_path: str = "") -> ComputationErr
     during = f" while {stage}" if stage else ""
     if code in (-int(getattr(signal, "SIGKILL", 9)), 137):
         return ComputationError(
-            f"the process that computes was ended from outside{during}, most often because the memory ran out; "
+            f"the computing process was ended from outside{during}, most often because the memory ran out; "
             f"close other programs and try again ({_log(log_path)})"
         )
     last = next((line.strip() for line in reversed(exit_.lines) if line.strip() and not line.startswith(" ")), "")
-    said = f'; it said last: "{last[:160]}"' if last else ""
-    what = "PyTorch cannot be loaded, it" if "loading PyTorch" in stage else "the process that computes"
+    said = f'; its last output: "{last[:160]}"' if last else ""
+    what = "PyTorch cannot be loaded, it" if "loading PyTorch" in stage else "the computing process"
     remedy = (
         "uninstall PyTorch in the module 'PyTorch Utils', restart 3D Slicer and click Apply again"
         if "loading PyTorch" in stage

@@ -219,7 +219,7 @@ def sentence_of(error: BaseException) -> str:
         return "cancelled; nothing was changed"
     if isinstance(error, LVNetError):
         return " ".join(str(error).split())
-    return " ".join(f"this is a fault of the module, please report it: {type(error).__name__}: {error}".split())
+    return " ".join(f"this is a fault in the module, please report it: {type(error).__name__}: {error}".split())
 
 
 __all__ = ["NOBODY", "Callbacks", "Job", "JobState", "ProgressCallback", "sentence_of"]

@@ -92,7 +92,7 @@ class WorkerProcess:
         except OSError as error:
             log.close()
             raise ComputationError(
-                f"the process that computes cannot be started ({error.strerror or error}: {command[0]}); "
+                f"the computing process cannot be started ({error.strerror or error}: {command[0]}); "
                 "restart 3D Slicer, or install it again"
             ) from error
         log.write(f"started process {self.pid}")

@@ -109,7 +109,7 @@ class RemoteJob(Job, Generic[ResultT]):
             raise error_of(answer, self._service.log_path)
         elif isinstance(answer, Exit):
             if answer.wanted:
-                raise ComputationError("the process that computes was ended; try again")
+                raise ComputationError("the computing process was ended; try again")
             raise error_of_exit(answer, self._stage, self._service.log_path)
         elif isinstance(answer, Stopped):
             raise Cancelled
