@@ -24,7 +24,7 @@ ERROR, WARNING, NOTE = "error", "warning", "note"
 
 # Number of voxels considered; a regular sample is enough for fractions and areas.
 _SAMPLE = 600_000
-# A scan whose air was not clipped has HU below the first; the second bounds metal and a full CT range.
+# Air that was not clipped has HU below the first; metal, or a full CT range, reaches up to the second.
 _AIR, _MOST_HU = -500.0, 32000.0
 # Range in which clipped scans usually begin: windows of 350 to 600 HU around soft tissue.
 _CLIPPED = (-500.0, -30.0)
@@ -37,7 +37,7 @@ _UNSHIFTED, _UNSHIFTED_SHARE = (900.0, 1250.0), 0.1
 # lungs must be seen.  Measured: 0.00 to 0.11 in most of the abdomen, 0.21 to 0.45 at the middle of the lungs; bowel
 # gas reaches 0.22 in single sections, which is why lungs must extend over some height.
 _ABDOMEN_AIR, _CHEST_AIR, _ABDOMEN_MM, _LUNGS_MM = 0.12, 0.2, 20.0, 25.0
-# With less than this fraction of the organ's height a scan shows only a part of it; slices farther apart are coarse.
+# Fraction of the organ's usual height that a scan should cover at least; slice distance from which a result is rough.
 _HEIGHT_SHARE, _SLICE_MM = 0.5, 10.0
 # Fraction of the network's intensity window that may be missing in a clipped scan, and the fraction of voxels at the
 # highest value that shows clipping.

@@ -157,7 +157,7 @@ class Service:
         self._open.pop(conversation.number, None)
 
     def restart(self) -> None:
-        """Kills the worker and starts another, so that the next job need not wait for the start."""
+        """Kills the worker and, if `keep_warm`, starts another, so that the next job need not wait for it."""
         self._kill(wait=False)
         if self.keep_warm:
             # If it cannot be started, the job that needs it reports why.
@@ -207,7 +207,7 @@ class Service:
 
     def _remove_left_folders(self) -> None:
         now = time.monotonic()
-        # After too many attempts a folder is left to the next start, which removes unlocked folders.
+        # After `_REMOVE_SECONDS` a folder is left to the next start, which removes unlocked folders.
         self._left_folders = {
             path: until for path, until in self._left_folders.items() if not remove_folder(path) and now < until
         }
