@@ -1,4 +1,4 @@
-"""Segmenting a scan: slabs through the network, and probabilities back on the scan's own grid."""
+"""Segments a scan: runs the network on slabs and resamples its probabilities to the scan's own grid."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Model:
 
     Attributes:
         network: in evaluation mode, on `device`.
-        recipe: what it was trained with.
-        device: where it runs.
-        device_reason: one line that says why it runs there.
-        checkpoint: the file it came from.
-        fast: what computes logits in the network's stead, from :func:`lvnet.acceleration.accelerate`.
+        recipe: how it was trained.
+        device: the device that it runs on.
+        device_reason: one line that says why this device was chosen.
+        checkpoint: the file that it was loaded from.
+        fast: computes the network's logits faster, from :func:`lvnet.acceleration.accelerate`; None uses `network`.
     """
 
     network: torch.nn.Module
@@ -52,19 +52,19 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What comes out.
+    """The result of segmenting a scan.
 
     Attributes:
         labels: uint8 label map on the scan's own grid; 0 is background.
-        probabilities: float32 probability of "any class but background" on the scan's own grid,
-            where it was asked for.
-        recipe: of the network that made it; its classes name the values of `labels`.
-        notes: sentences about the scan and the run that a user should see.
+        probabilities: float32 probability of "any class but background" on the scan's own grid; None
+            unless requested.
+        recipe: of the network; its classes name the values of `labels`.
+        notes: sentences about the scan and the run for the user.
         volumes_ml: millilitres by class name.
-        checks: whether the result is believable, judged without a reference.
-        measured: by label value, what the expected quality is judged by, see :func:`lvnet.selfcheck.measure`.
-        expected: by label value, the DICE to expect; empty where the weights are not calibrated.
-        doubtful: where the network was unsure.
+        checks: plausibility checks of the result, without a reference.
+        measured: by label value, the features that estimate the quality, see :func:`lvnet.selfcheck.measure`.
+        expected: by label value, the expected DICE; empty if the weights are not calibrated.
+        doubtful: the regions in which the network was unsure.
     """
 
     labels: Volume
@@ -79,7 +79,7 @@ class Segmentation:
 
     @property
     def expected_dice(self) -> Dict[str, Dict[str, float]]:
-        """`dice`, `low` and `high` by class name, as JSON has them; see :class:`lvnet.quality.Expected`."""
+        """`dice`, `low` and `high` by class name, as JSON values; see :class:`lvnet.quality.Expected`."""
         names = {entry.value: entry.name for entry in self.recipe.classes}
         return {
             names[value]: {key: round(number, 4) for key, number in asdict(likely).items()}
@@ -88,9 +88,9 @@ class Segmentation:
 
     @property
     def uncertainty(self) -> Optional[Volume]:
-        """float32, 0 where the network is sure to 1 where both answers are as likely, on the scan's own grid.
+        """Uncertainty map, float32 on the scan's own grid: from 0 (sure) to 1 (both answers equally likely).
 
-        The entropy in bits of "any class but background"; None where no probabilities were asked for.
+        It is the entropy in bits of "any class but background"; None unless probabilities were requested.
         """
         if self.probabilities is None:
             return None
@@ -101,10 +101,10 @@ class Segmentation:
         return self.probabilities.with_array(entropy)
 
     def save(self, path: Union[str, Path]) -> None:
-        """Writes the label map; the name's end says how: .nii.gz, .nii, .nrrd, .mha or .seg.nrrd.
+        """Writes the label map; the suffix gives the format: .nii.gz, .nii, .nrrd, .mha or .seg.nrrd.
 
         Raises:
-            ImageError: it cannot be written there.
+            ImageError: the file cannot be written.
         """
         from .files import home
         from .image_io import write_labels
@@ -118,7 +118,7 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
     Raises:
         CheckpointError: the file cannot be used.
         DeviceError: the device cannot be used.
-        ResourceError: it has too little free memory.
+        ResourceError: the device has too little free memory.
     """
     import torch
 
@@ -128,7 +128,7 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
     checkpoint = load_checkpoint(path)
     chosen, reason = select_device(device)
     with readable_memory_errors():
-        # Whatever the default of a notebook is: the kernels and the weights are float32.
+        # Kernels and weights are float32, even if the caller has set another default dtype.
         default = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)
         try:
@@ -155,26 +155,27 @@ def segment(
     """Segments one scan.
 
     Args:
-        scan: a path (file or DICOM folder) or a volume in HU, any orientation and spacing; or an image of
-            SimpleITK, or a pair of a (z, y, x) array and its (z, y, x) spacing in mm, whose axes then run to
-            the patient's head, back and left.
-        series: of a DICOM folder, its UID, number or description; None takes the most suitable.
-        model: from :func:`load_model`, to load once and segment often; else `weights` and `device`.
+        scan: a path (file or DICOM folder) or a volume in HU, any orientation and spacing; or a SimpleITK
+            image; or a pair of a (z, y, x) array and its (z, y, x) spacing in mm, whose axes run to the
+            patient's head, back and left.
+        series: UID, number or description of the series in a DICOM folder; None takes the most suitable.
+        model: from :func:`load_model`, to load once and segment often; it replaces `weights` and `device`.
         weights: a checkpoint file; None takes the bundled one.
         device: auto, cpu, cuda, cuda:N or mps.
-        overlap: share of a slab that its neighbour covers again, 0 to 0.9.
+        overlap: fraction of a slab that overlaps with the next one, 0 to 0.9.
         postprocess: keep the largest component of every class and fill its holes.
-        search: look for the organ on a coarse grid first, and compute only what can hold it; not with `probabilities`.
+        search: locate the organ on a coarse grid first, and compute only the part of the scan that can contain
+            it; ignored with `probabilities`.
         probabilities: also return the probability map.
-        progress: called with the share that is done and the stage.
-        cancelled: asked between slabs and stages.
+        progress: called with the fraction done and the stage.
+        cancelled: called between slabs and stages.
 
     Returns:
-        The label map on the scan's own grid, and what goes with it.
+        The label map on the scan's own grid, with volumes, checks and notes.
 
     Raises:
         LVNetError: the scan, the weights or the device cannot be used.
-        Cancelled: `cancelled` answered True.
+        Cancelled: `cancelled` returned True.
     """
     if model is not None:
         weights, device = None, SegmentOptions.device
@@ -208,17 +209,17 @@ def run(
     progress: Progress = silent,
     cancelled: CancelCheck = never_cancelled,
 ) -> Segmentation:
-    """Segments a volume with a network that is loaded; see :func:`segment`.
+    """Segments a volume with a loaded network; see :func:`segment`.
 
     Raises:
         LVNetError: the scan cannot be segmented.
-        Cancelled: `cancelled` answered True.
+        Cancelled: `cancelled` returned True.
     """
     with readable_memory_errors():
         raise_if_cancelled(cancelled)
         refuse_impossible(scan)
         short: List[str] = []
-        # A map is of the whole scan: what it says of places far from the organ is asked for as well.
+        # A probability map must cover the whole scan, including places far from the organ.
         search = options.search and not probabilities
         prepared, scores, spread = _computed(scan, model, replace(options, search=search), short, progress, cancelled)
         progress(0.90, "bringing the result to the scan's grid")
@@ -235,7 +236,7 @@ def run(
         notes = [*scan.notes, *short]
         if not labels.any():
             names = ", ".join(c.name for c in model.recipe.classes)
-            notes.append(f"nothing was found ({names}): the scan may not show it, or not be a CT in HU")
+            notes.append(f"nothing was found ({names}): the scan may not show it, or may not be a CT in HU")
         progress(1.0, "done")
         soft_volume = None if soft is None else scan.with_array(soft, notes=())
         named = tuple(Segment(c.value, c.name, c.meaning, (c.value,)) for c in model.recipe.classes)
@@ -251,7 +252,7 @@ def _computed(
     progress: Progress,
     cancelled: CancelCheck,
 ) -> Tuple[Prepared, np.ndarray, np.ndarray]:
-    """The scan on the network's grid, its probabilities and their spread; only the part that can hold the organ."""
+    """The scan on the network's grid, its probabilities and their spread, for the part that can contain the organ."""
     settings, divisor = model.recipe.preprocessing, model.recipe.architecture.divisor
     part = None
     if options.search and settings.search_spacing is not None:
@@ -277,7 +278,7 @@ def _computed(
     if selection is not None and (
         reaches_out(selection, prepared, scores) or is_unsure(scores, steps_of(scan, prepared), model.recipe)
     ):
-        # The whole takes the memory anew, and nobody can say how long; the bar must not go back.
+        # Free memory before computing the whole scan; its duration is unknown, and progress must not go backwards.
         del prepared, scores, spread
         return _computed(
             scan, model, replace(options, search=False), notes,
@@ -298,13 +299,13 @@ def _to_scan(
     within: Optional[Box] = None
     rows = columns = slice(None)
     if soft is None:
-        # What lies between voxels that are background is background.
+        # Interpolating between background voxels gives background.
         organs = bounding_box(scores[0] < 0.5001)
         if organs is None:
             return labels, None
         within = prepared.reach(organs)
         _, rows, columns = within
-    # Background is one minus the rest: outside the body's box every class is zero.
+    # Background is one minus the other classes, all of which are zero outside the body's box.
     for z, plane in prepared.restore(scores[1:], within):
         if z % 16 == 0:
             raise_if_cancelled(cancelled)

@@ -1,4 +1,4 @@
-"""What the self-check says of a result, from what the network answered on its own grid."""
+"""Runs the self-check of a result on the network's output, on the network's own grid."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def judge(
     Args:
         scan: in HU.
         labels: (z, y, x) uint8 on the scan's grid.
-        found: the same before it was cleaned up.
+        found: the same before postprocessing.
         prepared: the scan on the network's grid.
         scores: (classes, z, y, x) probabilities over `prepared.array`.
-        spread: (classes - 1, z, y, x) their standard deviation between slabs.
+        spread: (classes - 1, z, y, x) standard deviation of the probabilities between slabs.
         recipe: of the network.
 
     Returns:
-        The checks; by label value what :func:`lvnet.selfcheck.measure` measured, empty for a recipe that normalises
-        every scan by itself, whose HU are gone; by label value the DICE to expect; and the doubtful regions.
+        The checks; the results of :func:`lvnet.selfcheck.measure` by label value, empty for a recipe that normalises
+        each scan separately, which loses the HU; the expected DICE by label value; and the doubtful regions.
     """
     steps, best = steps_of(scan, prepared), likely_organs(scores)
     measured = _measured(prepared, scores, spread, recipe, steps)

@@ -24,8 +24,8 @@ def measured(scan: Volume, labels: Volume, side: Side) -> Dict[str, Any]:
 
     Returns:
         Valid JSON: `labels`, by name (or `label N`) the `value` or values, `voxels`, `volume_ml` and,
-        under `hu`, `mean`, `sd`, `min`, `max` and percentiles (`p5` to `p95`) of the voxels that lie
-        in the scan, null where none does; `notes`.
+        under `hu`, `mean`, `sd`, `min`, `max` and percentiles (`p5` to `p95`) of the voxels that are
+        inside the scan, null if none is; `notes`.
 
     Raises:
         GeometryError: the two have different grids.

@@ -1,4 +1,4 @@
-"""How fast this computer computes a network, tried on one slab: what a scan will take before any was segmented."""
+"""Estimates how long a scan will take on this computer, from the time of one slab, before the first scan."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from .memory import Computing, readable_memory_errors
 from .pipeline.options import SegmentOptions, check_setting
 from .progress import CancelCheck, never_cancelled, raise_if_cancelled
 
-#: mm along y and x that the tried slab covers: about a body.
+#: Extent in mm of the test slab along y and x: about that of a body.
 _PLANE_MM = (320.0, 400.0)
-#: Seconds a litre that go into the rest: resampling, checking (0.005 to 0.011 on three real scans).
+#: Seconds per litre of everything else, such as resampling and checks (0.005 to 0.011 on three real scans).
 _BESIDES = 0.01
 
 
 def seconds_per_litre(
     model: Model, overlap: float = SegmentOptions.overlap, cancelled: CancelCheck = never_cancelled
 ) -> Optional[float]:
-    """Estimates how long a litre of a scan takes, by the time of one slab.
+    """Estimates the seconds per litre of scan from the time of one slab.
 
     Args:
         model: the network, on its device.
         overlap: of neighbouring slabs, 0 to 0.9.
-        cancelled: asked between the slabs.
+        cancelled: called between the slabs.
 
     Returns:
-        Seconds; None for a recipe without a voxel size of its own, whose work does not go with litres.
+        Seconds; None for a recipe without a fixed voxel size, whose time is not proportional to the volume.
 
     Raises:
         ConfigurationError: the overlap is not between 0 and 0.9.
         DeviceError, ResourceError: there is too little memory.
-        Cancelled: `cancelled` answered True.
+        Cancelled: `cancelled` returned True.
     """
     import torch
 
@@ -50,7 +50,7 @@ def seconds_per_litre(
     litres = slab.size * settings.slice_spacing * float(np.prod(settings.in_plane_spacing)) / 1e6
     with readable_memory_errors(), torch.inference_mode():
         compute = Computing(model)
-        compute(slab)  # the first one asks for memory, and may have kernels compiled
+        compute(slab)  # warm-up: the first slab allocates memory and may compile kernels
         raise_if_cancelled(cancelled)
         began = time.perf_counter()
         compute(slab)

@@ -1,8 +1,8 @@
-"""Can this scan be expected to show the organ?  Asked before the network is, which would answer anyway.
+"""Checks, before the network runs, whether a scan can be expected to show the organ.
 
-A network finds its organ in whatever it is shown: an MR, another part of the body, a scan whose rescale
-was lost.  These checks look at values and sizes only, and judge by what the recipe of the weights says
-about the organ; they take some 0.1 s on a sample of the voxels and never refuse what merely looks unusual.
+A network finds its organ in any image: in an MR, in another part of the body, in a scan whose rescale was
+lost.  These checks consider values and sizes only, and compare them with the anatomy in the recipe of the
+weights; they take about 0.1 s on a sample of the voxels and never reject a scan that is merely unusual.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ from .recipe import Architecture, Preprocessing, Recipe
 from .system import available_memory
 from .volume import Volume
 
-#: ERROR cannot be segmented, WARNING ask before, NOTE worth knowing.
+#: ERROR: cannot be segmented.  WARNING: ask the user first.  NOTE: for information.
 ERROR, WARNING, NOTE = "error", "warning", "note"
 
-# Voxels looked at; a sample of a regular grid is enough for shares and areas.
+# Number of voxels considered; a regular sample is enough for fractions and areas.
 _SAMPLE = 600_000
-# HU of air in a scan whose air was not clipped, and of metal or a full CT range.
+# Air that was not clipped has HU below the first; metal, or a full CT range, reaches up to the second.
 _AIR, _MOST_HU = -500.0, 32000.0
-# Where the air is clipped, it is so somewhere in here: windows of 350 to 600 HU around soft tissue.
+# Range in which clipped scans usually begin: windows of 350 to 600 HU around soft tissue.
 _CLIPPED = (-500.0, -30.0)
-# Of the voxels that are no air, a share from here on has the HU of soft tissue.
+# HU of soft tissue, and the smallest fraction of the voxels other than air that must have them.
 _SOFT_HU, _SOFT_SHARE = (-20.0, 220.0), 0.2
-# Fat and soft tissue of a CT whose rescale was lost lie here, where a CT in HU has a little hard bone.
+# Values of fat and soft tissue in a CT whose rescale was lost; in HU this range contains only a little dense bone.
 _UNSHIFTED, _UNSHIFTED_SHARE = (900.0, 1250.0), 0.1
-# Of the body's section, the share of enclosed air up to which a level may be one of an abdomen (bowel gas and
-# the tips of the lungs) and from which on it is one of a chest; and how much of the abdomen must follow below the
-# chest.  Measured: most of an abdomen 0.00 to 0.11, levels with the middle of the lungs 0.21 to 0.45; gas in the
-# bowel reaches 0.22 on single levels, so lungs have to be seen over some height.
+# Fraction of enclosed air in a cross-section of the body up to which it may be abdomen (bowel gas and the tips of
+# the lungs), and from which it is chest; the height of abdomen needed below the chest; and the height over which
+# lungs must be seen.  Measured: 0.00 to 0.11 in most of the abdomen, 0.21 to 0.45 at the middle of the lungs; bowel
+# gas reaches 0.22 in single sections, which is why lungs must extend over some height.
 _ABDOMEN_AIR, _CHEST_AIR, _ABDOMEN_MM, _LUNGS_MM = 0.12, 0.2, 20.0, 25.0
-# A scan of less than this share of the organ's height shows a slice of it.
+# Fraction of the organ's usual height that a scan should cover at least; slice distance from which a result is rough.
 _HEIGHT_SHARE, _SLICE_MM = 0.5, 10.0
-# Of the window that the network looks through, the share that may be cut off in the scan; and of the voxels, those
-# that then lie exactly at the end.
+# Fraction of the network's intensity window that may be missing in a clipped scan, and the fraction of voxels at the
+# highest value that shows clipping.
 _CUT_OFF, _AT_THE_END = 0.25, 0.0005
-# No scanner takes more of a person, or finer voxels; a header that says so would take all memory.
+# No scanner covers more of a person or has finer voxels; with such a header, processing could take all memory.
 _LARGEST_MM, _FINEST_MM = 3000.0, 0.001
-# Bytes: Python with PyTorch; a voxel of a slab in the widest stage, for one channel after the expansion;
-# a voxel on the network's grid; a voxel of the scan.  Measured by Testing/benchmarks/worker_overhead.py.
+# Bytes for Python with PyTorch; per voxel of a slab and channel after the expansion in the widest stage; per voxel
+# on the network's grid; per voxel of the scan.  Measured with Testing/benchmarks/worker_overhead.py.
 _BASE_BYTES, _CHANNEL_BYTES, _NETWORK_BYTES, _SCAN_BYTES = 600e6, 20.0, 28.0, 12.0
 
 
 class Finding(NamedTuple):
-    """One thing to know before a scan is segmented.
+    """One finding about a scan that is to be segmented.
 
     Attributes:
         severity: `ERROR`, `WARNING` or `NOTE`.
-        sentence: what was found and what to do, for the user.
+        sentence: tells the user what was found and what to do.
     """
 
     severity: str
@@ -62,15 +62,15 @@ class Finding(NamedTuple):
 
 
 def check_input(scan: Volume, recipe: Optional[Recipe] = None, memory: Optional[float] = None) -> List[Finding]:
-    """Looks at a scan before it is segmented.
+    """Checks a scan before it is segmented.
 
     Args:
-        scan: (z, y, x) voxels of any real type, in HU as far as anybody knows.
-        recipe: of the network; None takes that of a network for the liver.
-        memory: bytes that can be used; None asks the system.
+        scan: (z, y, x) voxels of any real type, supposedly in HU.
+        recipe: of the network; None assumes a network for the liver.
+        memory: available bytes; None asks the system.
 
     Returns:
-        What was found, the gravest first; empty where there is nothing to say.
+        The findings, most severe first; empty if there are none.
     """
     try:
         refuse_impossible(scan)
@@ -94,10 +94,10 @@ def check_input(scan: Volume, recipe: Optional[Recipe] = None, memory: Optional[
 
 
 def refuse_impossible(scan: Volume) -> None:
-    """Refuses a scan that cannot be one of a person, since working on it could take all memory.
+    """Rejects a scan that cannot be of a person, since processing it could take all memory.
 
     Raises:
-        ImageError: it is larger, or its voxels are finer, than any scanner's.
+        ImageError: it is larger than any scanner can acquire, or has finer voxels.
     """
     x, y, z = (step * count for step, count in zip(scan.spacing[::-1], scan.shape[::-1]))
     name = scan.name or "the scan"
@@ -111,12 +111,12 @@ def refuse_impossible(scan: Volume) -> None:
 
 
 def memory_needed(shape: Tuple[int, ...], spacing: Tuple[float, ...], recipe: Optional[Recipe] = None) -> float:
-    """Bytes that segmenting takes on a CPU, by rule of thumb.
+    """Rough estimate of the bytes of memory that segmenting takes on a CPU.
 
     Args:
         shape: (z, y, x) voxels of the scan.
         spacing: (z, y, x) in mm.
-        recipe: of the network; None takes the usual sizes.
+        recipe: of the network; None assumes the usual sizes.
     """
     settings = Preprocessing(in_plane_spacing=(2.5, 2.5), slice_spacing=4.0) if recipe is None else recipe.preprocessing
     architecture = Architecture() if recipe is None else recipe.architecture
@@ -133,26 +133,26 @@ def _sampled(scan: Volume) -> Tuple[np.ndarray, Tuple[float, float, float]]:
     orientation = orientation_of(scan)
     array = orientation.apply(scan.array)
     stride = max(1, int(np.ceil((array.size / _SAMPLE) ** (1 / 3))))
-    # The last axis least: a row of memory is read as a whole anyway.
     z, y, x = (scan.spacing[axis] * stride for axis in orientation.axes)
     return array[::stride, ::stride, ::stride].astype(np.float32), (z, y, x)
 
 
 def _values(values: np.ndarray, window: Tuple[float, float]) -> Tuple[Optional[float], List[Finding]]:
-    """From which value on a voxel is no air (None: who knows), and what the values tell."""
+    """The value above which a voxel is not air (None if unknown), and findings about the values."""
     low, high = float(values.min()), float(values.max())
     span = f"{low:g} to {high:g}"
     if low == high:
         return None, [Finding(ERROR, f"every voxel has the value {low:g}; load the scan again")]
     if high - low <= 20:
-        return None, [Finding(WARNING, f"the values ({span}) are no HU, they look normalised; choose the scan itself")]
+        sentence = f"the values ({span}) are not HU: they look normalised; choose the original scan"
+        return None, [Finding(WARNING, sentence)]
     if float(np.mean((values >= _UNSHIFTED[0]) & (values <= _UNSHIFTED[1]))) > _UNSHIFTED_SHARE:
         sentence = f"the values ({span}) look like a CT whose HU are 1024 too high; load the DICOM, or subtract 1024"
         return None, [Finding(WARNING, sentence)]
     if low >= 0:
         return None, [Finding(WARNING, _without_negatives(values, span))]
     if high - low > _MOST_HU * 1.5:
-        sentence = f"the values ({span}) lie far outside of HU; is this a CT?"
+        sentence = f"the values ({span}) are far outside the range of HU; is this a CT?"
         return None, [Finding(WARNING, sentence)]
     clipped = low > _AIR
     floor = low + 3 if clipped else -300.0
@@ -171,22 +171,22 @@ def _values(values: np.ndarray, window: Tuple[float, float]) -> Tuple[Optional[f
 
 def _cut_off_below(low: float, window: Tuple[float, float]) -> Finding:
     if low - window[0] > _CUT_OFF * (window[1] - window[0]):
-        needed = f"these weights look at values from {window[0]:g} HU on; load the scan itself, not a windowed copy"
+        needed = f"the network needs values down to {window[0]:g} HU; load the original scan, not a windowed copy"
         return Finding(WARNING, f"values below {low:g} HU were cut off, but {needed}")
-    return Finding(NOTE, f"values below {low:g} HU were cut off, as in a windowed picture; air and fat look alike")
+    return Finding(NOTE, f"values below {low:g} HU were cut off, as in a windowed image; air and fat look alike")
 
 
 def _cut_off_above(values: np.ndarray, high: float, window: Tuple[float, float]) -> List[Finding]:
     if window[1] - high <= _CUT_OFF * (window[1] - window[0]) or float(np.mean(values > high - 1)) < _AT_THE_END:
         return []
-    needed = f"these weights look at values up to {window[1]:g} HU; load the scan itself, not a windowed copy"
+    needed = f"the network needs values up to {window[1]:g} HU; load the original scan, not a windowed copy"
     return [Finding(WARNING, f"values above {high:g} HU were cut off, but {needed}")]
 
 
 def _without_negatives(values: np.ndarray, span: str) -> str:
     if float(values.max()) <= 255:
-        return f"the values ({span}) are those of a picture, not HU; load the CT itself"
-    return f"no value is below zero ({span}), so these are no HU: an MR or another image? Choose a CT in HU"
+        return f"the values ({span}) are those of a picture, not HU; load the original CT"
+    return f"no value is below zero ({span}), so they are not HU; is this an MR or another image? Choose a CT in HU"
 
 
 def _sizes(scan: Volume, anatomy: Anatomy, organs: str) -> List[Finding]:
@@ -201,7 +201,7 @@ def _sizes(scan: Volume, anatomy: Anatomy, organs: str) -> List[Finding]:
         sentence = f"the scan shows only {width:.0f} x {depth:.0f} mm of each slice, not the whole {_part(anatomy)}"
         findings.append(Finding(WARNING, sentence))
     if scan.spacing[axes[0]] > _SLICE_MM:
-        sentence = f"the slices lie {scan.spacing[axes[0]]:g} mm apart; the result will be rough"
+        sentence = f"the slices are {scan.spacing[axes[0]]:g} mm apart; the result will be rough"
         findings.append(Finding(WARNING, sentence))
     return findings
 
@@ -213,7 +213,7 @@ def _part(anatomy: Anatomy) -> str:
 def _body(
     sample: np.ndarray, steps: Tuple[float, float, float], floor: float, anatomy: Anatomy, organs: str
 ) -> List[Finding]:
-    """Is there a body, and does it look anywhere like the part that shows the organ?"""
+    """Checks whether there is a body, and whether any of it looks like the part that contains the organ."""
     if anatomy.region not in (ABDOMEN, CHEST) and not anatomy.section_cm2:
         return []
     pixel = steps[1] * steps[2] / 100.0
@@ -228,10 +228,10 @@ def _body(
     chest = np.flatnonzero(large & (air > _CHEST_AIR))
     has_lungs = chest.size * steps[0] >= _LUNGS_MM
     if anatomy.region == CHEST:
-        return [] if has_lungs else [Finding(WARNING, "no lungs can be seen; does the scan show the chest?")]
+        return [] if has_lungs else [Finding(WARNING, "no lungs are visible; does the scan show the chest?")]
     if not has_lungs or anatomy.region != ABDOMEN:
         return []
-    # Shoulders hold no air either; the abdomen is what comes below the lungs, and slices run upwards.
+    # Shoulders contain no air either: only slices below the lungs can be abdomen, and slices run upwards.
     lowest = large & (np.arange(len(air)) < chest.max())
     if float((lowest & (air <= _ABDOMEN_AIR)).sum()) * steps[0] < min(_ABDOMEN_MM, 0.5 * len(air) * steps[0]):
         sentence = f"this looks like a chest without the abdomen; does the scan reach down to the {organs}?"
@@ -240,9 +240,9 @@ def _body(
 
 
 def _section(tissue: np.ndarray) -> Tuple[int, int]:
-    """Pixels of the body in one slice with all that it encloses, and of the air therein.
+    """Number of pixels of the body in one slice with everything it encloses, and of the enclosed air.
 
-    The body is the largest piece: arms, the table and the gaps beside it are none of it.
+    The body is the largest piece, which excludes arms, the table and the gaps beside it.
     """
     pieces, _count = ndimage.label(tissue)
     sizes = np.bincount(pieces.ravel())

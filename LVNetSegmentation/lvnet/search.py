@@ -1,12 +1,12 @@
-"""Where an organ can be: found by the network itself on a coarse grid, so that the rest is not computed.
+"""Locates an organ with the network itself on a coarse grid, so that the rest of the scan need not be computed.
 
-A whole body has six times the voxels of an abdomen, and the liver lies in a tenth of it.  On the coarse grid that a
-recipe names (`search_spacing`), with slabs that do not overlap, the network takes about a sixth of the time; it is too
-rough for a border there, but says where there is nothing.  What lies near anything that it holds possible is then
-computed as ever: the slabs are those that would be computed of the whole scan, so that the result is the same.
+A whole-body scan has six times the voxels of an abdomen, and the liver takes up a tenth of it.  On the coarse grid of
+the recipe (`search_spacing`), with slabs that do not overlap, the network takes about a sixth of the time; this is too
+coarse for the organ's border, but shows where there is nothing.  Only slabs near possible organ voxels are then
+computed as usual; they are the same slabs as for the whole scan, so that the result is the same.
 
-Whatever is doubtful makes the whole scan be computed: an organ that was not found on the coarse grid, or is small
-there, one that turns out to reach the edge of what was computed, and one of which the network is unsure.
+In case of doubt the whole scan is computed: if an organ was not found on the coarse grid, or is small there, if it
+turns out to reach the edge of the computed part, or if the network is unsure about it.
 """
 
 from __future__ import annotations
@@ -30,30 +30,29 @@ from .volume import Volume
 if TYPE_CHECKING:
     from .inference import Model
 
-# A probability on the coarse grid from which on the organ is held possible.
+# Probability on the coarse grid from which the organ is considered possible.
 _POSSIBLE = 0.1
-# Around what is possible: what the coarse grid may have missed at the border.
+# Margin around possible voxels, since the coarse grid may miss parts of the border.
 _MARGIN_MM = 20.0
-# The network sees so far into what lies beside, in the plane: voxels that are computed beyond the margin.
+# In-plane context of the network: voxels that are computed beyond the margin.
 _CONTEXT = 8
-# Less than this on the coarse grid may as well be something else, and the organ somewhere else.
+# A smaller volume on the coarse grid may be something else, with the organ elsewhere.
 _LEAST_ML = 150.0
-# Share of doubtful voxels, of the organ on the network's grid, from which on there may be pieces that the coarse grid
-# did not show: nearly all results with a DICE of 0.94 or more have less than 0.12, see
-# lvnet.selfcheck.
+# Fraction of the organ's voxels on the network's grid that are uncertain, from which there may be pieces that the
+# coarse grid did not show: nearly all results with a DICE of 0.94 or more have less than 0.12, see lvnet.selfcheck.
 _UNSURE = 0.15
-# Of fewer slabs the pass saves less than it costs.
+# With fewer slabs the search costs more time than it saves.
 _FEWEST_SLABS = 6
 
 
 @dataclass(frozen=True)
 class Part:
-    """What of a scan is computed, on the network's grid.
+    """The part of a scan that is computed, on the network's grid.
 
     Attributes:
-        slices: from the first of the first slab to the last of the last.
-        starts: first slices of the slabs that are computed, counted from the first of `slices`.
-        plane: (y, x) that can hold the organ, with its margin.
+        slices: from the start of the first slab to the end of the last.
+        starts: first slices of the slabs that are computed, relative to the start of `slices`.
+        plane: (y, x) region that can contain the organ, including the margin.
     """
 
     slices: slice
@@ -61,13 +60,13 @@ class Part:
     plane: Tuple[slice, slice]
 
     def over(self, prepared: Prepared, divisor: int) -> Selection:
-        """The same over `prepared.array`, with what the network sees around it, in steps that it can halve."""
+        """The part in indices of `prepared.array`, with the network's context, in multiples of its divisor."""
         sides = []
         for side, box in zip(self.plane, prepared.box[1:]):
             size = box.stop - box.start
             seen = slice(side.start - _CONTEXT - box.start, side.stop + _CONTEXT - box.start)
             chosen = aligned(seen, divisor, size)
-            # What lies beside the body of these slices is no organ, but all that there is to go by.
+            # If the region is entirely outside the body's box, the whole box is computed.
             sides.append(chosen if chosen.start < chosen.stop else slice(0, size))
         return Selection(self.starts, sides[0], sides[1])
 
@@ -80,22 +79,22 @@ def find_part(
     cancelled: CancelCheck = never_cancelled,
     notes: Optional[List[str]] = None,
 ) -> Optional[Part]:
-    """Looks for the organs of a recipe on its coarse grid.
+    """Locates the organs of a recipe on its coarse grid.
 
     Args:
         scan: in HU, any orientation.
         model: the network.
         overlap: of the slabs that will be computed.
-        progress: called with the share that is done.
-        cancelled: asked before every slab.
-        notes: gets what had to be done otherwise because memory ran short.
+        progress: called with the fraction done.
+        cancelled: called before every slab.
+        notes: receives sentences about fallbacks if memory runs short.
 
     Returns:
-        What has to be computed; None: the whole scan, because that costs little, or to be safe.
+        The part to compute; None for the whole scan, because it is small or to be safe.
 
     Raises:
         DeviceError: there is too little memory.
-        Cancelled: `cancelled` answered True.
+        Cancelled: `cancelled` returned True.
     """
     settings = model.recipe.preprocessing
     if settings.search_spacing is None:
@@ -127,10 +126,10 @@ def find_part(
 
 
 def reaches_out(selection: Selection, prepared: Prepared, scores: np.ndarray) -> bool:
-    """Whether something was found where the computed part ends and the scan goes on.
+    """Whether an organ touches an edge of the computed part beyond which the scan continues.
 
     Args:
-        selection: what of `prepared.array` was computed.
+        selection: the computed part of `prepared.array`.
         scores: (classes, z, y, x) probabilities over `prepared.array`.
     """
     found = bounding_box(scores[0] < 0.5)
@@ -138,7 +137,7 @@ def reaches_out(selection: Selection, prepared: Prepared, scores: np.ndarray) ->
         return False
     z, shape = prepared.box[0], scores.shape[1:]
     computed = (slice(0, shape[0]), selection.rows, selection.columns)
-    # Beyond the array's slices the scan may go on, beyond its rows and columns there is air.
+    # The scan may continue beyond the array's slices; beyond its rows and columns there is only air.
     goes_on = [(z.start > 0, z.stop < prepared.axes[0].new_size)]
     goes_on += [(side.start > 0, side.stop < size) for side, size in zip(computed[1:], shape[1:])]
     return any(
@@ -148,7 +147,7 @@ def reaches_out(selection: Selection, prepared: Prepared, scores: np.ndarray) ->
 
 
 def is_unsure(scores: np.ndarray, steps: Tuple[float, float, float], recipe: Recipe) -> bool:
-    """Whether the network is unsure about much of an organ that it found.
+    """Whether the network is unsure about a large fraction of an organ that it found.
 
     Args:
         scores: (classes, z, y, x) probabilities.
@@ -159,7 +158,7 @@ def is_unsure(scores: np.ndarray, steps: Tuple[float, float, float], recipe: Rec
 
 
 def _thinned(volume: Volume, steps: Tuple[float, float, float]) -> Volume:
-    """Every second, third, ... voxel of a canonical volume: two at least for each of the coarse grid."""
+    """Every n-th voxel of a canonical volume, keeping at least two for each voxel of the coarse grid."""
     strides = [max(1, int(step / (2 * here))) for step, here in zip(steps, volume.spacing)]
     spacing = tuple(stride * here for stride, here in zip(strides, volume.spacing))
     array = volume.array[tuple(slice(None, None, stride) for stride in strides)]
@@ -167,7 +166,7 @@ def _thinned(volume: Volume, steps: Tuple[float, float, float]) -> Volume:
 
 
 def _possible(scores: np.ndarray, steps: Tuple[float, float, float]) -> Optional[Box]:
-    """The box of all that may be an organ; None where an organ is missing or small."""
+    """Bounding box of all voxels that may be an organ; None if an organ is missing or small."""
     least = _LEAST_ML * 1000.0 / float(np.prod(steps))
     for channel in range(1, len(scores)):
         if np.count_nonzero(largest_component((scores[channel] > 0.5).view(np.uint8))) < least:
@@ -176,16 +175,16 @@ def _possible(scores: np.ndarray, steps: Tuple[float, float, float]) -> Optional
 
 
 def _on(axis: Axis, mm: float, rough: Tuple[Axis, float], side: slice) -> slice:
-    """Voxels of the network's grid for voxels of the coarse grid, with the margin.
+    """Converts a range of the coarse grid to the network's grid and adds the margin.
 
     Args:
         axis: from the scan to the network's grid.
-        mm: between the scan's voxels.
-        rough: from every few voxels of the scan to the coarse grid, and the mm between the former.
-        side: on the coarse grid.
+        mm: spacing of the scan's voxels.
+        rough: from the thinned scan to the coarse grid, and the spacing of the thinned scan in mm.
+        side: range on the coarse grid.
     """
     coarse, thin_mm = rough
-    # Both resamplings keep the middle; that of every few voxels is a little before that of all.
+    # Both resamplings keep the centre of their input; the thinned scan's centre lies a little before the scan's.
     shift = 0.5 * ((coarse.size - 1) * thin_mm - (axis.size - 1) * mm)
     step = axis.ratio * mm
 

@@ -1,4 +1,4 @@
-"""A scan on the network's grid through the network, slab by slab."""
+"""Runs the network on a scan, slab by slab."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """What of an array is computed.
+    """The part of an array that is computed.
 
     Attributes:
         starts: first slices of the slabs.
-        rows, columns: what is computed of each slice.
+        rows, columns: the computed range of each slice.
     """
 
     starts: Tuple[int, ...]
@@ -44,10 +44,10 @@ def slab_starts(length: int, depth: int, overlap: float) -> List[int]:
 
 
 def slab_weights(depth: int) -> np.ndarray:
-    """(depth,) float32 weights of a slab's slices: a smooth hill, so that seams do not show.
+    """(depth,) float32 weights of a slab's slices: a smooth bump, so that no seams are visible.
 
-    Slices in the middle of a slab have seen their neighbours on both sides; those at its ends are
-    down to a small share, never zero, since the first and last slices of a scan have no other.
+    Slices in the middle of a slab have context on both sides; those at its ends get a small weight,
+    but not zero, since the first and last slices of a scan belong to one slab only.
     """
     places = (np.arange(depth) + 0.5) / depth
     return (0.02 + 0.98 * np.sin(np.pi * places) ** 2).astype(np.float32)
@@ -66,18 +66,19 @@ def predict(
     """Class probabilities of normalised voxels.
 
     Args:
-        array: (z, y, x) float32 on the network's grid; the network halves its rows and columns from the first on.
+        array: (z, y, x) float32 on the network's grid; rows and columns are padded at their ends to a multiple of
+            the network's divisor.
         model: the network.
         overlap: of neighbouring slabs.
-        progress: called with the share that is done.
-        cancelled: asked before every slab.
-        notes: gets what had to be done otherwise because memory ran short.
-        spread: (classes - 1, z, y, x) float32 of zeros; gets the standard deviation between the slabs that cover a
-            voxel, of every class but background.
-        selection: what is computed; None: all.
+        progress: called with the fraction done.
+        cancelled: called before every slab.
+        notes: receives sentences about fallbacks if memory runs short.
+        spread: (classes - 1, z, y, x) float32 zeros; receives the standard deviation, between the slabs that cover
+            a voxel, of the probability of every class but background.
+        selection: the part to compute; None computes everything.
 
     Returns:
-        (classes, z, y, x) float32; sums to one over the classes.  What is not computed is background.
+        (classes, z, y, x) float32 that sums to one over the classes; voxels that are not computed are background.
 
     Raises:
         DeviceError: there is too little memory, see :mod:`lvnet.memory`.
@@ -91,7 +92,7 @@ def predict(
     rows, columns = selection.rows, selection.columns
     seen = array[:, rows, columns]
     length, height, width = seen.shape
-    # The border is continued: a scan that is cut off shows more of the same beyond its end.
+    # Padding repeats the border: the body usually continues beyond the end of a scan.
     pad = (max(0, depth - length), -height % divisor, -width % divisor)
     above = pad[0] // 2
     padded = np.pad(seen, [(above, pad[0] - above), (0, pad[1]), (0, pad[2])], mode="edge")
@@ -105,7 +106,7 @@ def predict(
         for number, start in enumerate(selection.starts):
             raise_if_cancelled(cancelled)
             found = compute(padded[start : start + depth])[:, :, :height, :width]
-            # Slices that padding added belong to no slice of the scan.
+            # Slices added by padding are dropped.
             first, last = max(0, start - above), min(length, start - above + depth)
             inside = slice(first - start + above, last - start + above)
             share = weights[inside].reshape(1, -1, 1, 1)

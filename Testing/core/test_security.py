@@ -231,7 +231,7 @@ def test_no_scan_handed_to_the_worker_runs_code(tmp_path, canary):
     np.save(tmp_path / "scan.npy", np.array([[[Evil(canary)]]], dtype=object), allow_pickle=True)
     place = {"spacing": [1, 1, 1], "origin": [0, 0, 0], "direction": [1, 0, 0, 0, 1, 0, 0, 0, 1]}
     request = request_of({"do": "segment", "folder": str(tmp_path), **place})
-    with pytest.raises(ImageError, match="not handed over whole"):
+    with pytest.raises(ImageError, match="not handed over completely"):
         segment_task(request, lambda *_: None, lambda: False)
 
 

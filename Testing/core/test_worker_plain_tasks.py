@@ -67,7 +67,7 @@ def test_a_request_that_makes_no_sense_is_refused(pair, change):
 def test_a_half_written_mask_is_refused(pair):
     path = Path(pair[2]["folder"]) / REFERENCE_FILE
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(LVNetError, match="not handed over whole"):
+    with pytest.raises(LVNetError, match="not handed over completely"):
         compare_task(request_of(pair[2]), silent, never)
 
 

@@ -97,7 +97,7 @@ def _normalised() -> np.ndarray:
     return (array - array.min()) / (array.max() - array.min())
 
 
-_NO_HU = "are no HU"
+_NO_HU = "are not HU"
 _add("air", "nothing but air in the scanner", lambda: _noisy(np.full(_SHAPE[1:], -1000.0)),
      Handled((), ("hardly any voxel has the HU of soft tissue",), empty=True, flagged=True))  # fmt: skip
 _add("one_value", "the same value everywhere", lambda: np.full(_SHAPE, -1000, np.int16),

@@ -1,4 +1,4 @@
-"""Voxels of every type, and values that are no HU."""
+"""Voxels of every type, and values that are not in HU."""
 
 from __future__ import annotations
 
@@ -105,7 +105,9 @@ def nifti_slope_nan(folder: Path) -> Made:
     return Made(write(folder / "ct.nii", nifti(change=field(112, "2f", np.nan, 0.0))), scan())
 
 
-@CASES.case("NIfTI with a rescale that gives integer HU beyond int16", Handled(warnings=("lie far outside of HU",)))
+@CASES.case(
+    "NIfTI with a rescale that gives integer HU beyond int16", Handled(warnings=("far outside the range of HU",))
+)
 def nifti_rescale_far(folder: Path) -> Made:
     truth = waves().astype(np.float32) * 1000
     data = gzip.compress(nifti(change=changes(field(112, "2f", 1000.0, 0.0))), mtime=0)

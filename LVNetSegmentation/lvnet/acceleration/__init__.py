@@ -1,9 +1,9 @@
-"""Fast paths, swapped into a network from above: the network itself is plain PyTorch and knows none of them.
+"""Faster implementations of a network's layers, swapped in from outside: the network itself is plain PyTorch.
 
-`cpu_inference` and `cpu_training` compute on a CPU, `gpu` on a GPU; `kernels` compiles and keeps what they call,
-and `layout` is how memory is laid out for it.  All of it is optional: every fast path is compared with the network
-itself before it is used, and where it is absent or wrong, the network computes.  Set the environment variable
-``LVNET_ACCELERATION=off`` before the start to use the network itself everywhere.
+`cpu_inference` and `cpu_training` run on a CPU, `gpu` on a GPU; `kernels` compiles and caches the kernels that they
+call, and `layout` defines the memory layout of these.  All of it is optional: each fast path is compared with the
+network itself before it is used, and where it is missing or wrong, plain PyTorch is used.  Set the environment
+variable ``LVNET_ACCELERATION=off`` before the start to use plain PyTorch everywhere.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ __all__ = ["SWITCH", "accelerate", "switched_off"]
 
 
 def accelerate(network: nn.Module, training: bool = False) -> Callable[..., Any]:
-    """The fastest way to compute a network that works here and gives what the network gives.
+    """The fastest implementation of a network that works here and gives the same results.
 
-    For inference on a CPU, batch norm is folded and IRB blocks run in tiles that fit the caches: by Numba's kernels
-    where Numba is, else by PyTorch alone.  For training on a CPU, Numba's kernels compute the depth-wise convolution,
-    batch norm with ELU, pooling and up-sampling with their gradients.  On a GPU, Triton's kernels compute the
-    depth-wise convolution, for both.
+    For inference on a CPU, batch norm is folded and IRB blocks run in tiles that fit the caches: with Numba kernels
+    where Numba is installed, else with PyTorch alone.  For training on a CPU, Numba kernels compute the depth-wise
+    convolution, batch norm with ELU, pooling and up-sampling, with their gradients.  On a GPU, Triton kernels compute
+    the depth-wise convolution, for inference and training.
 
     Args:
-        network: with weights in float32, on the device that it stays on.  Others are left as they are.
-        training: swap parts of the network itself, whose parameters and their names, order and values stay as they
-            are; what the kernels do not know still takes PyTorch's way, evaluation mode for one.  Otherwise the
-            network is in evaluation mode and stays as it is.
+        network: with float32 weights, already on its final device.  Any other network is returned unchanged.
+        training: replace layers of the network in place; the names, order and values of its parameters stay the
+            same, and cases that the kernels do not support, such as evaluation mode, still run in PyTorch.  If
+            False, the network must be in evaluation mode and is not changed.
 
     Returns:
-        What maps slabs (N, channels, D, H, W) to what the network gives for them; the network where nothing is faster.
+        A callable that maps slabs (N, channels, D, H, W) to the network's output; the network itself if nothing
+        faster is available.
     """
     from .swapping import for_inference, for_training
 

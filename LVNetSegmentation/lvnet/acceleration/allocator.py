@@ -1,9 +1,9 @@
-"""An allocator that keeps its pages, for processes of our own.
+"""Makes the C allocator keep freed memory, in processes of our own.
 
-A slab passes through hundreds of tensors of 50 to 500 MB.  By default the C library asks the system
-for each of them and gives it back, and the system clears every page again: on a CPU that can take
-longer than the arithmetic.  Never call this inside a host application such as Slicer: what is kept
-is not given back to it.
+A slab passes through hundreds of tensors of 50 to 500 MB.  By default the C library requests each of
+them from the system and returns it, and the system zeroes every page again: on a CPU that can take
+longer than the arithmetic.  Never call this inside a host application such as Slicer, which would not
+get the memory back.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import sys
 
 from .switch import switched_off
 
-# Numbers of the parameters in glibc's malloc.h.
+# Parameter numbers from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 def keep_pages() -> bool:
-    """Lets this process keep freed memory for its next tensors.
+    """Makes this process keep freed memory for later tensors.
 
     Returns:
-        Whether the allocator took the settings: True with glibc, else False and nothing changed.
+        Whether the allocator accepted the settings: True with glibc; otherwise False, and nothing is changed.
     """
     if switched_off() or not sys.platform.startswith("linux"):
         return False
@@ -35,7 +35,7 @@ def keep_pages() -> bool:
 
 
 def release_pages() -> bool:
-    """Gives memory that :func:`keep_pages` has kept back to the system, for a process that now waits.
+    """Returns the memory kept by :func:`keep_pages` to the system, for a process that is now idle.
 
     Returns:
         Whether the allocator was asked to: True with glibc.

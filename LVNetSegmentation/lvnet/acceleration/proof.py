@@ -1,4 +1,4 @@
-"""The comparison of a fast path with the network itself, in plain PyTorch, on a small slab."""
+"""Compares a fast path with the network itself, in plain PyTorch, on a small slab."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from torch import Tensor, nn
 from ..recipe import Architecture
 from .gpu.precision import inference_precision
 
-#: How far logits may differ, relative to the largest; more where a GPU computes them in half precision.
+#: Largest allowed difference of logits, relative to the largest logit; the second applies to half precision on a GPU.
 _LOGITS, _LOGITS_IN_HALF = 1e-3, 5e-2
-#: How far outputs and gradients of a step may differ, relative to the norm of each; rounding alone gives 1e-5.
+#: Largest allowed relative difference (L2 norm) of a step's outputs and gradients; rounding alone gives 1e-5.
 _STEP = 1e-3
-#: What is smaller than this share of the whole is rounding.
+#: Differences below this fraction of the whole are rounding errors.
 _NOTHING = 1e-6
-#: Stages of a network that a step is compared in, and its slab in units of its divisor: the kernels' tiles end within.
+#: Stages of the small networks that are compared, and slab sides in units of their divisor: long enough for the
+#: kernels' tiles to end inside the slab.
 _STAGES, _SLAB = 3, (1, 2, 10)
 
 
 def check_logits(fast: Callable[[Tensor], Tensor], network: Any) -> None:
-    """Compares what a fast path gives with what the network gives, in evaluation mode.
+    """Compares the logits of a fast path with those of the network, in evaluation mode.
 
     Raises:
         ArithmeticError: they differ.
@@ -40,7 +41,7 @@ def check_logits(fast: Callable[[Tensor], Tensor], network: Any) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """What a training step computes: outputs, gradients, and the running moments of the norms."""
+    """Results of a training step: outputs, gradients, and running statistics of the batch norms."""
 
     outputs: List[Tensor]
     gradients: Dict[str, Tensor]
@@ -48,12 +49,12 @@ class _Step:
 
 
 class Trial:
-    """Training steps of small networks that together have every block and every width of a network.
+    """Training steps of small networks that together contain every block and every width of a network.
 
     A step of the network itself would take seconds: PyTorch's gradients of depth-wise convolutions are slow.
 
     Args:
-        network: it has an `architecture`; neither its weights nor the random numbers of the process change.
+        network: has an `architecture`.  Its weights and the global random state are not changed.
     """
 
     def __init__(self, network: Any) -> None:
@@ -64,13 +65,13 @@ class Trial:
         self._wanted = [_step(copy.deepcopy(plain)) for plain in self._plain]
 
     def check(self, change: Callable[[nn.Module], None]) -> None:
-        """Compares steps of changed networks with those of the networks themselves.
+        """Compares training steps of the small networks with and without a change.
 
         Args:
-            change: swaps parts of the network that it gets.
+            change: replaces layers of a network in place.
 
         Raises:
-            ArithmeticError: outputs, gradients or running moments differ.
+            ArithmeticError: outputs, gradients or running statistics differ.
         """
         for plain, wanted in zip(self._plain, self._wanted):
             network = copy.deepcopy(plain)
@@ -79,7 +80,7 @@ class Trial:
 
 
 def _parts(architecture: Architecture) -> List[Architecture]:
-    """Architectures of a few stages in a row; neighbours share one, so that every down- and up-sampling is there."""
+    """Architectures of a few consecutive stages each, overlapping by one so that no down- or up-sampling is missed."""
     widths = architecture.widths
     last = max(0, len(widths) - _STAGES)
     return [
@@ -124,4 +125,4 @@ def _compare_steps(found: _Step, wanted: _Step) -> None:
 def _compare(what: str, found: Tensor, wanted: Tensor, rounding: float = 0.0) -> None:
     difference, size = float((found - wanted).norm()), float(wanted.norm())
     if not difference <= _STEP * size + rounding:
-        raise ArithmeticError(f"{what} is off by {difference / max(size, rounding):.2g} of its size")
+        raise ArithmeticError(f"{what} differs by {difference / max(size, rounding):.2g} of its norm")

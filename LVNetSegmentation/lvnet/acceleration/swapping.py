@@ -1,4 +1,4 @@
-"""Which fast paths there are for a network on its device, and which of them are right."""
+"""Finds the fast paths for a network on its device and keeps those that give correct results."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..errors import is_out_of_memory
 from .proof import Trial, check_logits
 from .switch import switched_off
 
-#: By class of a plain module, the class that computes the same faster from the same parameters.
+#: Maps the class of a plain module to the class that computes the same, faster, from the same parameters.
 Swaps = Dict[Type[nn.Module], Type[nn.Module]]
-#: Makes a fast path; None where there is none for the network.
+#: Creates a fast path; gives None if there is none for the network.
 Maker = Callable[[], Optional[Callable[[Tensor], Tensor]]]
 
 
@@ -38,13 +38,13 @@ def for_inference(network: nn.Module) -> Callable[[Tensor], Tensor]:
             if fast is not None:
                 check_logits(fast, network)
                 return fast
-        except Exception as error:  # a broken installation fails in many ways; the network is always right
+        except Exception as error:  # a broken installation fails in many ways; the network itself always works
             _leave_out(name, error)
     return network
 
 
 def _paths(network: nn.Module, device: torch.device) -> Dict[str, Maker]:
-    """The fast paths of a device, the fastest first."""
+    """The fast paths for a device, fastest first."""
     if device.type == "cuda":
         return {"Triton's kernels": lambda: _with_triton(network)}
     architecture = getattr(network, "architecture", None)
@@ -67,7 +67,7 @@ def _paths(network: nn.Module, device: torch.device) -> Dict[str, Maker]:
 
 
 def _with_triton(network: nn.Module) -> Optional[nn.Module]:
-    """A copy that shares the network's tensors and computes its depth-wise convolutions by Triton's kernels."""
+    """A copy that shares the network's tensors and computes its depth-wise convolutions with Triton kernels."""
     kinds = _swaps("cuda")
     if not any(_present(network, swaps) for swaps in kinds.values()):
         return None
@@ -97,7 +97,7 @@ def for_training(network: nn.Module) -> nn.Module:
 
 
 def _right(names: List[str], check: Callable[[Sequence[str]], None]) -> List[str]:
-    """Those of the swaps with which a network gives what it gives without."""
+    """The swaps that leave a network's results unchanged."""
     try:
         check(names)
         return names
@@ -117,7 +117,7 @@ def _right(names: List[str], check: Callable[[Sequence[str]], None]) -> List[str
 
 
 def swap(network: nn.Module, swaps: Swaps) -> None:
-    """Gives modules of a network another class, in place; what they hold stays as it is."""
+    """Changes the class of a network's modules in place; their parameters and buffers stay the same."""
     for module in network.modules():
         module.__class__ = swaps.get(type(module), type(module))
 
@@ -127,7 +127,7 @@ def _present(network: nn.Module, swaps: Swaps) -> bool:
 
 
 def _swaps(device: str) -> Dict[str, Swaps]:
-    """What can be swapped on a kind of device, by the name under which it is left out."""
+    """The swaps available on a device type, keyed by the name that is logged if one is not used."""
     if device == "cpu" and numba_available():
         from .cpu_training.modules import SWAPS
 
@@ -146,7 +146,7 @@ def _may_be_faster(network: nn.Module) -> bool:
 
 
 def _leave_out(name: str, error: Exception) -> None:
-    """Says why a fast path is not used; running out of memory is no reason."""
+    """Logs why a fast path is not used; an out-of-memory error is raised again instead."""
     if is_out_of_memory(error):
         raise error
     reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""The switch that turns every fast path off."""
+"""The environment variable that turns every fast path off."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ SWITCH = "LVNET_ACCELERATION"
 
 
 def switched_off() -> bool:
-    """Whether the user asked for the plain path: ``LVNET_ACCELERATION=off`` in the environment."""
+    """Whether the user asked for plain PyTorch: ``LVNET_ACCELERATION=off`` in the environment."""
     return os.environ.get(SWITCH, "").lower() == "off"

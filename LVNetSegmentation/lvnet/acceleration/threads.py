@@ -1,4 +1,4 @@
-"""Work shared out among plain threads."""
+"""Distributes work over plain threads."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Callable, Sequence
 
 
 def run_jobs(jobs: Sequence[Any], work: Callable[[Any], None], threads: int) -> None:
-    """Calls `work` for every job; each thread takes the next one when it is done with the last.
+    """Calls `work` for every job; a thread that has finished one job takes the next.
 
-    The kernels let go of the interpreter's lock, so plain threads are enough and a host program's
-    own thread pools stay as they are.
+    The kernels release the GIL, so plain threads are enough, and the thread pools of a host program
+    are left alone.
     """
     if threads <= 1 or len(jobs) <= 1:
         for job in jobs:
@@ -36,12 +36,12 @@ def run_jobs(jobs: Sequence[Any], work: Callable[[Any], None], threads: int) -> 
 
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
-    """Threads are started when they are first needed, and wait without using time."""
+    """The thread pool; threads start when first needed and use no CPU time while they wait."""
     return ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="lvnet")
 
 
 def run_parts(kernel: Callable[..., None], rows: int, threads: int, *arguments: Any) -> None:
-    """Shares out the rows of a kernel that takes the first and the last + 1 as its last two arguments."""
+    """Splits the rows of a kernel among threads; its last two arguments are the first row and the last + 1."""
     count = min(rows, 4 * threads)
     edges = [rows * i // count for i in range(count + 1)]
     run_jobs(list(zip(edges[:-1], edges[1:])), lambda part: kernel(*arguments, *part), threads)

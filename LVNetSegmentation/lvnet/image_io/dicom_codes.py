@@ -1,4 +1,4 @@
-"""How DICOM objects name an organ and the program that found it."""
+"""The codes that identify an organ and the algorithm in DICOM objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ANY_TISSUE = ("85756007", "SCT", "Tissue")
 
 
 def category_and_kind(entry: LabelClass) -> Tuple[Any, Any]:
-    """The codes of a class, as highdicom has them: what sort of thing it is, and which one."""
+    """The codes of a class for highdicom: its category and its type."""
     from highdicom.sr import CodedConcept
 
     if not entry.code:
@@ -25,11 +25,11 @@ def category_and_kind(entry: LabelClass) -> Tuple[Any, Any]:
 
 
 def algorithm(recipe: Recipe, checksum: str) -> Dict[str, Any]:
-    """Name, version, family and parameters of the algorithm: with these weights, whatever the object.
+    """Name, version, family and parameters of the algorithm, the same in every object made with these weights.
 
     Args:
         recipe: of the network.
-        checksum: of the weights; empty where they are in no file.
+        checksum: of the weights; empty if they are not from a file.
     """
     from pydicom.sr.codedict import codes
 
@@ -42,5 +42,5 @@ def algorithm(recipe: Recipe, checksum: str) -> Dict[str, Any]:
 
 
 def tracking_id(entry: LabelClass) -> str:
-    """What people see where the tracking identifier of a segment is shown."""
+    """The tracking identifier of a segment, which viewers show to people."""
     return f"{entry.name[:48]} by {ALGORITHM}"

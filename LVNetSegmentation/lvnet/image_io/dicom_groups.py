@@ -51,7 +51,7 @@ def grouped(headers: List[DicomHeader], left_out: Counter) -> List[List[Slice]]:
 
 
 def is_something_else(header: DicomHeader) -> bool:
-    """Whether a file is clearly no slice of a CT: of another modality, a localizer, a picture, a report."""
+    """Whether a file is clearly not a slice of a CT: of another modality, a localizer, a picture, a report."""
     return _not_a_slice(header) in _SOMETHING_ELSE
 
 

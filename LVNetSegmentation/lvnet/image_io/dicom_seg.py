@@ -1,9 +1,9 @@
-"""DICOM SEG objects, by highdicom: a segmentation that an archive files beside the series it was made from.
+"""Writing DICOM SEG objects with highdicom: segmentations that an archive stores with their source series.
 
-The source series is found again from the path that the scan was read from, by the same rules, so
-that a :class:`~lvnet.volume.Volume` needs to carry nothing of DICOM.  The patient's and study's
-identifiers go from the source's headers into the same fields of the result, where an archive needs
-them, and nowhere else: libraries that would print a value they do not like are silenced.
+The source series is found again from the path of the scan, by the same rules, so that a
+:class:`~lvnet.volume.Volume` need not carry DICOM data.  The identifiers of patient and study are copied from
+the source's headers to the same fields of the result, where an archive needs them, and go nowhere else:
+libraries that would print invalid values are silenced.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from .dicom_objects import save_object, silenced
 from .dicom_series import Series, choose_series
 from .names import PathLike, shown, walk_files
 
-#: How the name of a DICOM SEG ends.
+#: File name suffix of a DICOM SEG.
 SEG_SUFFIX = ".dcm"
 
-# What a SEG must have, if only empty, and anonymised sources often lack.
+# Fields that a SEG must have, possibly empty, and that anonymised sources often lack.
 _MAY_BE_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime",
@@ -44,7 +44,7 @@ class SegSource:
     """The series that a scan was read from.
 
     Attributes:
-        name: what to call it in messages.
+        name: its name in messages.
         stack: its slices in the order of the scan.
     """
 
@@ -60,23 +60,24 @@ def open_seg_source(
     what: str = "DICOM SEG",
     instead: str = ".seg.nrrd",
 ) -> SegSource:
-    """Finds the series of a scan again; fails before hours of work where no SEG could be written.
+    """Finds the series of a scan again; fails early, before hours of work, if no SEG could be written.
 
     Args:
-        path: what the scan is read from: a folder of DICOM or one DICOM file.
-        series: which one of the folder, as :func:`~lvnet.image_io.read_image` takes it.
-        files: of the folder, that count; None takes all.
-        what: is to be written beside it, and `instead` what to write where that is impossible, for messages.
+        path: the scan: a DICOM folder or one DICOM file.
+        series: which series of the folder, as in :func:`~lvnet.image_io.read_image`.
+        files: the files of the folder to consider; None takes all.
+        what: the object to write, for messages.
+        instead: what to write if that is impossible, for messages.
 
     Raises:
         DependencyError: highdicom is missing.
-        ImageError: the path holds no DICOM series, or one without the identifiers a SEG refers to.
+        ImageError: the path contains no DICOM series, or the series lacks identifiers that a SEG refers to.
     """
     load_highdicom(what, instead)
     name = shown(path)
     plain = Path(path)
     if not plain.is_dir() and not looks_like_dicom(plain):
-        raise ImageError(f"{name} is no DICOM: a {what} ({SEG_SUFFIX}) needs a DICOM series; write {instead} instead")
+        raise ImageError(f"{name} is not DICOM: a {what} ({SEG_SUFFIX}) needs a DICOM series; write {instead} instead")
     source = SegSource(name, arrange(name, _series(name, plain, series, files).slices))
     first = _header(source.stack.slices[0].header.path)
     for keyword, words in _NEEDED.items():
@@ -86,29 +87,29 @@ def open_seg_source(
 
 
 def write_dicom_seg(labels: Volume, path: PathLike, source: SegSource, recipe: Recipe, checksum: str = "") -> Any:
-    """Writes a label map as one DICOM SEG of binary segments, one a class.
+    """Writes a label map as one DICOM SEG with one binary segment per class.
 
-    Frames lie where the slices of the series lie, and each refers to its slice; slices that were
-    filled in between neighbours lie between them.  Slices without any organ are left out.
+    Frames have the positions of the slices of the series, and each refers to its slice; interpolated
+    slices lie between their neighbours.  Slices without any organ are left out.
 
     Args:
         labels: (z, y, x) label map on the grid of the scan.
         path: the file to write.
-        source: from :func:`open_seg_source`, for the path the scan was read from.
+        source: from :func:`open_seg_source`, for the path of the scan.
         recipe: of the network; its classes name the segments.
         checksum: of the weights, for the algorithm's description.
 
     Returns:
-        The object, a highdicom.seg.Segmentation, for what refers to it.
+        The object, a highdicom.seg.Segmentation, so that other objects can refer to it.
 
     Raises:
         ImageError: the file cannot be written, or the series' headers contradict each other.
-        ValueError: the labels are not on the grid of the series, or hold an unnamed value.
+        ValueError: the labels are not on the grid of the series, or contain a value that is not a class.
     """
     slices = source.stack.slices
     plane = (slices[0].header.numbers["rows"], slices[0].header.numbers["columns"])
     if labels.shape != (len(source.stack.layers), *plane):
-        raise ValueError(f"labels of {labels.shape} voxels do not lie on the grid of the series")
+        raise ValueError(f"labels of {labels.shape} voxels are not on the grid of the series")
     with carried_over(source):
         segmentation = _segmentation(_numbered(labels.array, recipe), source.stack, recipe, checksum)
     save_object(segmentation, path)
@@ -117,16 +118,16 @@ def write_dicom_seg(labels: Volume, path: PathLike, source: SegSource, recipe: R
 
 @contextmanager
 def carried_over(source: SegSource, what: str = "DICOM SEG", instead: str = ".seg.nrrd") -> Iterator[None]:
-    """While an object is made of the series' headers: what these contradict becomes one line.
+    """Context in which an object is made from the series' headers; turns errors caused by these into one line.
 
     Raises:
-        ImageError: the headers do not go into such an object.
+        ImageError: the headers cannot be used in such an object.
     """
     with silenced():
         try:
             yield
         except (AttributeError, TypeError, ValueError, KeyError) as error:
-            # Foreign headers contradict the standard in countless ways; the reason may name the patient.
+            # Headers can violate the standard in countless ways; the error's text may name the patient.
             raise ImageError(
                 f"{source.name}: the headers of the series cannot be carried into a {what}"
                 f" ({type(error).__name__}); write {instead} instead"
@@ -134,10 +135,11 @@ def carried_over(source: SegSource, what: str = "DICOM SEG", instead: str = ".se
 
 
 def load_highdicom(what: str = "DICOM SEG", instead: str = ".seg.nrrd") -> Any:
-    """The package highdicom, which only this task needs.
+    """Imports the package highdicom.
 
     Args:
-        what: needs it, and `instead` what does not, for the message.
+        what: the object that needs it, for the message.
+        instead: what can be written without it, for the message.
 
     Raises:
         DependencyError: it is missing.
@@ -155,7 +157,7 @@ def load_highdicom(what: str = "DICOM SEG", instead: str = ".seg.nrrd") -> Any:
 
 
 def _series(name: str, path: Path, series: Optional[str], files: Optional[Sequence[str]]) -> Series:
-    """The series that :func:`~lvnet.image_io.read_image` takes from the same path."""
+    """The series that :func:`~lvnet.image_io.read_image` reads from the same path."""
     if path.is_dir():
         return choose_series(name, walk_files(path) if files is None else files, silent, series=series)
     header = read_dicom_header(str(path))
@@ -200,7 +202,7 @@ def _segmentation(array: np.ndarray, stack: Stack, recipe: Recipe, checksum: str
             _segment(number, entry, recipe, checksum) for number, entry in enumerate(recipe.classes, 1)
         ],
         series_instance_uid=highdicom.UID(),
-        # Behind the scanner's own series in a list sorted by number.
+        # After the scanner's own series in a list sorted by number.
         series_number=1000 + max(0, int(first.get("SeriesNumber") or 0)),
         sop_instance_uid=highdicom.UID(),
         instance_number=1,
@@ -214,13 +216,13 @@ def _segmentation(array: np.ndarray, stack: Stack, recipe: Recipe, checksum: str
         plane_positions=_positions(stack),
     )
     measures = result.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-    # CT slices rarely tell their distance; readers that trust the header alone take the thickness then.
+    # CT headers rarely give the distance of slices; readers that rely on the header would use the thickness instead.
     measures.SpacingBetweenSlices = f"{stack.spacing[2]:.10g}"
     return result
 
 
 def source_headers(stack: Stack) -> List[Any]:
-    """The headers of the slices in their order; of an enhanced file its one header."""
+    """The headers of the slices in order; for an enhanced file its single header."""
     paths: Dict[str, None] = dict.fromkeys(slice_.header.path for slice_ in stack.slices)
     headers = [_header(path) for path in paths]
     for header in headers:
@@ -231,7 +233,7 @@ def source_headers(stack: Stack) -> List[Any]:
 
 
 def _positions(stack: Stack) -> Optional[List[Any]]:
-    """Where each frame lies, or None where every frame is one slice, a file of its own."""
+    """The position of each frame; None if every frame is a slice with a file of its own."""
     single = all(len(slice_.header.frames) == 1 for slice_ in stack.slices)
     if single and [layer.first for layer in stack.layers] == list(range(len(stack.slices))) and all(
         layer.first == layer.second for layer in stack.layers

@@ -1,7 +1,7 @@
-"""DICOM SEG in: binary, fractional and label map segmentations of any program, on the lattice of their frames.
+"""Reading DICOM SEG: binary, fractional and label map segmentations of any program, on the grid of their frames.
 
-Frames without any voxel may be missing, as the standard allows.  The lattice therefore begins at the
-first frame that is there and ends at the last one.
+The standard allows frames without any voxel to be omitted.  The grid therefore extends from the first
+frame that is present to the last.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .voxels import INT16_BYTES
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 LABELMAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"
 _SAME_PLACE_MM = 0.01
-#: Share of a slice that frames may be off an even lattice, and of a pixel that they may be shifted sideways.
+#: Tolerance for frames off a regular grid, as a fraction of the slice distance, and for sideways shifts, of a pixel.
 _UNEVEN, _SIDEWAYS = 0.1, 0.1
-#: More slices than this between the first and the last frame are no lattice.
+#: Most slices between the first and the last frame; with more, the positions are not accepted as a grid.
 _MOST_SLICES = 20000
 
 
@@ -39,17 +39,17 @@ def read_dicom_seg(name: str, path: str, threshold: float) -> Tuple[Source, Tupl
     Args:
         name: the file's name for messages.
         path: the file.
-        threshold: fraction from which on a voxel belongs to a segment, in fractional segmentations.
+        threshold: fraction from which a voxel belongs to a segment, in fractional segmentations.
 
     Raises:
         DependencyError: pydicom is missing.
-        ImageError: the file is no such object, or its frames lie on no lattice.
+        ImageError: the file is not a DICOM SEG, or its frames do not form a regular grid.
     """
     data = open_object(name, path)
     with understood(name):
         kind = str(data.get("SOPClassUID", ""))
         if kind not in (SEGMENTATION, LABELMAP_SEGMENTATION):
-            raise ImageError(f"{name} is no DICOM segmentation; give a DICOM SEG, RTSTRUCT, or the file of a label map")
+            raise ImageError(f"{name} is not a DICOM segmentation; give a DICOM SEG, an RTSTRUCT, or a label map")
         entries = [_segment(item) for item in data.SegmentSequence]
         shared = data.SharedFunctionalGroupsSequence[0] if "SharedFunctionalGroupsSequence" in data else None
         groups = list(data.PerFrameFunctionalGroupsSequence)
@@ -87,7 +87,7 @@ def _orientation(name: str, groups: List[Any], shared: Any) -> Tuple[np.ndarray,
     found = [_functional(group, shared, "PlaneOrientationSequence").ImageOrientationPatient for group in groups]
     first = np.array([float(part) for part in found[0]])
     if any(np.abs(np.array([float(part) for part in other]) - first).max() > 1e-3 for other in found[1:]):
-        raise ImageError(f"{name}: its frames lie in different planes; export it again")
+        raise ImageError(f"{name}: its frames are in different planes; export it again")
     row, column = first.reshape(2, 3)
     return row, column, np.cross(row, column)
 
@@ -105,7 +105,7 @@ def _frame(index: int, group: Any, shared: Any, kind: str) -> _Frame:
 def _lattice(
     name: str, frames: List[_Frame], orientation: Tuple[np.ndarray, ...], pixel: List[float], measures: Any
 ) -> Tuple[np.ndarray, float]:
-    """For every frame its slice, as a number that may be off a whole one, and the distance of slices in mm."""
+    """The slice number of every frame, which may deviate from an integer, and the distance of slices in mm."""
     row, column, normal = orientation
     positions = np.stack([frame.position for frame in frames])
     along = positions @ normal
@@ -118,13 +118,13 @@ def _lattice(
     if not gaps.size:
         step = next((value for value in told if value > 0), 1.0)
         return np.zeros(len(frames)), step
-    # Empty frames may be missing, so that the smallest gap need not be the distance of slices.
+    # Empty frames may be omitted, so the smallest gap is not necessarily the distance of slices.
     for step in [value for value in (told[0], float(gaps.min()), told[1]) if value > 0]:
         whole = np.maximum(1, np.rint(gaps / step))
         if (np.abs(gaps / step - whole) <= _UNEVEN).all() and whole.sum() < _MOST_SLICES:
             even = float(gaps.sum() / whole.sum())
             return (along - along.min()) / even, even
-    raise ImageError(f"{name}: its frames lie {gaps.min():.3g} to {gaps.max():.3g} mm apart, on no even lattice")
+    raise ImageError(f"{name}: its frames are {gaps.min():.3g} to {gaps.max():.3g} mm apart, not on a regular grid")
 
 
 def _filled(
@@ -153,18 +153,18 @@ def _filled(
 def _cut(
     name: str, data: Any, frames: int, shape: Tuple[int, int, int], threshold: float
 ) -> Tuple[float, Tuple[str, ...]]:
-    """The least stored value that belongs to a segment, and what is to be said of it."""
+    """The lowest stored value that belongs to a segment, and a note about it."""
     if str(data.get("SegmentationType", "")).upper() != "FRACTIONAL":
         return 1, ()
     most = float(data.get("MaximumFractionalValue", 255))
-    # Programs with dcmjs (OHIF) store masks of zeros and ones as fractions of 255, in order to compress them.
+    # Programs with dcmjs (OHIF) store binary masks as fractions of 255, in order to compress them.
     if most > 1 and max(int(_plane(name, data, index, shape[1:]).max()) for index in range(frames)) == 1:
-        return 1, (f"{name} calls its voxels fractions of {most:g}, but they are 0 and 1: it is taken for a mask",)
-    return threshold * most, (f"the fractions of {name} are cut: a segment is where they are at least {threshold:g}",)
+        return 1, (f"{name} says that its voxels are fractions of {most:g}, but they are 0 and 1: read as a mask",)
+    return threshold * most, (f"fractions of {name}: a segment is where they are at least {threshold:g}",)
 
 
 def _plane(name: str, data: Any, index: int, shape: Tuple[int, int]) -> np.ndarray:
-    """(y, x) stored values of one frame, so that no more than one lies unpacked in memory."""
+    """(y, x) stored values of one frame, so that only one frame at a time is unpacked in memory."""
     size, bits = shape[0] * shape[1], int(data.BitsAllocated)
     if data.file_meta.TransferSyntaxUID.is_compressed and not data.file_meta.TransferSyntaxUID.is_deflated:
         whole = data.pixel_array  # pydicom keeps it
@@ -172,7 +172,7 @@ def _plane(name: str, data: Any, index: int, shape: Tuple[int, int]) -> np.ndarr
     pixels = data.PixelData
     begin, end = index * size * bits // 8, -(-(index + 1) * size * bits // 8)
     if len(pixels) < end:
-        raise ImageError(f"{name} is damaged: it ends before its voxels do; copy or export it again")
+        raise ImageError(f"{name} is damaged: its voxels are incomplete; copy or export it again")
     if bits == 1:
         values = np.unpackbits(np.frombuffer(pixels[begin:end], np.uint8), bitorder="little")[
             index * size - 8 * begin :

@@ -21,7 +21,7 @@ _MOST_NAMED = 6
 
 
 class Series(NamedTuple):
-    """Slices of one pass, in the order they were found."""
+    """Slices of one pass, in the order in which they were found."""
 
     slices: List[Slice]
     notes: Tuple[str, ...]

@@ -1,9 +1,9 @@
-"""DICOM SR out, by highdicom: the measurements of a segmentation as a report that an archive files beside the series.
+"""Writing DICOM SR with highdicom: measurements of a segmentation as a report that an archive stores with the series.
 
-The template is TID 1500, `Measurement Report`, with one group an organ.  Beside a DICOM SEG a group is one of a volume
-of interest (TID 1411) that refers to its segment and bears its tracking identifier; without one it is a plain group
-(TID 1501) that refers to the slices.  Numbers without a code of their own in a public scheme, which are those of the
-self-check, have one of the private scheme 99LVNET.
+The template is TID 1500, `Measurement Report`, with one group per organ.  Together with a DICOM SEG a group describes a
+volume of interest (TID 1411) that refers to its segment and has its tracking identifier; otherwise it is a plain group
+(TID 1501) that refers to the slices.  Values without a code in a public scheme, which are those of the self-check, have
+a code of the private scheme 99LVNET.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from .dicom_objects import save_object
 from .dicom_seg import SegSource, carried_over, load_highdicom, source_headers
 from .names import PathLike
 
-#: How the name of a DICOM SR ends.
+#: File name suffix of a DICOM SR.
 SR_SUFFIX = ".dcm"
-#: What a DICOM SR is called in messages, and what to write where there can be none.
+#: Name of a DICOM SR in messages, and what to write if one cannot be written.
 SR, INSTEAD_OF_SR = "DICOM SR", ".json"
 
-#: For codes that no public scheme has; by DICOM's rule private schemes begin with 99.
+#: Scheme of codes that no public scheme has; in DICOM, private schemes begin with 99.
 PRIVATE_SCHEME = "99LVNET"
 _VERDICTS = {"ok": "as expected", "look": "to be looked at", "wrong": "probably wrong"}
 _DICE = {"dice": ("expected Dice", "EXPECTED_DICE"), "low": ("lower bound of the expected Dice", "DICE_LOW"),
          "high": ("upper bound of the expected Dice", "DICE_HIGH")}  # fmt: skip
-# A device is known by a UID; ours is derived from the checksum of the weights.
+# A device is identified by a UID; ours is derived from the checksum of the weights.
 _DEVICES = uuid.UUID("5b0d2c9a-0f6e-5c39-9a55-1f4f9a6f2a11")
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What is reported of one organ.
+    """The reported values of one organ.
 
     Attributes:
         entry: the class.
         volume_ml: its volume.
-        hu: `mean`, `sd`, `p50`, `min` and `max` of its voxels; None where it has none.
-        expected_dice: `dice`, `low` and `high`; None where the weights are not calibrated.
-        verdicts: "ok", "look" or "wrong" by what the self-check looked at, such as `volume` or `edge`.
+        hu: `mean`, `sd`, `p50`, `min` and `max` of its voxels; None if it has none.
+        expected_dice: `dice`, `low` and `high`; None if the weights are not calibrated.
+        verdicts: pairs of a check of the self-check, such as `volume` or `edge`, and "ok", "look" or "wrong".
     """
 
     entry: LabelClass
@@ -70,17 +70,17 @@ def write_dicom_sr(
         findings: of every class, in the recipe's order.
         labels: (z, y, x) label map on the grid of the scan.
         path: the file to write.
-        source: from :func:`~lvnet.image_io.dicom_seg.open_seg_source`, for the path the scan was read from.
+        source: from :func:`~lvnet.image_io.dicom_seg.open_seg_source`, for the path of the scan.
         recipe: of the network.
         checksum: of the weights, for the algorithm's description.
-        segmentation: the DICOM SEG of the same labels, from :func:`~lvnet.image_io.dicom_seg.write_dicom_seg`.
+        segmentation: DICOM SEG of the same labels, from :func:`~lvnet.image_io.dicom_seg.write_dicom_seg`, if any.
 
     Raises:
         ImageError: the file cannot be written, or the series' headers contradict each other.
         ValueError: the labels are not on the grid of the series.
     """
     if labels.shape[0] != len(source.stack.layers):
-        raise ValueError(f"labels of {labels.shape} voxels do not lie on the grid of the series")
+        raise ValueError(f"labels of {labels.shape} voxels are not on the grid of the series")
     highdicom = load_highdicom(SR, INSTEAD_OF_SR)
     with carried_over(source, SR, INSTEAD_OF_SR):
         headers = source_headers(source.stack)
@@ -94,7 +94,7 @@ def write_dicom_sr(
             evidence=[*headers, *([] if segmentation is None else [segmentation])],
             content=report[0],
             series_instance_uid=highdicom.UID(),
-            # Behind the segmentation's in a list sorted by number.
+            # After the segmentation's series in a list sorted by number.
             series_number=2000 + max(0, int(first.get("SeriesNumber") or 0)),
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
@@ -199,14 +199,14 @@ def _measurements(found: Findings) -> List[Any]:
 
 
 def _private(code: str, meaning: str) -> Any:
-    # 16 characters are the most that a code may have.
+    # A code has at most 16 characters.
     return load_highdicom().sr.CodedConcept(code.replace(" ", "_")[:16], PRIVATE_SCHEME, meaning[:64])
 
 
 def _images(mask: np.ndarray, source: SegSource, headers: Sequence[Any]) -> List[Tuple]:
-    """Class, instance and, of a file with several, the frames of the slices on which an organ is.
+    """SOP class, SOP instance and, for a multi-frame file, the frames of the slices that show an organ.
 
-    Of an organ that is on none, all slices: they are where it was looked for.
+    For an organ that is on no slice these are all slices, since all were searched.
     """
     stack = source.stack
     used = np.flatnonzero(mask.any(axis=(1, 2)))

@@ -1,8 +1,8 @@
 """NIfTI-1 files: read with ITK's interpretation of the geometry, written so that ITK reads it back exactly.
 
-ITK's own writer stores float32 quaternions and lets the reader rebuild the axes from them, which
-moves oblique directions by some 1e-8 at every round trip.  The header written here keeps the
-axes in the sform, as the very float32 numbers that ITK's reader turns into the directions given.
+ITK's own writer stores float32 quaternions from which the reader rebuilds the axes, which changes
+oblique directions by about 1e-8 in every round trip.  The header written here stores the axes in the
+sform, as exactly those float32 numbers that ITK's reader converts to the given directions.
 """
 
 from __future__ import annotations
@@ -199,8 +199,8 @@ def nifti_header(
 ) -> bytes:
     """The 352 bytes before the voxels of a NIfTI-1 file.
 
-    A grid that came from a NIfTI file in mm is read back by ITK bit for bit; one with more digits
-    than float32 holds is rounded to float32.
+    ITK reads a grid from a NIfTI file in mm back bit for bit; one with more digits than float32 can
+    store is rounded to float32.
 
     Args:
         name: the file's name for messages.

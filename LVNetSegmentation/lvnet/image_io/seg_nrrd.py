@@ -25,7 +25,7 @@ _LABEL_VALUE = re.compile(r"Segment[0-9]+_LabelValue")
 
 
 def segmentation_fields(volume: Volume, classes: Sequence[LabelClass]) -> Dict[str, str]:
-    """The header fields from which Slicer makes a segmentation, with one segment per class.
+    """The header fields from which Slicer creates a segmentation with one segment per class.
 
     Args:
         volume: the uint8 label map, (z, y, x).

@@ -1,4 +1,4 @@
-"""Tables and pictures, as every page that is written shows them."""
+"""Tables and pictures that all HTML pages share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Sequence
 
 
 def table(kind: str, heads: Sequence[str], body: Sequence[str]) -> str:
-    """A table of rows that are HTML already.
+    """A table from rows that are already HTML.
 
     Args:
         kind: its class in the style sheet; may be empty.
-        heads: plain text of the columns.
+        heads: the column headings as plain text.
         body: HTML of the rows, each `<tr>...</tr>`.
     """
     row = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
@@ -21,7 +21,7 @@ def table(kind: str, heads: Sequence[str], body: Sequence[str]) -> str:
 
 
 def text_table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
-    """A table of plain texts that scrolls where it is too wide; the first cell of a row is its head."""
+    """A table of plain texts that scrolls if it is too wide; the first cell of a row is its heading."""
     body = [
         f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{escape(text)}</td>" for text in row[1:]) + "</tr>"
         for row in rows
@@ -30,11 +30,11 @@ def text_table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = 
 
 
 def picture(data: bytes, words: str, caption: str = "") -> str:
-    """A PNG within the page.
+    """A PNG embedded in the page.
 
     Args:
-        data: the file.
-        words: plain text, for who cannot see it.
+        data: the file's content.
+        words: alternative text for readers who cannot see it, as plain text.
         caption: plain text below it.
     """
     address = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
@@ -43,7 +43,7 @@ def picture(data: bytes, words: str, caption: str = "") -> str:
 
 
 def sentences(title: str, lines: Sequence[str]) -> str:
-    """A heading with a list of plain sentences; nothing where there are none."""
+    """A heading with a list of plain sentences; empty if there are none."""
     if not lines:
         return ""
     entries = "".join(f"<li>{escape(line)}</li>" for line in lines)

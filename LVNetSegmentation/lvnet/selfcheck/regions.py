@@ -1,4 +1,4 @@
-"""Where in a scan the network was unsure: the places that a person should look at first."""
+"""The regions of a scan in which the network was unsure, which a person should look at first."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class DoubtfulRegions:
 
     Attributes:
         regions: the largest first.
-        mask: (z, y, x) uint8 on the network's grid, the number of the region from 1 on, 0 elsewhere.
-        box: where `mask` lies on the whole network grid, three slices.
+        mask: (z, y, x) uint8 region numbers from 1 on the network's grid, 0 elsewhere.
+        box: the position of `mask` in the whole network grid, three slices.
         axes: from the scan to the network's grid, along z, y and x.
         orientation: of the scan against the canonical axes.
     """
@@ -68,8 +68,8 @@ class DoubtfulRegions:
         """The regions on the scan's own grid.
 
         Returns:
-            The box that holds them all, and (z, y, x) uint8 within it, the number of the region from 1 on, 0 elsewhere.
-            None where there is no region.
+            The bounding box of all regions, and within it (z, y, x) uint8 region numbers from 1, 0 elsewhere.
+            None if there is no region.
         """
         crop = bounding_box(self.mask)
         if crop is None:
@@ -95,7 +95,7 @@ def doubtful_regions(
     spacing: Tuple[float, float, float],
     best: Optional[np.ndarray] = None,
 ) -> DoubtfulRegions:
-    """Finds where the network was unsure, in and around the largest piece of every organ.
+    """Finds the regions in which the network was unsure, in and around the largest piece of every organ.
 
     Thin layers of doubt are left out: the border of an organ is a little blurred everywhere.
 

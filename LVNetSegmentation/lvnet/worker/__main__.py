@@ -1,7 +1,7 @@
-"""`python -m lvnet.worker`, or this very file by its path.
+"""Entry point of `python -m lvnet.worker`; this file can also be run by its path.
 
-By its path it finds the package that it lies in, whatever the working directory holds and whatever
-paths the environment names: another `lvnet` there must never be taken for this one.
+Run by its path, it imports the package that contains it, whatever the working directory and the
+environment's search paths hold: another `lvnet` found there must never be used instead.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 
 def _find_own_package() -> None:
     here = os.path.dirname(os.path.abspath(__file__))
-    # The file's own folder comes first when a file is run by its path; the empty one is the working directory.
+    # When a file is run by its path, its folder comes first in sys.path; an empty entry is the working directory.
     others = [path for path in sys.path if path and os.path.abspath(path) != here]
     sys.path[:] = [os.path.dirname(os.path.dirname(here)), *others]
 
@@ -20,5 +20,5 @@ if __name__ == "__main__":
         _find_own_package()
     from lvnet.worker.server import main
 
-    # Not sys.exit: a thread still reads from stdin, which would make an orderly end of Python hang.
+    # Not sys.exit: a thread still reads from stdin, which would make a normal exit of Python hang.
     os._exit(main(sys.argv[1:]))

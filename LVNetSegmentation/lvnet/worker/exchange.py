@@ -1,8 +1,8 @@
-"""Voxels from one process to another: .npy files in a private folder that is always removed.
+"""Passes voxels between processes as .npy files in a private folder that is always removed.
 
-The folder belongs to the process that asks.  As long as that process lives, it holds a lock on a
-file in the folder; the system lets go of the lock when the process ends, however it ends.  So a
-folder that nobody has locked was left by a process that was killed, and the next one removes it.
+The folder belongs to the requesting process, which holds a lock on a file in it as long as it runs; the
+system releases the lock however the process ends.  So an unlocked folder was left by a process that was
+killed, and the next process removes it.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ SCAN_FILE = "scan.npy"
 LABEL_FILE = "label.npy"
 PREDICTION_FILE, REFERENCE_FILE = "prediction.npy", "reference.npy"
 _LOCK_FILE = "lock"
-#: A folder without a lock file is left alone for so long: its maker may be about to make one.
+#: How long a folder without a lock file is left alone: the process that made it may be about to create one.
 _GRACE_SECONDS = 60.0
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 class Exchange:
-    """A private folder, made by the asking process.
+    """A private folder, created by the requesting process.
 
     Args:
-        parent: where to make it; None takes the system's folder for temporary files.
+        parent: where to create it; None takes the system's folder for temporary files.
 
     Attributes:
-        path: the folder; only its owner may look into it.
+        path: the folder; only its owner has access.
 
     Raises:
-        ResourceError: it cannot be made.
+        ResourceError: it cannot be created.
     """
 
     def __init__(self, parent: Optional[Union[str, Path]] = None) -> None:
@@ -57,7 +57,7 @@ class Exchange:
                 raise
 
     def remove(self) -> bool:
-        """Removes the folder; whether it is gone, which another process that reads it may delay on Windows."""
+        """Removes the folder; returns False if it still exists, as on Windows while another process reads it."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -65,7 +65,7 @@ class Exchange:
 
 
 def remove_folder(path: Union[str, Path]) -> bool:
-    """Removes an exchange folder, and no other folder; whether it is gone."""
+    """Removes an exchange folder, and no other kind of folder; returns whether it is gone."""
     if not Path(path).name.startswith(PREFIX):
         return False
     shutil.rmtree(path, ignore_errors=True)
@@ -73,7 +73,7 @@ def remove_folder(path: Union[str, Path]) -> bool:
 
 
 def remove_stale(parent: Optional[Union[str, Path]] = None) -> int:
-    """Removes the folders that killed processes of this user have left; how many.
+    """Removes the folders left by killed processes of this user; returns how many were removed.
 
     Args:
         parent: see :class:`Exchange`.
@@ -93,18 +93,18 @@ def write_array(
 ) -> None:  # fmt: skip
     """Writes an array plane by plane as .npy.
 
-    Written like any file, not through a mapping: on a full disk a mapping would crash the process.
+    It uses ordinary writes, not a memory map, which would crash the process on a full disk.
 
     Args:
-        path: is replaced.
-        planes: in order, together `shape`.
-        shape: of the whole.
+        path: an existing file is replaced.
+        planes: in order; together they have shape `shape`.
+        shape: of the whole array.
         dtype: of the planes.
-        cancelled: asked before every plane.
+        cancelled: called before every plane.
 
     Raises:
         ResourceError: the disk is full.
-        Cancelled: `cancelled` answered True.
+        Cancelled: `cancelled` returned True.
     """
 
     def asked() -> Iterator[np.ndarray]:
@@ -119,12 +119,12 @@ def write_array(
 def writing_array(
     path: Union[str, Path], planes: Iterable[np.ndarray], shape: Tuple[int, ...], dtype: np.dtype
 ) -> Iterator[None]:
-    """:func:`write_array` for a caller that has other things to do: one plane is written per step.
+    """:func:`write_array` as an iterator that writes one plane per step, for a caller with other work to do.
 
-    The file is whole once the iterator has ended; closing the iterator closes the file.
+    The file is complete when the iterator is exhausted; closing the iterator closes the file.
 
     Args:
-        path, planes, shape, dtype: see :func:`write_array`.
+        path, planes, shape, dtype: as for :func:`write_array`.
 
     Raises:
         ResourceError: the disk is full.
@@ -138,13 +138,13 @@ def writing_array(
 
 
 def map_array(path: Union[str, Path]) -> np.ndarray:
-    """An array of a .npy file, mapped, read-only."""
+    """The array in a .npy file, memory-mapped and read-only."""
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 @contextlib.contextmanager
 def readable_disk_errors(folder: Path) -> Iterator[None]:
-    """Turns a full disk and a folder that takes no files into one line that says what to do."""
+    """Turns the errors of a full disk or an unwritable folder into one line that says what to do."""
     try:
         yield
     except OSError as error:
@@ -160,14 +160,14 @@ def readable_disk_errors(folder: Path) -> Iterator[None]:
 
 
 def check_space(folder: Union[str, Path], needed: int) -> None:
-    """Whether a folder's disk has room.
+    """Checks that a folder's disk has enough free space.
 
     Args:
-        folder: any.
+        folder: an existing folder.
         needed: bytes.
 
     Raises:
-        ResourceError: it has not.
+        ResourceError: there is less free space.
     """
     try:
         free = shutil.disk_usage(folder).free
@@ -189,7 +189,7 @@ def _is_stale(path: Path) -> bool:
     except FileNotFoundError:
         with contextlib.suppress(OSError):
             return time.time() - path.lstat().st_mtime > _GRACE_SECONDS
-    except OSError:  # locked on Windows, no folder, not ours: not to be touched
+    except OSError:  # locked on Windows, not a folder, or not ours: leave it alone
         pass
     return False
 

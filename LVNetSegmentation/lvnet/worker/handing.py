@@ -1,4 +1,4 @@
-"""Volumes in an exchange folder, as both ends of the worker take them."""
+"""Reads volumes from an exchange folder, for both sides of the worker."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from .messages.place import Place
 
 
 def handed_over(folder: Union[str, Path], file: str, place: Place, what: str) -> Volume:
-    """A volume that lies in an exchange folder.
+    """Reads a volume from an exchange folder.
 
     Args:
         folder: the exchange folder.
-        file: its name in the folder.
-        place: of the volume.
-        what: it is, for messages: "the scan".
+        file: name of the volume's file in the folder.
+        place: spacing, origin and direction of the volume.
+        what: name of the volume in messages, such as "the scan".
 
     Returns:
-        The volume, its voxels mapped.
+        The volume, with memory-mapped voxels.
 
     Raises:
-        ImageError: the file or its place in the patient makes no sense.
+        ImageError: the file or the geometry is invalid.
     """
     from ..image_io.geometry_checks import check_grid
 
     check_grid(what, place.spacing, place.origin, place.direction)
     try:
         array = map_array(Path(folder) / file)
-    except Exception as error:  # on a damaged header NumPy's reader fails in any way, down to Python's own tokenizer
-        raise ImageError(f"{what} was not handed over whole; try again") from error
+    except Exception as error:  # on a damaged header NumPy raises any kind of error, even that of Python's tokenizer
+        raise ImageError(f"{what} was not handed over completely; try again") from error
     if array.ndim != 3 or not array.size or array.dtype.kind not in "iuf":
-        raise ImageError(f"{what} is no volume of numbers, but {array.dtype} of shape {array.shape}")
+        raise ImageError(f"{what} is not a volume of numbers but {array.dtype} of shape {array.shape}")
     return Volume(array, place.spacing, place.origin, place.direction, what)

@@ -13,7 +13,7 @@ from .messages.results import CompareResult, PhantomResult
 
 
 def compare_task(request: CompareRequest, progress: Progress, cancelled: CancelCheck) -> CompareResult:
-    """Scores one mask of zeros and ones by another; both lie in the exchange folder."""
+    """Scores a binary mask against a reference mask; both are in the exchange folder."""
     from ..evaluation import evaluate
 
     progress(0.0, "comparing")
@@ -24,7 +24,7 @@ def compare_task(request: CompareRequest, progress: Progress, cancelled: CancelC
 
 
 def phantom_task(request: PhantomRequest, progress: Progress, cancelled: CancelCheck) -> PhantomResult:
-    """Makes a synthetic abdomen and the label of its liver, as files of the exchange folder."""
+    """Makes a synthetic abdomen and its liver mask, as files in the exchange folder."""
     from ..phantom import make_phantom
 
     scan, label = make_phantom(request.seed, progress=progress, cancelled=cancelled)

@@ -1,4 +1,4 @@
-"""The loop of the worker: requests in, answers out, and when to end."""
+"""The main loop of the worker: takes requests, sends answers, and decides when to exit."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from .task_failures import failed
 from .watch import watch
 
 EXIT_DONE, EXIT_RENEW = 0, 3
-#: Seconds without a request after which the worker ends itself, unless said otherwise.
+#: Default number of seconds without a request after which the worker exits.
 IDLE_SECONDS = 600.0
-#: Seconds that a task has to stop by itself once the parent is gone.
+#: Seconds that a task has to stop by itself after the parent process has ended.
 _LAST_SECONDS = 2.0
-#: Failures after which only another process can do better.
+#: Failures after which only a new process can succeed.
 _RENEW = (FailureKind.DEVICE, FailureKind.TORCH_MISSING, FailureKind.TORCH_BROKEN, FailureKind.TORCH_OLD)
-#: At most so often the share of a stage is told.
+#: Smallest interval, in seconds, between two progress messages of the same stage.
 _PROGRESS_EVERY = 0.1
 
 
 class Server:
-    """Does one request after the other.
+    """Processes one request after another.
 
     Args:
-        mouth: where the answers go.
+        mouth: sends the answers.
         idle_seconds: see IDLE_SECONDS.
     """
 
@@ -62,13 +62,13 @@ class Server:
         self._current: Optional[Dict[str, Any]] = None
 
     def listen(self, handle: int) -> None:
-        """Reads requests until the parent closes its end; runs in a thread of its own."""
+        """Reads requests until the parent closes the pipe; runs in its own thread."""
         for line in read_lines(handle):
             self.take(line)
         self.orphan()
 
     def take(self, line: bytes) -> None:
-        """Takes one line; what is no request is passed over."""
+        """Takes one line; anything that is not a request is ignored."""
         request = decode(line)
         if request is None:
             return
@@ -80,7 +80,7 @@ class Server:
             self._requests.put(request)
 
     def orphan(self) -> None:
-        """The parent is gone: ends whatever runs, in order if it can, and then the process."""
+        """To be called when the parent has ended: stops the running task, cleanly if possible, then the process."""
         if self._orphaned.is_set():
             return
         self._orphaned.set()
@@ -94,7 +94,7 @@ class Server:
         threading.Thread(target=end, name="end", daemon=True).start()
 
     def run(self) -> int:
-        """Works until there is nothing to do any more; the exit code."""
+        """Processes requests until the worker is idle for too long or must exit; returns the exit code."""
         self._say(Ready(os.getpid(), __version__))
         while True:
             try:
@@ -107,13 +107,13 @@ class Server:
                 return EXIT_DONE
             answer = self._do(request)
             if isinstance(answer, Failed) and answer.kind in _RENEW:
-                # After an error of its driver a process can use the GPU no more, and half a PyTorch in
-                # its memory would hinder a better one that is installed meanwhile; the next process can.
+                # After a driver error a process can no longer use the GPU, and a partly imported PyTorch
+                # would get in the way of one that is installed meanwhile; a new process has neither problem.
                 self._say(Bye(answer.kind.value))
                 return EXIT_RENEW
 
     def _do(self, message: Dict[str, Any]) -> RequestAnswer:
-        """One request; what was said about it last."""
+        """Processes one request; returns the last answer to it."""
         from .tasks import TASKS, after_task
 
         number = request_id(message)
@@ -129,7 +129,7 @@ class Server:
             answer = Done(number, result.to_fields(), round(time.monotonic() - began, 3))
         except Cancelled:
             answer = Stopped(number)
-        except Exception as error:  # every failure of a task is an answer
+        except Exception as error:  # every failure of a task is reported as an answer
             answer = failed(number, error)
         self._say(answer)
         after_task()
@@ -152,7 +152,7 @@ class Server:
 
 
 class _Teller:
-    """A :data:`lvnet.progress.Progress` that sends messages, not too many of them."""
+    """A :data:`lvnet.progress.Progress` that sends messages at a limited rate."""
 
     def __init__(self, say: Callable[[Answer], None], number: RequestId) -> None:
         self._say, self._number = say, number
@@ -166,7 +166,7 @@ class _Teller:
         self._say(Progress(self._number, round(float(share), 4), stage))
 
     def scan(self, scan: Dict[str, Any]) -> None:
-        """Tells what became of a scan of a folder."""
+        """Sends the outcome of one scan of a folder."""
         self._say(ScanDone(self._number, scan))
 
 
@@ -177,12 +177,12 @@ def main(arguments: List[str]) -> int:
         arguments: `--idle SECONDS` and `--parent PID`, both optional.
 
     Returns:
-        The exit code: 0, or 3 after a failure that only another process can mend.
+        The exit code: 0, or 3 after a failure that only a new process can recover from.
     """
     options = dict(zip(arguments[::2], arguments[1::2]))
     let_waiting_threads_sleep()
     faulthandler.enable(sys.stderr)
-    # Libraries that print must not garble the messages, and no library may wait on our stdin.
+    # Output printed by libraries must not mix with the messages, and no library may read our stdin.
     spoken, heard = os.dup(1), os.dup(0)
     os.dup2(2, 1)
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What went wrong in a task, as a message that the asking program can act on."""
+"""Turns the error of a task into a message that the requesting program can act on."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class TorchError(Exception):
 
 
 def failed(number: RequestId, error: BaseException) -> Failed:
-    """The answer to a request that an exception has ended.
+    """The answer to a request that ended with an exception.
 
     Args:
         number: the identifier of the request.
-        error: what was raised.
+        error: the exception.
     """
     if isinstance(error, LVNetError):
         return Failed(number, FailureKind.USER, _one_line(error), error=type(error).__name__)

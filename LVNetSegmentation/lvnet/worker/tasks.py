@@ -1,4 +1,4 @@
-"""What the worker can be asked to do."""
+"""The tasks of the worker."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ if TYPE_CHECKING:
     from ..inference import Model
 
 _TORCH_FLOOR = (2, 1)
-#: The network that was used last, and what it was loaded from.
+#: The network that was used last, and the key that says what it was loaded from.
 _loaded: Dict[str, Any] = {"key": None, "model": None}
 _torch: Dict[str, Any] = {"module": None}
 
 
 def load_torch() -> Any:
-    """PyTorch.
+    """Imports PyTorch.
 
     Raises:
         TorchError: it is missing, cannot be loaded, or is too old.
@@ -93,7 +93,7 @@ def load_torch() -> Any:
 
 
 def after_task() -> None:
-    """Gives memory back that only a running task needs; the network stays loaded."""
+    """Releases the memory that only a running task needs; the network stays loaded."""
     torch = _torch["module"]
     if torch is None:
         return
@@ -107,8 +107,8 @@ def after_task() -> None:
 def segment_task(request: SegmentRequest, progress: Progress, cancelled: CancelCheck) -> SegmentResult:
     """Segments the scan in an exchange folder.
 
-    Writes `class-<value>.npy` of every class that was found, uint8 zeros and ones within its box, and `doubtful.npy`
-    with the regions in which the network was unsure, uint8 zeros and ones as well.
+    Writes a binary uint8 mask cropped to its bounding box for every class that was found, `class-<value>.npy`, and
+    one for the regions in which the network was unsure, `doubtful.npy`.
     """
     options = request.options
     scan = handed_over(request.folder, SCAN_FILE, request.place, "the scan")
@@ -141,14 +141,14 @@ def segment_task(request: SegmentRequest, progress: Progress, cancelled: CancelC
 
 @runtime_checkable
 class TellsScans(Protocol):
-    """A progress that also takes in what became of each scan of a folder, as it is done."""
+    """A progress callback that is also told the outcome of each scan of a folder."""
 
     def scan(self, scan: Dict[str, Any]) -> None:
-        """One entry of the scans that :func:`folder_task` returns."""
+        """Takes one entry of the scans that :func:`folder_task` returns."""
 
 
 def folder_task(request: FolderRequest, progress: Progress, cancelled: CancelCheck) -> FolderResult:
-    """Segments every scan of a folder into another; one that fails does not stop the others."""
+    """Segments every scan of a folder into another folder; a scan that fails does not stop the others."""
     from ..batch import plan_folder
 
     options = request.options
@@ -169,7 +169,7 @@ def folder_task(request: FolderRequest, progress: Progress, cancelled: CancelChe
         raise_if_cancelled(cancelled)
 
         def tell(share: float, stage: str, number: int = number) -> None:
-            # No file names here: they are often those of patients, and progress is logged.
+            # No file names here: they often contain patients' names, and progress is logged.
             count = len(planned.jobs)
             progress((number + share) / count, f"scan {number + 1} of {count}: {stage}")
 
@@ -193,7 +193,7 @@ def folder_task(request: FolderRequest, progress: Progress, cancelled: CancelChe
 
 
 def devices_task(request: DevicesRequest, progress: Progress, cancelled: CancelCheck) -> DevicesResult:
-    """The devices that can be chosen."""
+    """Lists the devices that can be chosen."""
     progress(0.0, "loading PyTorch")
     torch = load_torch()
     from ..devices import list_devices
@@ -210,7 +210,7 @@ def devices_task(request: DevicesRequest, progress: Progress, cancelled: CancelC
 
 
 def torch_task(request: TorchRequest, progress: Progress, cancelled: CancelCheck) -> TorchResult:
-    """Whether PyTorch works."""
+    """Checks whether PyTorch works."""
     progress(0.0, "loading PyTorch")
     torch = load_torch()
     from ..devices import select_device
@@ -219,7 +219,7 @@ def torch_task(request: TorchRequest, progress: Progress, cancelled: CancelCheck
 
 
 def pace_task(request: PaceRequest, progress: Progress, cancelled: CancelCheck) -> PaceResult:
-    """Tries how fast this computer is, before any scan; the network stays loaded for the scan that follows."""
+    """Measures the speed of this computer before the first scan; the network stays loaded for that scan."""
     model = _model(request.options, progress, cancelled)
     from ..pace import seconds_per_litre
     from ..pipeline.scan import threads_of
@@ -229,7 +229,7 @@ def pace_task(request: PaceRequest, progress: Progress, cancelled: CancelCheck) 
         return PaceResult(seconds_per_litre(model, request.options.overlap, cancelled))
 
 
-#: What does each kind of request; a task takes the kind that it stands beside, and no other.
+#: The task that processes each type of request; it accepts no other type.
 TASKS: Dict[Type[Request], Callable[[Any, Progress, CancelCheck], Result]] = {
     SegmentRequest: segment_task,
     FolderRequest: folder_task,
@@ -242,7 +242,7 @@ TASKS: Dict[Type[Request], Callable[[Any, Progress, CancelCheck], Result]] = {
 
 
 def _model(options: SegmentOptions, progress: Progress, cancelled: CancelCheck) -> Model:
-    """The network that the options name, loaded unless it is there already."""
+    """The network that the options ask for; loaded unless it is the last one used."""
     if _torch["module"] is None:
         progress(0.0, "loading PyTorch")
     load_torch()
@@ -270,7 +270,7 @@ def _write_mask(request: SegmentRequest, file: str, planes: Iterable[np.ndarray]
 
 
 def _found(labels: np.ndarray, entry: LabelClass) -> FoundClass:
-    """What a label map has of a class."""
+    """The bounding box and file of a class in a label map, None if it is not there."""
     from ..boxes import box_of_value
 
     box = box_of_value(labels, entry.value)

@@ -1,4 +1,4 @@
-"""Whether a process still lives, on every system."""
+"""Notices the end of another process, on every operating system."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EVERY_SECONDS = 1.0
 
 
 def watch(pid: int, gone: Callable[[], None]) -> None:
-    """Calls `gone` once, from a thread of its own, when a process has ended."""
+    """Calls `gone` once, from its own thread, when a process has ended."""
     waiting = _waiter(pid)
 
     def loop() -> None:
@@ -30,7 +30,7 @@ if sys.platform == "win32":
     _SYNCHRONIZE, _WAIT_TIMEOUT = 0x00100000, 0x00000102
 
     def _waiter(pid: int) -> Callable[[], bool]:
-        # Held open, the handle keeps the number from being given to another process.
+        # While the handle is open, the process id is not reused for another process.
         kernel = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel.OpenProcess.restype = wintypes.HANDLE
         kernel.OpenProcess.argtypes = (wintypes.DWORD, wintypes.BOOL, wintypes.DWORD)
@@ -43,17 +43,17 @@ else:
 
     def _waiter(pid: int) -> Callable[[], bool]:
         def lives() -> bool:
-            """A process that has ended but was not fetched by its own parent counts as ended."""
+            """Whether the process is running; a zombie counts as ended."""
             try:
                 os.kill(pid, 0)
             except ProcessLookupError:
                 return False
-            except OSError:  # it lives and belongs to somebody else
+            except OSError:  # it is running and belongs to another user
                 return True
             try:
                 with open(f"/proc/{pid}/stat", "rb") as file:
                     return file.read().rpartition(b")")[2].split()[:1] != [b"Z"]
-            except OSError:  # no /proc here
+            except OSError:  # this system has no /proc
                 return True
 
         return lives

@@ -1,4 +1,4 @@
-"""Batch norm folded into the convolutions before it: what a network computes once it no longer learns."""
+"""Folds batch norm into the preceding convolutions, for inference."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class FoldedIRB:
     Attributes:
         expand: (wide, C) and (wide,).
         depthwise: (wide, k, k, k) and (wide,).
-        project: (out, wide) and (out,); out is C, unless another matrix follows.
-        residual: (out, C), what the input is multiplied by before it is added; None: added as it is.
+        project: (out, wide) and (out,); out is C, unless another 1x1x1 convolution was merged in.
+        residual: (out, C), the matrix that multiplies the input before it is added; None adds the input itself.
     """
 
     expand: Linear
@@ -32,7 +32,7 @@ class FoldedIRB:
     residual: Optional[np.ndarray] = None
 
     def followed_by(self, linear: Linear) -> FoldedIRB:
-        """This block and a 1x1x1 convolution after it, as one: both end in a matrix."""
+        """This block merged with the 1x1x1 convolution after it: a product of two matrices is one matrix."""
         weight, bias = linear
         project = weight @ self.project[0], weight @ self.project[1] + bias
         return replace(self, project=project, residual=weight)
@@ -40,13 +40,13 @@ class FoldedIRB:
 
 @dataclass(frozen=True, eq=False)
 class FoldedNetwork:
-    """All of LV-Net but its auxiliary heads.
+    """All of LV-Net except its auxiliary heads.
 
     Attributes:
         stem: (width, in_channels, k, k, k) and bias.
         encoder: blocks from the finest stage to the bottom.
-        down: (out, in) and bias of each down-sampling.
-        up: the same of each up-sampling, from the bottom up.
+        down: (out, in) and bias of each down-sampling stage.
+        up: the same for each up-sampling stage, from the bottom up.
         decoder: blocks from the coarsest stage to the finest; the last gives the logits.
     """
 
@@ -58,7 +58,7 @@ class FoldedNetwork:
 
 
 def fold(layers: Any) -> Linear:
-    """A convolution without bias and the batch norm after it, as one weight and bias.
+    """Merges a convolution without bias and the batch norm after it into one weight and bias.
 
     Args:
         layers: a sequence that begins with these two.

@@ -1,4 +1,4 @@
-"""An IRB block at inference on a CPU: its weights laid out for the kernels, its tiles shared among threads."""
+"""An IRB block at inference on a CPU: lays out its weights for the kernels and distributes tiles over threads."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class FusedIRB:
     """One IRB block, batch norm folded.
 
     Args:
-        block: its weights; kernel 5.
-        lanes: channels of a group; 0 takes the machine's register.
+        block: its weights; the kernel size is 5.
+        lanes: channels per group; 0 takes the number that fills a vector register.
     """
 
     def __init__(self, block: FoldedIRB, lanes: int = 0) -> None:
@@ -49,8 +49,8 @@ class FusedIRB:
 
         Args:
             x: (D, H, W, C) float32.
-            out: takes the result; channels are neighbours, voxels follow in order at one distance; no
-                memory shared with `x`.
+            out: receives the result; contiguous channels, a constant stride between voxels, no memory
+                shared with `x`.
             threads: how many to use.
         """
         x = in_order(x)
@@ -77,7 +77,7 @@ class FusedIRB:
 
 
 def fits(block: FoldedIRB, lanes: int = 0) -> bool:
-    """Whether the kernels know blocks of this kernel and these numbers of channels."""
+    """Whether the kernels support a block's kernel size and numbers of channels."""
     lanes = lanes or register_lanes()
     wide, channels = block.expand[0].shape
     gang = irb_gang(lanes) * lanes
@@ -85,7 +85,7 @@ def fits(block: FoldedIRB, lanes: int = 0) -> bool:
 
 
 def network_fits(folded: FoldedNetwork, lanes: int = 0) -> bool:
-    """Whether the kernels know every part of a network; a stem they do not know goes another way."""
+    """Whether the kernels support every block of a network; an unsupported stem is computed by PyTorch."""
     lanes = lanes or register_lanes()
     widths = [len(bias) for _, bias in (*folded.down, *folded.up, folded.stem)]
     return all(width % lanes == 0 for width in widths) and all(
@@ -94,10 +94,10 @@ def network_fits(folded: FoldedNetwork, lanes: int = 0) -> bool:
 
 
 def _tile_size(slices: int, height: int, width: int, threads: int) -> Tuple[int, int]:
-    """Rows and columns of a tile: large ones repeat less at their seams.
+    """Rows and columns of a tile; the larger it is, the less is computed twice at its borders.
 
-    The ring of transformed rows must fit into the second-level cache (1 MB for 16 slices of 32
-    columns), and there must be enough tiles to keep every thread busy.
+    The ring of transformed rows must fit in the L2 cache (1 MB for 16 slices of 32 columns), and there
+    must be enough tiles to keep every thread busy.
     """
     for rows, columns in ((32, 32), (16, 32)):
         if -(-height // rows) * -(-width // columns) >= 4 * threads:

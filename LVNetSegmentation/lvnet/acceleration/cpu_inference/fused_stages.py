@@ -1,4 +1,4 @@
-"""What lies between the IRB blocks at inference on a CPU, by the kernels of :mod:`..kernels.numba_stages`."""
+"""The layers between the IRB blocks at inference on a CPU, with the kernels of :mod:`..kernels.numba_stages`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .network import TorchStages
 
 
 class FusedStages(TorchStages):
-    """As its base, faster; what the kernels do not know goes the base's way.
+    """A faster :class:`TorchStages`, which still computes what the kernels do not support.
 
     Args:
         folded: the weights.
-        lanes: channels of a vector; None takes the machine's register.
+        lanes: channels per vector; 0 takes the number that fills a vector register.
     """
 
     def __init__(self, folded: FoldedNetwork, lanes: int = 0) -> None:
@@ -30,7 +30,7 @@ class FusedStages(TorchStages):
         self.lanes = lanes or register_lanes()
         self.kernels = stage_kernels(self.lanes)
         weight = folded.stem[0]
-        # Laid out for the kernels, by the identity of what they were made from; `folded` keeps that alive.
+        # Weights laid out for the kernels, by the id() of the original; `folded` keeps the originals alive.
         self.folded = folded
         self.matrices: Dict[int, Tuple[np.ndarray, np.ndarray]] = {}
         self.plain_stem = weight.shape[1:] != (1, 5, 5, 5) or weight.shape[0] % self.lanes
@@ -43,7 +43,7 @@ class FusedStages(TorchStages):
         _, slices, height, width = x.shape
         if self.plain_stem or width < STEM_COLUMNS:
             return super().stem(x, threads)
-        # By NumPy: PyTorch's threads would go on waiting for more, and take time from ours.
+        # NumPy pads: PyTorch's threads would busy-wait afterwards and take CPU time from ours.
         padded = np.pad(x[0].numpy(), 2)
         out = torch.empty((slices, height, width, len(self.start)))
         run_parts(self.kernels.stem, slices * height, threads, padded.ctypes.data, *padded.shape[1:], height, width,

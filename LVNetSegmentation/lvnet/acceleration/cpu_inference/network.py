@@ -1,4 +1,4 @@
-"""LV-Net at inference on a CPU: folded weights, channels-last memory, IRB blocks in tiles."""
+"""LV-Net at inference on a CPU: folded weights, channels-last memory, tiled IRB blocks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch.nn import functional as F  # noqa: N812
 from .folding import FoldedIRB, FoldedNetwork, Linear
 from .tiled_block import TiledIRB, elu_
 
-#: Computes an IRB block from (D, H, W, C) into another tensor (D, H, W, out), with so many threads.
+#: Computes an IRB block of (D, H, W, C) into a tensor (D, H, W, out), with the given number of threads.
 Block = Callable[[Tensor, Tensor, int], None]
 
 
 class TorchStages:
-    """What lies between the blocks, by PyTorch alone.  Tensors are (D, H, W, C) float32."""
+    """The layers between the blocks in plain PyTorch.  Tensors are (D, H, W, C) float32."""
 
     def __init__(self, folded: FoldedNetwork) -> None:
         weight, bias = (torch.tensor(values, dtype=torch.float32) for values in folded.stem)
@@ -44,12 +44,12 @@ class TorchStages:
 
 
 class CPUNetwork:
-    """What LVNet computes in evaluation mode, from and to the same tensors, within rounding.
+    """Computes the same as LVNet in evaluation mode, up to rounding errors, with the same input and output shapes.
 
     Args:
         folded: the weights.
-        make_block: makes an IRB block from its folded weights.
-        stages: what lies between the blocks.
+        make_block: creates an IRB block from its folded weights.
+        stages: the layers between the blocks; None takes plain PyTorch.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class CPUNetwork:
             if stage == len(self.encoder) - 1:
                 out = torch.empty_like(x)
             else:
-                # The block writes where its decoder stage will read: nothing is concatenated later.
+                # The block writes to where its decoder stage will read, so that nothing need be concatenated.
                 joined.append(x.new_empty((*x.shape[:3], 2 * x.shape[3])))
                 out = joined[-1][..., x.shape[3] :]
             block(x, out, threads)
@@ -88,7 +88,7 @@ class CPUNetwork:
             both = joined.pop()
             low = stages.pointwise(x, up, threads)
             stages.double(low, both[..., : low.shape[3]], threads)
-            # The last block ends in the output convolution.
+            # The output convolution is merged into the last block.
             x = torch.empty_like(both) if joined else both.new_empty((*both.shape[:3], self.classes))
             block(both, x, threads)
         return x.permute(3, 0, 1, 2)

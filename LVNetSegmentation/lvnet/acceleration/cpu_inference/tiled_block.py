@@ -1,4 +1,4 @@
-"""An IRB block at inference on a CPU with PyTorch alone: tiles and groups of channels that fit the caches."""
+"""An IRB block at inference on a CPU with PyTorch alone, in tiles and groups of channels that fit the caches."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from torch.nn import functional as F  # noqa: N812
 
 from .folding import FoldedIRB
 
-#: Rows and columns of a tile, and expanded channels of a group.
+#: Rows and columns of a tile, and expanded channels per group.
 TILE, GROUP = 32, 32
 
 
 def elu_(x: Tensor) -> Tensor:
-    """ELU in place: the larger of x and exp(min(x, 0)) - 1, several times faster than PyTorch's own on a CPU."""
+    """ELU in place as max(x, exp(min(x, 0)) - 1), several times faster than PyTorch's own on a CPU."""
     return torch.maximum(x, x.clamp(max=0).exp_().sub_(1), out=x)
 
 
 class TiledIRB:
-    """One IRB block, batch norm folded, with any number of channels and any odd kernel.
+    """One IRB block, batch norm folded, with any number of channels and any odd kernel size.
 
-    The expanded tensor, four times as wide as the block, never exists whole.
+    The expanded tensor, with four times the block's channels, is never in memory as a whole.
     """
 
     def __init__(self, block: FoldedIRB) -> None:
@@ -38,9 +38,9 @@ class TiledIRB:
         """Computes the block.
 
         Args:
-            x: (D, H, W, C) float32; channels are neighbours.
-            out: takes the result, laid out in the same way, no memory shared with `x`.
-            threads: not used; PyTorch's own setting counts.
+            x: (D, H, W, C) float32 with contiguous channels.
+            out: receives the result; same layout, no memory shared with `x`.
+            threads: not used; PyTorch's own setting applies.
         """
         _, height, width, _ = x.shape
         for top in range(0, height, TILE):
@@ -52,7 +52,7 @@ class TiledIRB:
         r = self.radius
         first_row, last_row = max(0, top - r), min(height, top + rows + r)
         first_column, last_column = max(0, left - r), min(width, left + columns + r)
-        # Zeros around the image, outside of it only.
+        # Zero padding, only where the tile reaches beyond the image.
         border = (r - (left - first_column), left + columns + r - last_column,
                   r - (top - first_row), top + rows + r - last_row)  # fmt: skip
         seen = x[:, first_row:last_row, first_column:last_column].reshape(-1, channels)

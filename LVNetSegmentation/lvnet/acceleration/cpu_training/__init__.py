@@ -1,1 +1,1 @@
-"""LV-Net's parts in training on a CPU."""
+"""LV-Net's layers in training on a CPU."""

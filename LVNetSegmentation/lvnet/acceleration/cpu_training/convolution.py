@@ -1,4 +1,4 @@
-"""The depth-wise 5x5x5 convolution and its gradients on a CPU, by kernels that take what surrounds it along."""
+"""The depth-wise 5x5x5 convolution and its gradients on a CPU, fused with the batch norm and ELU around it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..layout.memory import aligned, laid_out
 from ..layout.winograd import POINTS, transform_weights, weights_from_products
 from ..threads import run_jobs
 
-#: Rows and columns of a tile; its ring of transformed rows lies in the second-level cache.
+#: Rows and columns of a tile; its ring of transformed rows fits in the L2 cache.
 _TILE = (32, 32)
-#: The same for the weight gradient, whose rows of one point lie in the first-level cache.
+#: The same for the weight gradient; its rows of one point fit in the L1 cache.
 _TILE_OF_WEIGHTS = (32, 16)
 #: Item, group of channels, first row, first column.
 Job = Tuple[int, int, int, int]
@@ -33,16 +33,16 @@ def convolve(
     """Depth-wise 5x5x5 convolution with zero padding.
 
     Args:
-        x: (N, C, D, H, W) float32, channels-last; C is a multiple of the machine's vector.
+        x: (N, C, D, H, W) float32, channels-last; C is a multiple of the vector length.
         weight: (C, 1, 5, 5, 5).
-        parameters: (3, C) scale, shift and mean, for what follows.
-        activated: ELU of scale x + shift is convolved.
-        measured: also sum the result less mean, and its square.
-        beside: of x's shape and order; the result is multiplied by the slope of ELU at scale `beside` +
-            shift, and the sums are of that, and of that times (`beside` - mean).
+        parameters: (3, C) scale, shift and mean, used by the options below.
+        activated: convolve ELU(scale * x + shift) instead of x.
+        measured: also sum (result - mean) and its square.
+        beside: same shape and memory order as x; the result is multiplied by the derivative of ELU at
+            scale * `beside` + shift, and the sums are of that, and of that times (`beside` - mean).
 
     Returns:
-        The result, as x, and the sums, (2, C) float64; these are zero where none were asked for.
+        The result, shaped like x, and the sums, (2, C) float64, zero if none were asked for.
     """
     lanes = register_lanes()
     kernels = convolution_kernels(lanes, activated, measured, beside is not None)
@@ -69,12 +69,12 @@ def convolve(
 def weight_gradient(
     x: Tensor, gradient: Tensor, parameters: Optional[Tensor] = None, activated: bool = False
 ) -> Tensor:
-    """Gradient to the weights of :func:`convolve`, summed over batch and space.
+    """Gradient w.r.t. the weights of :func:`convolve`, summed over batch and space.
 
     Args:
-        x: what was convolved.
-        gradient: to the result, of the same shape and order.
-        parameters, activated: as there.
+        x: the input of the convolution.
+        gradient: w.r.t. its result, same shape and memory order as x.
+        parameters, activated: see :func:`convolve`.
 
     Returns:
         (C, 1, 5, 5, 5) float32.
@@ -100,7 +100,7 @@ def weight_gradient(
 
 
 def _by_group(parameters: Optional[Tensor], channels: int, lanes: int) -> np.ndarray:
-    """(groups, 3, lanes), each vector on a cache line's border where it fills one."""
+    """(groups, 3, lanes), each vector aligned to a cache line if it fills one."""
     if parameters is None:
         return laid_out(np.zeros((channels // lanes, 3, lanes)))
     return laid_out(parameters.detach().numpy().reshape(3, -1, lanes).transpose(1, 0, 2))
@@ -109,7 +109,7 @@ def _by_group(parameters: Optional[Tensor], channels: int, lanes: int) -> np.nda
 def _in_tiles(
     shape: torch.Size, kernels: TileKernels, tile: Tuple[int, int], compute: Callable[..., None]
 ) -> Tuple[List[Job], np.ndarray]:
-    """Calls `compute` for every group of channels of every tile; the jobs, and the sums of each."""
+    """Calls `compute` for every group of channels of every tile; returns the jobs and the sums of each."""
     batch, channels, slices, height, width = shape
     lanes, workspace = kernels.lanes, kernels.workspace(shape[2], tile[1])
     jobs = [

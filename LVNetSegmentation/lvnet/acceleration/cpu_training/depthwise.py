@@ -1,4 +1,4 @@
-"""The depth-wise convolution in training on a CPU, alone and with the batch norm and ELU before it."""
+"""The depth-wise convolution in training on a CPU, alone and fused with the batch norm and ELU before it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from .norm import batch_norm_elu, gradient_to_input, moments, move_running, norm
 
 
 class DepthwiseConv3dFunction(torch.autograd.Function):
-    """Depth-wise 5x5x5 convolution in float32 on the CPU.
-
-    The channels are a multiple of 16.
-    """
+    """Depth-wise 5x5x5 convolution in float32 on the CPU, for a multiple of 16 channels."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
@@ -26,7 +23,7 @@ class DepthwiseConv3dFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor]]:  # type: ignore[override]
-        """Gradients to x and weight."""
+        """Gradients w.r.t. x and weight."""
         x, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
         to_x = to_weight = None
@@ -41,8 +38,8 @@ class DepthwiseConv3dFunction(torch.autograd.Function):
 class NormDepthwise(torch.autograd.Function):
     """Batch norm in training mode, ELU, and the depth-wise 5x5x5 convolution, in float32 on the CPU.
 
-    What ELU gives is never in memory: it is computed where the convolution reads, and once more
-    where its weight gradient does.  The moments of the result come along for the norm that follows.
+    The output of ELU is never stored: it is computed while the convolution reads its input, and again for
+    the weight gradient.  Mean and variance of the result are computed along the way for the next norm.
     """
 
     @staticmethod
@@ -52,7 +49,7 @@ class NormDepthwise(torch.autograd.Function):
         """x (N, C, D, H, W), scale and bias (C,), weight (C, 1, 5, 5, 5), pivot (C,) near the result's mean.
 
         Returns:
-            The result, the mean and variance of x's channels, and those of the result's.
+            The result, the mean and variance of x per channel, and those of the result.
         """
         x = x.contiguous(memory_format=torch.channels_last_3d)
         mean, variance = moments(x)
@@ -70,7 +67,7 @@ class NormDepthwise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_: Any) -> Tuple[Optional[Tensor], ...]:  # type: ignore[override]
-        """Gradients to x, scale, bias and weight."""
+        """Gradients w.r.t. x, scale, bias and weight."""
         x, scale, weight, mean, variance, values = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
         values = torch.cat([values, mean[None]])
@@ -84,11 +81,11 @@ class NormDepthwise(torch.autograd.Function):
 def norm_elu_depthwise(x: Tensor, norm: nn.BatchNorm3d, weight: Tensor, following: nn.BatchNorm3d) -> Tensor:
     """Batch norm, ELU, depth-wise convolution, batch norm and ELU: the middle of an IRB block.
 
-    One kernel takes the first three together.
+    One kernel computes the first three together.
 
     Args:
         x: (N, C, D, H, W).
-        norm, following: in training mode; their running means and variances move on.
+        norm, following: in training mode; their running means and variances are updated.
         weight: (C, 1, 5, 5, 5), C a multiple of 16.
 
     Returns:

@@ -1,7 +1,7 @@
-"""LV-Net's parts in training on a CPU: the same parameters, computed by Numba's kernels where these know how.
+"""LV-Net's layers in training on a CPU: the same parameters, computed by Numba kernels where possible.
 
-Each class takes the place of the plain one that it derives from, see :func:`..swapping.swap`, and goes its way for
-whatever the kernels do not know: evaluation, other number formats, channels that fill no vector.
+Each class replaces the plain one that it derives from, see :func:`..swapping.swap`, and falls back to it in cases
+that the kernels do not support: evaluation mode, other dtypes, channels that do not fill whole vectors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .pooling import Double, Halve
 
 
 def _trains(x: Tensor, weight: Optional[Tensor] = None) -> bool:
-    """Whether the kernels take this tensor: in training in float32 on a CPU, with a multiple of 16 channels."""
+    """Whether the kernels support this tensor: training in float32 on a CPU, with a multiple of 16 channels."""
     return (
         torch.is_grad_enabled()
         and x.device.type == "cpu"
@@ -30,12 +30,12 @@ def _trains(x: Tensor, weight: Optional[Tensor] = None) -> bool:
 
 
 def _moves(norm: Any, x: Tensor) -> bool:
-    """Whether a batch norm takes its moments from x, with more than one value a channel."""
+    """Whether a batch norm takes mean and variance from x, with more than one value per channel."""
     return norm.training and norm.affine and x.numel() > x.shape[1]
 
 
 class TrainedDepthwiseConv3d(DepthwiseConv3d):
-    """With a backward pass that is several times faster than PyTorch's."""
+    """A depth-wise convolution whose backward pass is several times faster than PyTorch's."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, D, H, W) to the same shape."""
@@ -45,9 +45,9 @@ class TrainedDepthwiseConv3d(DepthwiseConv3d):
 
 
 class TrainedPointwiseConv3d(PointwiseConv3d):
-    """A product of matrices.
+    """A 1x1x1 convolution as a matrix product.
 
-    PyTorch's convolution takes another way for some sizes, whose backward pass lays every tensor out anew.
+    For some sizes PyTorch's own convolution takes a path whose backward pass copies every tensor to another layout.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class TrainedNormalisedConv(NormalisedConv):
 
 
 class TrainedIRBBlock(IRBBlock):
-    """What the first ELU gives is never in memory: the depth-wise convolution computes it where it reads."""
+    """An IRB block whose first ELU is computed as the depth-wise convolution reads its input, and never stored."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, D, H, W) to the same shape."""
@@ -92,7 +92,7 @@ class TrainedIRBBlock(IRBBlock):
 
 
 class TrainedDownSampling(DownSampling):
-    """Average pooling whose gradient is one pass over memory."""
+    """Average pooling whose gradient takes one pass over memory."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, D, H, W) to (N, out, D/2, H/2, W/2)."""
@@ -102,7 +102,7 @@ class TrainedDownSampling(DownSampling):
 
 
 class TrainedUpSampling(UpSampling):
-    """Trilinear up-sampling whose gradient is one pass over memory."""
+    """Trilinear up-sampling whose gradient takes one pass over memory."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, D, H, W) to (N, out, 2D, 2H, 2W)."""

@@ -1,4 +1,4 @@
-"""Batch norm, with ELU or without, as one autograd function for training on a CPU."""
+"""Batch norm, with or without ELU, as one autograd function for training on a CPU."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..threads import run_parts
 
 
 class BatchNormELU(torch.autograd.Function):
-    """Batch norm over (N, D, H, W) in training mode, then ELU where asked for.
+    """Batch norm over (N, D, H, W) in training mode, followed by ELU if asked for.
 
-    The channels are a multiple of the machine's vector.  Kept for the backward pass: the input.
+    The number of channels is a multiple of the vector length.  Only the input is kept for the backward pass.
     """
 
     @staticmethod
@@ -35,7 +35,7 @@ class BatchNormELU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tuple[Optional[Tensor], ...]:  # type: ignore[override]
-        """Gradients to x, weight and bias."""
+        """Gradients w.r.t. x, weight and bias."""
         x, weight, mean, variance, values = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
         kernel = norm_kernels(register_lanes(), x.shape[1]).gradient_sums[ctx.elu]
@@ -47,7 +47,7 @@ class BatchNormELU(torch.autograd.Function):
 
 def norm_parameters(weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
     """(2, C) scale and shift of a batch norm."""
-    # In NumPy: for so few numbers PyTorch's operations, and waking their threads, would take milliseconds.
+    # In NumPy: for so few values PyTorch would take milliseconds, mostly to wake its threads.
     scale = weight.detach().numpy() / np.sqrt(variance.numpy() + np.float32(eps))
     return torch.from_numpy(np.stack([scale, bias.detach().numpy() - mean.numpy() * scale]))
 
@@ -65,19 +65,19 @@ def gradient_to_input(
     """The backward pass of batch norm in training mode.
 
     Args:
-        x: what was normalised, channels-last.
-        gradient: to what the norm gives; to what ELU gives where `elu` is there.
+        x: the norm's input, channels-last.
+        gradient: w.r.t. the norm's output, or w.r.t. that of the ELU after it if `elu` is given.
         weight, mean, variance, eps: of the norm.
-        sums: (2, C) float64, of g and g (x - mean), g being the gradient to what the norm gives.
-        elu: (3, C) scale, shift and mean of the norm before an ELU.
+        sums: (2, C) float64, of g and g (x - mean), where g is the gradient w.r.t. the norm's output.
+        elu: (3, C) scale, shift and mean of a norm that is followed by ELU.
 
     Returns:
-        Gradients to x, weight and bias.
+        Gradients w.r.t. x, weight and bias.
     """
     total, with_x = sums.numpy()
     inverse = 1 / np.sqrt(variance.numpy().astype(np.float64) + eps)
     count = x.numel() // x.shape[1]
-    # x's gradient: w / s (g - mean of g - x^ mean of (g x^)), with x^ = (x - mean) / s.
+    # Gradient w.r.t. x: w / s * (g - mean(g) - x^ * mean(g x^)), with x^ = (x - mean) / s.
     scale = weight.detach().numpy() * inverse
     slope = -scale * inverse * inverse * with_x / count
     values = np.zeros((6, x.shape[1]), np.float32)
@@ -91,10 +91,10 @@ def gradient_to_input(
 
 
 def batch_norm_elu(x: Tensor, norm: nn.BatchNorm3d, elu: bool, of_x: Optional[Tuple[Tensor, Tensor]] = None) -> Tensor:
-    """What `norm` and ELU behind it compute in training mode; running means move on as they do there.
+    """Computes `norm` in training mode, with its update of the running statistics, and ELU if `elu`.
 
     Args:
-        of_x: mean and variance of x's channels, where they are known.
+        of_x: mean and variance of x per channel, if known already.
     """
     x = x.contiguous(memory_format=torch.channels_last_3d)
     mean, variance = moments(x.detach()) if of_x is None else of_x
@@ -103,7 +103,7 @@ def batch_norm_elu(x: Tensor, norm: nn.BatchNorm3d, elu: bool, of_x: Optional[Tu
 
 
 def move_running(norm: nn.BatchNorm3d, mean: Tensor, variance: Tensor, count: int) -> None:
-    """Moves the running moments of a norm on, by those of `count` values a channel."""
+    """Updates the running statistics of a norm with the mean and variance of `count` values per channel."""
     if not norm.track_running_stats or norm.running_mean is None or norm.running_var is None:
         return
     with torch.no_grad():
@@ -118,7 +118,7 @@ def move_running(norm: nn.BatchNorm3d, mean: Tensor, variance: Tensor, count: in
 
 def moments(x: Tensor) -> Tuple[Tensor, Tensor]:
     """Mean and variance of each channel of (N, C, D, H, W) channels-last."""
-    # Around one voxel's values rather than zero: no digits are lost where the mean is large.
+    # Sums are of differences from one voxel's values, so that no digits are lost where the mean is large.
     pivot = x[0, :, 0, 0, 0].contiguous()
     total, squares = _run(norm_kernels(register_lanes(), x.shape[1]).sums, x, None, None, pivot[None], sums=2)
     count = x.numel() // x.shape[1]

@@ -1,1 +1,1 @@
-"""LV-Net's depth-wise convolution on a GPU, and the precision that pays there."""
+"""LV-Net's depth-wise convolution on a GPU, and the precision of inference there."""

@@ -1,9 +1,9 @@
-"""The depth-wise convolution on a GPU: Triton's kernels where they work, PyTorch's own elsewhere.
+"""The depth-wise convolution on a GPU: Triton kernels where they work, PyTorch's own elsewhere.
 
-Triton comes with PyTorch on Linux; on Windows it is absent.  It compiles its kernels when they are
-first used, which needs a C compiler and a GPU that it knows: so before the kernels are trusted on a
-device, a small convolution and its gradients are compared with PyTorch's.  Whatever goes wrong there
-or later is said once, and PyTorch's own convolution is used from then on.
+Triton comes with PyTorch on Linux, but not on Windows.  It compiles kernels on first use, which needs a C
+compiler and a supported GPU: so before the kernels are used on a device, a small convolution and its
+gradients are compared with PyTorch's.  If anything fails, then or later, one warning is logged and
+PyTorch's own convolution is used from then on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.nn import grad as plain_gradients
 
 from ..switch import switched_off
 
-#: Kernel sizes that there are kernels for.
+#: Kernel sizes that are supported.
 KERNEL_SIZES = (3, 5, 7)
 _TYPES = (torch.float16, torch.bfloat16, torch.float32)
 _OLDEST_TRITON = (3, 3)
@@ -30,10 +30,10 @@ _given_up = False
 
 
 def depthwise_conv3d(x: Tensor, weight: Tensor) -> Tensor:
-    """As :class:`torch.nn.Conv3d`, for tensors on a GPU.
+    """Like :class:`torch.nn.Conv3d`, for tensors on a GPU.
 
-    Under autocast x is brought to the half precision that autocast asks for, as PyTorch's own
-    convolution does; the weight keeps its type, and sums are in float32.
+    Under autocast x is cast to autocast's half-precision type, as by PyTorch's own convolution; the
+    weight keeps its type, and sums are in float32.
     """
     kind = _autocast_type()
     if kind is not None and x.dtype != torch.float64:
@@ -47,7 +47,7 @@ def depthwise_conv3d(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def usable(x: Tensor, weight: Tensor) -> bool:
-    """Whether the kernels take these tensors, and work on their device."""
+    """Whether the kernels support these tensors and work on their device."""
     size = weight.shape[-1]
     return (
         not switched_off()
@@ -64,14 +64,14 @@ def usable(x: Tensor, weight: Tensor) -> bool:
 
 @lru_cache(maxsize=1)
 def triton_available() -> bool:
-    """Whether a Triton that knows tuples is installed."""
+    """Whether a version of Triton that supports tuples is installed."""
     if importlib.util.find_spec("triton") is None:
         return False
     try:
         import triton
 
         version = tuple(int(part) for part in triton.__version__.split(".")[:2])
-    except Exception as error:  # a broken installation fails in many ways, and never matters
+    except Exception as error:  # a broken installation fails in many ways, and must not stop the program
         _give_up(error)
         return False
     return version >= _OLDEST_TRITON
@@ -79,7 +79,7 @@ def triton_available() -> bool:
 
 @lru_cache(maxsize=64)
 def kernels_work(device: str, kind: torch.dtype, kernel_size: int) -> bool:
-    """Whether the kernels compile for a device and give PyTorch's own numbers there."""
+    """Whether the kernels compile for a device and agree with PyTorch there."""
     try:
         problem = _difference(torch.device(device), kind, kernel_size)
     except Exception as error:
@@ -91,14 +91,14 @@ def kernels_work(device: str, kind: torch.dtype, kernel_size: int) -> bool:
 
 
 def _difference(device: torch.device, kind: torch.dtype, kernel_size: int) -> str:
-    """What is wrong with a small convolution and its gradients; empty where nothing is."""
+    """What is wrong with a small convolution and its gradients; an empty string if nothing is."""
     generator = torch.Generator().manual_seed(1)
-    # Two blocks of channels, the second half full, and fewer columns than a tile has.
+    # Two blocks of channels, the second half full, and fewer columns than in a tile.
     shape, k = (1, 48, 2, 3, 9), kernel_size
     x, pull = (torch.randn(shape, generator=generator).to(kind) for _ in range(2))
     weight = torch.randn((48, 1, k, k, k), generator=generator).to(kind).float()
     how: Any = {"padding": k // 2, "groups": 48}
-    # Computed on the CPU in float32, whatever mode the caller's code runs in.
+    # Computed on the CPU in float32, in whatever mode the caller runs.
     wanted = (
         F.conv3d(x.float(), weight, **how),
         plain_gradients.conv3d_input(shape, weight, pull.float(), **how),
@@ -114,10 +114,10 @@ def _difference(device: torch.device, kind: torch.dtype, kernel_size: int) -> st
 
 
 class TritonDepthwiseFunction(torch.autograd.Function):
-    """Depth-wise k x k x k convolution, k of 3, 5 or 7, by the kernels of :mod:`.triton_depthwise`.
+    """Depth-wise k x k x k convolution, k = 3, 5 or 7, with the kernels of :mod:`.triton_depthwise`.
 
-    Takes float16, bfloat16 and float32 with sums in float32, and float64; x and the weight may
-    differ in type.  Results are channels-last and of x's type, each gradient of its tensor's type.
+    Supports float16, bfloat16 and float32 with sums in float32, and float64; x and the weight may
+    differ in type.  Results are channels-last with x's type; each gradient has the type of its tensor.
     """
 
     @staticmethod
@@ -130,7 +130,7 @@ class TritonDepthwiseFunction(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor]]:
-        """Gradients to x and weight."""
+        """Gradients w.r.t. x and weight."""
         x, weight = ctx.saved_tensors
         gradient = _dense(gradient.to(x.dtype))
         k = weight.shape[-1]
@@ -174,12 +174,12 @@ def _dense(x: Tensor) -> Tensor:
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """(N, C, D, H, W) as (N, D, H, W, C), the same memory."""
+    """(N, C, D, H, W) as (N, D, H, W, C), a view of the same memory."""
     return x.permute(0, 2, 3, 4, 1)
 
 
 def _room_like(x: Tensor) -> Tensor:
-    """An output for x; every element of it is written."""
+    """An uninitialised output tensor for x."""
     batch, channels, depth, height, width = x.shape
     room = torch.empty((batch, depth, height, width, channels), dtype=x.dtype, device=x.device)
     return room.permute(0, 4, 1, 2, 3)
@@ -191,10 +191,10 @@ def _taps(weight: Tensor) -> Tensor:
 
 
 def _autocast_type() -> Optional[torch.dtype]:
-    """The half precision that autocast asks for on a GPU; None where it is off."""
+    """The half-precision type of autocast on a GPU; None if autocast is off."""
     if not torch.is_autocast_enabled():
         return None
-    # PyTorch 2.4 gave it a new name.
+    # This function was renamed in PyTorch 2.4.
     newer = getattr(torch, "get_autocast_dtype", None)
     return newer("cuda") if newer is not None else torch.get_autocast_gpu_dtype()
 
@@ -209,7 +209,7 @@ def _or_plainly(fast: Callable[[], Tensor], plain: Callable[[], Tensor]) -> Tens
 
 
 def _give_up(error: Exception) -> None:
-    """Says once why the kernels are not used; running out of memory is no reason."""
+    """Logs once why the kernels are not used; an out-of-memory error is raised again instead."""
     global _given_up
     if isinstance(error, torch.cuda.OutOfMemoryError):
         raise error

@@ -1,4 +1,4 @@
-"""LV-Net's parts on a GPU: the same parameters, computed by Triton's kernels."""
+"""LV-Net's layers on a GPU: the same parameters, computed by Triton kernels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .depthwise import depthwise_conv3d
 
 
 class TritonDepthwiseConv3d(DepthwiseConv3d):
-    """Takes the place of the plain one, see :func:`..swapping.swap`."""
+    """Replaces the plain depth-wise convolution, see :func:`..swapping.swap`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, D, H, W) to the same shape."""

@@ -1,4 +1,4 @@
-"""Half precision in inference, where it pays."""
+"""Half precision for inference, where it is faster."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..switch import switched_off
 
 
 def inference_precision(device: torch.device) -> ContextManager[object]:
-    """What to run a network in when no gradient is asked for.
+    """A context manager that sets the precision of a network's inference.
 
-    On NVIDIA GPUs from compute capability 8.0 on: autocast to float16, whose products are summed in
-    float32.  float16 rather than bfloat16, since its steps are eight times finer and batch norm
-    keeps values far from its limits.  Everywhere else, and where accelerations are switched off,
-    this does nothing: on a CPU half precision is slower, and some older GPUs give NaN in it.
+    On NVIDIA GPUs with compute capability 8.0 or higher: autocast to float16, with products summed in
+    float32.  float16 rather than bfloat16, because its resolution is eight times finer and batch norm
+    keeps values well within its range.  Everywhere else, and if acceleration is switched off, it does
+    nothing: on a CPU half precision is slower, and some older GPUs produce NaN in it.
 
     Args:
         device: where the network is.

@@ -1,16 +1,16 @@
-"""Triton kernels for the depth-wise k x k x k convolution on a GPU, k odd, stride 1, size kept.
+"""Triton kernels for the depth-wise k x k x k convolution on a GPU, k odd, stride 1, output of the input's size.
 
-PyTorch's own kernel for these is generic but for 3x3x3, and its gradient to the weights takes many
-times the forward pass.  Arrays here are channels-last, (N, D, H, W, C), dense; bfloat16, float16 or
-float32 with sums in float32, or float64 throughout.  Weights are (k, k, k, C).
+PyTorch has a specialised kernel for 3x3x3 only, and its weight gradient takes many times as long as the
+forward pass.  Arrays here are dense and channels-last, (N, D, H, W, C); bfloat16, float16 or float32 with
+sums in float32, or float64 throughout.  Weights are (k, k, k, C).
 
-Both kernels walk down the rows of a tile of columns and channels and load each of them as rarely as
-they can.  `_convolve` keeps the k output rows that an input row adds to: one load of the input
-serves k multiply-adds.  `_weigh` keeps the k rows of the gradient around an input row: k + 1 loads
-serve k * k multiply-adds, and its sums over the tile are made once, at the very end.  No sum is
-shared between programs, so results have the same bits in every run.
+Both kernels loop over the rows of a tile of columns and channels and load each row as rarely as possible.
+`_convolve` keeps the k output rows that an input row contributes to: one load of the input serves k
+multiply-adds.  `_weigh` keeps the k gradient rows around an input row: k + 1 loads serve k * k
+multiply-adds, and it sums over the tile only once, at the end.  No sum is shared between programs, so
+results are bitwise reproducible.
 
-The rows that are kept are tuples of tensors, which Triton knows from 3.3 on.
+The rows that are kept are tuples of tensors, which Triton supports since 3.3.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-#: Channels of a tile.
+#: Channels per tile.
 BLOCK_C = 32
-#: Columns of a tile of `_convolve`, twice over, and how many programs it should at least be cut into.
+#: `_convolve`: REPEAT times BLOCK_W columns per tile, and the smallest number of programs to aim for.
 BLOCK_W, REPEAT = 8, 2
 _PROGRAMS = 4096
-#: Columns of a tile of `_weigh` by kernel size, so that its k * k sums stay in registers.
+#: `_weigh`: columns per tile by kernel size, so that its k * k sums stay in registers.
 WEIGH_BLOCK_W = {3: 32, 5: 16, 7: 8}
 WEIGH_WARPS = 4
 _WEIGH_PROGRAMS = 2048
@@ -42,7 +42,7 @@ def _convolve(  # type: ignore[no-untyped-def]
     """`rows` rows of one slice of the output, REPEAT * BLOCK_W columns, BLOCK_C channels."""
     radius: tl.constexpr = K // 2
     place = tl.program_id(0)
-    # A thread has REPEAT columns of the same channels, so that a tap is loaded once for all of them.
+    # A thread computes REPEAT columns of the same channels, so that a tap is loaded once for all of them.
     column = (place % column_blocks) * (REPEAT * BLOCK_W)
     column = column + tl.arange(0, REPEAT)[:, None, None] * BLOCK_W + tl.arange(0, BLOCK_W)[None, :, None]
     place = place // column_blocks
@@ -54,10 +54,10 @@ def _convolve(  # type: ignore[no-untyped-def]
     scan = (place // channel_blocks).to(tl.int64) * depth
 
     known = channel < channels
-    # The same taps for all columns, loaded in the shape that they are used in.
+    # The same taps for all columns, loaded in the shape in which they are used.
     tap_at = channel + tl.zeros((1, BLOCK_W, 1), dtype=tl.int32)
     last = tl.minimum(first + rows, height)
-    # Slices of the kernel that meet a slice of the input.
+    # Slices of the kernel that overlap the input.
     kz_first = tl.maximum(0, radius - z)
     kz_last = tl.minimum(K, depth + radius - z)
     nothing = tl.zeros((REPEAT, BLOCK_W, BLOCK_C), dtype=SUM)
@@ -91,7 +91,7 @@ def _weigh(  # type: ignore[no-untyped-def]
     x, gradient, out, batch, depth, height, width, channels, rows, column_blocks, row_blocks, channel_blocks, groups,
     K: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, SUM: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
-    """The share of one group of tiles in one slice of the weights' gradient; out is (groups, k, k, k, C)."""
+    """Contribution of one group of tiles to one slice of the weight gradient; out is (groups, k, k, k, C)."""
     radius: tl.constexpr = K // 2
     place = tl.program_id(0)
     group = place % groups
@@ -115,11 +115,11 @@ def _weigh(  # type: ignore[no-untyped-def]
         pulls = gradient + (scan + z) * height * width * channels + channel
         source = x + (scan + z + kz - radius) * height * width * channels + channel
 
-        # The rows of the gradient above `first` belong to another tile: the window begins empty.
+        # Gradient rows above `first` belong to another tile: the window starts empty.
         window = (nothing,) * K
         for step in range(0, tl.where(meets, last - first + 2 * radius, 0)):
             row = first - radius + step
-            # window[j] is the gradient's row `row` - radius + j, which this row meets at tap 2 radius - j.
+            # window[j] is gradient row `row` - radius + j, which this row contributes to through tap 2 radius - j.
             newest = row + radius
             right = tl.where(newest < last, width, 0)
             spot = (newest.to(tl.int64) * width + column) * channels
@@ -148,13 +148,13 @@ def convolve(x: Tensor, weight: Tensor, out: Tensor) -> None:
     Args:
         x: (N, D, H, W, C), dense.
         weight: (k, k, k, C), dense; k is 3, 5 or 7.
-        out: as x; every element is written.
+        out: same shape as x; every element is written.
     """
     batch, depth, height, width, channels = x.shape
     repeat = min(REPEAT, triton.cdiv(triton.next_power_of_2(width), BLOCK_W))
     column_blocks, channel_blocks = triton.cdiv(width, repeat * BLOCK_W), triton.cdiv(channels, BLOCK_C)
     rows = 64
-    # Fewer rows a program: more of them for the GPU, but more rows that two of them read.
+    # Fewer rows per program mean more programs for the GPU, but also more rows that two of them load.
     while rows > 8 and batch * depth * column_blocks * channel_blocks * triton.cdiv(height, rows) < _PROGRAMS:
         rows //= 2
     row_blocks = triton.cdiv(height, rows)
@@ -166,11 +166,11 @@ def convolve(x: Tensor, weight: Tensor, out: Tensor) -> None:
 
 
 def weigh(x: Tensor, gradient: Tensor, kernel_size: int) -> Tensor:
-    """The gradient to the weights, summed over batch and space.
+    """The gradient w.r.t. the weights, summed over batch and space.
 
     Args:
         x: the convolution's input, (N, D, H, W, C), dense.
-        gradient: to its output, of the same shape and type.
+        gradient: w.r.t. its output, same shape and type.
         kernel_size: k, one of 3, 5, 7.
 
     Returns:
@@ -193,7 +193,7 @@ def weigh(x: Tensor, gradient: Tensor, kernel_size: int) -> Tensor:
 
 
 def partial_sums(groups: int, kernel_size: int, channels: int, x: Tensor) -> Tensor:
-    """Room for what every group of tiles adds; every element is written."""
+    """An uninitialised tensor for the contribution of every group of tiles."""
     kind = torch.float64 if x.dtype == torch.float64 else torch.float32
     return torch.empty((groups, kernel_size, kernel_size, kernel_size, channels), dtype=kind, device=x.device)
 

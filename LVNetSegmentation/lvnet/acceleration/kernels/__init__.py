@@ -1,1 +1,1 @@
-"""Kernels for a CPU: how they are written, compiled by Numba, kept in files and called without Numba."""
+"""CPU kernels: written in Python, compiled by Numba, cached in files and called without Numba."""

@@ -1,7 +1,7 @@
-"""The kernels for a CPU: what each takes, and the memory that it works in.
+"""The CPU kernels: the arguments of each, and the size of its working memory.
 
 Their code is in the modules `numba_*`, which are imported only where kernels have to be compiled.
-Addresses and distances are bytes; `lanes` is the number of float32 in a vector, see
+Addresses and strides are in bytes; `lanes` is the number of float32 in a vector register, see
 :func:`.processor.register_lanes`.
 """
 
@@ -27,9 +27,9 @@ class IRBKernels:
     """An IRB block at inference; see :mod:`.numba_irb`.
 
     Attributes:
-        gang: groups that pass at once; the number of groups is a multiple of it.
+        gang: groups that are processed together; the number of groups is a multiple of it.
         tile: computes one tile.
-        workspace: (slices, channels, results, rows, columns) to the number of float32 that `tile` works in.
+        workspace: maps (slices, channels, results, rows, columns) to the number of float32 that `tile` needs.
     """
 
     gang: int
@@ -45,9 +45,9 @@ def irb_kernels(lanes: int) -> IRBKernels:
 
 @dataclass(frozen=True)
 class StageKernels:
-    """What lies between the IRB blocks; see :mod:`.numba_stages`.
+    """The layers between the IRB blocks; see :mod:`.numba_stages`.
 
-    Each works on the output rows `first` to `last` - 1, counted over all slices.
+    Each computes the output rows `first` to `last` - 1, numbered through all slices.
 
     Attributes:
         stem: 5x5x5 convolution of one padded channel, and ELU.
@@ -72,12 +72,12 @@ def stage_kernels(lanes: int) -> StageKernels:
 class AdjointKernels:
     """Gradients of halving and doubling; see :mod:`.numba_adjoints`.
 
-    Each works on the rows `first` to `last` - 1 of what it writes, counted over all slices.
+    Each writes the rows `first` to `last` - 1 of its output, numbered through all slices.
 
     Attributes:
-        halve: of the mean over 2 x 2 x 2 voxels: an eighth to each of them.
-        double: of trilinear up-sampling by two: a quarter and three quarters along each axis.
-        room: (width) to the number of float32 that `double` works in, for each call at the same time.
+        halve: gradient of the mean over 2 x 2 x 2 voxels: an eighth to each of them.
+        double: gradient of trilinear up-sampling by two: weights 1/4 and 3/4 along each axis.
+        room: maps (width) to the number of float32 that each concurrent call of `double` needs.
     """
 
     halve: Kernel
@@ -93,18 +93,18 @@ def adjoint_kernels(lanes: int) -> AdjointKernels:
 
 @dataclass(frozen=True)
 class NormKernels:
-    """Batch norm with ELU in training; those with ELU behind the norm under True; see :mod:`.numba_norm`.
+    """Batch norm in training, without ELU (key False) or followed by it (key True); see :mod:`.numba_norm`.
 
-    Each takes the addresses of up to three tensors, of its parameters (rows of C) and of its sums,
-    then rows, C, and the blocks `first` to `last` - 1 that it works on.
+    Arguments of each: addresses of up to three tensors, of its parameters (rows of C) and of its sums,
+    then the number of rows, C, and the range of blocks, `first` to `last` - 1.
 
     Attributes:
-        sums: of x; parameter pivot; sums of x - pivot and of its square, two rows of C a block.
-        apply: of x, out; parameters scale, shift.
-        gradient_sums: of x, the gradient to the output; parameters scale, shift, mean; sums of g and
-            of g (x - mean), g being the gradient to what ELU takes.
-        gradient: of x, the gradient, the gradient to x; parameters scale, shift, mean, and a, b, c of
-            a g + b (x - mean) + c.
+        sums: tensor x; parameter pivot; sums of x - pivot and of its square, two rows of C per block.
+        apply: tensors x, out; parameters scale, shift.
+        gradient_sums: tensors x, gradient w.r.t. the output; parameters scale, shift, mean; sums of g
+            and of g (x - mean), where g is the gradient w.r.t. the input of ELU.
+        gradient: tensors x, gradient w.r.t. the output, gradient w.r.t. x; parameters scale, shift,
+            mean, and a, b, c of a g + b (x - mean) + c.
     """
 
     sums: Kernel
@@ -116,7 +116,7 @@ class NormKernels:
 def norm_kernels(lanes: int, channels: int) -> NormKernels:
     """The kernels for rows of `channels` numbers."""
     groups = channels // lanes
-    # Memory is read in runs: 512 bytes at once take two thirds of the time that a cache line a row takes.
+    # Reading 512 contiguous bytes at a time takes two thirds of the time of one cache line per row.
     return _norm_kernels(lanes, next(n for n in (8, 4, 2, 1) if groups % n == 0))
 
 
@@ -132,13 +132,13 @@ def _norm_kernels(lanes: int, together: int) -> NormKernels:
 
 @dataclass(frozen=True)
 class TileKernels:
-    """A kernel that works on one group of channels of one tile in training.
+    """A training kernel that processes one group of channels of one tile.
 
     Attributes:
-        lanes: channels of a group.
+        lanes: channels per group.
         tile: computes one tile.
-        workspace: (slices, columns) to the number of float32 that `tile` works in.
-        results: the shape of the sums that it writes, and their type.
+        workspace: maps (slices, columns) to the number of float32 that `tile` needs.
+        results: number and dtype of the sums that it writes.
     """
 
     lanes: int
@@ -154,10 +154,10 @@ def convolution_kernels(
     """The depth-wise 5x5x5 convolution; see :mod:`.numba_convolution`.
 
     Args:
-        activated: what is convolved is ELU of scale x + shift.
-        measured: the kernel also sums what it writes, less `mean`, and the square of that.
-        pulled: what is written is multiplied by the slope of that ELU at the place of `beside`; the sums
-            are of what is written, and of that times what `beside` holds less `mean`.
+        activated: the input of the convolution is ELU(scale * x + shift).
+        measured: the kernel also sums its output minus `mean`, and the square of that.
+        pulled: the output is multiplied by the derivative of that ELU at `beside`; the sums are of the
+            output, and of the output times (`beside` - `mean`).
     """
     settings = (int(activated), int(measured), int(pulled))
     tile = _opened("numba_convolution", lanes, *settings)["tile"]
@@ -169,7 +169,7 @@ def weight_kernels(lanes: int, activated: bool = False) -> TileKernels:
     """The weight gradient of the depth-wise 5x5x5 convolution; see :mod:`.numba_depthwise`.
 
     Args:
-        activated: what was convolved is ELU of scale x + shift.
+        activated: the input of the convolution was ELU(scale * x + shift).
     """
     tile = _opened("numba_depthwise", lanes, int(activated))["tile"]
     return TileKernels(lanes, tile, weight_workspace(lanes), (POINTS * TAPS * TAPS * lanes, "float32"))

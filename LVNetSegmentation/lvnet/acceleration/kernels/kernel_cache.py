@@ -1,8 +1,8 @@
-"""Compiled kernels in files, so that they are compiled once a computer and not once a start.
+"""Caches compiled kernels in files, so that they are compiled once per computer and not at every start.
 
-A file holds the machine code of a few kernels for one processor, of one version of their source and of
-the compiler.  It is used only if it is whole and if nobody but the user can have written it; otherwise,
-and wherever a file cannot be kept, kernels are compiled anew, and nothing is said.
+A file holds the machine code of a few kernels for one processor, one version of their source and one of
+the compiler.  It is used only if it is complete and only the user can have written it; otherwise, and
+where no file can be kept, kernels are compiled again without a message.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ...files import write_whole
 from .native import MachineCode, compile_kernels
 from .processor import target
 
-#: A folder for the files, or `off` to keep none.
+#: Environment variable: a folder for the files, or `off` to cache nothing.
 SETTING = "LVNET_KERNEL_CACHE"
 _FORMAT = 1
 _SUFFIX = ".kernels"
-#: A file is a few hundred kilobytes at most.
+#: Larger files are not read; a real one has a few hundred kilobytes at most.
 _MOST_BYTES = 16 << 20
-#: Files that are kept: those of two processors and two versions at least.
+#: Number of files kept: enough for two processors and two versions.
 _MOST_FILES = 64
 
 
@@ -37,10 +37,10 @@ def kernels_of(module: str, *settings: int) -> MachineCode:
 
     Args:
         module: a module of this package, by its name; it is imported only to compile.
-        settings: what the kernels are built for, such as the width of a register.
+        settings: what the kernels are built for, such as the register width.
 
     Raises:
-        Exception: they are not kept, and cannot be compiled.
+        Exception: they are not cached and cannot be compiled.
     """
     key = _key(module, settings)
     path = _path(module, key)
@@ -55,13 +55,13 @@ def kernels_of(module: str, *settings: int) -> MachineCode:
 
 
 def cache_folder() -> Optional[Path]:
-    """Where compiled kernels are kept; None where they are not."""
+    """The folder of the cache; None if nothing is cached."""
     given = os.environ.get(SETTING)
     if given:
         return None if given == "off" else Path(given)
     try:
         home = Path.home()
-    except RuntimeError:  # a user without a home
+    except RuntimeError:  # a user without a home directory
         return None
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "lvnet" / "kernels"
@@ -88,7 +88,7 @@ def _key(module: str, settings: tuple) -> Dict[str, object]:
 
 @lru_cache(maxsize=1)
 def _source() -> str:
-    """A checksum of everything that kernels are made of."""
+    """A checksum of the source code of all kernels."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
     for folder in (here, here.parent / "layout"):
@@ -109,7 +109,7 @@ def _text(value: object) -> bytes:
 
 
 def _read(path: Path, key: Dict[str, object]) -> Optional[MachineCode]:
-    """The kernels of a file; None unless it can be trusted and is whole."""
+    """The kernels in a file; None unless it is complete and can be trusted."""
     try:
         if not _is_private(path.parent):
             return None
@@ -141,7 +141,7 @@ def _keep(path: Path, key: Dict[str, object], kernels: MachineCode) -> None:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether a folder is the user's, and nobody else can put files into it."""
+    """Whether a folder belongs to the user and nobody else can write to it."""
     facts = os.lstat(folder)
     others_write = os.name == "posix" and bool(facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
     return stat.S_ISDIR(facts.st_mode) and _is_ours(facts) and not others_write

@@ -1,8 +1,8 @@
-"""Machine code of kernels: made from what Numba compiles, and called without Numba.
+"""Machine code of kernels: compiled by Numba, called without Numba.
 
 A kernel is a function of 64-bit integers (numbers and addresses) that returns nothing, raises nothing
-and calls nothing outside itself.  Its machine code therefore depends on the processor alone, can be kept
-in a file (:mod:`.kernel_cache`), and runs without Python's lock.
+and calls nothing outside itself.  Its machine code therefore depends only on the processor, can be cached
+in a file (:mod:`.kernel_cache`), and runs without the GIL.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class MachineCode(NamedTuple):
 
     Attributes:
         code: an object file.
-        arguments: the number of arguments of each kernel, by its name.
+        arguments: the number of arguments of each kernel, by name.
     """
 
     code: bytes
@@ -32,13 +32,13 @@ class MachineCode(NamedTuple):
 
 
 def compile_kernels(functions: Mapping[str, Callable[..., Any]]) -> MachineCode:
-    """Compiles kernels by Numba.
+    """Compiles kernels with Numba.
 
     Args:
-        functions: plain Python in Numba's subset, by name; see the module for what a kernel may do.
+        functions: plain Python in Numba's subset, by name; the module docstring says what a kernel may do.
 
     Raises:
-        Exception: in many ways, where Numba or LLVM cannot compile them.
+        Exception: of any type, if Numba or LLVM cannot compile them.
     """
     from llvmlite import binding
     from numba.core import compiler, types
@@ -47,7 +47,7 @@ def compile_kernels(functions: Mapping[str, Callable[..., Any]]) -> MachineCode:
     cpu_target.typing_context.refresh()
     cpu_target.target_context.refresh()
     flags: Any = compiler.Flags()
-    # Neither wrappers for Python nor exceptions: nothing but the machine code of the function.
+    # Only the machine code of the function: no wrappers for Python and no exceptions.
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     flags.error_model = "numpy"
     modules: List[Any] = []
@@ -67,7 +67,7 @@ def compile_kernels(functions: Mapping[str, Callable[..., Any]]) -> MachineCode:
 
 
 def open_kernels(machine_code: MachineCode) -> Dict[str, Kernel]:
-    """Loads compiled kernels into this process, where they stay."""
+    """Loads compiled kernels into this process, until it ends."""
     from llvmlite import binding
 
     triple = binding.get_process_triple() if hasattr(binding, "get_process_triple") else binding.get_default_triple()
@@ -94,7 +94,7 @@ def _machine(triple: str) -> Any:
     for start in (binding.initialize, binding.initialize_native_target, binding.initialize_native_asmprinter):
         try:
             start()
-        except RuntimeError:  # newer versions initialise themselves, and refuse to be asked
+        except RuntimeError:  # newer versions initialise themselves and raise when asked to
             continue
     name, features = target()
     return binding.Target.from_triple(triple).create_target_machine(
@@ -102,7 +102,7 @@ def _machine(triple: str) -> Any:
     )
 
 
-#: Numba's functions write a result and an exception to these places; there is never anything in them.
+#: Functions compiled by Numba take addresses for a result and an exception; kernels write neither.
 _nowhere = (ctypes.c_int64 * 2)()
 
 

@@ -13,13 +13,13 @@ from .vector_code import Loop, VectorCode, intrinsic
 
 
 def functions(lanes: int) -> Dict[str, Callable[..., None]]:
-    """The kernels `halve` and `double`, to be compiled for vectors of `lanes` float32."""
+    """The kernels `halve` and `double` for vectors of `lanes` float32, not yet compiled."""
     size = 4 * lanes
     fill = winograd_kernels(lanes).fill
 
     @intrinsic
     def spread_row(typing: Any, gradient: Any, width: Any, voxel: Any, out: Any) -> Any:
-        """One vector of channels of a row, an eighth of it twice."""
+        """Writes an eighth of each column of a row to two output columns, for one vector of channels."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             code = VectorCode(builder, lanes)
@@ -37,7 +37,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
 
     @intrinsic
     def add_row(typing: Any, row: Any, width: Any, voxel: Any, weight: Any, total: Any) -> Any:
-        """total += weight * row, one vector of channels; `total` has no gaps."""
+        """total += weight * row for one vector of channels; `total` is contiguous."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             code = VectorCode(builder, lanes)
@@ -56,7 +56,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
 
     @intrinsic
     def gather_row(typing: Any, total: Any, width: Any, voxel: Any, out: Any) -> Any:
-        """The same along the row: `total` has 2 `width` columns and a copy of its ends on either side."""
+        """Gradient of the doubling along the row: `total` has 2 * `width` columns, plus a copy of each end."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             code = VectorCode(builder, lanes)
@@ -83,7 +83,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
         return types.void(types.int64, types.int64), generate
 
     def halve(gradient, height, width, channels, out, first, last):
-        # height and width are the gradient's; rows are counted in it.
+        # height, width and the row numbers are those of the gradient.
         voxel = channels * 4
         row_bytes = 2 * width * voxel
         for number in range(first, last):
@@ -95,8 +95,8 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
                         spread_row(gradient + number * width * voxel + shift, width, voxel, target + shift)
 
     def double(gradient, slices, height, width, channels, out, room, first, last):
-        # slices, height and width are those of what is written; one vector of the room is for the copy of the first
-        # column before it.
+        # slices, height and width are those of the output; the first vector of `room` holds the copy of the first
+        # column.
         voxel = channels * 4
         row_bytes = 2 * width * voxel
         quarter, most = numba.float32(0.25), numba.float32(0.75)
@@ -105,7 +105,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
             for shift in range(0, voxel, size):
                 fill(room, 2 * width + 2)
                 for i in range(4):
-                    # Beyond the ends the outermost output belongs to its input with its whole weight.
+                    # At the ends, the outermost output depends on one input alone, with the full weight.
                     zz = min(max(2 * z - 1 + i, 0), 2 * slices - 1)
                     for j in range(4):
                         yy = min(max(2 * y - 1 + j, 0), 2 * height - 1)

@@ -1,6 +1,6 @@
-"""A Numba kernel for the depth-wise 5x5x5 convolution by itself, channels-last, for training on a CPU.
+"""A Numba kernel for the depth-wise 5x5x5 convolution alone, channels-last, for training on a CPU.
 
-The same work as in an IRB block at inference (:mod:`.numba_irb`), without what surrounds it there.
+The same computation as in an IRB block at inference (:mod:`.numba_irb`), without the other steps of the block.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def _signature(arguments: int) -> Any:
 
 
 def functions(lanes: int, activated: int, measured: int, pulled: int) -> Dict[str, Callable[..., None]]:
-    """The kernel `tile`, to be compiled for vectors of `lanes` float32; see :func:`.catalogue.convolution_kernels`."""
+    """The kernel `tile` for vectors of `lanes` float32, uncompiled; see :func:`.catalogue.convolution_kernels`."""
     size = 4 * lanes
-    measured = measured or pulled  # what is pulled is summed too
+    measured = measured or pulled  # sums are computed in both cases
     transform_row = input_row(lanes, bool(activated))
     parts = winograd_kernels(lanes)
     fill, convolve, strides, together = parts.fill, parts.convolve, parts.strides, parts.together
@@ -33,7 +33,7 @@ def functions(lanes: int, activated: int, measured: int, pulled: int) -> Dict[st
     def finish_row(typing: Any, sums: Any, point_stride: Any, tile_stride: Any, tiles: Any, out: Any, voxel: Any,
                    columns: Any, spare: Any, zeros: Any, beside: Any, ahead: Any, parameters: Any,
                    totals: Any) -> Any:  # fmt: skip
-        """The output transform of the tiles of a row in one slice; voxels from `columns` on go to `spare`."""
+        """Output transform of a row's tiles in one slice; voxels from column `columns` on are written to `spare`."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             code = VectorCode(builder, lanes)
@@ -68,7 +68,7 @@ def functions(lanes: int, activated: int, measured: int, pulled: int) -> Dict[st
 
     @intrinsic
     def add_up(typing: Any, source: Any, target: Any, count: Any) -> Any:
-        """Adds `count` float32 to as many float64."""
+        """Adds `count` float32 values to as many float64 sums."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             code = VectorCode(builder, lanes)
@@ -89,8 +89,8 @@ def functions(lanes: int, activated: int, measured: int, pulled: int) -> Dict[st
         """One group of channels of rows top..top + rows - 1 and columns left..left + columns - 1 of every slice.
 
         x, out and beside are addresses of the group's first channel of (slices, height, width) voxels,
-        `voxel` bytes apart; `weights` is (point, ky, kz) vectors, `parameters` scale, shift and mean.
-        `totals` takes the two sums of each lane, float64; they begin at zero.
+        `voxel` bytes apart; `weights` holds (point, ky, kz) vectors, `parameters` scale, shift and mean.
+        `totals` receives two sums per lane, float64, starting from zero.
         """
         tiles, point_bytes, row_bytes, sum_bytes, sum_row_bytes = strides(slices, columns)
         tile_bytes, sum_tile_bytes = slices * size, (slices + 2) * size
@@ -131,7 +131,7 @@ def functions(lanes: int, activated: int, measured: int, pulled: int) -> Dict[st
                                beside + place, way_ahead(z, slices, plane, line), parameters,
                                few)  # fmt: skip
             if measured:
-                # Two rows are summed in float32, all of them in float64.
+                # Sums of two rows are float32; these are added up in float64.
                 add_up(few, totals, 2 * lanes)
                 fill(few, 2)
 

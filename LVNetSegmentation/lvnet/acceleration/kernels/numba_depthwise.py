@@ -1,11 +1,11 @@
 """A Numba kernel for the weight gradient of the depth-wise 5x5x5 convolution, on a CPU.
 
-Stock PyTorch spends about ten times its forward time in the backward pass of a depth-wise 3D
-convolution on a CPU, nearly all of it in the gradient to the weights.  Along x it is computed in
-Winograd's domain: the input is transformed as in the forward pass, the gradient by the transpose of
-the output's transform, and what is summed over space is 8 x 25 products a tile of four voxels where
-there were 4 x 125.  Slices of a transformed row lie behind one another with two of zeros between the
-tiles, so that one loop runs through all of them with its 25 sums in registers.
+In stock PyTorch, the backward pass of a depth-wise 3D convolution on a CPU takes about ten times as
+long as the forward pass, nearly all of it for the weight gradient.  Here it is computed along x in the
+Winograd domain: the input is transformed as in the forward pass, the gradient by the transposed output
+transform, so that 8 x 25 products per tile of four voxels are summed over space instead of 4 x 125.
+The slices of a transformed row are stored one after another, with two slices of zeros between tiles, so
+that a single loop runs through all of them with its 25 sums in registers.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from .vector_code import Loop, VectorCode, intrinsic, put_word, stack_memory
 
 
 def functions(lanes: int, activated: int) -> Dict[str, Callable[..., None]]:
-    """The kernel `tile`, to be compiled for vectors of `lanes` float32.
+    """The kernel `tile` for vectors of `lanes` float32, not yet compiled.
 
     Args:
-        activated: whether what was convolved is ELU of scale x + shift, with `parameters` as in :func:`.input_row`.
+        activated: the input of the convolution was ELU(scale * x + shift), with `parameters` as in :func:`.input_row`.
     """
     size = 4 * lanes
     transform_input, transform_gradient = input_row(lanes, bool(activated)), gradient_row(lanes)
     fill = winograd_kernels(lanes).fill
-    # 25 sums and what they need fill the 32 registers of AVX-512; 16 registers hold the sums of a row or two.
+    # 25 sums and their operands fill the 32 registers of AVX-512; 16 registers hold the sums of one or two rows.
     together = TAPS if lanes == 16 else 1
 
     @intrinsic
     def add_products(typing: Any, rows: Any, gradient: Any, count: Any, sums: Any) -> Any:
-        """Adds the products of a row of gradients with `together` rows of the input, for one point.
+        """Adds the products of a row of gradients and `together` rows of the input, for one point.
 
-        `rows` holds their addresses; `sums` is (ky, kz) vectors.  Slice z of the input meets slice
-        z + 2 - kz of the gradient.
+        `rows` holds the addresses of the latter; `sums` holds (ky, kz) vectors.  Slice z of the input is
+        multiplied with slice z + 2 - kz of the gradient.
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -70,11 +70,11 @@ def functions(lanes: int, activated: int) -> Dict[str, Callable[..., None]]:
         """One group of channels of rows top..top + rows - 1 and columns left..left + columns - 1 of every slice.
 
         x and gradient are addresses of the group's first channel of (slices, height, width) voxels,
-        `voxel` bytes apart; `sums` takes (point, ky, kz, lane) float32.
+        `voxel` bytes apart; `sums` receives (point, ky, kz, lane) float32.
         """
         tiles, tile_bytes, point_bytes, row_bytes = strides(slices, columns)
         fill(sums, POINTS * TAPS * TAPS)
-        fill(work, (GRADIENT_RING + GRADIENT_ROWS) * row_bytes // size)  # the zeros between tiles stay
+        fill(work, (GRADIENT_RING + GRADIENT_ROWS) * row_bytes // size)  # the zeros between tiles are never overwritten
         pulled = work + GRADIENT_RING * row_bytes + RADIUS * size
         table = memory()
         plane, line = height * width * voxel, width * voxel
@@ -96,7 +96,7 @@ def functions(lanes: int, activated: int) -> Dict[str, Callable[..., None]]:
                     transform_gradient(gradient + z * plane + row * line, voxel, left, min(width, left + columns),
                                        tiles, pulled + (row - first) * row_bytes + z * size, point_bytes, tile_bytes,
                                        way_ahead(z, slices, plane, line))  # fmt: skip
-            # Point by point: a row of the input stays in the first cache for the five rows that it meets.
+            # Point by point, so that an input row stays in the L1 cache for the five gradient rows that need it.
             for point in range(POINTS):
                 for row in range(first, last):
                     for ky in range(TAPS):

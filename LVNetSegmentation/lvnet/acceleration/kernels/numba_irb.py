@@ -1,17 +1,17 @@
-"""Numba kernels for an IRB block at inference: expand, convolve, project, tile by tile, in the caches.
+"""Numba kernels for an IRB block at inference: expand, convolve, project, tile by tile within the caches.
 
-A tile is all slices of a square of rows and columns.  Channels of the expanded tensor are
+A tile is a square of rows and columns through all slices.  Channels of the expanded tensor are
 independent until the projection, so one register's worth of them (a group) passes through the whole
 block at a time and the expanded tensor never exists in memory:
 
 1. `expand_rows`: two rows at a time, input channels times weights, ELU, and the input transform of
    :mod:`..layout.winograd` along x.  Six transformed rows are kept in a ring.
 2. `convolve`: 5 x 5 sums along y and z for one point of the transform, two tiles of four voxels and
-   two rows at once: twenty sums in registers, moved on slice by slice.
+   two rows at once: twenty sums in registers, shifted slice by slice.
 3. `finish`: output transform, bias (folded into step 2), ELU.
-4. `project`: the group's share of the block's output, added to what is there.
+4. `project`: the group's contribution, added to the block's output.
 
-Batch norm is folded into the weights; see :mod:`..cpu_inference.fused_block` for how they are laid out.
+Batch norm is folded into the weights; see :mod:`..cpu_inference.fused_block` for their memory layout.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _signature(arguments: int) -> Any:
 
 
 def functions(lanes: int) -> Dict[str, Callable[..., None]]:
-    """The kernel `tile`, to be compiled for vectors of `lanes` float32."""
+    """The kernel `tile` for vectors of `lanes` float32, not yet compiled."""
     size = 4 * lanes
     parts, copy = winograd_kernels(lanes), vector_copy(lanes)
     fill, convolve, strides, together = parts.fill, parts.convolve, parts.strides, parts.together
@@ -64,10 +64,10 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
 
     @intrinsic
     def transpose(typing: Any, sources: Any, offset: Any, target: Any) -> Any:
-        """One vector of channels of eight voxels becomes eight numbers a channel.
+        """Transposes one vector of channels of eight voxels to eight voxels per channel.
 
-        `sources` holds the addresses of the voxels.  Three rounds of interleaving vector i with
-        vector i + 4 turn the order voxel, channel into channel, voxel.
+        `sources` holds the addresses of the voxels.  Interleaving vector i with vector i + 4 three
+        times changes the order from (voxel, channel) to (channel, voxel).
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -88,8 +88,8 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
                     tile_stride: Any) -> Any:  # fmt: skip
         """Two transformed rows of a gang of groups in one slice.
 
-        `packed` holds, four columns after four, channel after channel, the four numbers of the upper
-        and of the lower row; `first` is the first column, columns outside 0..width - 1 become zero.
+        `packed` holds, for each block of four columns and each channel, the four values of the upper
+        row and those of the lower; `first` is the first column.  Columns outside 0..width - 1 become zero.
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -155,7 +155,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
         """One tile: rows top..top + rows - 1 and columns left..left + columns - 1 of every slice.
 
         x and out are addresses of (slices, height, width) voxels, x_voxel and out_voxel bytes apart,
-        of `channels` and `kept` numbers; `results` is `kept` rounded up to whole vectors.  Where
+        with `channels` and `kept` values; `results` is `kept` rounded up to whole vectors.  If
         `residual` is 0 the input itself is added, else the input times that matrix.
         """
         tiles, point_bytes, row_bytes, sum_bytes, sum_row_bytes = strides(slices, columns)
@@ -168,14 +168,14 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
         block_bytes = channels * 32
         packed_slice = (tiles + 1) * block_bytes
         pairs = (rows + 1) // 2 + 2
-        # Results are summed up here, row after row without gaps, and leave once.
+        # Results are accumulated here, in contiguous rows, and written to `out` once at the end.
         total, total_row = packed + pairs * slices * packed_slice, columns * results * 4
         table = memory()
         for pair in range(pairs):
             for z in range(slices):
                 for block in range(tiles + 1):
                     for q in range(8):
-                        # Rows and columns outside are read from the border and set to zero later.
+                        # For rows and columns outside the image the border is read; they are zeroed later.
                         y = min(max(top - 2 + 2 * pair + q // 4, 0), height - 1)
                         column = min(max(left - 2 + 4 * block + q % 4, 0), width - 1)
                         put_word(table + 8 * q, x + ((z * height + y) * width + column) * x_voxel)

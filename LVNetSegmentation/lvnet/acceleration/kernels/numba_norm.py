@@ -1,8 +1,8 @@
-"""Numba kernels for batch norm with ELU in training, channels-last: as few passes over memory as there can be.
+"""Numba kernels for batch norm with ELU in training, channels-last, with as few passes over memory as possible.
 
-A tensor is rows of C numbers, a row a voxel.  Sums over rows are made block by block of
-:data:`.layout.BLOCK` rows, each by one thread in one order, so that results do not depend on the number of
-threads.  Nothing but the input is kept for the backward pass: ELU's slope is computed anew.
+A tensor consists of rows of C values, one row per voxel.  Rows are summed in blocks of :data:`.layout.BLOCK`,
+each by one thread in a fixed order, so that results do not depend on the number of threads.  Only the
+input is kept for the backward pass: the derivative of ELU is recomputed.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from .vector_code import Loop, VectorCode, intrinsic, put_word, stack_memory
 
 
 def functions(lanes: int, together: int) -> Dict[str, Kernel]:
-    """The kernels, to be compiled for vectors of `lanes` float32; see :class:`.catalogue.NormKernels`.
+    """The kernels for vectors of `lanes` float32, not yet compiled; see :class:`.catalogue.NormKernels`.
 
     Args:
-        together: vectors of a row that are worked on at once.
+        together: vectors of a row that are processed at once.
     """
     size = 4 * lanes
 
     def kernel(tensors: int, parameters: int, step: Any, sums: int = 0) -> Any:
-        """A kernel that goes through rows, `together` vectors of channels after the others.
+        """A kernel that loops over rows, for `together` vectors of channels at a time.
 
         `step` gets the code, the parameters (vectors), the addresses of the row in each tensor and
-        the sums so far, and answers the new sums.
+        the sums so far, and returns the new sums.
         """
         count = 2 + parameters + tensors + sums
 
@@ -45,7 +45,7 @@ def functions(lanes: int, together: int) -> Dict[str, Kernel]:
                 here = builder.mul(loop.index, words[0])
                 results: List[Any] = []
                 for k in range(together):
-                    # Registers hold the parameters of one vector; those of more come from the nearest cache.
+                    # Registers can hold the parameters of one vector; those of more are read from the L1 cache.
                     constants = first if together == 1 else [code.load(place, k * size) for place in parameter_at]
                     rows = [code.offset(place, here, k * size) for place in places]
                     results += step(code, constants, rows, loop.values[k * sums : (k + 1) * sums])
@@ -92,7 +92,7 @@ def functions(lanes: int, together: int) -> Dict[str, Kernel]:
         return step
 
     def pulled(code: VectorCode, x: Any, gradient: Any, scale: Any, shift: Any, elu: bool) -> Any:
-        """The gradient to what ELU takes."""
+        """The gradient w.r.t. the input of ELU."""
         if not elu:
             return gradient
         return code.multiply(gradient, code.exp_below_zero(code.multiply_add(x, scale, shift)))

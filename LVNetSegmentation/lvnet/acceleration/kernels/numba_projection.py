@@ -1,4 +1,4 @@
-"""A Numba kernel for products of voxels with a small matrix: 1x1x1 convolutions, channels-last."""
+"""A Numba kernel that multiplies voxels by a small matrix: 1x1x1 convolutions, channels-last."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .vector_code import Loop, VectorCode, intrinsic, word
 
 @lru_cache(maxsize=8)
 def row_projection(lanes: int, depth: int) -> Any:
-    """The kernel for vectors of `lanes` numbers that takes `depth` input channels at once."""
+    """The kernel for vectors of `lanes` values that takes `depth` input channels at once."""
     size = 4 * lanes
-    # Voxels at once with two vectors of results each: 16 sums fit 32 registers, 8 fit 16.
+    # Voxels processed at once, with two result vectors each: 16 sums fit in 32 registers, 8 in 16.
     voxels = 8 if lanes == 16 else 4
 
     def projection(count: int, vectors: int) -> Any:
         @intrinsic
         def project(typing: Any, group: Any, apart: Any, weights: Any, row: Any, out: Any, voxel: Any) -> Any:
-            """Adds `depth` channels of `count` voxels times weights to `vectors` vectors of output each.
+            """Multiplies `depth` channels of `count` voxels by weights, adding to `vectors` output vectors each.
 
-            The voxels lie `apart` bytes from each other, their outputs `voxel` bytes.
+            The voxels are `apart` bytes from each other, their outputs `voxel` bytes.
             """
 
             def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -55,7 +55,7 @@ def row_projection(lanes: int, depth: int) -> Any:
 
     @numba.njit
     def project_row(source, apart, count, weights, results, target):
-        """Adds `depth` channels of `count` voxels times weights to their `results` channels of output."""
+        """Multiplies `depth` channels of `count` voxels by weights, adding to their `results` output channels."""
         row = results * 4
         v = 0
         while v + voxels <= count:

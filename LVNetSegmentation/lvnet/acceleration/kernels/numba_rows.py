@@ -1,4 +1,4 @@
-"""Vector code for rows of voxels on their way into Winograd's domain, channels-last; see :mod:`..layout.winograd`."""
+"""Vector code that transforms rows of voxels to the Winograd domain, channels-last; see :mod:`..layout.winograd`."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from numba.core import types
 from ..layout.winograd import transform_gradient, transform_input
 from .vector_code import Loop, VectorCode, intrinsic, word
 
-#: Slices of a row, as they are read one after the other, that are asked for ahead of time: far enough to
-#: have come from memory by then, and near enough to be still there.
+#: How many slices ahead a row is prefetched: far enough for the data to arrive in time, near enough for it to
+#: be still in the cache.
 AHEAD = 2
 
 
 @numba.njit
 def way_ahead(z: Any, slices: Any, plane: Any, line: Any) -> Any:
-    """Bytes from slice z of a row to what is read :data:`AHEAD` slices later."""
+    """Bytes from slice z of a row to the data that is read :data:`AHEAD` slices later."""
     return AHEAD * plane if z + AHEAD < slices else line - (slices - AHEAD) * plane
 
 
 @lru_cache(maxsize=4)
 def input_row(lanes: int, activated: bool = False) -> Any:
-    """An instruction for kernels: the input transform of one vector of channels of a row.
+    """An intrinsic for kernels: the input transform of a row, for one vector of channels.
 
-    Takes (row, voxel, first, width, tiles, target, point_stride, tile_stride, ahead, parameters), addresses
-    and bytes.  Columns outside 0..width - 1 are zero.  With `activated` a voxel counts as ELU of
-    scale x + shift; `parameters` is the address of these two vectors.
+    Arguments are (row, voxel, first, width, tiles, target, point_stride, tile_stride, ahead, parameters),
+    addresses and strides in bytes.  Columns outside 0..width - 1 are zero.  With `activated`, ELU(scale * x
+    + shift) is transformed; `parameters` is the address of these two vectors.
     """
 
     @intrinsic
@@ -68,9 +68,9 @@ def input_row(lanes: int, activated: bool = False) -> Any:
 
 @lru_cache(maxsize=2)
 def gradient_row(lanes: int) -> Any:
-    """An instruction for kernels: four gradients to outputs as eight to products, tile after tile of a row.
+    """An intrinsic for kernels: in each tile of a row, turns gradients w.r.t. 4 outputs into those w.r.t. 8 products.
 
-    Takes (row, voxel, first, width, tiles, target, point_stride, tile_stride, ahead); columns from
+    Arguments are (row, voxel, first, width, tiles, target, point_stride, tile_stride, ahead); columns from
     `width` on are zero.
     """
 

@@ -1,7 +1,7 @@
-"""Numba kernels for what lies between the IRB blocks: the stem, halving, doubling, ELU.
+"""Numba kernels for the layers between the IRB blocks: the stem, halving, doubling, ELU.
 
-Arrays are (D, H, W, C) float32 with neighbouring channels; voxels may lie farther apart than C
-numbers, so that a result can be written straight into half of a wider tensor.
+Arrays are (D, H, W, C) float32 with contiguous channels; the stride between voxels may be larger than C,
+so that a result can be written directly into one half of a wider tensor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .vector_code import Loop, VectorCode, intrinsic, vector_copy
 
 
 def functions(lanes: int) -> Dict[str, Callable[..., None]]:
-    """The kernels `stem`, `halve`, `double` and `pointwise`, to be compiled for vectors of `lanes` float32."""
+    """The kernels `stem`, `halve`, `double` and `pointwise` for vectors of `lanes` float32, not yet compiled."""
     size = 4 * lanes
 
     def signature(integers: int, floats: int = 0) -> Any:
@@ -27,7 +27,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
     @intrinsic
     def stem_columns(typing: Any, x: Any, slice_bytes: Any, row_bytes: Any, weights: Any, bias: Any, out: Any,
                      voxel: Any) -> Any:  # fmt: skip
-        """Eight neighbouring outputs; `x` is the first of the inputs that the first of them sees."""
+        """Eight neighbouring outputs; `x` is the first input that the first of them depends on."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             code = VectorCode(builder, lanes)
@@ -75,7 +75,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
     @intrinsic
     def double_row(typing: Any, a: Any, b: Any, c: Any, d: Any, x_voxel: Any, width: Any, out: Any, voxel: Any,
                    wa: Any, wb: Any, wc: Any, wd: Any) -> Any:  # fmt: skip
-        """One vector of channels of an output row, from four input rows with their weights."""
+        """An output row from four weighted input rows, for one vector of channels."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             code = VectorCode(builder, lanes)
@@ -103,7 +103,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
             value = mixed(builder.mul(loop.index, x_voxel))
             right = code.offset(out, builder.mul(loop.index, code.times(voxel, 2)))
             before = code.offset(right, builder.sub(ir.Constant(ir.IntType(64), 0), voxel))
-            # Before the first column there is no output: its place is written again, and rightly, next.
+            # There is no output before the first column: this value is overwritten by the next store.
             at_start = builder.icmp_signed("==", loop.index, ir.Constant(ir.IntType(64), 0))
             code.store(between(loop.values[0], value), builder.select(at_start, right, before))
             code.store(between(value, loop.values[0]), right)
@@ -116,7 +116,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
 
     @intrinsic
     def elu_vectors(typing: Any, x: Any, count: Any) -> Any:
-        """ELU in place of `count` vectors."""
+        """Applies ELU to `count` vectors in place."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             code = VectorCode(builder, lanes)
@@ -139,7 +139,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
             for g in range(channels // lanes):
                 column = 0
                 while column < width:
-                    # The last columns are computed together with some that were done before.
+                    # The last block of columns may overlap the one before it.
                     column = min(column, width - STEM_COLUMNS)
                     stem_columns(x + z * slice_bytes + y * row_bytes + column * 4, slice_bytes, row_bytes,
                                  weights + g * 125 * size, bias + g * size,
@@ -163,7 +163,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
         row_bytes = width * x_voxel
         for number in range(first, last):
             z, y = number // (2 * height), number % (2 * height)
-            # An odd place lies a quarter beyond its input, an even one a quarter before.
+            # An odd output lies a quarter voxel behind its input, an even one a quarter before it.
             near_z, near_y = z // 2, y // 2
             far_z = min(max(near_z + 2 * (z % 2) - 1, 0), slices - 1)
             far_y = min(max(near_y + 2 * (y % 2) - 1, 0), height - 1)

@@ -1,7 +1,7 @@
-"""Numba kernels for the middle of Winograd's depth-wise convolution: 5 x 5 sums along y and z, point by point.
+"""Numba kernels for the inner part of the depth-wise Winograd convolution: 5 x 5 sums along y and z for each point.
 
-See :mod:`..layout.winograd` for the transforms along x around them.  Transformed rows lie point after point,
-tile of four voxels after tile, slice after slice, one vector of channels each.
+See :mod:`..layout.winograd` for the transforms along x before and after it.  Transformed rows are stored in the
+order (point, tile of four voxels, slice), one vector of channels each.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class WinogradKernels:
     Attributes:
         together: tiles of four voxels that `convolve` takes at once.
         fill: zeros vectors.
-        convolve: the sums of two output rows.
-        strides: (slices, columns) to the number of tiles and to the bytes between points and rows, of
-            the transformed rows and of the sums.
+        convolve: computes the sums of two output rows.
+        strides: maps (slices, columns) to the number of tiles, and to the bytes between points and
+            between rows for the transformed rows and for the sums.
     """
 
     together: int
@@ -64,8 +64,8 @@ def winograd_kernels(lanes: int) -> WinogradKernels:
                  tile_stride: Any, out_stride: Any) -> Any:  # fmt: skip
         """5 x 5 sums along y and z for one point, two output rows and `together` tiles.
 
-        `rows` holds the addresses of six input rows, slice after slice; `start` is what sums begin
-        with.  Output slice z comes to place z + 2: the first two places take sums of no slice.
+        `rows` holds the addresses of six input rows, slice after slice; `start` is the initial value of
+        the sums.  Output slice z is written to place z + 2; the first two places hold no valid slice.
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -74,7 +74,7 @@ def winograd_kernels(lanes: int) -> WinogradKernels:
             places = [code.load_word(rows, 8 * r) for r in range(RING)]
             begin = code.load(start)
             across = [(row, tile) for row in range(2) for tile in range(together)]
-            # Sum j of five belongs to output slice z - 2 + j when input slice z comes in.
+            # When input slice z is read, sum j of five belongs to output slice z - 2 + j.
             loop = Loop(builder, slices, [begin] * (5 * len(across)))
             sums = {key: loop.values[5 * i : 5 * i + 5] for i, key in enumerate(across)}
             here = code.times(loop.index, size)

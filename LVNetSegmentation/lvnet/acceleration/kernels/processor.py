@@ -1,4 +1,4 @@
-"""Which processor kernels are compiled for."""
+"""The processor that kernels are compiled for."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 from functools import lru_cache
 from typing import Dict, Tuple
 
-#: Numba's own settings, by which it compiles for something else than this machine.
+#: Environment variables of Numba that make it compile for another processor than this one.
 _NAME, _FEATURES, _AVX = "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX"
 
 
 def target() -> Tuple[str, str]:
-    """The processor's name and its features, as LLVM takes them."""
+    """The processor's name and features in LLVM's notation."""
     return _target(os.environ.get(_NAME, ""), os.environ.get(_FEATURES, ""), os.environ.get(_AVX, "") != "0")
 
 
@@ -36,6 +36,6 @@ def _host_features() -> Dict[str, bool]:
 
 
 def register_lanes() -> int:
-    """float32 numbers in one vector register: 16 where kernels are compiled for AVX-512, else 8."""
+    """float32 values per vector register: 16 if kernels are compiled for AVX-512, else 8."""
     features = target()[1].split(",")
     return 16 if "+avx512f" in features and "+avx512dq" in features else 8

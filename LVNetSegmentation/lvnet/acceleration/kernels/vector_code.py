@@ -1,7 +1,7 @@
-"""Small helpers that write vector code: LLVM instructions over addresses, by Numba's own means.
+"""Small helpers that emit vector code as LLVM instructions, through Numba's own interface.
 
-Compilers do not keep twenty sums in registers for loops over channels-last arrays.  The innermost
-kernels are therefore written instruction by instruction; everything around them is plain Numba.
+Compilers fail to keep twenty sums in registers in loops over channels-last arrays.  The innermost
+loops are therefore written instruction by instruction; everything around them is plain Numba.
 Addresses are 64-bit integers; a vector holds as many float32 as one register of the machine.
 """
 
@@ -15,12 +15,12 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic as numba_intrinsic
 
-#: Numba's decorator for functions that write their own instructions; it changes what they take.
+#: Numba's decorator for functions that emit their own instructions; it changes their signature, hence Any.
 intrinsic: Any = numba_intrinsic
 
 WORD = ir.IntType(64)
 _FLOAT = ir.FloatType()
-# Marked for contraction rather than as a fused operation: fast with FMA and right without.
+# Contraction is allowed rather than a fused operation demanded: fast with FMA, still correct without.
 _CONTRACT = ("contract",)
 
 
@@ -30,7 +30,7 @@ def word(value: int) -> Any:
 
 
 class VectorCode:
-    """Writes instructions over vectors of `lanes` float32 into a function that Numba builds."""
+    """Emits instructions on vectors of `lanes` float32 into a function that Numba builds."""
 
     def __init__(self, builder: Any, lanes: int) -> None:
         self.builder, self.lanes = builder, lanes
@@ -38,11 +38,11 @@ class VectorCode:
         self.integers = ir.VectorType(ir.IntType(32), lanes)
 
     def splat(self, value: float) -> Any:
-        """A vector of one constant."""
+        """A vector with the same constant in every lane."""
         return ir.Constant(self.vector, [float(np.float32(value))] * self.lanes)
 
     def offset(self, address: Any, *steps: Any) -> Any:
-        """The address, moved by constants or by values."""
+        """The address plus constants or values."""
         for step in steps:
             if not isinstance(step, int):
                 address = self.builder.add(address, step)
@@ -60,12 +60,12 @@ class VectorCode:
         return self.builder.load(place, align=4)
 
     def store(self, value: Any, address: Any, offset: int = 0) -> None:
-        """Puts a vector at an address."""
+        """Stores a vector at an address."""
         place = self.builder.inttoptr(self.offset(address, offset), self.vector.as_pointer())
         self.builder.store(value, place, align=4)
 
     def prefetch(self, address: Any, write: bool = False) -> None:
-        """Asks for the cache line at an address, which need not exist, to come to the second-level cache."""
+        """Prefetches the cache line at an address, which need not be valid, into the L2 cache."""
         module, pointer, number = self.builder.module, ir.IntType(8).as_pointer(), ir.IntType(32)
         name = "llvm.prefetch.p0i8"
         function = module.globals.get(name)
@@ -75,10 +75,10 @@ class VectorCode:
         self.builder.call(function, [self.builder.inttoptr(address, pointer), *options])
 
     def stream(self, value: Any, address: Any, offset: int = 0) -> None:
-        """Puts a vector at an address that is a multiple of its size, past the caches.
+        """Stores a vector at an address aligned to its size, bypassing the caches.
 
-        What fills whole cache lines need not be read before it is written: for large tensors that
-        saves a third of the traffic.
+        Whole cache lines then need not be read before they are written, which for large tensors saves a
+        third of the memory traffic.
         """
         place = self.builder.inttoptr(self.offset(address, offset), self.vector.as_pointer())
         instruction = self.builder.store(value, place, align=4 * self.lanes)
@@ -139,12 +139,12 @@ class VectorCode:
         builder = self.builder
         negative = self.smaller(x, self.splat(0.0))
         if self.lanes == 16:
-            # AVX-512 takes the fraction of a number, and multiplies by a power of two, in one instruction each.
+            # AVX-512 has an instruction for the fraction of a number, and one to multiply by a power of two.
             scaled = self.multiply(negative, self.splat(_LOG2_E))
             fraction, polynomial = self._avx512("reduce", scaled, ir.Constant(ir.IntType(32), _DOWN)), _EXP2_ABOVE
         else:
-            # exp(x) = 2^n 2^f with n the nearest whole number; adding 1.5 * 2^23 rounds to it and
-            # leaves it in the lowest bits, from where it is shifted into the exponent.
+            # exp(x) = 2^n 2^f with n the nearest integer; adding 1.5 * 2^23 rounds to it and leaves it
+            # in the lowest bits, from which it is shifted into the exponent.
             negative = self.larger(negative, self.splat(-30.0))
             shifted = self.scaled(negative, _LOG2_E, self.splat(_ROUND))
             whole = builder.fsub(shifted, self.splat(_ROUND))
@@ -171,7 +171,7 @@ class VectorCode:
 
 
 class Loop:
-    """A counted loop of at least one turn, whose values are carried from turn to turn in registers."""
+    """A counted loop of at least one iteration that carries values from one to the next in registers."""
 
     def __init__(self, builder: Any, turns: Any, carried: Sequence[Any]) -> None:
         self.builder, self.turns = builder, turns
@@ -186,7 +186,7 @@ class Loop:
             phi.add_incoming(value, entry)
 
     def close(self, results: Sequence[Any]) -> List[Any]:
-        """Ends the body; the results are carried on, and given back after the last turn."""
+        """Ends the body; its results go to the next iteration, and are returned after the last."""
         builder = self.builder
         following = builder.add(self.index, word(1))
         self.index.add_incoming(following, builder.block)
@@ -199,7 +199,7 @@ class Loop:
 
 @lru_cache(maxsize=2)
 def vector_copy(lanes: int) -> Any:
-    """An instruction for kernels, (source, target, count): copies `count` vectors of `lanes` float32."""
+    """An intrinsic for kernels, (source, target, count): copies `count` vectors of `lanes` float32."""
 
     @intrinsic
     def copy(typing: Any, source: Any, target: Any, count: Any) -> Any:
@@ -219,9 +219,9 @@ def vector_copy(lanes: int) -> Any:
 
 @cache
 def stack_memory(size: int) -> Any:
-    """An instruction for kernels, (): the address of `size` bytes on the stack of the function that calls it.
+    """An intrinsic for kernels, (): the address of `size` bytes on the stack of the calling function.
 
-    They begin with a cache line, are the same at each turn of a loop, and hold anything at first.
+    They are aligned to a cache line, the same in every iteration of a loop, and not initialised.
     """
 
     @intrinsic
@@ -238,7 +238,7 @@ def stack_memory(size: int) -> Any:
 
 @intrinsic
 def put_word(typing: Any, address: Any, value: Any) -> Any:
-    """An instruction for kernels: writes a 64-bit integer to an address."""
+    """An intrinsic for kernels: writes a 64-bit integer to an address."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address, value = arguments
@@ -249,7 +249,7 @@ def put_word(typing: Any, address: Any, value: Any) -> Any:
 
 
 def _exp2_polynomial(degree: int, middle: float) -> List[float]:
-    """Coefficients of 2^f within half of `middle`, lowest first, of least relative error at Chebyshev's points."""
+    """Coefficients of 2^f within 0.5 of `middle`, lowest first, least relative error at the Chebyshev nodes."""
     points = np.cos(np.pi * (np.arange(400) + 0.5) / 400) / 2 + middle
     powers = points[:, None] ** np.arange(degree + 1)
     return [float(c) for c in np.linalg.lstsq(powers / np.exp2(points)[:, None], np.ones(400), rcond=None)[0]]

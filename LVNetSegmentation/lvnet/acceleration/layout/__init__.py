@@ -1,1 +1,1 @@
-"""How memory is laid out for the kernels; shared by all that call them or are called."""
+"""The memory layout that kernels and their callers share."""

@@ -1,4 +1,4 @@
-"""How arrays and tensors lie in memory for the kernels: on cache lines, channels-last."""
+"""The memory layout of arrays and tensors for the kernels: aligned to cache lines, channels-last."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def aligned(size: Tuple[int, ...]) -> np.ndarray:
-    """Empty float32 whose first number begins a cache line: vectors that straddle two cost double."""
+    """An uninitialised float32 array aligned to a cache line: vectors that straddle two lines take twice as long."""
     count = int(np.prod(size))
     memory = np.empty(count + 16, np.float32)
     first = (-memory.ctypes.data // 4) % 16
@@ -18,17 +18,17 @@ def aligned(size: Tuple[int, ...]) -> np.ndarray:
 
 
 def laid_out(values: np.ndarray) -> np.ndarray:
-    """A copy in float32, see :func:`aligned`."""
+    """A float32 copy in :func:`aligned` memory."""
     out = aligned(values.shape)
     out[...] = values
     return out
 
 
 def in_order(x: Tensor) -> Tensor:
-    """A (D, H, W, C) tensor as the kernels take it: channels are neighbours, voxels follow at one distance.
+    """A (D, H, W, C) tensor in the kernels' layout: contiguous channels, a constant stride between voxels.
 
     Returns:
-        The tensor itself where it is so already, else a copy.
+        The tensor itself if it has this layout, else a copy.
     """
     _, height, width, channels = x.shape
     planes, rows, voxels, step = x.stride()
@@ -37,5 +37,5 @@ def in_order(x: Tensor) -> Tensor:
 
 
 def voxel_bytes(x: Tensor) -> int:
-    """Bytes from voxel to voxel of a tensor that is :func:`in_order`."""
+    """Bytes between neighbouring voxels of a tensor that is :func:`in_order`."""
     return 4 * x.stride(2)

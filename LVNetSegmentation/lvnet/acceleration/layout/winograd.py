@@ -1,9 +1,9 @@
-"""The fast convolution F(4, 5) of Winograd: four outputs of a 5-tap filter from eight products, not twenty.
+"""Winograd convolution F(4, 5): four outputs of a 5-tap filter from eight products instead of twenty.
 
-With Toom's points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity, four neighbouring outputs are
-A^T ((G w) * (B^T d)), d being the eight inputs that they see and w the five taps.  Along one axis of
-the depth-wise 5x5x5 convolution this leaves 50 products a voxel of 125, and in float32 costs about
-one digit of the seven.
+With the Toom-Cook points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity, four neighbouring outputs are
+A^T ((G w) * (B^T d)), where d are the eight inputs that they depend on and w the five taps.  Along one
+axis of the depth-wise 5x5x5 convolution this reduces 125 products per voxel to 50, and costs about one
+of the seven digits of float32.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 if TYPE_CHECKING:
     from ..kernels.vector_code import VectorCode
 
-#: Outputs of one application, and the products they take.
+#: Outputs of one application, and the products that they need.
 OUTPUTS, POINTS = 4, 8
 _FINITE = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
-#: Of the point 1: a constant added to its product appears in all four outputs.
+#: Index of the point 1: a constant added to its product is added to all four outputs.
 POINT_OF_BIAS = 1
 
 
@@ -45,7 +45,7 @@ def output_matrix() -> np.ndarray:
 
 
 def weight_matrix() -> np.ndarray:
-    """G, (8, 5): the powers of each point over the value of B's polynomial there."""
+    """G, (8, 5): the powers of each point, divided by the value of B's polynomial there."""
     points = np.array(_FINITE)
     powers = points[:, None] ** np.arange(POINTS)[None, :]
     values = (input_matrix()[:-1] * powers).sum(axis=1)
@@ -53,7 +53,7 @@ def weight_matrix() -> np.ndarray:
 
 
 def transform_weights(weights: np.ndarray) -> np.ndarray:
-    """G along the last axis.
+    """Applies G along the last axis.
 
     Args:
         weights: (..., 5) float64.
@@ -65,7 +65,7 @@ def transform_weights(weights: np.ndarray) -> np.ndarray:
 
 
 def transform_input(code: VectorCode, d: Sequence[Any]) -> List[Any]:
-    """Writes B^T d: eight vectors from eight, in 26 instructions."""
+    """Emits B^T d: eight vectors from eight, in 26 instructions."""
     even, odd = code.add(d[2], d[6]), code.add(d[1], d[5])
     first = code.scaled(code.subtract(d[4], d[2]), 5.25, code.subtract(d[0], d[6]))
     last = code.scaled(code.subtract(d[3], d[5]), 5.25, code.subtract(d[7], d[1]))
@@ -85,7 +85,7 @@ def transform_input(code: VectorCode, d: Sequence[Any]) -> List[Any]:
 
 
 def transform_output(code: VectorCode, m: Sequence[Any]) -> List[Any]:
-    """Writes A^T m: four vectors from eight, in 16 instructions."""
+    """Emits A^T m: four vectors from eight, in 16 instructions."""
     sums = [code.add(m[i], m[i + 1]) for i in (1, 3, 5)]
     differences = [code.subtract(m[i], m[i + 1]) for i in (1, 3, 5)]
     return [
@@ -97,7 +97,7 @@ def transform_output(code: VectorCode, m: Sequence[Any]) -> List[Any]:
 
 
 def transform_gradient(code: VectorCode, g: Sequence[Any]) -> List[Any]:
-    """Writes A g: the gradients to eight products from those to four outputs."""
+    """Emits A g: the gradients w.r.t. eight products from those w.r.t. four outputs."""
     pairs = []
     for point in (1.0, 2.0, 0.5):
         even = code.scaled(g[2], point**2, g[0])
@@ -107,7 +107,7 @@ def transform_gradient(code: VectorCode, g: Sequence[Any]) -> List[Any]:
 
 
 def weights_from_products(sums: np.ndarray) -> np.ndarray:
-    """G^T along the first axis: the gradient to five taps from the sums over space of gradients times inputs.
+    """Applies G^T along the first axis: the gradient w.r.t. the taps, from sums over space of gradient * input.
 
     Args:
         sums: (8, ...) float64.

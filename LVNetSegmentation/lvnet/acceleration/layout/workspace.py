@@ -1,7 +1,7 @@
-"""How the kernels for a CPU lay out the memory that they work in; plain numbers, known without compiling them.
+"""The layout of the CPU kernels' working memory, computed without compiling them.
 
-Transformed rows lie point after point, tile of four voxels after tile, slice after slice, one vector of
-channels each; see :mod:`.winograd`.
+Transformed rows are stored in the order (point, tile of four voxels, slice), one vector of channels each;
+see :mod:`.winograd`.
 """
 
 from __future__ import annotations
@@ -10,40 +10,40 @@ from typing import Callable, Tuple
 
 from .winograd import OUTPUTS, POINTS
 
-#: Rows that are kept: an output row sees five, and two rows are computed at once.
+#: Transformed rows that are kept: an output row needs five, and two rows are computed at once.
 RING = 6
-#: Columns that the stem takes at once.
+#: Columns that the stem computes at once.
 STEM_COLUMNS = 8
-#: Rows that are summed up in float32 before they join sums in float64.
+#: Rows that are summed in float32 before they are added to float64 sums.
 BLOCK = 1024
-#: Of the weight gradient: the distance that the kernel reaches, its taps along an axis, rows of gradients that
-#: are worked on together, and transformed rows of the input that they meet.
+#: For the weight gradient: radius and taps of the filter along an axis, gradient rows processed together, and
+#: transformed input rows that these need.
 RADIUS, TAPS = 2, 5
 GRADIENT_ROWS = 8
 GRADIENT_RING = GRADIENT_ROWS + TAPS - 1
 
 
 def tiles_together(lanes: int) -> int:
-    """Tiles of four voxels that are convolved at once: 20 sums fit 32 registers, 10 fit 16."""
+    """Tiles of four voxels that are convolved at once: 20 sums fit in 32 registers, 10 in 16."""
     return 2 if lanes == 16 else 1
 
 
 def irb_gang(lanes: int) -> int:
-    """Groups that pass through an IRB block at once: they share what is read and summed up."""
+    """Groups that pass through an IRB block together: they share the reading of the input and the output sums."""
     return 2 if lanes == 16 else 1
 
 
 def ring_strides(lanes: int) -> Callable[[int, int], Tuple[int, int, int, int, int]]:
-    """A function of (slices, columns), which Numba can compile.
+    """A function of (slices, columns) that Numba can compile.
 
-    It returns the number of tiles of four, and the bytes between points and rows, of the ring of transformed
-    rows and of the sums.
+    It returns the number of tiles of four voxels, and the bytes between points and between rows, for the ring
+    of transformed rows and for the sums.
     """
     size, together = 4 * lanes, tiles_together(lanes)
 
     def strides(slices: int, columns: int) -> Tuple[int, int, int, int, int]:
         tiles = ((columns + OUTPUTS - 1) // OUTPUTS + together - 1) // together * together
-        # One vector more than needed, so that the points do not all fall into one set of a cache.
+        # One extra vector, so that the points do not all map to the same cache set.
         points, sums = (tiles * slices + 1) * size, (tiles * (slices + 2) + 1) * size
         return tiles, points, POINTS * points, sums, POINTS * sums
 
@@ -51,7 +51,7 @@ def ring_strides(lanes: int) -> Callable[[int, int], Tuple[int, int, int, int, i
 
 
 def irb_workspace(lanes: int) -> Callable[[int, int, int, int, int], int]:
-    """(slices, channels, results, rows, columns) to the number of float32 that a tile of an IRB block takes."""
+    """Maps (slices, channels, results, rows, columns) to the number of float32 that a tile of an IRB block needs."""
     strides, gang = ring_strides(lanes), irb_gang(lanes)
 
     def workspace(slices: int, channels: int, results: int, rows: int, columns: int) -> int:
@@ -65,7 +65,7 @@ def irb_workspace(lanes: int) -> Callable[[int, int, int, int, int], int]:
 
 
 def ring_workspace(lanes: int) -> Callable[[int, int], int]:
-    """(slices, columns) to the number of float32 that a tile of the convolution takes in training."""
+    """Maps (slices, columns) to the number of float32 that a tile of the convolution needs in training."""
     strides = ring_strides(lanes)
 
     def workspace(slices: int, columns: int) -> int:
@@ -76,16 +76,16 @@ def ring_workspace(lanes: int) -> Callable[[int, int], int]:
 
 
 def weight_strides(lanes: int) -> Callable[[int, int], Tuple[int, int, int, int]]:
-    """A function of (slices, columns), which Numba can compile: tiles of four, and bytes between tiles, points, rows.
+    """A function of (slices, columns) that Numba can compile, for the transformed rows of the weight gradient.
 
-    Of the weight gradient's transformed rows.
+    It returns the number of tiles of four voxels, and the bytes between tiles, points and rows.
     """
     size = 4 * lanes
 
     def strides(slices: int, columns: int) -> Tuple[int, int, int, int]:
         tiles = (columns + OUTPUTS - 1) // OUTPUTS
         tile_bytes = (slices + RADIUS) * size
-        # Zeros on either side for the slices that a gradient of a tile is met from.
+        # Zeros on either side, for input slices whose gradient lies outside the image.
         point_bytes = tiles * tile_bytes + 2 * RADIUS * size
         return tiles, tile_bytes, point_bytes, POINTS * point_bytes
 
@@ -93,7 +93,7 @@ def weight_strides(lanes: int) -> Callable[[int, int], Tuple[int, int, int, int]
 
 
 def weight_workspace(lanes: int) -> Callable[[int, int], int]:
-    """(slices, columns) to the number of float32 that a tile of the weight gradient takes."""
+    """Maps (slices, columns) to the number of float32 that a tile of the weight gradient needs."""
     strides = weight_strides(lanes)
 
     def workspace(slices: int, columns: int) -> int:

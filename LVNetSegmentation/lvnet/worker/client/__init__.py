@@ -1,8 +1,8 @@
-"""The asking end of the worker: starts its process, sends requests, and follows them as jobs.
+"""The requesting side of the worker: starts its process, sends requests, and follows them as jobs.
 
-Plain Python: 3D Slicer's module uses it from a timer on the main thread, tests from a loop.  Some
-of its sentences speak of 3D Slicer, which is where they are read.
+Plain Python: the 3D Slicer module calls it from a timer on the main thread, tests from a loop.  Some
+messages mention 3D Slicer, since that is where users read them.
 
-`service.Service` holds the process and the jobs; `job.Job` is one task, `remote_job.RemoteJob` one
-that the worker does; `process.WorkerProcess` is the process itself.
+`service.Service` holds the process and the jobs; `job.Job` is one task, `remote_job.RemoteJob` a task
+that the worker performs; `process.WorkerProcess` is the process itself.
 """

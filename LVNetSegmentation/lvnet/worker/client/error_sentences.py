@@ -1,4 +1,4 @@
-"""What the worker reports, as one readable sentence with what to do."""
+"""Turns failures of the worker into one readable sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .torch_errors import broken_torch, hidden_torch, missing_torch, old_torch, 
 
 
 def error_of(failure: Failed, log_path: str = "") -> LVNetError:
-    """The error that a failure of the worker is here.
+    """The exception for a failure that the worker reports.
 
     Args:
-        failure: what the worker says.
-        log_path: where the rest can be read.
+        failure: the worker's message.
+        log_path: the log with the details.
     """
     kind, text = failure.kind, failure.message
     if kind is FailureKind.USER:
@@ -36,27 +36,27 @@ def error_of(failure: Failed, log_path: str = "") -> LVNetError:
         return broken_torch(text)
     if kind is FailureKind.TORCH_OLD:
         return old_torch(text)
-    return ComputationError(f"the computation failed by a fault of the program ({text}); {_report(log_path)}")
+    return ComputationError(f"the computation failed because of a fault in the program ({text}); {_report(log_path)}")
 
 
 def error_of_exit(exit_: Exit, stage: str, log_path: str = "") -> ComputationError:
-    """The error of a process that ended while it was needed.
+    """The exception for a process that ended while it was needed.
 
     Args:
         exit_: how it ended.
         stage: what it was doing.
-        log_path: where the rest can be read.
+        log_path: the log with the details.
     """
     code = exit_.code
     during = f" while {stage}" if stage else ""
     if code in (-int(getattr(signal, "SIGKILL", 9)), 137):
         return ComputationError(
-            f"the process that computes was ended from outside{during}, most often because the memory ran out; "
+            f"the computing process was ended from outside{during}, most often because the memory ran out; "
             f"close other programs and try again ({_log(log_path)})"
         )
     last = next((line.strip() for line in reversed(exit_.lines) if line.strip() and not line.startswith(" ")), "")
-    said = f'; it said last: "{last[:160]}"' if last else ""
-    what = "PyTorch cannot be loaded, it" if "loading PyTorch" in stage else "the process that computes"
+    said = f'; its last output: "{last[:160]}"' if last else ""
+    what = "PyTorch cannot be loaded, it" if "loading PyTorch" in stage else "the computing process"
     remedy = (
         "uninstall PyTorch in the module 'PyTorch Utils', restart 3D Slicer and click Apply again"
         if "loading PyTorch" in stage

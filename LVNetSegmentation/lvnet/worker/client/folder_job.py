@@ -1,4 +1,4 @@
-"""A folder of scans into a folder of segmentations."""
+"""Segments a folder of scans into a folder of segmentations."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from .job import NOBODY, Callbacks
 from .remote_job import RemoteJob
 from .service import Service
 
-#: Told what became of a scan, as soon as it is known.
+#: Called with the outcome of each scan as soon as it is known.
 ScanCallback = Callable[[Dict[str, Any]], None]
 
 
 class FolderJob(RemoteJob[FolderResult]):
-    """Segments every scan of a folder; `on_done` gets a list of dict, one a scan.
+    """Segments every scan of a folder; `on_done` gets a list with one dict per scan.
 
     Args:
-        service: has the worker.
+        service: runs the worker.
         source: the folder of scans.
-        target: the folder that takes the results.
-        suffix: of the files with the results.
-        settings: how to segment, by the names that SegmentOptions has; None stands for the default.
-        callbacks: who is told.
-        on_scan: gets each entry of the list as it is done, then `input` and `left_out` of what is no scan.
-        prepare: called before anything is asked; what it raises ends the job.
+        target: the folder for the results.
+        suffix: of the result files.
+        settings: how to segment, by field names of SegmentOptions; None stands for the default.
+        callbacks: see :class:`~lvnet.worker.client.job.Callbacks`.
+        on_scan: gets each entry of the list as soon as it is done, then `input` and `left_out` of everything that
+            is not a scan.
+        prepare: called before the request is sent; an exception ends the job.
     """
 
     computes = True
@@ -77,5 +78,5 @@ class FolderJob(RemoteJob[FolderResult]):
     def _clean(self) -> None:
         super()._clean()
         if self.error is not None:
-            # Whatever the process was writing when it was ended.
+            # Files that the process was writing when it was ended.
             remove_stale(Path(self._target), grace=0.0)

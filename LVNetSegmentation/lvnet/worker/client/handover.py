@@ -1,4 +1,4 @@
-"""Voxels on their way to the worker, a plane a step."""
+"""Passes voxels to the worker, one plane per step."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from ...image_io.voxels import AIR, VoxelStack
 from ...volume import Volume
 from ..exchange import Exchange, check_space, writing_array
 
-#: Does some milliseconds of work a step; returns a volume.
+#: Does a few milliseconds of work per step; returns a volume.
 VolumeWork = Generator[None, None, Volume]
 
 
 def hand_over(volume: Volume, exchange: Exchange, file: str, answer_bytes: int = 0) -> VolumeWork:
-    """Writes the voxels of a volume to where the worker reads them, plane by plane.
+    """Writes the voxels of a volume to the exchange folder, plane by plane.
 
     Args:
-        volume: its voxels may be of any real type.
+        volume: with voxels of any real type.
         exchange: the folder.
         file: the name of the file in it.
-        answer_bytes: that the worker will write there, for each voxel.
+        answer_bytes: bytes per voxel that the worker will write there.
 
     Returns:
-        A generator that returns the volume as it was written, without its voxels.
+        A generator that returns the volume as it was written, but without its voxels.
     """
     volume = yield from usual_voxel_steps(volume)
     array = volume.array
     check_space(exchange.path, array.nbytes + answer_bytes * array.size)
     yield from writing_array(exchange.path / file, array, volume.shape, array.dtype)
-    # Only the place is needed from here on; the voxels may go.
+    # Only the geometry is needed from here on; the voxels can be freed.
     return volume.with_array(np.broadcast_to(array.dtype.type(0), volume.shape))
 
 
 def usual_voxels(volume: Volume) -> Volume:
-    """The volume with int16 voxels where every value fits exactly, else float32.
+    """The volume with int16 voxels if every value fits exactly, else float32.
 
     Raises:
         ImageError: no voxel has a finite value.
@@ -51,7 +51,7 @@ def usual_voxels(volume: Volume) -> Volume:
 
 
 def usual_voxel_steps(volume: Volume) -> VolumeWork:
-    """:func:`usual_voxels` slice by slice, for a caller that has other things to do; it returns the volume."""
+    """:func:`usual_voxels` as a generator that converts one slice per step and returns the volume."""
     if volume.array.dtype == np.int16:
         return volume
     stack = VoxelStack(volume.shape)

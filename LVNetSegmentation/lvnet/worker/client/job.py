@@ -1,4 +1,4 @@
-"""A task that runs elsewhere while the program goes on, and how its caller follows it."""
+"""A task that runs in the background, and how its caller follows it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional, Tuple, TypeVar
 
 from ...errors import Cancelled, LVNetError
 
-#: Told the share that is done (0 to 1), the stage in words, and the seconds that remain (None: not known yet).
+#: Called with the fraction done (0 to 1), the stage in words, and the remaining seconds (None: not known yet).
 ProgressCallback = Callable[[float, str, Optional[float]], None]
 SomeJob = TypeVar("SomeJob", bound="Job")
 
@@ -17,11 +17,11 @@ _TICK = 0.02
 
 
 class JobState(Enum):
-    """Where a job stands.
+    """The state of a job.
 
-    NEW: it was not started.  REFUSED: it cannot be started, which the next poll tells.  PREPARING: what
-    the worker needs is handed over.  COMPUTING: the worker has the request.  COLLECTING: the result is
-    there and is taken in.  CANCELLING: it was asked to stop.  The other three are final.
+    NEW: not started yet.  REFUSED: it cannot be started; the next poll reports why.  PREPARING: the
+    worker's input is being written.  COMPUTING: the worker has the request.  COLLECTING: the result has
+    arrived and is being read.  CANCELLING: it was asked to stop.  The other three are final.
     """
 
     NEW = "new"
@@ -36,18 +36,18 @@ class JobState(Enum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing follows any more."""
+        """Whether this is a final state."""
         return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Who is told of a job; each may be left out.
+    """The callbacks of a job, all optional.
 
     Attributes:
         on_progress: see :data:`ProgressCallback`.
-        on_done: gets the results; what they are depends on the job.
-        on_error: gets one readable sentence: what went wrong and what to do.
+        on_done: gets the results, which depend on the job.
+        on_error: gets one readable sentence that says what went wrong and what to do.
         on_cancelled: called without arguments; without it, a cancelled job calls `on_error`.
     """
 
@@ -57,27 +57,27 @@ class Callbacks:
     on_cancelled: Optional[Callable[[], None]] = None
 
 
-#: Nobody is told.
+#: No callbacks.
 NOBODY = Callbacks()
 
 
 class Job:
-    """One task: segmenting a volume, a folder, asking for devices.
+    """One task, such as segmenting a volume or a folder, or listing devices.
 
-    Nothing happens by itself: whoever made the job calls :meth:`start`, and then :meth:`poll` (or the
-    service's) several times a second, from the main thread.  All callbacks are called from within
-    ``poll`` and never from within ``start``; exactly one of ``on_done``, ``on_error`` and
-    ``on_cancelled`` is called, once, after which :meth:`is_running` is False.  An exception of
-    ``on_progress`` ends the job as its error, one of the others leaves ``poll``.
+    Nothing happens by itself: the caller calls :meth:`start`, and then :meth:`poll` (or the service's)
+    several times a second, from the main thread.  All callbacks are called from within ``poll``, never
+    from within ``start``; exactly one of ``on_done``, ``on_error`` and ``on_cancelled`` is called, once,
+    after which :meth:`is_running` is False.  An exception in ``on_progress`` becomes the error of the
+    job; one in the other callbacks is raised by ``poll``.
 
     Args:
-        callbacks: who is told.
+        callbacks: see :class:`Callbacks`.
 
     Attributes:
-        computes: whether it may not run beside another such job.
-        state: where it stands.
-        error: what ended the job, or stands against it; None while it runs and once it is done.
-        results: the arguments that `on_done` got.
+        computes: whether only one such job may run at a time.
+        state: the current state.
+        error: why the job failed or could not start; None while it runs and if it succeeded.
+        results: the arguments passed to `on_done`.
     """
 
     computes = False
@@ -92,7 +92,7 @@ class Job:
         self._pace: Optional[Tuple[float, float]] = None
 
     def start(self: SomeJob) -> SomeJob:
-        """Begins; what stands against it is told by the first poll, as every other error.
+        """Starts the job; if it cannot be started, the first poll reports why, like any other error.
 
         Returns:
             The job itself.
@@ -107,18 +107,18 @@ class Job:
         return self
 
     def is_running(self) -> bool:
-        """Whether the job was started and has neither finished nor failed nor been cancelled."""
+        """Whether the job was started and has not finished, failed or been cancelled."""
         return self.state is not JobState.NEW and not self.state.final
 
-    #: The name that scripts for 3D Slicer know.
+    #: The name that scripts for 3D Slicer use.
     isRunning = is_running  # noqa: N815
 
     def poll(self) -> None:
-        """Takes in what has happened since; calls the callbacks."""
+        """Processes what has happened since the last call; calls the callbacks."""
         self.advance()
 
     def advance(self) -> None:
-        """:meth:`poll` for somebody who has taken in the messages for all jobs already."""
+        """:meth:`poll` without reading new messages, for a caller that has read those for all jobs already."""
         if not self.is_running():
             return
         try:
@@ -127,18 +127,18 @@ class Job:
             results = self._step()
         except Cancelled as error:
             self._finish(JobState.CANCELLED, error)
-        except Exception as error:  # whatever it was, the job must not hang
+        except Exception as error:  # whatever the error, the job must not hang
             self._finish(JobState.FAILED, error)
         else:
             if results is not None:
                 self._finish(JobState.DONE, None, results)
 
     def cancel(self) -> None:
-        """Asks the job to stop; it does within two seconds, and `poll` says so."""
+        """Asks the job to stop; it does so within two seconds, and `poll` reports it."""
         raise NotImplementedError
 
     def forget(self) -> None:
-        """Takes the callbacks away: whom they would tell is gone."""
+        """Drops the callbacks, because their receiver no longer exists."""
         self._callbacks = NOBODY
 
     def wait(self) -> Tuple[Any, ...]:
@@ -148,12 +148,12 @@ class Job:
             The arguments of `on_done`.
 
         Raises:
-            LVNetError: the user can put it right; one line says what and how.
+            LVNetError: an error that the user can fix; one line says what is wrong and what to do.
             Cancelled: the job was cancelled.
-            RuntimeError: it was not started.
+            RuntimeError: the job was not started.
         """
         if self.state is JobState.NEW:
-            raise RuntimeError("a job has to be started before somebody waits for it")
+            raise RuntimeError("a job must be started before it is waited for")
         try:
             while self.is_running():
                 self.poll()
@@ -170,17 +170,17 @@ class Job:
         return self.results
 
     def _enter(self) -> None:
-        """Has whoever polls the job know of it; may raise."""
+        """Registers the job with whoever polls it; may raise."""
 
     def _begin(self) -> None:
         """Prepares the job; called once, may raise."""
 
     def _step(self) -> Optional[Tuple[Any, ...]]:
-        """One look at how things stand: the results once they are there, else None; errors are raised."""
+        """Checks the state of the job; returns its results if there are any, else None; errors are raised."""
         raise NotImplementedError
 
     def _clean(self) -> None:
-        """Takes away whatever the job left behind; called once, before the last callback."""
+        """Removes temporary files of the job; called once, before the last callback."""
 
     def _report(self, share: float, stage: str) -> None:
         tell = self._callbacks.on_progress
@@ -190,14 +190,14 @@ class Job:
         tell(share, stage, self._remaining(share))
 
     def _remaining(self, share: float) -> Optional[float]:
-        """Seconds that are left, from the pace since the first real progress: a cold start tells nothing."""
+        """Remaining seconds, from the speed since the first real progress: a cold start says nothing."""
         now = time.monotonic()
         if self._pace is None:
             if share > 0.05:
                 self._pace = (share, now)
             return None
         done, passed = share - self._pace[0], now - self._pace[1]
-        # A guess from the very first moments would be worse than none.
+        # An estimate from the very first moments would be worse than none.
         return (1 - share) * passed / done if done > 0.04 and passed > 0.5 else None
 
     def _finish(self, state: JobState, error: Optional[Exception], results: Tuple[Any, ...] = ()) -> None:
@@ -219,7 +219,7 @@ def sentence_of(error: BaseException) -> str:
         return "cancelled; nothing was changed"
     if isinstance(error, LVNetError):
         return " ".join(str(error).split())
-    return " ".join(f"this is a fault of the module, please report it: {type(error).__name__}: {error}".split())
+    return " ".join(f"this is a fault in the module, please report it: {type(error).__name__}: {error}".split())
 
 
 __all__ = ["NOBODY", "Callbacks", "Job", "JobState", "ProgressCallback", "sentence_of"]

@@ -1,4 +1,4 @@
-"""Logs of the worker: kept for when something went wrong, never with a patient's name."""
+"""Logs of the worker, for finding faults; they never contain a patient's name."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import IO, List, Optional
 
-#: So many logs are kept.
+#: Number of logs that are kept.
 KEPT = 20
-#: Names another folder for the logs.
+#: Environment variable: another folder for the logs.
 FOLDER_VARIABLE = "LVNET_LOG_DIR"
 _LONGEST_LINE = 2000
 _MOST_BYTES = 10_000_000
@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 
 
 def log_folder() -> Path:
-    """The folder of the logs, made if it is not there; for this user only."""
+    """The folder of the logs, created if missing, accessible to this user only."""
     for folder in _candidates():
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -48,10 +48,10 @@ def _candidates() -> List[Path]:
 
 
 class Log:
-    """The log of one worker process; a full disk makes it silent, nothing more.
+    """The log of one worker process; on a full disk lines are lost without an error.
 
     Attributes:
-        path: the file, or empty where none could be made.
+        path: the file; empty if it could not be created.
     """
 
     def __init__(self) -> None:
@@ -68,20 +68,20 @@ class Log:
             _remove_old(folder)
 
     def write(self, text: str) -> None:
-        """Adds a line, with the time; from any thread."""
+        """Adds a line with the time; may be called from any thread."""
         lines = [line[:_LONGEST_LINE] for line in text.splitlines() if line.strip()]
         with self._lock:
             for line in lines:
                 self._left -= len(line)
                 if self._file is None or self._left < 0:
                     return
-                # A full disk loses the line and stops nothing; closing would raise it once more.
+                # On a full disk the line is lost and nothing else; closing the file would raise again.
                 with contextlib.suppress(OSError, ValueError):
                     self._file.write(f"{time.strftime('%H:%M:%S')} {line}\n")
                     self._file.flush()
 
     def close(self) -> None:
-        """Ends the log; the file stays."""
+        """Closes the log; the file is kept."""
         with self._lock:
             file, self._file = self._file, None
             if file is not None:

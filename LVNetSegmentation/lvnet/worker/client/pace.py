@@ -1,4 +1,4 @@
-"""How long a run took on this computer, so that the next one can be foretold."""
+"""Remembers how long runs took on this computer, to estimate the time of the next one."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from typing import Dict, List, Optional
 from .logs import log_folder
 
 _FILE = "pace.json"
-#: Seconds of a run that do not depend on the size of the scan, with a worker that is warm.
+#: Seconds of a run that do not depend on the size of the scan, if the worker is already running.
 _FIXED_SECONDS = 1.0
-#: Runs that are remembered for each device: the first of a session is slower, since the network is loaded.
+#: Runs remembered per device: several, since the first of a session is slower while the network is loaded.
 _RUNS = 5
 
 
 def remember(device: str, litres: float, seconds: float) -> None:
-    """Notes how long a run took.
+    """Records how long a run took.
 
     Args:
-        device: as it was chosen.
-        litres: the size of the scan; the network's work goes with it, whatever the voxels.
+        device: as chosen by the user.
+        litres: the volume of the scan, to which the computing time is proportional, whatever the voxel size.
         seconds: from the click to the result.
     """
     paces = _read()
     pace = max(0.0, seconds - _FIXED_SECONDS) / max(litres, 0.1)
     paces[device] = [*paces.get(device, []), pace][-_RUNS:]
-    # Where nothing can be written, nothing is foretold.
+    # If the file cannot be written, there is no estimate.
     with contextlib.suppress(OSError):
         (log_folder() / _FILE).write_text(json.dumps(paces), encoding="utf-8")
 
 
 def expected(device: str, litres: float) -> Optional[float]:
-    """Seconds that a run will take; None as long as there was none with this device on this computer."""
+    """Estimated seconds of a run; None if there was no run yet with this device on this computer."""
     paces = _read().get(device)
     return seconds_for(statistics.median(paces), litres) if paces else None
 
 
 def seconds_for(seconds_per_litre: float, litres: float) -> float:
-    """Seconds that a run takes at a pace, with a worker that is warm."""
+    """Seconds of a run at a given speed, if the worker is already running."""
     return _FIXED_SECONDS + seconds_per_litre * litres
 
 

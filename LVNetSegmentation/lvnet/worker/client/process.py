@@ -1,7 +1,6 @@
-"""The process that computes: started, listened to, and ended with all that it started.
+"""The computing process: starts it, reads its output, and ends it with all its child processes.
 
-Two threads read what it writes, a third waits for its end; all they do is to put messages into a
-queue.
+Two threads read its output and a third waits for its end; all they do is put messages into a queue.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from ..messages.answers import Answer, Done, Exit, Failed, Progress, ScanDone, a
 from ..messages.wire import decode, encode, read_lines
 from .logs import Log
 
-#: Run by its path, it finds the lvnet that it lies in and no other.
+#: Run by its path, it imports the lvnet that contains it and no other.
 WORKER_FILE = Path(__file__).resolve().parents[1] / "__main__.py"
-#: Lines of its stderr that are kept for a message about a crash.
+#: Lines of its stderr that are kept for the message about a crash.
 _TAIL = 20
-#: Seconds that an orderly end may take.
+#: Seconds that a clean exit may take.
 _PATIENCE = 1.0
 
 
 def this_python() -> str:
-    """The Python that runs this.
+    """The path of the running Python.
 
     Raises:
-        ComputationError: it does not know where it lies.
+        ComputationError: it is not known.
     """
     if not sys.executable:
         raise ComputationError("no Python was found to compute with; start Python by its full path")
@@ -42,11 +41,11 @@ def this_python() -> str:
 
 
 class WorkerProcess:
-    """A worker, which runs from :meth:`start` on.
+    """A worker process; :meth:`start` starts it.
 
     Args:
-        python: says which Python to run.
-        idle_seconds: it ends itself when nothing was asked for so long.
+        python: returns the path of the Python to run.
+        idle_seconds: without a request for this long, it exits.
         environment: None takes that of this process.
     """
 
@@ -67,7 +66,7 @@ class WorkerProcess:
         self._readers: List[threading.Thread] = []
 
     def start(self) -> None:
-        """Starts it; called once.
+        """Starts the process; to be called once.
 
         Raises:
             ComputationError: it cannot be started.
@@ -76,7 +75,7 @@ class WorkerProcess:
         command = [python, str(WORKER_FILE), "--idle", str(self._idle_seconds), "--parent", str(os.getpid())]
         self._log = log = Log()
         variables = dict(os.environ if self._environment is None else self._environment)
-        # Tracebacks with names of any script stay whole.
+        # So that tracebacks with names in any script can be printed.
         variables["PYTHONIOENCODING"] = "utf-8:replace"
         try:
             self._started = subprocess.Popen(
@@ -86,14 +85,14 @@ class WorkerProcess:
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 env=variables,
-                # Not the folder where the user happens to be: it may hold anything, and may be about to go.
+                # Not the user's current folder, which may contain anything and may be removed.
                 cwd=os.path.dirname(os.path.abspath(python)),
                 **_own_group(),
             )
         except OSError as error:
             log.close()
             raise ComputationError(
-                f"the process that computes cannot be started ({error.strerror or error}: {command[0]}); "
+                f"the computing process cannot be started ({error.strerror or error}: {command[0]}); "
                 "restart 3D Slicer, or install it again"
             ) from error
         log.write(f"started process {self.pid}")
@@ -112,12 +111,12 @@ class WorkerProcess:
 
     @property
     def log_path(self) -> str:
-        """The file with what it has said apart from messages; empty where there is none."""
+        """The file with its log; empty if there is none."""
         return "" if self._log is None else self._log.path
 
     @property
     def pid(self) -> int:
-        """Of the process; where Slicer's launcher runs it, that of the launcher."""
+        """The process id; if Slicer's launcher runs the process, that of the launcher."""
         return self._process.pid
 
     def is_alive(self) -> bool:
@@ -125,16 +124,16 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def send(self, message: Dict[str, Any]) -> None:
-        """Sends a request; where the process has ended, the message about that is the answer."""
+        """Sends a request; if the process has ended, its Exit message is the answer."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(encode(message))
 
     def receive(self) -> List[Answer]:
-        """What it has said since the last call, without waiting.
+        """Messages received since the last call, without waiting.
 
-        The last of all is an :class:`~lvnet.worker.messages.answers.Exit`, after everything that was
-        left in the pipes.
+        The very last is an :class:`~lvnet.worker.messages.answers.Exit`, after everything that was
+        still in the pipes.
         """
         answers = []
         with contextlib.suppress(queue.Empty):
@@ -143,16 +142,16 @@ class WorkerProcess:
         return answers
 
     def close(self) -> None:
-        """Asks it to end and does not wait; it ends within seconds, whatever it does."""
+        """Asks the process to exit, without waiting; it does so within seconds, whatever it is doing."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.close()
 
     def kill(self, wait: bool = True) -> None:
-        """Ends it and everything that it started, at once.
+        """Kills the process and all its child processes at once.
 
         Args:
-            wait: until the system has taken it away.
+            wait: whether to wait until it has ended.
         """
         if not self._ended:
             end_tree(self._process)
@@ -163,7 +162,7 @@ class WorkerProcess:
             self._process.wait(_PATIENCE)
 
     def stop(self) -> None:
-        """Asks it to end, and ends it where it does not within a moment."""
+        """Asks the process to exit, and kills it if it has not done so after a moment."""
         self.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_PATIENCE)
@@ -194,15 +193,15 @@ class WorkerProcess:
             self._log.write(text)
 
     def _describe(self, answer: Answer) -> None:
-        """Logs an answer, without what may name a patient."""
+        """Logs an answer, without anything that may contain a patient's name."""
         if isinstance(answer, Progress):
             self._write(f"{answer.id}: {answer.share:.0%} {answer.stage}")
         elif isinstance(answer, Failed):
-            # Sentences for the user may name files, and those patients; the log holds what is needed to mend it.
+            # Messages for the user may contain file names, and these patients' names; only the traceback is logged.
             self._write(f"{answer.id}: error of kind {answer.kind.value} {answer.error or ''}")
             self._write(answer.details or "")
         elif isinstance(answer, ScanDone):
-            # Its file's name may be a patient's.
+            # No file name, since it may contain a patient's name.
             self._write(f"{answer.id}: a scan of the folder is done")
         elif isinstance(answer, Done):
             self._write(f"{answer.id}: done in {answer.seconds} s on {answer.fields.get('device', '-')}")
@@ -211,7 +210,7 @@ class WorkerProcess:
 
     def _await_end(self) -> None:
         code = self._process.wait()
-        # Whatever it had started itself would hold the pipes open, and the memory.
+        # Child processes would keep the pipes open and use memory.
         end_tree(self._process)
         self._ended = True
         for reader in self._readers:
@@ -235,7 +234,7 @@ class WorkerProcess:
 if sys.platform == "win32":
 
     def _own_group() -> Dict[str, Any]:
-        # No console window, and no Ctrl-C of ours.
+        # No console window, and our Ctrl-C does not reach it.
         return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
 
     def end_tree(process: subprocess.Popen[bytes]) -> None:
@@ -243,7 +242,7 @@ if sys.platform == "win32":
         if process.poll() is None:
             taskkill = os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "taskkill.exe")
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-                # By the tree: PythonSlicer is a launcher, the Python that computes is its child.
+                # The whole tree: PythonSlicer is a launcher, and the computing Python is its child.
                 subprocess.run(
                     [taskkill, "/PID", str(process.pid), "/T", "/F"],
                     stdin=subprocess.DEVNULL,
@@ -260,11 +259,11 @@ if sys.platform == "win32":
 else:
 
     def _own_group() -> Dict[str, Any]:
-        # A session of its own: a group that can be ended as a whole, and no Ctrl-C of ours.
+        # Its own session: the process group can be killed as a whole, and our Ctrl-C does not reach it.
         return {"start_new_session": True}
 
     def end_tree(process: subprocess.Popen[bytes]) -> None:
-        """Ends a process and all that it started; what is left of them where it has ended already."""
-        # PythonSlicer is a launcher, the Python that computes is its child; both are of one group.
+        """Kills a process and all its descendants; if it has ended already, those that are left."""
+        # PythonSlicer is a launcher, and the computing Python is its child; both are in one group.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Questions to the worker: about devices, PyTorch and the speed of this computer."""
+"""Queries to the worker about devices, PyTorch and the speed of this computer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .torch_errors import missing_torch, torch_is_missing
 
 
 class Question(RemoteJob[ResultT]):
-    """Something that can only be known with PyTorch; where that is missing, nothing is asked."""
+    """A query that needs PyTorch; if that is missing, no request is sent."""
 
     def _begin(self) -> None:
         if torch_is_missing():
@@ -22,7 +22,7 @@ class Question(RemoteJob[ResultT]):
 
 
 class DevicesQuestion(Question[DevicesResult]):
-    """Which devices can be chosen; `on_done` gets a list of them."""
+    """Asks which devices can be chosen; `on_done` gets a list of them."""
 
     result_type = DevicesResult
 
@@ -34,7 +34,7 @@ class DevicesQuestion(Question[DevicesResult]):
 
 
 class TorchQuestion(Question[TorchResult]):
-    """Whether PyTorch works; `on_done` gets a sentence."""
+    """Asks whether PyTorch works; `on_done` gets a sentence."""
 
     result_type = TorchResult
 
@@ -46,11 +46,11 @@ class TorchQuestion(Question[TorchResult]):
 
 
 class PaceQuestion(Question[PaceResult]):
-    """How fast this computer is; `on_done` gets the seconds that a litre of a scan takes, or None.
+    """Asks how fast this computer is; `on_done` gets the seconds per litre of scan, or None.
 
     Args:
-        service: has the worker.
-        settings: how a scan would be segmented, by the names that SegmentOptions has.
+        service: runs the worker.
+        settings: how a scan would be segmented, by field names of SegmentOptions.
         callbacks: see :class:`~lvnet.worker.client.job.Callbacks`.
     """
 

@@ -1,4 +1,4 @@
-"""Jobs that the worker does."""
+"""Jobs that the worker performs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .error_sentences import error_of, error_of_exit
 from .job import NOBODY, Callbacks, Job, JobState
 from .service import Conversation, Service
 
-#: Seconds that the worker has to stop by itself, between two slabs, before its process is ended.
+#: Seconds that the worker has to stop by itself, between two slabs, before its process is killed.
 CANCEL_SECONDS = 1.2
 ResultT = TypeVar("ResultT", bound=Result)
 
@@ -22,11 +22,11 @@ class RemoteJob(Job, Generic[ResultT]):
     """A job that sends one request and waits for its result.
 
     Args:
-        service: has the worker.
-        callbacks: who is told.
+        service: runs the worker.
+        callbacks: see :class:`~lvnet.worker.client.job.Callbacks`.
 
     Attributes:
-        result_type: what the worker's task gives.
+        result_type: the type of the task's result.
     """
 
     result_type: Type[ResultT]
@@ -54,15 +54,15 @@ class RemoteJob(Job, Generic[ResultT]):
         self._service.add(self)
 
     def _request(self) -> Optional[Request]:
-        """The request, once it can be sent."""
+        """The request, or None until it can be sent."""
         raise NotImplementedError
 
     def _results(self, result: ResultT) -> Tuple[Any, ...]:
-        """What `on_done` gets."""
+        """The arguments of `on_done`."""
         raise NotImplementedError
 
     def _collect(self, result: ResultT) -> Optional[Tuple[Any, ...]]:
-        """The same for a job that needs several turns for it: None until it has all; called once a turn."""
+        """Like :meth:`_results`, for a job that needs several polls: called once per poll, None until complete."""
         return self._results(result)
 
     def _on_scan(self, scan: Dict[str, Any]) -> None:
@@ -74,20 +74,20 @@ class RemoteJob(Job, Generic[ResultT]):
             if request is None:
                 return None
             self._report(0.0, "starting")
-            if self.state is JobState.PREPARING:  # whoever was told may have cancelled it
+            if self.state is JobState.PREPARING:  # a callback may have cancelled it
                 self._conversation = self._service.ask(request)
                 self.state = JobState.COMPUTING
         if self._result is not None and self.state is JobState.COLLECTING:
             return self._collect(self._result)
         if self._conversation is None or self._result is not None:
-            # Asked to stop before the worker was asked for anything, or once its part was done.
+            # Cancelled before the request was sent, or after the worker had finished.
             raise Cancelled
         for answer in self._conversation.take():
             results = self._hear(answer)
             if results is not None:
                 return results
         if self.state is JobState.CANCELLING and time.monotonic() - self._cancelled_at > CANCEL_SECONDS:
-            # It is in the midst of something long, such as the first import of PyTorch.
+            # The worker is busy with something long, such as the first import of PyTorch.
             self._service.close(self._conversation)
             self._service.restart()
             raise Cancelled
@@ -109,7 +109,7 @@ class RemoteJob(Job, Generic[ResultT]):
             raise error_of(answer, self._service.log_path)
         elif isinstance(answer, Exit):
             if answer.wanted:
-                raise ComputationError("the process that computes was ended; try again")
+                raise ComputationError("the computing process was ended; try again")
             raise error_of_exit(answer, self._stage, self._service.log_path)
         elif isinstance(answer, Stopped):
             raise Cancelled

@@ -1,4 +1,4 @@
-"""The worker process of one program, warm between jobs, and the jobs that wait for its answers."""
+"""The worker process of one program, kept running between jobs, and the jobs that wait for its answers."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from ..task_failures import failed
 from .job import Job, JobState
 from .process import WorkerProcess, this_python
 
-#: Seconds without a job after which a warm worker ends itself.
+#: Seconds without a job after which the worker exits.
 IDLE_SECONDS = 600.0
-#: Seconds for which a folder is tried to be removed that another process holds.
+#: For how many seconds to retry removing a folder that another process has open.
 _REMOVE_SECONDS = 10.0
 
 
 class Conversation:
-    """One request to the worker, and the answers to it that were not read yet.
+    """One request to the worker, and the answers to it that have not been read yet.
 
     Attributes:
         number: the identifier of the request.
-        request: what is asked for.
+        request: the request.
         accepted: whether the worker has begun with it.
-        repeated: whether it was sent a second time, to a second process.
+        repeated: whether it was sent again, to a second process.
     """
 
     def __init__(self, number: int, request: Request) -> None:
@@ -45,11 +45,11 @@ class Conversation:
         self._answers: List[Answer] = []
 
     def add(self, answer: Answer) -> None:
-        """Takes an answer in."""
+        """Adds an answer."""
         self._answers.append(answer)
 
     def take(self) -> List[Answer]:
-        """The answers, which are then taken away."""
+        """Returns the unread answers and clears them."""
         answers, self._answers = self._answers, []
         return answers
 
@@ -59,12 +59,12 @@ class Service:
 
     Args:
         idle_seconds: see IDLE_SECONDS.
-        python: says which Python to run, each time that a process is started.
+        python: returns the path of the Python to run; called each time a process is started.
         environment: of the worker; None takes that of this process.
-        folder: says where temporary files go.
+        folder: returns the folder for temporary files.
 
     Attributes:
-        keep_warm: whether the worker stays for the next job.
+        keep_warm: whether the worker keeps running for the next job.
     """
 
     def __init__(
@@ -89,23 +89,23 @@ class Service:
 
     @property
     def log_path(self) -> str:
-        """The log of the process that was used last; empty where there is none."""
+        """The log of the process that was used last; empty if there is none."""
         return self._log_path
 
     @property
     def worker_pid(self) -> Optional[int]:
-        """Of the worker, or None where none runs."""
+        """The process id of the worker; None if none is running."""
         return self._process.pid if self._process is not None and self._process.is_alive() else None
 
     def is_busy(self) -> bool:
-        """Whether anything is left to do: a job, or a folder that another process still held."""
+        """Whether anything is left to do: a job, or a folder that could not be removed yet."""
         return bool(self._jobs or self._left_folders)
 
     def add(self, job: Job) -> None:
-        """Takes a job in, to be polled.
+        """Adds a job to those that are polled.
 
         Raises:
-            ConfigurationError: it computes, and so does another one: they would only be in each other's way.
+            ConfigurationError: it computes and another such job is running; they would slow each other down.
         """
         self._end_with_program()
         busy = job.computes and any(other.computes and other.state is not JobState.REFUSED for other in self._jobs)
@@ -114,20 +114,20 @@ class Service:
             raise ConfigurationError("another segmentation is running; wait for it, or cancel it")
 
     def remove(self, job: Job) -> None:
-        """Lets go of a job that has ended."""
+        """Removes a job that has ended."""
         if job in self._jobs:
             self._jobs.remove(job)
         if not self.keep_warm and not self._jobs:
             self._stop()
 
     def poll(self) -> None:
-        """Takes in messages, once for all, and lets every job have a look at them."""
+        """Reads new messages once for all jobs, and lets every job process its own."""
         self.pump()
         for job in list(self._jobs):
             job.advance()
 
     def pump(self) -> None:
-        """Hands the worker's messages to the requests that they answer."""
+        """Passes the worker's messages to the requests that they answer."""
         self._remove_left_folders()
         process = self._process
         for answer in process.receive() if process is not None else ():
@@ -140,7 +140,7 @@ class Service:
                     conversation.add(answer)
 
     def ask(self, request: Request) -> Conversation:
-        """Sends a request, to a new process if none runs."""
+        """Sends a request, starting a process if none is running."""
         conversation = Conversation(next(self._numbers), request)
         process = self._running()
         self._open[conversation.number] = conversation
@@ -148,40 +148,40 @@ class Service:
         return conversation
 
     def cancel(self, conversation: Conversation) -> None:
-        """Asks the worker to stop with a request."""
+        """Asks the worker to stop working on a request."""
         if self._process is not None:
             self._process.send(cancel_message(conversation.number))
 
     def close(self, conversation: Conversation) -> None:
-        """Nobody waits for these answers any more."""
+        """Ends a conversation: further answers to its request are ignored."""
         self._open.pop(conversation.number, None)
 
     def restart(self) -> None:
-        """Ends the worker at once and starts another, so that the next job finds it warm."""
+        """Kills the worker and, if `keep_warm`, starts another, so that the next job need not wait for it."""
         self._kill(wait=False)
         if self.keep_warm:
-            # What stands in the way of a start is told to the job that needs it.
+            # If it cannot be started, the job that needs it reports why.
             with contextlib.suppress(LVNetError):
                 self._running()
 
     def make_exchange(self) -> Exchange:
-        """A folder for voxels, after folders of killed processes were removed; from any thread."""
+        """Creates a folder for voxels and removes folders of killed processes; may be called from any thread."""
         folder = self._folder()
         remove_stale(folder)
         return Exchange(folder)
 
     def remove_exchange(self, exchange: Exchange) -> None:
-        """Removes a folder, later where another process still reads it."""
+        """Removes a folder, or tries again later if another process still reads it."""
         if not exchange.remove():
             self._left_folders[exchange.path] = time.monotonic() + _REMOVE_SECONDS
 
     def forget_jobs(self) -> None:
-        """Takes the callbacks from all jobs."""
+        """Drops the callbacks of all jobs."""
         for job in self._jobs:
             job.forget()
 
     def shutdown(self) -> None:
-        """Cancels all jobs and ends the worker, without waiting for either to be nice about it."""
+        """Cancels all jobs and ends the worker, without waiting for either."""
         for job in list(self._jobs):
             job.cancel()
         self._kill()
@@ -190,7 +190,7 @@ class Service:
         self._remove_left_folders()
 
     def _end_with_program(self) -> None:
-        """Has the worker ended where the program ends without a word, as Slicer may do to its modules."""
+        """Ensures that the worker ends with the program even if :meth:`shutdown` is not called, as in Slicer."""
         if self._ends_with_program:
             return
         self._ends_with_program = True
@@ -199,7 +199,7 @@ class Service:
         def at_end() -> None:
             service = reference()
             if service is not None:
-                # Nobody is left to be told.
+                # The receivers of the callbacks may no longer exist.
                 service.forget_jobs()
                 service.shutdown()
 
@@ -207,15 +207,15 @@ class Service:
 
     def _remove_left_folders(self) -> None:
         now = time.monotonic()
-        # What cannot be removed for long is left to the next start, which removes what nobody holds.
+        # After `_REMOVE_SECONDS` a folder is left to the next start, which removes unlocked folders.
         self._left_folders = {
             path: until for path, until in self._left_folders.items() if not remove_folder(path) and now < until
         }
 
     def _running(self) -> WorkerProcess:
-        """The process, started if none runs."""
+        """The process; started if none is running."""
         if self._process is not None and not self._process.is_alive():
-            self.pump()  # its last words
+            self.pump()  # read its last messages
         if self._process is None:
             process = WorkerProcess(self._python, self._idle_seconds, self._environment)
             process.start()
@@ -225,7 +225,7 @@ class Service:
     def _on_exit(self, exit_: Exit) -> None:
         self._process = None
         for conversation in list(self._open.values()):
-            # It ended by itself, for want of work or after a failure, before it saw this.
+            # It exited by itself, idle or after a failure, before it read this request.
             if exit_.code not in (EXIT_DONE, EXIT_RENEW) or conversation.accepted or conversation.repeated:
                 conversation.add(exit_)
                 continue
@@ -238,7 +238,7 @@ class Service:
     def _stop(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            # It takes a moment to end, in which Slicer's window would stand still.
+            # In a thread, since Slicer's window would freeze for the moment that the process takes to exit.
             threading.Thread(target=process.stop, name="lvnet stop", daemon=True).start()
 
     def _kill(self, wait: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Work on the main thread, a little at a time."""
+"""Runs work on the main thread in small steps."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import time
 from typing import Generator, Generic, Optional, TypeVar
 
 ResultT = TypeVar("ResultT")
-#: Something that is done step by step, and what it returns.
+#: Work that is done step by step, and the type that it returns.
 Work = Generator[None, None, ResultT]
-#: Seconds of work between two looks at the window's events.
+#: Seconds of work before the window's events are processed again.
 SLICE_SECONDS = 0.03
 
 
 class Steps(Generic[ResultT]):
-    """A generator that is run for a moment whenever somebody has time for it.
+    """Runs a generator for a short time at each call.
 
-    Not a thread: while Slicer's event loop is busy, other threads of Python hardly get a turn.
+    A thread would not do: while Slicer's event loop is busy, other Python threads hardly get to run.
     """
 
     def __init__(self, work: Work[ResultT]) -> None:
         """Args:
-        work: each of its steps takes some milliseconds; what it returns is the result.
+        work: a generator whose steps take a few milliseconds each; its return value is the result.
         """
         self._work = work
         self._result: Optional[ResultT] = None
         self.done = False
 
     def advance(self, seconds: float = SLICE_SECONDS) -> bool:
-        """Works for about so long.
+        """Works for about the given time.
 
         Returns:
             Whether the work is done.
 
         Raises:
-            Exception: the one that ended the work.
+            Exception: any that the work raises.
         """
         end = time.perf_counter() + seconds
         while not self.done:
@@ -47,7 +47,7 @@ class Steps(Generic[ResultT]):
 
     @property
     def result(self) -> ResultT:
-        """What the work returned.
+        """The return value of the work.
 
         Raises:
             RuntimeError: it is not done.
@@ -57,5 +57,5 @@ class Steps(Generic[ResultT]):
         return self._result  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Ends the work where it stands; files that it holds open are closed."""
+        """Stops the work where it is; its open files are closed."""
         self._work.close()

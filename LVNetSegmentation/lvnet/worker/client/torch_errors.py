@@ -1,4 +1,4 @@
-"""Whether PyTorch is there, and what to say where it cannot be used."""
+"""Checks for PyTorch, and the errors if it cannot be used."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _HOW_TO_REPLACE = "uninstall PyTorch in the module 'PyTorch Utils', restart 3D S
 
 
 def torch_is_missing() -> bool:
-    """Whether PyTorch is not installed; nothing is imported."""
+    """Whether PyTorch is not installed, without importing it."""
     return importlib.util.find_spec("torch") is None
 
 
 def missing_torch() -> DependencyError:
-    """The error where there is no PyTorch."""
+    """The error if PyTorch is not installed."""
     return DependencyError(
         "PyTorch is not installed; click Apply to install it with the extension 'PyTorch', or outside 3D Slicer"
         " install the package torch"
@@ -25,7 +25,7 @@ def missing_torch() -> DependencyError:
 
 
 def hidden_torch() -> DependencyError:
-    """The error where PyTorch is found by this Python and not by the process that computes."""
+    """The error if this Python finds PyTorch but the computing process does not."""
     found = importlib.util.find_spec("torch")
     place = "" if found is None or not found.origin else f" (in {os.path.dirname(os.path.dirname(found.origin))})"
     return DependencyError(
@@ -35,10 +35,10 @@ def hidden_torch() -> DependencyError:
 
 
 def broken_torch(reason: str) -> DependencyError:
-    """The error where PyTorch is there and cannot be loaded."""
+    """The error if PyTorch is installed but cannot be loaded."""
     return DependencyError(f"PyTorch is installed but cannot be loaded ({reason}); {_HOW_TO_REPLACE}")
 
 
 def old_torch(version: str) -> DependencyError:
-    """The error where PyTorch is older than what the network needs."""
+    """The error if PyTorch is older than the network requires."""
     return DependencyError(f"PyTorch {version} is too old, {TORCH_REQUIREMENT} is needed; {_HOW_TO_REPLACE}")

@@ -1,8 +1,7 @@
-"""What the two ends of the worker say to each other: typed here, JSON lines in the pipe.
+"""The messages between the worker and the program that uses it: typed classes here, JSON lines in the pipe.
 
-`requests` holds what the asking program sends, `results` what a task gives, `answers` all that the
-worker says, and `wire` how messages become lines.  Both ends use the same classes, so that a field
-is written and read by one definition.
+`requests` holds what the program sends, `results` the results of tasks, `answers` all messages of the
+worker, and `wire` their encoding.  Both sides use the same classes, so that each field is defined once.
 """
 
 from .wire import Mouth, decode, encode, read_lines

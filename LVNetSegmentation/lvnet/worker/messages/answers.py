@@ -1,4 +1,4 @@
-"""What the worker says: one class a kind of message."""
+"""The messages of the worker, one class each."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import fields as fields_of
 from enum import Enum
 from typing import Any, ClassVar, Dict, List, Mapping, Optional, Type, Union
 
-#: The identifier of a request; None where a request had none that an answer could name.
+#: The identifier of a request; None if the request had no valid one.
 RequestId = Optional[Union[int, str]]
 
 
 class FailureKind(Enum):
-    """What sort of thing went wrong.
+    """The kind of a failure.
 
     USER: an :class:`~lvnet.errors.LVNetError`.  TORCH_MISSING, TORCH_BROKEN and TORCH_OLD: the message
-    is the reason only, since what to do depends on who asks.  DEVICE: the GPU or its driver failed,
-    and the worker ends after saying so.  BUG: anything else.
+    gives the reason only, since the remedy depends on the requesting program.  DEVICE: the GPU or its
+    driver failed, and the worker exits after reporting it.  BUG: anything else.
     """
 
     USER = "user"
@@ -31,18 +31,18 @@ class FailureKind(Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """Anything that the worker says.
+    """Any message of the worker.
 
     Attributes:
-        type: names the kind of the message.
-        ends: whether nothing more comes about a request after this.
+        type: names the kind of message.
+        ends: whether this is the last message about a request.
     """
 
     type: ClassVar[str]
     ends: ClassVar[bool] = False
 
     def to_message(self) -> Dict[str, Any]:
-        """As a JSON object."""
+        """The message as a JSON object."""
         return {"type": self.type, **asdict(self)}
 
     @classmethod
@@ -50,17 +50,17 @@ class Answer:
         """Reads what :meth:`to_message` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: it is no such message.
+            KeyError, TypeError, ValueError: it is not such a message.
         """
         return cls(**{field.name: message[field.name] for field in fields_of(cls)})
 
 
 @dataclass(frozen=True)
 class RequestAnswer(Answer):
-    """Whatever is said about one request.
+    """Any message about one request.
 
     Attributes:
-        id: of the request.
+        id: the request's identifier.
     """
 
     id: RequestId
@@ -68,10 +68,10 @@ class RequestAnswer(Answer):
 
 @dataclass(frozen=True)
 class Ready(Answer):
-    """The worker listens.
+    """The worker is ready for requests.
 
     Attributes:
-        pid: of its process.
+        pid: its process id.
         version: of its `lvnet`.
     """
 
@@ -82,18 +82,18 @@ class Ready(Answer):
 
 @dataclass(frozen=True)
 class Accepted(RequestAnswer):
-    """The turn of a request has come."""
+    """The worker has begun with a request."""
 
     type: ClassVar[str] = "accepted"
 
 
 @dataclass(frozen=True)
 class Progress(RequestAnswer):
-    """How far a request is.
+    """The progress of a request.
 
     Attributes:
-        share: that is done, 0 to 1.
-        stage: in words; never with the name of a file, since it is logged.
+        share: fraction done, 0 to 1.
+        stage: in words; never contains a file name, since it is logged.
     """
 
     type: ClassVar[str] = "progress"
@@ -107,7 +107,7 @@ class Progress(RequestAnswer):
 
 @dataclass(frozen=True)
 class ScanDone(RequestAnswer):
-    """A scan of a folder is done, or has failed.
+    """A scan of a folder is done or has failed.
 
     Attributes:
         scan: see :class:`~lvnet.worker.messages.results.FolderResult`.
@@ -122,8 +122,8 @@ class Done(RequestAnswer):
     """A request is done.
 
     Attributes:
-        fields: the task's result, as its class in :mod:`~lvnet.worker.messages.results` writes and reads it.
-        seconds: that it took.
+        fields: the task's result, written and read by its class in :mod:`~lvnet.worker.messages.results`.
+        seconds: how long it took.
     """
 
     type: ClassVar[str] = "result"
@@ -142,7 +142,7 @@ class Done(RequestAnswer):
 
 @dataclass(frozen=True)
 class Stopped(RequestAnswer):
-    """A request was cancelled, waiting or under way."""
+    """A request was cancelled while it was queued or running."""
 
     type: ClassVar[str] = "cancelled"
     ends: ClassVar[bool] = True
@@ -153,10 +153,10 @@ class Failed(RequestAnswer):
     """A request has failed.
 
     Attributes:
-        kind: what sort of failure it is.
+        kind: the kind of failure.
         message: one line.
-        error: the name of the class of an LVNetError.
-        details: the traceback of what no user has caused; for the log.
+        error: the class name of an LVNetError.
+        details: the traceback for the log, unless the user caused the error.
     """
 
     type: ClassVar[str] = "error"
@@ -179,10 +179,10 @@ class Failed(RequestAnswer):
 
 @dataclass(frozen=True)
 class Bye(Answer):
-    """The worker ends by itself.
+    """The worker exits by itself.
 
     Attributes:
-        reason: `idle`, or the kind of a failure after which only another process can do better.
+        reason: `idle`, or the kind of a failure after which only a new process can succeed.
     """
 
     type: ClassVar[str] = "bye"
@@ -191,12 +191,12 @@ class Bye(Answer):
 
 @dataclass(frozen=True)
 class Exit(Answer):
-    """The process has ended; noticed by the asking program and never sent.
+    """The process has ended; created by the requesting program and never sent.
 
     Attributes:
-        code: its exit code; negative is the number of the signal that ended it.
-        lines: the last that it wrote to stderr.
-        wanted: whether the asking program ended it itself.
+        code: its exit code; if negative, minus the number of the signal that ended it.
+        lines: the last lines that it wrote to stderr.
+        wanted: whether the requesting program ended it itself.
     """
 
     type: ClassVar[str] = "exit"
@@ -212,7 +212,7 @@ _SENT: Dict[str, Type[Answer]] = {
 
 
 def answer_of(message: Mapping[str, Any]) -> Optional[Answer]:
-    """The answer that a message of the worker is; None where it is none."""
+    """Parses a message of the worker; None if it is not a valid answer."""
     kind = _SENT.get(str(message.get("type")))
     if kind is None:
         return None

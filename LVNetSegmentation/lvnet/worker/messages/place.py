@@ -1,4 +1,4 @@
-"""Where a volume lies in the patient, as a message says it."""
+"""The geometry of a volume, as fields of a message."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ KEYS = ("spacing", "origin", "direction")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a volume lies in the patient.
+    """The geometry of a volume in the patient's coordinate system.
 
     Attributes:
         spacing: (z, y, x) mm.
         origin: (x, y, z) mm, LPS.
-        direction: nine numbers row by row, LPS.
+        direction: nine numbers in row-major order, LPS.
     """
 
     spacing: Tuple[float, float, float]
@@ -26,11 +26,11 @@ class Place:
 
     @classmethod
     def of(cls, volume: Volume) -> Place:
-        """The place of a volume."""
+        """The geometry of a volume."""
         return cls(volume.spacing, volume.origin, volume.direction)
 
     def to_fields(self, prefix: str = "") -> Dict[str, Any]:
-        """As three fields of a message, whose names start with the prefix."""
+        """Three fields of a message, with names that start with the prefix."""
         return {f"{prefix}{key}": list(numbers) for key, numbers in asdict(self).items()}
 
     @classmethod

@@ -1,7 +1,7 @@
-"""What can be asked from the worker: one class a task.
+"""The requests that the worker accepts, one class per task.
 
-What comes through a pipe is checked before it is used: :func:`request_of` makes a request of a
-message, or says in one line why it cannot.
+Messages are checked before they are used: :func:`request_of` turns a message into a request, or raises an
+error that says in one line why it cannot.
 """
 
 from __future__ import annotations
@@ -17,48 +17,48 @@ from ...pipeline.settings import is_text, shown
 from .answers import RequestId
 from .place import KEYS, Place
 
-#: Asks to stop with a request instead of asking for a task.
+#: The message that cancels a request instead of asking for a task.
 CANCEL = "cancel"
 Check = Callable[[Any], bool]
 
 
 def request_id(message: Mapping[str, Any]) -> RequestId:
-    """The id of a request, or None where it is none that an answer could name."""
+    """The id of a request; None if it has no valid one."""
     number = message.get("id")
     return number if isinstance(number, (int, str)) else None
 
 
 def cancel_message(number: RequestId) -> Dict[str, Any]:
-    """Asks to stop with a request, waiting or under way."""
+    """The message that cancels a request, queued or running."""
     return {"do": CANCEL, "id": number}
 
 
 @dataclass(frozen=True)
 class Request:
-    """Something that the worker can be asked for.
+    """A request to the worker.
 
     Attributes:
         do: names the task.
-        checks: of the fields of its message.
+        checks: a check for each field of its message.
     """
 
     do: ClassVar[str]
     checks: ClassVar[Dict[str, Check]] = {}
 
     def to_message(self, number: RequestId) -> Dict[str, Any]:
-        """As a JSON object with an identifier."""
+        """The request as a JSON object with an identifier."""
         return {"do": self.do, "id": number, **self.to_fields()}
 
     def to_fields(self) -> Dict[str, Any]:
-        """As fields of a message."""
+        """The request as fields of a message."""
         return asdict(self)
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Request:
-        """Reads what :meth:`to_message` wrote; further fields are passed over.
+        """Reads what :meth:`to_message` wrote; other fields are ignored.
 
         Raises:
-            ConfigurationError: a field is missing or of the wrong kind.
+            ConfigurationError: a field is missing or of the wrong type.
         """
         for name, fits in cls.checks.items():
             if not fits(message.get(name)):
@@ -71,7 +71,7 @@ class Request:
 
 
 def _path(value: Any) -> bool:
-    # Relative to what?  The worker's own folder is none that anybody knows.
+    # Relative paths are refused: the requesting program does not know the worker's working directory.
     return is_text(value) and os.path.isabs(value)
 
 
@@ -106,7 +106,7 @@ class SegmentRequest(Request):
 
     Attributes:
         folder: see :mod:`lvnet.worker.exchange`.
-        place: of the scan.
+        place: geometry of the scan.
         options: how to segment.
     """
 
@@ -126,12 +126,12 @@ class SegmentRequest(Request):
 
 @dataclass(frozen=True)
 class FolderRequest(Request):
-    """Segments every scan of a folder into another.
+    """Segments every scan of a folder into another folder.
 
     Attributes:
         input: the folder of scans.
-        output: takes the results.
-        suffix: of the files with the results.
+        output: the folder for the results.
+        suffix: of the result files.
         options: how to segment.
     """
 
@@ -154,14 +154,16 @@ class FolderRequest(Request):
 
 @dataclass(frozen=True)
 class CompareRequest(Request):
-    """Scores one mask of zeros and ones by another; both lie in the exchange folder.
+    """Scores a binary mask against a reference mask; both are in the exchange folder.
 
     Attributes:
         folder: see :mod:`lvnet.worker.exchange`.
-        place: of the mask that is scored, and `reference_place` of the other.
-        preset: whose definitions of the metrics.
-        resample: whether the reference may be brought to the other's grid.
-        name: what to call the mask that is scored, and `reference_name` the other; None or empty: nothing special.
+        place: geometry of the scored mask.
+        reference_place: geometry of the reference.
+        preset: the set of metric definitions.
+        resample: whether the reference may be resampled to the grid of the scored mask.
+        name: of the scored mask in messages; None or empty for a generic name.
+        reference_name: the same for the reference.
     """
 
     do: ClassVar[str] = "compare"
@@ -196,11 +198,11 @@ class CompareRequest(Request):
 
 @dataclass(frozen=True)
 class PhantomRequest(Request):
-    """Makes a synthetic abdomen and the label of its liver, as files of the exchange folder.
+    """Makes a synthetic abdomen and its liver mask, as files in the exchange folder.
 
     Attributes:
         folder: see :mod:`lvnet.worker.exchange`.
-        seed: of its random numbers.
+        seed: of the random numbers.
     """
 
     do: ClassVar[str] = "phantom"
@@ -242,7 +244,7 @@ class PaceRequest(Request):
         return cls(SegmentOptions.from_request(message))
 
 
-#: In the order in which a refusal lists them.
+#: In the order in which an error message lists them.
 REQUESTS: Tuple[Type[Request], ...] = (
     SegmentRequest, FolderRequest, CompareRequest, PhantomRequest, DevicesRequest, TorchRequest, PaceRequest,
 )  # fmt: skip
@@ -250,10 +252,10 @@ _BY_NAME = {kind.do: kind for kind in REQUESTS}
 
 
 def request_of(message: Mapping[str, Any]) -> Request:
-    """The request that a message is.
+    """Turns a message into a request.
 
     Raises:
-        ConfigurationError: there is no such task, or a field is missing or of the wrong kind.
+        ConfigurationError: there is no such task, or a field is missing or of the wrong type.
     """
     kind = message.get("do")
     if not isinstance(kind, str) or kind not in _BY_NAME:

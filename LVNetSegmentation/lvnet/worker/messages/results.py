@@ -1,4 +1,4 @@
-"""What the tasks of the worker give: one class a task, written by the server and read by the client."""
+"""The results of the worker's tasks, one class each, written by the server and read by the client."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, TypedDic
 from ...recipe import LabelClass
 from .place import Place
 
-#: First and last index plus one along z, y and x.
+#: First index, and last index plus one, along z, y and x.
 Box = Tuple[Tuple[int, int], Tuple[int, int], Tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a task gives; its fields are values of JSON unless a class says otherwise."""
+    """The result of a task; fields are JSON values unless a class says otherwise."""
 
     def to_fields(self) -> Dict[str, Any]:
-        """As fields of a message."""
+        """The result as fields of a message."""
         return {field.name: getattr(self, field.name) for field in fields_of(self)}
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Result:
-        """Reads what :meth:`to_fields` wrote; further fields are passed over.
+        """Reads what :meth:`to_fields` wrote; other fields are ignored.
 
         Raises:
-            KeyError, TypeError, ValueError: it is no such result.
+            KeyError, TypeError, ValueError: it is not such a result.
         """
         return cls(**{field.name: fields[field.name] for field in fields_of(cls)})
 
 
 def box_of(slices: Sequence[slice]) -> Box:
-    """A box from an index of an array (z, y, x)."""
+    """The box of slices that index an array (z, y, x)."""
     z, y, x = ((int(side.start), int(side.stop)) for side in slices)
     return z, y, x
 
@@ -52,9 +52,9 @@ class FoundClass:
     """One class of a result.
 
     Attributes:
-        entry: its value, name, colour and terminology code.
-        box: the part of the scan that holds all of it; None where nothing was found.
-        file: with the uint8 zeros and ones within the box, in the exchange folder; None where nothing was found.
+        entry: label value, name, colour and terminology code.
+        box: its bounding box in the scan; None if nothing was found.
+        file: binary uint8 mask within the box, in the exchange folder; None if nothing was found.
     """
 
     entry: LabelClass
@@ -62,7 +62,7 @@ class FoundClass:
     file: Optional[str]
 
     def to_fields(self) -> Dict[str, Any]:
-        """As a JSON object."""
+        """The class as a JSON object."""
         return {**asdict(self.entry), "box": self.box, "file": self.file}
 
     @classmethod
@@ -83,8 +83,8 @@ class DoubtfulRegions:
     """The regions in which the network was unsure.
 
     Attributes:
-        box: the part of the scan that holds them all.
-        file: with the uint8 zeros and ones within the box, in the exchange folder.
+        box: bounding box of all of them in the scan.
+        file: binary uint8 mask within the box, in the exchange folder.
     """
 
     box: Box
@@ -98,12 +98,12 @@ class DoubtfulRegions:
 
 @dataclass(frozen=True)
 class SegmentResult(Result):
-    """A scan is segmented.
+    """The result of segmenting a scan.
 
     Attributes:
-        classes: those of the network, found or not.
-        doubtful: None where there is no such region.
-        report: what :meth:`lvnet.pipeline.ScanReport.to_dict` says.
+        classes: all classes of the network, found or not.
+        doubtful: None if there is no such region.
+        report: see :meth:`lvnet.pipeline.ScanReport.to_dict`.
     """
 
     classes: Tuple[FoundClass, ...]
@@ -125,13 +125,13 @@ class SegmentResult(Result):
 
 @dataclass(frozen=True)
 class FolderResult(Result):
-    """A folder is segmented.
+    """The result of segmenting a folder.
 
     Attributes:
-        scans: for each `input`, `output`, `error`, and where it succeeded what
-            :meth:`lvnet.pipeline.ScanReport.to_dict` says.
-        left_out: what of the folder is not segmented: `input` and `reason`.
-        summary: all that in one line.
+        scans: `input`, `output` and `error` of each scan, and on success the items of
+            :meth:`lvnet.pipeline.ScanReport.to_dict`.
+        left_out: `input` and `reason` of everything in the folder that was not segmented.
+        summary: all of this in one line.
     """
 
     scans: List[Dict[str, Any]]
@@ -143,9 +143,9 @@ class Device(TypedDict):
     """A device that can be chosen.
 
     Attributes:
-        id: what a request takes.
+        id: as used in requests.
         name: in words.
-        freeMemory: bytes; None where nobody knows.
+        freeMemory: bytes; None if unknown.
     """
 
     id: str
@@ -166,7 +166,7 @@ class TorchResult(Result):
 
     Attributes:
         version: of PyTorch.
-        device: what `auto` takes, and why.
+        device: the device that `auto` selects, and why.
     """
 
     version: str
@@ -175,7 +175,7 @@ class TorchResult(Result):
 
 @dataclass(frozen=True)
 class PaceResult(Result):
-    """How fast this computer is.
+    """The speed of this computer.
 
     Attributes:
         seconds_per_litre: see :func:`lvnet.pace.seconds_per_litre`.
@@ -186,10 +186,10 @@ class PaceResult(Result):
 
 @dataclass(frozen=True)
 class CompareResult(Result):
-    """Two masks are compared.
+    """The result of comparing two masks.
 
     Attributes:
-        metrics: what :func:`lvnet.evaluate` gives for one label.
+        metrics: the result of :func:`lvnet.evaluate` for one label.
     """
 
     metrics: Dict[str, Any]
@@ -197,10 +197,10 @@ class CompareResult(Result):
 
 @dataclass(frozen=True)
 class PhantomResult(Result):
-    """A phantom lies in the exchange folder.
+    """A phantom was written to the exchange folder.
 
     Attributes:
-        place: of the scan and of its label.
+        place: geometry of the scan and its mask.
     """
 
     place: Place

@@ -1,4 +1,4 @@
-"""JSON, one message a line, in both directions."""
+"""JSON messages, one per line, in both directions."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import os
 import threading
 from typing import Any, Dict, Iterator, Optional
 
-#: Longer lines are not ours; they would only fill the memory.
+#: Longer lines cannot be messages and are not kept in memory.
 _LONGEST = 64 * 2**20
 
 
 def encode(message: Dict[str, Any]) -> bytes:
-    """A message as a line; ASCII, so that no system can garble it."""
+    """A message as a line of ASCII, which is safe from encoding problems."""
     return json.dumps(message, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
 
 
 def decode(line: bytes) -> Optional[Dict[str, Any]]:
-    """The message of a line, or None where the line is none."""
+    """The message in a line; None if it is not a message."""
     try:
         message = json.loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
@@ -26,10 +26,10 @@ def decode(line: bytes) -> Optional[Dict[str, Any]]:
 
 
 def read_lines(handle: int) -> Iterator[bytes]:
-    """Lines of a file descriptor as they come, the last one even without an end of line.
+    """Yields lines of a file descriptor as they arrive, the last one even without an end of line.
 
-    Reads the descriptor itself: a buffered reader would hold a lock while it waits, and a process
-    cannot end in order while a thread holds that.
+    It reads the descriptor directly: a buffered reader holds a lock while it waits, and a process cannot exit
+    normally while a thread holds that lock.
     """
     pending = b""
     while True:
@@ -48,13 +48,13 @@ def read_lines(handle: int) -> Iterator[bytes]:
 
 
 class Mouth:
-    """Says messages, from any thread.
+    """Sends messages, from any thread.
 
     Args:
         handle: a file descriptor.
 
     Attributes:
-        heard: False once nobody listens any more.
+        heard: False once the other side has closed the pipe.
     """
 
     def __init__(self, handle: int) -> None:
@@ -63,7 +63,7 @@ class Mouth:
         self.heard = True
 
     def say(self, message: Dict[str, Any]) -> None:
-        """Sends one message; without a listener nothing happens."""
+        """Sends one message; does nothing if the other side has closed the pipe."""
         rest = memoryview(encode(message))
         with self._lock:
             try:
