@@ -1,4 +1,9 @@
-"""Where the time of one slab goes: every part of LV-Net's fast network on a CPU, with its operations."""
+"""Where the time of one slab goes: every part of LV-Net's fast network on a CPU, beside what the processor allows.
+
+The last column compares each part with the roofline: the time that its vector instructions would take at the peak rate
+of fused multiply-adds, or its input and output at the bandwidth of the memory, whichever is longer, as a share of the
+time that it took.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,8 @@ from typing import Any, Callable, Dict, List, Mapping
 
 import harness
 import networks
+from roofline import Roofline, measure_roofline
+from slab_work import Count, Work, of_block, of_doubling, of_halving, of_pointwise, of_stem
 
 
 class Clock:
@@ -18,18 +25,18 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds: Dict[str, List[float]] = defaultdict(list)
-        self.operations: Dict[str, float] = {}
+        self.work: Dict[str, Work] = {}
         self._pass: Dict[str, float] = defaultdict(float)
-        self._counted: Dict[str, float] = defaultdict(float)
+        self._counted: Dict[str, Work] = defaultdict(Work)
 
-    def wrap(self, name: str, work: Callable[..., Any], operations: Callable[[Any], float]) -> Callable[..., Any]:
-        """The same with a clock; `operations` counts multiply-adds from the first argument."""
+    def wrap(self, name: str, part: Callable[..., Any], count: Count) -> Callable[..., Any]:
+        """The same with a clock; `count` gets the same arguments."""
 
-        def timed(x: Any, *rest: Any) -> Any:
+        def timed(*arguments: Any) -> Any:
             began = time.perf_counter()
-            result = work(x, *rest)
+            result = part(*arguments)
             self._pass[name] += time.perf_counter() - began
-            self._counted[name] += operations(x)
+            self._counted[name] = self._counted[name].plus(count(*arguments))
             return result
 
         return timed
@@ -38,40 +45,30 @@ class Clock:
         """One slab is through."""
         for name, seconds in self._pass.items():
             self.seconds[name].append(seconds)
-        self.operations = dict(self._counted)
+        self.work = dict(self._counted)
         self._pass.clear()
         self._counted.clear()
-
-
-def voxels_of(x: Any) -> float:
-    """Voxels of a tensor (D, H, W, C)."""
-    return float(x.shape[0] * x.shape[1] * x.shape[2])
-
-
-def of_block(x: Any) -> float:
-    """Multiply-adds of an IRB block, expansion 4 and kernel 5."""
-    return voxels_of(x) * (2 * 4 * x.shape[3] ** 2 + 125 * 4 * x.shape[3])
 
 
 def measure(task: harness.Task) -> Dict[str, Any]:
     """Median seconds of every part, in a child."""
     import torch
     from lvnet.acceleration.cpu_inference.network import CPUNetwork
+    from lvnet.acceleration.kernels.processor import register_lanes
 
     networks.keep_pages_as_ours_do("lvnet")
     torch.set_num_threads(task["threads"])
     fast = networks.for_inference("lvnet", networks.prepared("lvnet", "channels_last"))
     if not isinstance(fast, CPUNetwork):
         raise RuntimeError("the fast network is not there")
-    clock, stages = Clock(), fast.stages
+    clock, stages, lanes = Clock(), fast.stages, register_lanes()
     for name, blocks in (("encoder", fast.encoder), ("decoder", fast.decoder)):
         for i, block in enumerate(blocks):
-            title = f"IRB block, {name} {i + 1}"
-            blocks[i] = clock.wrap(title, block, of_block)
-    stages.stem = clock.wrap("stem, 5x5x5", stages.stem, lambda x: x[0].numel() * 125.0 * 16)
-    stages.halve = clock.wrap("halving", stages.halve, lambda x: 0.0)
-    stages.double = clock.wrap("doubling", stages.double, lambda x: 0.0)
-    stages.pointwise = clock.wrap("1x1x1 between stages", stages.pointwise, lambda x: 0.0)
+            blocks[i] = clock.wrap(f"IRB block, {name} {i + 1}", block, of_block(block, lanes))
+    stages.stem = clock.wrap("stem, 5x5x5", stages.stem, of_stem(len(stages.start), lanes))
+    stages.halve = clock.wrap("halving", stages.halve, of_halving(lanes))
+    stages.double = clock.wrap("doubling", stages.double, of_doubling(lanes))
+    stages.pointwise = clock.wrap("1x1x1 between stages", stages.pointwise, of_pointwise(lanes))
     x = networks.input_of("lvnet", task["size"], "channels_last")
     whole = []
     for number in range(1 + task["repeats"]):
@@ -81,10 +78,12 @@ def measure(task: harness.Task) -> Dict[str, Any]:
         clock.end_pass()
         if number:
             whole.append(passed)
+    limits = measure_roofline(task["threads"])
     return {
         "whole": statistics.median(whole),
         "parts": {name: statistics.median(times[1:]) for name, times in clock.seconds.items()},
-        "operations": clock.operations,
+        "work": {name: work._asdict() for name, work in clock.work.items()},
+        "roofline": limits._asdict(),
     }
 
 
@@ -104,15 +103,35 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
 
 def table(result: Mapping[str, Any]) -> str:
     """For the docs."""
-    rows = []
+    rows, limits = [], Roofline(**result["roofline"])
     parts = {**result["parts"], "the rest": max(0.0, result["whole"] - sum(result["parts"].values()))}
+    least = 0.0
     for name, seconds in sorted(parts.items(), key=lambda entry: -entry[1]):
-        operations = result["operations"].get(name, 0.0)
-        rate = f"{2e-9 * operations / seconds:.0f}" if operations and seconds else "-"
+        work = Work(**result["work"].get(name, {}))
+        bound = limits.seconds(work.instructions, work.bytes)
+        least += bound
         rows.append((name, f"{1e3 * seconds:.1f}", f"{100 * seconds / result['whole']:.0f} %",
-                     f"{2e-9 * operations:.1f}" if operations else "-", rate))  # fmt: skip
-    rows.append(("whole slab", f"{1e3 * result['whole']:.1f}", "100 %", "", ""))
-    return harness.markdown((f"part of a slab {result['size']}", "ms", "share", "GFLOP", "GFLOP/s"), rows, result)
+                     _number(2e-9 * work.operations), _number(1e-9 * work.instructions), _number(1e-6 * work.bytes),
+                     f"{100 * bound / seconds:.0f} %" if bound and seconds else "-"))  # fmt: skip
+    attained = f"{100 * least / result['whole']:.0f} %"
+    rows.append(("whole slab", f"{1e3 * result['whole']:.1f}", "100 %", "", "", "", attained))
+    head = (
+        f"part of a slab {result['size']}",
+        "ms",
+        "share",
+        "GFLOP",
+        "10^9 vector instructions",
+        "MB",
+        "of the roofline",
+    )
+    peak = (
+        f"{1e-9 * limits.instructions:.1f} * 10^9 vectors of {limits.lanes} and {1e-9 * limits.bytes:.1f} GB a second"
+    )
+    return f"{harness.markdown(head, rows, result)}\n\nAt most {peak}."
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if value else "-"
 
 
 if __name__ == "__main__":

@@ -61,8 +61,20 @@ def test_the_time_of_a_slab_is_divided_among_its_parts(tmp_path):
     result, rows = quick("slab_profile", tmp_path)
     assert 0 < sum(result["parts"].values()) <= result["whole"]
     blocks = [name for name in result["parts"] if name.startswith("IRB")]
-    assert len(blocks) == 9 and all(result["operations"][name] > 0 for name in blocks)
+    assert len(blocks) == 9 and set(result["work"]) == set(result["parts"])
     assert rows[-1].split("|")[3].strip() == "100 %"
+
+
+def test_parts_of_a_slab_do_fewer_operations_than_the_network_is_written_with(tmp_path):
+    pytest.importorskip("numba", reason="the [fast] extra is not installed")
+    result, rows = quick("slab_profile", tmp_path, "--avx2")
+    lanes, first = result["roofline"]["lanes"], result["work"]["IRB block, encoder 1"]
+    assert lanes == 8
+    assert first["operations"] == 16 * 32 * 32 * (2 * 4 * 16**2 + 125 * 4 * 16)
+    assert first["bytes"] == 16 * 32 * 32 * 2 * 16 * 4
+    assert 0.5 * first["operations"] < first["instructions"] * lanes < first["operations"]
+    # Nothing can be faster than the processor allows.
+    assert 0 < float(rows[-1].split("|")[-2].strip(" %")) < 100
 
 
 def test_reading_is_compared_with_simple_itk(tmp_path):
