@@ -35,7 +35,7 @@ Count = Callable[..., Work]
 
 def of_elu(lanes: int) -> int:
     """Vector instructions of `VectorCode.elu`."""
-    return 10 if lanes == 16 else 13
+    return 10 if lanes == 16 else 12
 
 
 def of_block(block: Any, lanes: int) -> Count:

@@ -11,7 +11,7 @@ from ..kernels.catalogue import irb_kernels
 from ..kernels.processor import register_lanes
 from ..layout.memory import aligned, in_order, laid_out, voxel_bytes
 from ..layout.winograd import transform_weights
-from ..layout.workspace import irb_gang
+from ..layout.workspace import GANG
 from ..threads import run_jobs
 from .folding import FoldedIRB, FoldedNetwork
 
@@ -31,8 +31,7 @@ class FusedIRB:
         wide, self.channels = block.expand[0].shape
         self.kernels, self.groups, self.kept = irb_kernels(lanes), wide // lanes, len(block.project[1])
         self.results = -(-self.kept // lanes) * lanes
-        gang = self.kernels.gang * lanes
-        self.expand = laid_out(block.expand[0].reshape(-1, gang, self.channels).transpose(0, 2, 1))
+        self.expand = laid_out(block.expand[0].reshape(-1, GANG * lanes, self.channels).transpose(0, 2, 1))
         self.expand_bias = laid_out(block.expand[1])
         taps = transform_weights(block.depthwise[0])  # point, channel, kz, ky
         taps = taps.reshape(len(taps), self.groups, lanes, 5, 5).transpose(1, 0, 4, 3, 2)
@@ -80,8 +79,7 @@ def fits(block: FoldedIRB, lanes: int = 0) -> bool:
     """Whether the kernels support a block's kernel size and numbers of channels."""
     lanes = lanes or register_lanes()
     wide, channels = block.expand[0].shape
-    gang = irb_gang(lanes) * lanes
-    return block.depthwise[0].shape[1:] == (5, 5, 5) and wide % gang == 0 and channels % lanes == 0
+    return block.depthwise[0].shape[1:] == (5, 5, 5) and wide % (GANG * lanes) == 0 and channels % lanes == 0
 
 
 def network_fits(folded: FoldedNetwork, lanes: int = 0) -> bool:

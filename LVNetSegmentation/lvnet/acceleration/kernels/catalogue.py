@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from typing import Callable, Dict, Tuple
 
 from ..layout.winograd import POINTS
-from ..layout.workspace import TAPS, irb_gang, irb_workspace, ring_workspace, weight_workspace
+from ..layout.workspace import TAPS, irb_workspace, ring_workspace, weight_workspace
 from .kernel_cache import kernels_of
 from .native import Kernel, open_kernels
 
@@ -27,12 +27,10 @@ class IRBKernels:
     """An IRB block at inference; see :mod:`.numba_irb`.
 
     Attributes:
-        gang: groups that are processed together; the number of groups is a multiple of it.
         tile: computes one tile.
         workspace: maps (slices, channels, results, rows, columns) to the number of float32 that `tile` needs.
     """
 
-    gang: int
     tile: Kernel
     workspace: Callable[[int, int, int, int, int], int]
 
@@ -40,7 +38,7 @@ class IRBKernels:
 @lru_cache(maxsize=2)
 def irb_kernels(lanes: int) -> IRBKernels:
     """The kernel for one width of register."""
-    return IRBKernels(irb_gang(lanes), _opened("numba_irb", lanes)["tile"], irb_workspace(lanes))
+    return IRBKernels(_opened("numba_irb", lanes)["tile"], irb_workspace(lanes))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from llvmlite import ir
 from numba.core import types
 
 from ..layout.winograd import OUTPUTS, POINT_OF_BIAS, POINTS, transform_input, transform_output
-from ..layout.workspace import RING, irb_gang
+from ..layout.workspace import GANG, RING
 from .numba_projection import row_projection
 from .numba_winograd import winograd_kernels
 from .vector_code import Loop, VectorCode, intrinsic, put_word, stack_memory, vector_copy, word
@@ -37,7 +37,8 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
     size = 4 * lanes
     parts, copy = winograd_kernels(lanes), vector_copy(lanes)
     fill, convolve, strides, together = parts.fill, parts.convolve, parts.strides, parts.together
-    gang = irb_gang(lanes)
+    # Rows that are expanded at once: for all groups of the gang, 16 sums fit in 32 registers, 8 in 16.
+    at_once = 2 if lanes == 16 else 1
 
     @intrinsic
     def copy_number(typing: Any, source: Any, target: Any) -> Any:
@@ -96,33 +97,37 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
             code = VectorCode(builder, lanes)
             packed, first, width, channels, weights, bias, tiles = arguments[:7]
             upper, lower, group_stride, point_stride, tile_stride = arguments[7:]
-            start = [code.load(bias, g * size) for g in range(gang)]
+            start = [code.load(bias, g * size) for g in range(GANG)]
             block_size = code.times(channels, 32)
 
-            def expanded(block: Any) -> Any:
-                base = code.offset(packed, builder.mul(block, block_size))
-                loop = Loop(builder, channels, [start[g] for g in range(gang) for _ in range(8)])
-                line = code.offset(weights, code.times(loop.index, gang * size))
-                row = [code.load(line, g * size) for g in range(gang)]
+            def expanded(block: Any, upmost: int) -> Any:
+                """Four columns of `at_once` rows from row `upmost` on, for every group."""
+                base = code.offset(packed, builder.mul(block, block_size), 16 * upmost)
+                count = 4 * at_once
+                loop = Loop(builder, channels, [start[g] for g in range(GANG) for _ in range(count)])
+                line = code.offset(weights, code.times(loop.index, GANG * size))
+                vectors = [code.load(line, g * size) for g in range(GANG)]
                 numbers = code.offset(base, code.times(loop.index, 32))
-                x = [code.broadcast(numbers, 4 * i) for i in range(8)]
-                sums = [code.multiply_add(x[i % 8], row[i // 8], total) for i, total in enumerate(loop.values)]
-                sums = loop.close(sums)
+                x = [code.broadcast(numbers, 4 * i) for i in range(count)]
+                sums = loop.close(
+                    [code.multiply_add(x[i % count], vectors[i // count], total) for i, total in enumerate(loop.values)]
+                )
                 column = code.offset(first, code.times(block, 4))
                 inside = [builder.icmp_unsigned("<", code.offset(column, j), width) for j in range(4)]
                 zero = code.splat(0.0)
                 return [builder.select(inside[i % 4], code.elu(total), zero) for i, total in enumerate(sums)]
 
-            loop = Loop(builder, tiles, expanded(word(0)))
-            new = expanded(code.offset(loop.index, 1))
-            for part in range(2 * gang):
-                group, row = divmod(part, 2)
-                seen = loop.values[4 * part : 4 * part + 4] + new[4 * part : 4 * part + 4]
-                base = code.offset((upper, lower)[row], builder.mul(loop.index, tile_stride))
-                base = code.offset(base, code.times(group_stride, group))
-                for point, value in enumerate(transform_input(code, seen)):
-                    code.store(value, code.offset(base, code.times(point_stride, point)))
-            loop.close(new)
+            for upmost in range(0, 2, at_once):
+                loop = Loop(builder, tiles, expanded(word(0), upmost))
+                new = expanded(code.offset(loop.index, 1), upmost)
+                for part in range(at_once * GANG):
+                    group, row = divmod(part, at_once)
+                    seen = loop.values[4 * part : 4 * part + 4] + new[4 * part : 4 * part + 4]
+                    base = code.offset((upper, lower)[upmost + row], builder.mul(loop.index, tile_stride))
+                    base = code.offset(base, code.times(group_stride, group))
+                    for point, value in enumerate(transform_input(code, seen)):
+                        code.store(value, code.offset(base, code.times(point_stride, point)))
+                loop.close(new)
             return context.get_dummy_value()
 
         return _signature(12), generate
@@ -139,13 +144,13 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
             products = [code.load(code.offset(base, code.times(point_stride, p))) for p in range(POINTS)]
             target = code.offset(out, builder.mul(loop.index, slice_stride))
             for j, value in enumerate(transform_output(code, products)):
-                code.store(code.elu(value), target, j * gang * size)
+                code.store(code.elu(value), target, j * GANG * size)
             loop.close([])
             return context.get_dummy_value()
 
         return _signature(5), generate
 
-    project_gang, project_input = row_projection(lanes, gang * lanes), row_projection(lanes, lanes)
+    project_gang, project_input = row_projection(lanes, GANG * lanes), row_projection(lanes, lanes)
 
     memory = stack_memory(8 * 8)
 
@@ -161,8 +166,8 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
         tiles, point_bytes, row_bytes, sum_bytes, sum_row_bytes = strides(slices, columns)
         tile_bytes, sum_tile_bytes = slices * size, (slices + 2) * size
         group_bytes = RING * row_bytes
-        ring, sums = work, work + gang * group_bytes
-        group_slice = tiles * OUTPUTS * gang * size
+        ring, sums = work, work + GANG * group_bytes
+        group_slice = tiles * OUTPUTS * GANG * size
         convolved = sums + 2 * sum_row_bytes
         packed = convolved + 2 * slices * group_slice
         block_bytes = channels * 32
@@ -192,7 +197,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
                     if residual:
                         for c in range(0, channels, lanes):
                             project_input(source + 4 * c, x_voxel, columns, residual + c * results * 4, results, target)
-        for first in range(0, groups, gang):
+        for first in range(0, groups, GANG):
             for pair in range(pairs):
                 slot = ring + 2 * pair % RING * row_bytes
                 for z in range(slices):
@@ -202,12 +207,12 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
                                 tile_bytes)  # fmt: skip
                 for r in range(2):
                     if not 0 <= top - 2 + 2 * pair + r < height:
-                        for g in range(gang):
+                        for g in range(GANG):
                             fill(slot + r * row_bytes + g * group_bytes, row_bytes // size)
                 if pair < 2:
                     continue
                 upper = 2 * (pair - 2)
-                for g in range(gang):
+                for g in range(GANG):
                     for point in range(POINTS):
                         start = depthwise_bias + (first + g) * size if point == POINT_OF_BIAS else zeros
                         weights = depthwise + ((first + g) * POINTS + point) * 25 * size
@@ -221,11 +226,11 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
                     for r in range(min(2, rows - upper)):
                         for t in range(tiles):
                             finish(sums + r * sum_row_bytes + t * sum_tile_bytes + 2 * size, sum_bytes, slices,
-                                   convolved + (r * slices * tiles + t) * OUTPUTS * gang * size + g * size,
+                                   convolved + (r * slices * tiles + t) * OUTPUTS * GANG * size + g * size,
                                    group_slice)  # fmt: skip
                 for r in range(min(2, rows - upper)):
                     for z in range(slices):
-                        project_gang(convolved + (r * slices + z) * group_slice, gang * size, columns,
+                        project_gang(convolved + (r * slices + z) * group_slice, GANG * size, columns,
                                      project + first * lanes * results * 4, results,
                                      total + ((upper + r) * slices + z) * total_row)  # fmt: skip
         for y in range(rows):

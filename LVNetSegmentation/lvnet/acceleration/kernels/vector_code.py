@@ -132,32 +132,38 @@ class VectorCode:
 
     def elu(self, x: Any) -> Any:
         """x where positive, else exp(x) - 1, within 4e-6: the larger of x and exp(min(x, 0)) - 1."""
-        return self.larger(x, self.builder.fsub(self.exp_below_zero(x), self.splat(1.0)))
+        if self.lanes == 16:
+            return self.larger(x, self.builder.fsub(self.exp_below_zero(x), self.splat(1.0)))
+        return self.larger(x, self.multiply_add(*self._exp_factors(x), self.splat(-1.0)))
 
     def exp_below_zero(self, x: Any) -> Any:
         """exp(min(x, 0)) within 4e-6: the slope of ELU."""
-        builder = self.builder
-        negative = self.smaller(x, self.splat(0.0))
         if self.lanes == 16:
             # AVX-512 has an instruction for the fraction of a number, and one to multiply by a power of two.
-            scaled = self.multiply(negative, self.splat(_LOG2_E))
-            fraction, polynomial = self._avx512("reduce", scaled, ir.Constant(ir.IntType(32), _DOWN)), _EXP2_ABOVE
-        else:
-            # exp(x) = 2^n 2^f with n the nearest integer; adding 1.5 * 2^23 rounds to it and leaves it
-            # in the lowest bits, from which it is shifted into the exponent.
-            negative = self.larger(negative, self.splat(-30.0))
-            shifted = self.scaled(negative, _LOG2_E, self.splat(_ROUND))
-            whole = builder.fsub(shifted, self.splat(_ROUND))
-            fraction = builder.fsub(self.multiply(negative, self.splat(_LOG2_E)), whole, flags=_CONTRACT)
-            polynomial = _EXP2_AROUND
-        power = self.splat(polynomial[-1])
-        for coefficient in polynomial[-2::-1]:
-            power = self.multiply_add(power, fraction, self.splat(coefficient))
-        if self.lanes == 16:
-            return self._avx512("scalef", power, scaled)
+            scaled = self.multiply(self.smaller(x, self.splat(0.0)), self.splat(_LOG2_E))
+            fraction = self._avx512("reduce", scaled, ir.Constant(ir.IntType(32), _DOWN))
+            return self._avx512("scalef", self._polynomial(_EXP2_ABOVE, fraction), scaled)
+        return self.multiply(*self._exp_factors(x))
+
+    def _exp_factors(self, x: Any) -> Tuple[Any, Any]:
+        """exp(min(x, 0)) as 2^f 2^n, with n the nearest integer; below exp(-30) it is that."""
+        builder = self.builder
+        negative = self.larger(self.smaller(x, self.splat(0.0)), self.splat(-30.0))
+        # Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the lowest bits, together with the 127
+        # that exponents are stored with; from there it is shifted into the exponent.
+        shifted = self.scaled(negative, _LOG2_E, self.splat(_ROUND))
+        whole = builder.fsub(shifted, self.splat(_ROUND))
+        fraction = builder.fsub(self.multiply(negative, self.splat(_LOG2_E)), whole, flags=_CONTRACT)
         left = ir.Constant(self.integers, [23] * self.lanes)
-        exponent = builder.shl(builder.bitcast(shifted, self.integers), left)
-        return builder.bitcast(builder.add(builder.bitcast(power, self.integers), exponent), self.vector)
+        power = builder.bitcast(builder.shl(builder.bitcast(shifted, self.integers), left), self.vector)
+        return self._polynomial(_EXP2_AROUND, fraction), power
+
+    def _polynomial(self, coefficients: Sequence[float], x: Any) -> Any:
+        """A polynomial, its coefficients lowest first."""
+        value = self.splat(coefficients[-1])
+        for coefficient in coefficients[-2::-1]:
+            value = self.multiply_add(value, x, self.splat(coefficient))
+        return value
 
     def _avx512(self, name: str, a: Any, b: Any) -> Any:
         module, i16, i32 = self.builder.module, ir.IntType(16), ir.IntType(32)
@@ -256,6 +262,6 @@ def _exp2_polynomial(degree: int, middle: float) -> List[float]:
 
 
 _LOG2_E = 1.4426950408889634
-_ROUND = 1.5 * 2**23
+_ROUND = 1.5 * 2**23 + 127
 _DOWN = 1  # AVX-512's rounding towards the smaller number
 _EXP2_AROUND, _EXP2_ABOVE = _exp2_polynomial(4, 0.0), _exp2_polynomial(4, 0.5)

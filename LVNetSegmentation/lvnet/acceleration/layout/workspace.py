@@ -12,6 +12,8 @@ from .winograd import OUTPUTS, POINTS
 
 #: Transformed rows that are kept: an output row needs five, and two rows are computed at once.
 RING = 6
+#: Groups that pass through an IRB block together: they share the reading of the input and the output sums.
+GANG = 2
 #: Columns that the stem computes at once.
 STEM_COLUMNS = 8
 #: Rows that are summed in float32 before they are added to float64 sums.
@@ -25,11 +27,6 @@ GRADIENT_RING = GRADIENT_ROWS + TAPS - 1
 
 def tiles_together(lanes: int) -> int:
     """Tiles of four voxels that are convolved at once: 20 sums fit in 32 registers, 10 in 16."""
-    return 2 if lanes == 16 else 1
-
-
-def irb_gang(lanes: int) -> int:
-    """Groups that pass through an IRB block together: they share the reading of the input and the output sums."""
     return 2 if lanes == 16 else 1
 
 
@@ -52,14 +49,14 @@ def ring_strides(lanes: int) -> Callable[[int, int], Tuple[int, int, int, int, i
 
 def irb_workspace(lanes: int) -> Callable[[int, int, int, int, int], int]:
     """Maps (slices, channels, results, rows, columns) to the number of float32 that a tile of an IRB block needs."""
-    strides, gang = ring_strides(lanes), irb_gang(lanes)
+    strides = ring_strides(lanes)
 
     def workspace(slices: int, channels: int, results: int, rows: int, columns: int) -> int:
         tiles, _, row_bytes, _, sum_row_bytes = strides(slices, columns)
         packed = ((rows + 1) // 2 + 2) * slices * (tiles + 1) * channels * 8
         total = rows * slices * columns * results
-        convolved = 2 * slices * tiles * OUTPUTS * gang * lanes
-        return (gang * RING * row_bytes + 2 * sum_row_bytes) // 4 + convolved + packed + total
+        convolved = 2 * slices * tiles * OUTPUTS * GANG * lanes
+        return (GANG * RING * row_bytes + 2 * sum_row_bytes) // 4 + convolved + packed + total
 
     return workspace
 
