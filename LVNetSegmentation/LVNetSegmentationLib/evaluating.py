@@ -1,4 +1,4 @@
-"""Comparing what lies in the scene: a segmentation with a reference."""
+"""Compares a segmentation in the scene with a reference."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def evaluateNodes(
     preset: str = "lits",
     resample: bool = True,
 ) -> Dict[str, Any]:
-    """The metrics of two masks where they lie in the world; the scene is not changed.
+    """The metrics of two masks in world coordinates; the scene is not changed.
 
     Args:
-        segmentation, reference, segment, referenceSegment, preset, resample: as the logic's
-            method `evaluate` has them.
+        segmentation, reference, segment, referenceSegment, preset, resample: as in the logic's
+            method `evaluate`.
 
     Returns:
-        What `lvnet.evaluate` gives for one label, and `segment` and `reference_segment`, the names.
+        The result of `lvnet.evaluate` for one label, with the names as `segment` and `reference_segment`.
 
     Raises:
         LVNetError: the two cannot be compared.
@@ -38,7 +38,7 @@ def evaluateNodes(
 
 
 def resultOf(one: Mask, other: Mask, metrics: Dict[str, Any]) -> Dict[str, Any]:
-    """What :func:`evaluateNodes` gives, of what `lvnet.evaluate` gave."""
+    """The result of :func:`evaluateNodes`, from that of `lvnet.evaluate`."""
     metrics = dict(metrics)
     notes = [*one.notes, *other.notes, *metrics.pop("notes", [])]
     if notes:

@@ -20,21 +20,21 @@ class Startable(Protocol):
         """Why it cannot be started now; empty if it can."""
 
     def startOnceReady(self) -> None:
-        """Starts, where nothing stands against it."""
+        """Starts, if nothing prevents it."""
 
     def cancel(self) -> None:
-        """Asks what runs to stop."""
+        """Requests cancellation."""
 
 
 class StartButton:
-    """Says what a click does, and why it does nothing where it is off."""
+    """Shows what a click does, or why the button is disabled."""
 
     def __init__(self, button: Any, section: Startable, text: str, toolTip: str, toolTipOfCancel: str) -> None:
         """A button for a section of the panel.
 
         Args:
             button: a QPushButton.
-            section: what it starts.
+            section: the section that it starts.
             text: on the button while nothing runs.
             toolTip: while it can be clicked to start.
             toolTipOfCancel: while it cancels.
