@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import TYPE_CHECKING, Dict, Optional, Tuple
 
 import slicer
 import vtk
@@ -20,6 +20,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 if TYPE_CHECKING:
+    from LVNetSegmentationLib.interfaces import QWidget, qSlicerScriptedLoadableModule
     from LVNetSegmentationLib.panel.inputchoice import InputChoice
     from LVNetSegmentationLib.panel.modulepanel import Panel
 
@@ -30,7 +31,7 @@ CITATION = "Lei et al., Lightweight V-Net for Liver Segmentation, ICASSP 2020, d
 class LVNetSegmentation(ScriptedLoadableModule):
     """The module's metadata, which Slicer shows before the module is opened."""
 
-    def __init__(self, parent: Any) -> None:
+    def __init__(self, parent: qSlicerScriptedLoadableModule) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("LV-Net Segmentation")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
@@ -81,7 +82,7 @@ def registerSampleData() -> None:
 class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The lifecycle of the panel, which is implemented in LVNetSegmentationLib/panel."""
 
-    def __init__(self, parent: Any = None) -> None:
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         # None until `setup`, which Slicer calls before anything but `cleanup`.
@@ -192,7 +193,7 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
                 # every change of the node would still update all of them.
                 released.parameterNode.RemoveObservers(vtk.vtkCommand.ModifiedEvent)  # type: ignore[attr-defined]
 
-    def _boundWidgets(self) -> Dict[str, Any]:
+    def _boundWidgets(self) -> Dict[str, QWidget]:
         """The widgets that the .ui file binds to a parameter, by parameter name."""
         named = ((widget.property("SlicerParameterName"), widget) for widget in vars(self.ui).values())
         return {name: widget for name, widget in named if name}
@@ -223,7 +224,7 @@ class LVNetSegmentationTest(ScriptedLoadableModuleTest):
                 self.tearDown()
         self.delayDisplay("Test passed")
 
-    def addSyntheticAbdomen(self) -> tuple:
+    def addSyntheticAbdomen(self) -> Tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
         """A synthetic abdomen and its exact liver segmentation, both under the same transform."""
         from LVNetSegmentationLib.sampledata import addPhantom
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import List, Optional, Tuple, Union
 
 from lvnet.metrics.presets import preset_named
 from lvnet.worker.client.handover import hand_over
@@ -16,6 +16,7 @@ from lvnet.worker.messages.requests import CompareRequest
 from lvnet.worker.messages.results import CompareResult
 
 from .evaluating import resultOf
+from .interfaces import Json
 from .masks import ComparedNode, Mask, maskOf
 
 
@@ -71,7 +72,7 @@ class CompareJob(RemoteJob[CompareResult]):
         names = (mask.name for mask in self._masks)
         return CompareRequest(str(self._exchange.path), *self._handOver.result, self._preset, self._resample, *names)
 
-    def _results(self, result: CompareResult) -> Tuple[Dict[str, Any]]:
+    def _results(self, result: CompareResult) -> Tuple[Json]:
         one, other = self._masks
         return (resultOf(one, other, result.metrics),)
 

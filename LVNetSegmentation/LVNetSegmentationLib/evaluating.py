@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Union
+from typing import Optional, Union
 
 from lvnet.metrics.presets import preset_named
 
+from .interfaces import Json
 from .masks import ComparedNode, Mask, maskOf
 
 
@@ -16,7 +17,7 @@ def evaluateNodes(
     referenceSegment: Optional[Union[str, int]] = None,
     preset: str = "lits",
     resample: bool = True,
-) -> Dict[str, Any]:
+) -> Json:
     """The metrics of two masks in world coordinates; the scene is not changed.
 
     Args:
@@ -37,10 +38,10 @@ def evaluateNodes(
     return resultOf(one, other, evaluate(one.volume, other.volume, preset=preset, resample=resample))
 
 
-def resultOf(one: Mask, other: Mask, metrics: Dict[str, Any]) -> Dict[str, Any]:
+def resultOf(one: Mask, other: Mask, metrics: Json) -> Json:
     """The result of :func:`evaluateNodes`, from that of `lvnet.evaluate`."""
-    metrics = dict(metrics)
-    notes = [*one.notes, *other.notes, *metrics.pop("notes", [])]
+    result = {"segment": one.name, "reference_segment": other.name, **metrics}
+    notes = [*one.notes, *other.notes, *result.pop("notes", [])]
     if notes:
-        metrics["notes"] = notes
-    return {"segment": one.name, "reference_segment": other.name, **metrics}
+        result["notes"] = notes
+    return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple, Union
 
 import slicer
 from lvnet.pipeline.options import SegmentOptions, settings_of
@@ -14,6 +14,7 @@ from .parameters import LVNetSegmentationParameterNode
 if TYPE_CHECKING:
     from lvnet.worker.client.job import Job, ProgressCallback
 
+    from .interfaces import Json, Settings
     from .masks import ComparedNode
     from .outcome import Outcome
 
@@ -104,7 +105,7 @@ class LVNetSegmentationLogic(MachineLogic):
         postprocess: bool = SegmentOptions.postprocess,
         threads: Optional[int] = None,
         onProgress: Optional[ProgressCallback] = None,
-        onDone: Optional[Callable[..., None]] = None,
+        onDone: Optional[Callable[[slicer.vtkMRMLSegmentationNode, Outcome], None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
         **more: Any,
@@ -152,10 +153,10 @@ class LVNetSegmentationLogic(MachineLogic):
         postprocess: bool = SegmentOptions.postprocess,
         threads: Optional[int] = None,
         onProgress: Optional[ProgressCallback] = None,
-        onDone: Optional[Callable[..., None]] = None,
+        onDone: Optional[Callable[[List[Json]], None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
-        onScan: Optional[Callable[[Dict[str, Any]], None]] = None,
+        onScan: Optional[Callable[[Json], None]] = None,
         series: Optional[str] = None,
         **more: Any,
     ) -> Job:
@@ -203,7 +204,7 @@ class LVNetSegmentationLogic(MachineLogic):
         preset: str = "lits",
         resample: bool = True,
         tableNode: Optional[slicer.vtkMRMLTableNode] = None,
-    ) -> Tuple[Dict[str, Any], slicer.vtkMRMLTableNode]:
+    ) -> Tuple[Json, slicer.vtkMRMLTableNode]:
         """Compares a segmentation with a reference: DICE, VOE, RVD, ASSD, MSSD and volumes.
 
         Both are compared in world coordinates, parent transforms included.
@@ -243,7 +244,7 @@ class LVNetSegmentationLogic(MachineLogic):
         preset: str = "lits",
         resample: bool = True,
         tableNode: Optional[slicer.vtkMRMLTableNode] = None,
-        onDone: Optional[Callable[..., None]] = None,
+        onDone: Optional[Callable[[Json, slicer.vtkMRMLTableNode], None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
     ) -> Job:
@@ -261,7 +262,7 @@ class LVNetSegmentationLogic(MachineLogic):
         from .comparing import CompareJob
         from .metricstable import tableOfResult
 
-        def done(result: Dict[str, Any]) -> None:
+        def done(result: Json) -> None:
             inScene = tableNode is not None and tableNode.GetScene() is not None
             table = tableOfResult(result, segmentation, tableNode if inScene else None)
             if onDone is not None:
@@ -272,7 +273,9 @@ class LVNetSegmentationLogic(MachineLogic):
         return self._start(CompareJob(self.service, *which, callbacks))
 
     def addPhantomAsync(
-        self, onDone: Optional[Callable[..., None]] = None, onError: Optional[Callable[[str], None]] = None
+        self,
+        onDone: Optional[Callable[[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode], None]] = None,
+        onError: Optional[Callable[[str], None]] = None,
     ) -> Job:
         """Adds a synthetic abdomen and its reference to the scene, computed in the worker process.
 
@@ -304,7 +307,7 @@ class LVNetSegmentationLogic(MachineLogic):
             logging.info("LV-Net Segmentation: %s", line)
 
 
-def _settings(more: Dict[str, Any], **given: Any) -> Dict[str, Any]:
+def _settings(more: Settings, **given: Any) -> Settings:
     """The segmentation settings, by their names in SegmentOptions.
 
     Raises:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
 from .workerlogic import WorkerLogic
 
 if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
     from lvnet.worker.messages.results import Device
+
+    from .interfaces import Json
 
 
 class MachineLogic(WorkerLogic):
@@ -28,7 +30,9 @@ class MachineLogic(WorkerLogic):
         return devices
 
     def devicesAsync(
-        self, onDone: Optional[Callable[..., None]] = None, onError: Optional[Callable[[str], None]] = None
+        self,
+        onDone: Optional[Callable[[List[Device]], None]] = None,
+        onError: Optional[Callable[[str], None]] = None,
     ) -> Job:
         """Like :meth:`devices`, without blocking: `onDone` gets the list.  Returns a job."""
         from lvnet.worker.client.job import Callbacks
@@ -38,7 +42,7 @@ class MachineLogic(WorkerLogic):
 
     def paceAsync(
         self,
-        onDone: Optional[Callable[..., None]] = None,
+        onDone: Optional[Callable[[Optional[float]], None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         **settings: Any,
     ) -> Job:
@@ -85,7 +89,7 @@ class MachineLogic(WorkerLogic):
 
         ensureTorch(askConfirmation)
 
-    def weightsInfo(self, path: Optional[str] = None) -> Dict[str, Any]:
+    def weightsInfo(self, path: Optional[str] = None) -> Json:
         """The metadata of a checkpoint file; needs no PyTorch.
 
         Args:

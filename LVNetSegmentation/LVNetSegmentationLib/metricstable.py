@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any, Dict, List, Mapping, Optional, Union
+from typing import Dict, List, Optional, Union
 
 import slicer
 import vtk
 from lvnet.image_io.write import atomic_file
 
+from .interfaces import Json
 from .masks import ComparedNode
 
 Cell = Union[str, float, None]
@@ -35,7 +36,7 @@ _IDENTITY = ("Segmentation", "Segment", "Reference", "Preset")
 
 
 def tableOfResult(
-    result: Mapping[str, Any], segmentation: ComparedNode, tableNode: Optional[slicer.vtkMRMLTableNode] = None
+    result: Json, segmentation: ComparedNode, tableNode: Optional[slicer.vtkMRMLTableNode] = None
 ) -> slicer.vtkMRMLTableNode:
     """Writes a result into a table, one row per segment.
 
@@ -101,7 +102,7 @@ def _fill(tableNode: slicer.vtkMRMLTableNode, rows: List[Dict[str, Cell]]) -> No
     tableNode.RemoveAllColumns()
     for heading, _ in _COLUMNS:
         cells = [row[heading] for row in rows]
-        column: Any
+        column: vtk.vtkAbstractArray
         if heading in _TEXT or any(cell is None for cell in cells):
             column = vtk.vtkStringArray()
             for cell in cells:

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from typing import Any, Optional
+from typing import Optional
 
 from lvnet.errors import ComputationError
 from lvnet.worker.client.process import this_python
@@ -18,7 +18,7 @@ def makeService() -> Service:
     return Service(python=interpreter, folder=temporaryFolder)
 
 
-def _application() -> Optional[Any]:
+def _application() -> Optional[object]:
     """Slicer's application object, or None outside Slicer."""
     return getattr(sys.modules.get("slicer"), "app", None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import slicer
@@ -25,6 +25,7 @@ from . import nodes
 from .closedsurfaces import makeSurfaces
 from .dependencies import ensureTorch
 from .edits import checksumOf, fingerprintsOf
+from .interfaces import Json, Settings
 from .outcome import DoubtfulRegion, DoubtfulRegions, Outcome
 from .volumechecks import refuseOtherNodes
 
@@ -48,7 +49,7 @@ class SegmentJob(RemoteJob[SegmentResult]):
         service: Service,
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         segmentationNode: Optional[slicer.vtkMRMLSegmentationNode],
-        settings: Mapping[str, Any],
+        settings: Settings,
         callbacks: Callbacks = NOBODY,
     ) -> None:
         super().__init__(service, callbacks)
@@ -118,9 +119,7 @@ class SegmentJob(RemoteJob[SegmentResult]):
         if self._written is None:
             super().cancel()
 
-    def _apply(
-        self, report: Mapping[str, Any], found: _Found
-    ) -> Tuple[Tuple[slicer.vtkMRMLSegmentationNode, Outcome], bool]:
+    def _apply(self, report: Json, found: _Found) -> Tuple[Tuple[slicer.vtkMRMLSegmentationNode, Outcome], bool]:
         """Writes the result into the scene; returns what `on_done` gets, and whether to recreate surfaces."""
         assert self._handOver is not None
         scan, volumeNode = self._handOver.result, self._volumeNode

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, TypeVar
+from typing import TYPE_CHECKING, Optional, TypeVar
 
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
     from lvnet.worker.client.service import Service
+
+    from .interfaces import QTimer
 
     SomeJob = TypeVar("SomeJob", bound=Job)
 
@@ -20,7 +22,7 @@ class WorkerLogic(ScriptedLoadableModuleLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         self._service: Optional[Service] = None
         #: None without Qt, or before the first job.
-        self._timer: Optional[Any] = None
+        self._timer: Optional[QTimer] = None
 
     @property
     def service(self) -> Service:

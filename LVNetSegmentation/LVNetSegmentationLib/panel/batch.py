@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, Tuple
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from ..views import hideForeign
-from .batchqueue import CANCELLED, DONE, FAILED, RUNNING, WAITING, BatchQueue
+from .batchqueue import CANCELLED, DONE, FAILED, RUNNING, WAITING, BatchQueue, Reported
 from .context import PanelContext, Widgets
 from .startbutton import StartButton
 from .wording import duration, progressLine, sentence
@@ -19,7 +19,9 @@ from .wording import duration, progressLine, sentence
 if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
 
+    from ..interfaces import Json
     from ..logic import LVNetSegmentationLogic
+    from ..outcome import Outcome
     from ..parameters import LVNetSegmentationParameterNode
 
 
@@ -135,10 +137,21 @@ class BatchSection:
             self._append(volume.GetName(), _("waiting"))
         self._fit()
 
-        def begin(volumeNode: slicer.vtkMRMLScalarVolumeNode, **callbacks: Any) -> Job:
-            name = volumeNode.GetName()
-            progress = self._progressOf(name)
-            return self._logic.segmentAsync(volumeNode, None, **settings, onProgress=progress, **callbacks)
+        def begin(
+            volumeNode: slicer.vtkMRMLScalarVolumeNode,
+            onDone: Callable[[slicer.vtkMRMLSegmentationNode, Outcome], None],
+            onError: Callable[[str], None],
+            onCancelled: Callable[[], None],
+        ) -> Job:
+            return self._logic.segmentAsync(
+                volumeNode,
+                None,
+                **settings,
+                onProgress=self._progressOf(volumeNode.GetName()),
+                onDone=onDone,
+                onError=onError,
+                onCancelled=onCancelled,
+            )
 
         self._queue = BatchQueue(volumes, begin, self._onVolume, self._onSceneDone)
         self._queue.next()
@@ -159,14 +172,14 @@ class BatchSection:
         if not self.cancelling:
             self._tell(progressLine(stage, elapsed, remaining))
 
-    def _onVolume(self, index: int, state: str, said: Any) -> None:
+    def _onVolume(self, index: int, state: str, reported: Reported) -> None:
         words = {WAITING: _("waiting"), RUNNING: _("running"), CANCELLED: _("cancelled")}
-        if state == DONE:
-            _node, outcome = said
+        if isinstance(reported, tuple):
+            _node, outcome = reported
             self._panel.tellHidden(hideForeign())
             text = findingsInWords(outcome.volumes, outcome.checks)
         else:
-            text = sentence(said) if state == FAILED else words[state]
+            text = words[state] if reported is None else sentence(reported)
         self._write(index, text)
         if state in (DONE, FAILED):
             name = self._ui.batchTableWidget.item(index, 0).text()
@@ -202,7 +215,7 @@ class BatchSection:
             onScan=self._onFolderScan,
         )
 
-    def _onFolderScan(self, scan: Dict[str, Any]) -> None:
+    def _onFolderScan(self, scan: Json) -> None:
         if "left_out" in scan:
             words = _("left out: {reason}").format(reason=scan["left_out"])
             self._append(os.path.basename(str(scan["input"]).rstrip("/\\")), words)
@@ -219,7 +232,7 @@ class BatchSection:
         self._fit()
         self._panel.say(f"{name}: {words}")
 
-    def _onFolderDone(self, scans: List[Dict[str, Any]]) -> None:
+    def _onFolderDone(self, scans: List[Json]) -> None:
         self._folderJob = None
         self._finish(sum(not scan["error"] for scan in scans), len(scans))
 
@@ -286,7 +299,7 @@ def volumesOfScene() -> List[slicer.vtkMRMLScalarVolumeNode]:
     return [node for node in nodes if not node.IsA("vtkMRMLLabelMapVolumeNode") and not node.GetHideFromEditors()]
 
 
-def aboutInput(scan: Dict[str, Any]) -> List[str]:
+def aboutInput(scan: Json) -> List[str]:
     """Remarks on a scan from a folder, which the user has not seen before segmenting it."""
     warnings = [found["sentence"] for found in scan.get("input_checks") or [] if found["severity"] != "note"]
     return [*(scan.get("scan_notes") or []), *warnings]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Generic, List, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Generic, List, Optional, Tuple, TypeVar, Union
 
 if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
 
 Item = TypeVar("Item")
+#: What a job reported: its results, its error message, or nothing.
+Reported = Union[Tuple[Any, ...], str, None]
 
 #: States of an item.
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
@@ -20,7 +22,7 @@ class BatchQueue(Generic[Item]):
         self,
         items: List[Item],
         start: Callable[..., Job],
-        onChanged: Callable[[int, str, Any], None],
+        onChanged: Callable[[int, str, Reported], None],
         onFinished: Callable[[], None],
     ) -> None:
         """Args:
@@ -66,14 +68,14 @@ class BatchQueue(Generic[Item]):
         finished = sum(state not in (WAITING, RUNNING) for state in self.states)
         return finished / max(1, len(self.states))
 
-    def _ended(self, index: int, state: str, said: Any) -> None:
-        self._set(index, state, said)
+    def _ended(self, index: int, state: str, reported: Reported) -> None:
+        self._set(index, state, reported)
         if self._cancelled:
             for rest in range(index + 1, len(self._items)):
                 self._set(rest, CANCELLED, None)
             self._index = len(self._items) - 1
         self.next()
 
-    def _set(self, index: int, state: str, said: Any) -> None:
+    def _set(self, index: int, state: str, reported: Reported) -> None:
         self.states[index] = state
-        self._onChanged(index, state, said)
+        self._onChanged(index, state, reported)

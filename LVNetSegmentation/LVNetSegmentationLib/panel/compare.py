@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, List, Optional, Tuple
 
 import qt
 import slicer
@@ -18,6 +18,7 @@ from .wording import number, sentence
 if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
 
+    from ..interfaces import Json
     from ..logic import LVNetSegmentationLogic
 
 #: What each preset matches.
@@ -56,7 +57,7 @@ class CompareSection:
         self._ui = ui
         self._logic = logic
         self._panel = panel
-        self._result: Optional[Dict[str, Any]] = None
+        self._result: Optional[Json] = None
         self._job: Optional[Job] = None
         for name in PRESETS:
             ui.presetComboBox.addItem(_MATCHES.get(name, name))
@@ -156,7 +157,7 @@ class CompareSection:
     def running(self) -> bool:
         return self._job is not None
 
-    def _onDone(self, result: Dict[str, Any], tableNode: slicer.vtkMRMLTableNode) -> None:
+    def _onDone(self, result: Json, tableNode: slicer.vtkMRMLTableNode) -> None:
         self._job = None
         self._result = result
         self._panel.currentParameters().metricsTable = tableNode
@@ -223,7 +224,7 @@ class CompareSection:
         self._show()
 
 
-def rowsOf(result: Dict[str, Any]) -> List[Tuple[str, str, str]]:
+def rowsOf(result: Json) -> List[Tuple[str, str, str]]:
     """The rows of the table in the panel: name, value as text, and why there is no value."""
     percent = result.get("preset") == "chaos"
     rows = [

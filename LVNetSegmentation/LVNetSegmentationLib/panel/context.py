@@ -2,15 +2,79 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Protocol
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Protocol
 
 import slicer
 
 if TYPE_CHECKING:
+    from ..interfaces import (
+        QCheckBox,
+        QComboBox,
+        QLabel,
+        QLineEdit,
+        QPlainTextEdit,
+        QProgressBar,
+        QPushButton,
+        QRadioButton,
+        QTableWidget,
+        Settings,
+        ctkCollapsibleButton,
+        ctkPathLineEdit,
+        qMRMLNodeComboBox,
+    )
     from ..parameters import LVNetSegmentationParameterNode
 
-#: The widgets of the .ui file by name.  What each of them has, Testing/widget/api_names.txt lists: Qt gives no types.
-Widgets = Any
+
+class Widgets(Protocol):
+    """The widgets of the .ui file that the sections use, by name."""
+
+    anywayCheckBox: QCheckBox
+    applyButton: QPushButton
+    batchButton: QPushButton
+    batchFormatComboBox: QComboBox
+    batchFormatLabel: QLabel
+    batchInputLabel: QLabel
+    batchInputPathLineEdit: ctkPathLineEdit
+    batchOutputLabel: QLabel
+    batchOutputPathLineEdit: ctkPathLineEdit
+    batchProgressBar: QProgressBar
+    batchSeriesLabel: QLabel
+    batchSeriesLineEdit: QLineEdit
+    batchStatusLabel: QLabel
+    batchTableWidget: QTableWidget
+    compareButton: QPushButton
+    compareCollapsibleButton: ctkCollapsibleButton
+    compareStatusLabel: QLabel
+    comparedSegmentComboBox: QComboBox
+    copyButton: QPushButton
+    deviceComboBox: QComboBox
+    doubtfulLabel: QLabel
+    editButton: QPushButton
+    estimateLabel: QLabel
+    exportCsvButton: QPushButton
+    folderRadioButton: QRadioButton
+    inputFindingsLabel: QLabel
+    inputSelector: qMRMLNodeComboBox
+    keepWarmCheckBox: QCheckBox
+    logFolderButton: QPushButton
+    logTextEdit: QPlainTextEdit
+    metricsTableWidget: QTableWidget
+    nextDoubtfulButton: QPushButton
+    outputSelector: qMRMLNodeComboBox
+    presetComboBox: QComboBox
+    progressBar: QProgressBar
+    referenceSegmentComboBox: QComboBox
+    referenceSetComboBox: QComboBox
+    resultFindingsLabel: QLabel
+    sceneRadioButton: QRadioButton
+    segmentsLabel: QLabel
+    show3DButton: QPushButton
+    showDoubtfulButton: QPushButton
+    statusLabel: QLabel
+    torchButton: QPushButton
+    torchInfoLabel: QLabel
+    weightsInfoLabel: QLabel
+    weightsPathLineEdit: ctkPathLineEdit
 
 
 class PanelContext(Protocol):
@@ -34,7 +98,7 @@ class PanelContext(Protocol):
     def setterOf(self, name: str) -> Callable[[str], None]:
         """A slot that sets a parameter to the value it receives."""
 
-    def settings(self) -> Dict[str, Any]:
+    def settings(self) -> Settings:
         """The segmentation settings, as keyword arguments for the logic."""
 
     def refresh(self) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, List
+from typing import TYPE_CHECKING, Callable, List
 
 from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
     from lvnet.worker.messages.results import Device
 
+    from ..interfaces import QComboBox
+
 
 class DeviceChooser:
     """A combo box of the available devices; a device named in a scene stays in it even if it is missing."""
 
-    def __init__(self, comboBox: Any, onChosen: Callable[[str], None]) -> None:
+    def __init__(self, comboBox: QComboBox, onChosen: Callable[[str], None]) -> None:
         """Args:
-        comboBox: a QComboBox.
+        comboBox: shows the devices.
         onChosen: called with the identifier of a device that the user chose.
         """
         self._box = comboBox

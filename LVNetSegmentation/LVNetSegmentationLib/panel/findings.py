@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import html
-from typing import Any, Iterable, List, Optional, Tuple
+from typing import TYPE_CHECKING, Iterable, List, Optional, Tuple
 
 from .wording import sentence
+
+if TYPE_CHECKING:
+    from ..interfaces import QLabel
 
 Finding = Tuple[Optional[str], str]
 
@@ -24,7 +27,7 @@ class FindingsLabel:
     Not a list widget, because Qt gives a label the height that its lines need at any width.
     """
 
-    def __init__(self, label: Any) -> None:
+    def __init__(self, label: QLabel) -> None:
         """Args:
         label: with rich text and word wrap.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import TYPE_CHECKING, Dict, Optional
 
 import slicer
 from lvnet.worker.client import pace
@@ -13,13 +13,14 @@ from .context import PanelContext
 from .wording import duration
 
 if TYPE_CHECKING:
+    from ..interfaces import QLabel
     from ..logic import LVNetSegmentationLogic
 
 
 class Foretelling:
     """A line below the button, based on earlier runs on this computer, or else on one slab in the worker."""
 
-    def __init__(self, label: Any, panel: PanelContext, logic: LVNetSegmentationLogic) -> None:
+    def __init__(self, label: QLabel, panel: PanelContext, logic: LVNetSegmentationLogic) -> None:
         """Args:
         label: shows the estimate.
         panel: the panel around it.

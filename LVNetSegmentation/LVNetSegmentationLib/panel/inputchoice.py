@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 import slicer
 
 from ..views import shownVolume
 
 if TYPE_CHECKING:
+    from ..interfaces import qMRMLNodeComboBox
     from ..parameters import LVNetSegmentationParameterNode
 
 
@@ -19,7 +20,7 @@ class InputChoice:
     it, or loaded a scene that names it as input; and if a script set it in the parameters.
     """
 
-    def __init__(self, selector: Any) -> None:
+    def __init__(self, selector: qMRMLNodeComboBox) -> None:
         """Args:
         selector: for the input volume.
         """

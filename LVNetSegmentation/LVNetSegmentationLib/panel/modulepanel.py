@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional
 
 import slicer
 from lvnet.pipeline.options import settings_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
     from lvnet.worker.messages.results import Device
 
+    from ..interfaces import Settings
     from ..logic import LVNetSegmentationLogic
     from ..parameters import LVNetSegmentationParameterNode
 
@@ -78,7 +79,7 @@ class Panel:
 
         return write
 
-    def settings(self) -> Dict[str, Any]:
+    def settings(self) -> Settings:
         """The segmentation settings, as keyword arguments for the logic."""
         parameters = self.currentParameters()
         # Parameters named like a setting; the series is a setting for folders, not for volumes.

@@ -28,6 +28,7 @@ from .wording import duration, progressLine, sentence
 if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
 
+    from ..interfaces import Settings
     from ..logic import LVNetSegmentationLogic
     from ..outcome import Outcome
     from ..parameters import LVNetSegmentationParameterNode
@@ -54,7 +55,7 @@ class RunSection:
         #: State of the volume and weights of the last check, and its findings; a check takes a moment.
         self._aboutVolume: Tuple[Optional[tuple], List[Tuple[str, str]]] = (None, [])
         self._input = ""
-        self._settings: dict = {}
+        self._settings: Settings = {}
         self._sceneIsGone = False
         self.devices = DeviceChooser(ui.deviceComboBox, panel.setterOf("device"))
         self.weights = WeightsChooser(ui.weightsPathLineEdit, ui.weightsInfoLabel, logic.weightsInfo)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Union
 
 import slicer
 from lvnet.evaluation.organ_names import LIVER, LIVER_TUMOUR, canonical, organ
@@ -15,6 +15,7 @@ from ..masks import labelValues
 from .volumes import withVolume
 
 if TYPE_CHECKING:
+    from ..interfaces import QComboBox
     from ..masks import ComparedNode
 
 
@@ -35,7 +36,7 @@ class Entry(NamedTuple):
 class SegmentChooser:
     """A combo box of the segments of a node."""
 
-    def __init__(self, comboBox: Any) -> None:
+    def __init__(self, comboBox: QComboBox) -> None:
         self._box = comboBox
         self._entries: List[Entry] = []
         self._shown: Optional[List[Entry]] = None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from slicer.i18n import tr as _
+
+if TYPE_CHECKING:
+    from ..interfaces import QPushButton
 
 
 class Startable(Protocol):
@@ -29,11 +32,11 @@ class Startable(Protocol):
 class StartButton:
     """Shows what a click does, or why the button is disabled."""
 
-    def __init__(self, button: Any, section: Startable, text: str, toolTip: str, toolTipOfCancel: str) -> None:
+    def __init__(self, button: QPushButton, section: Startable, text: str, toolTip: str, toolTipOfCancel: str) -> None:
         """A button for a section of the panel.
 
         Args:
-            button: a QPushButton.
+            button: starts and cancels.
             section: the section that it starts.
             text: on the button while nothing runs.
             toolTip: while it can be clicked to start.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional
+from typing import TYPE_CHECKING, Callable, List, Optional
 
 import slicer
 import vtk
@@ -13,11 +13,14 @@ from ..belonging import referenceVolumeOf
 from ..closedsurfaces import makeSurfaces, surfaceName
 from ..views import resetThreeDViews, showResult
 
+if TYPE_CHECKING:
+    from ..interfaces import QPushButton
+
 
 class SurfaceButton:
     """Creates the surfaces of a segmentation and shows or hides them; disabled if there is nothing to show."""
 
-    def __init__(self, button: Any, tellHidden: Callable[[List[str]], None]) -> None:
+    def __init__(self, button: QPushButton, tellHidden: Callable[[List[str]], None]) -> None:
         """Args:
         button: must be checkable.
         tellHidden: called with the names of segmentations that were hidden because another volume is shown now.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from lvnet.errors import LVNetError
 from slicer.i18n import tr as _
+
+if TYPE_CHECKING:
+    from ..interfaces import Json, QLabel, ctkPathLineEdit
 
 
 class WeightsChooser:
     """A path, empty for the bundled weights, and a line that says what they segment."""
 
-    def __init__(self, pathLineEdit: Any, infoLabel: Any, read: Callable[[Optional[str]], Dict[str, Any]]) -> None:
+    def __init__(self, pathLineEdit: ctkPathLineEdit, infoLabel: QLabel, read: Callable[[Optional[str]], Json]) -> None:
         """Args:
         pathLineEdit: for the file.
         infoLabel: for the description.
