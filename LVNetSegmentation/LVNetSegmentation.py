@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import TYPE_CHECKING, Dict, Optional, Tuple
 
 import slicer
 import vtk
@@ -20,6 +20,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 if TYPE_CHECKING:
+    from LVNetSegmentationLib.interfaces import QWidget, qSlicerScriptedLoadableModule
     from LVNetSegmentationLib.panel.inputchoice import InputChoice
     from LVNetSegmentationLib.panel.modulepanel import Panel
 
@@ -28,9 +29,9 @@ CITATION = "Lei et al., Lightweight V-Net for Liver Segmentation, ICASSP 2020, d
 
 
 class LVNetSegmentation(ScriptedLoadableModule):
-    """What Slicer shows of the module before it is opened."""
+    """The module's metadata, which Slicer shows before the module is opened."""
 
-    def __init__(self, parent: Any) -> None:
+    def __init__(self, parent: qSlicerScriptedLoadableModule) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("LV-Net Segmentation")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
@@ -44,13 +45,13 @@ class LVNetSegmentation(ScriptedLoadableModule):
         ).format(url=HOMEPAGE, citation=CITATION)
         parent.acknowledgementText = _(
             'The network follows the paper "Lightweight V-Net for Liver Segmentation" (ICASSP 2020); this is an'
-            " independent implementation. The weights are for research use only; their model card lies beside them."
+            " independent implementation. The weights are for research use only; see their model card."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
 
 
 def registerSampleData() -> None:
-    """Offers two scans in the module Sample Data: a synthetic abdomen, and Slicer's own CT of a liver."""
+    """Adds two scans to the Sample Data module: a synthetic abdomen, and Slicer's own CT of a liver."""
     try:
         import SampleData
     except ImportError:  # a Slicer built without it
@@ -61,7 +62,7 @@ def registerSampleData() -> None:
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=_("Synthetic abdomen (phantom) with reference"),
-        # Nothing is downloaded, but Slicer asks how many files there are.
+        # Nothing is downloaded, but Slicer counts the files.
         uris="",
         fileNames="",
         thumbnailFileName=os.path.join(icons, "SamplePhantom.png"),
@@ -79,9 +80,9 @@ def registerSampleData() -> None:
 
 
 class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The life of the panel; what it does stands in LVNetSegmentationLib/panel."""
+    """The lifecycle of the panel, which is implemented in LVNetSegmentationLib/panel."""
 
-    def __init__(self, parent: Any = None) -> None:
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         # None until `setup`, which Slicer calls before anything but `cleanup`.
@@ -116,30 +117,30 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
-        """The panel is about to go: Slicer exits, or the module is reloaded."""
+        """Called before the panel is destroyed: Slicer exits, or the module is reloaded."""
         self.removeObservers()
         if self.panel:
             self.panel.cleanup()
         self._release()
 
     def enter(self) -> None:
-        """The user opens the panel."""
+        """Called when the user opens the module."""
         self.initializeParameterNode()
         self.panel.opened()
 
     def exit(self) -> None:
-        """The user opens another panel; what runs goes on."""
+        """Called when the user leaves the module; running jobs continue."""
         self.setParameterNode(None)
 
     def onReload(self) -> None:
-        """Developers only: the files that the module imports are read again too."""
+        """For developers: reloads the module together with the packages that it imports."""
         self.panel.cleanup()
         for name in [name for name in sys.modules if name.split(".")[0] in ("lvnet", "LVNetSegmentationLib")]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
 
     def onSelectionModified(self, caller: vtk.vtkObject, event: str) -> None:
-        """Slicer shows another volume, for example one that was loaded."""
+        """Called when Slicer shows another volume, for example after loading one."""
         if not slicer.mrmlScene.IsBatchProcessing() and not self.panel.busy:
             self._inputChoice.follow()
 
@@ -153,8 +154,8 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.initializeParameterNode()
 
     def onSceneStartImport(self, caller: vtk.vtkObject, event: str) -> None:
-        # While a scene comes in, each selector picks the first node that fits; none of that may reach the
-        # parameters that the scene brings, whose volume is the user's choice.
+        # During an import, each selector picks the first suitable node.  These picks must not replace the
+        # parameters of the imported scene, whose volume the user chose.
         self._inputChoice.keep()
         self.setParameterNode(None)
 
@@ -163,7 +164,7 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.initializeParameterNode()
 
     def initializeParameterNode(self) -> None:
-        """Takes the scene's parameter node, and the volume that is shown where none was chosen."""
+        """Binds the scene's parameter node; without an input volume, it gets the volume shown in the views."""
         self.setParameterNode(self.logic.getParameterNode())
 
     def setParameterNode(self, parameterNode: Optional[LVNetSegmentationParameterNode]) -> None:
@@ -172,7 +173,7 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self._parameterNode = parameterNode
         self._inputChoice.bind(parameterNode)
         if self._parameterNode:
-            # Not connectGui: that of Slicer 5.8 gives no tag, so that what it binds is never released.
+            # Not connectGui: in Slicer 5.8 it returns no tag, without which its bindings cannot be released.
             tag = self._parameterNode.connectParametersToGui(self._boundWidgets())  # type: ignore[attr-defined]
             self._parameterNodeGuiTag = tag
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
@@ -180,7 +181,7 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.panel.bind(self._parameterNode)
 
     def _release(self) -> None:
-        """Lets go of the parameter node."""
+        """Unbinds the parameter node."""
         if self._parameterNode:
             if self.hasObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified):
                 self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
@@ -188,12 +189,12 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             try:
                 released.disconnectGui(self._parameterNodeGuiTag)  # type: ignore[attr-defined]
             except (ValueError, AttributeError, RuntimeError):
-                # When Slicer exits, the widgets may be gone already.  Slicer stops at the first of them, and would go
-                # on filling them at each change of the node.
+                # When Slicer exits, widgets may already be destroyed.  `disconnectGui` stops at the first of them, and
+                # every change of the node would still update all of them.
                 released.parameterNode.RemoveObservers(vtk.vtkCommand.ModifiedEvent)  # type: ignore[attr-defined]
 
-    def _boundWidgets(self) -> Dict[str, Any]:
-        """The widgets that the .ui file binds to a parameter, by the name of the parameter."""
+    def _boundWidgets(self) -> Dict[str, QWidget]:
+        """The widgets that the .ui file binds to a parameter, by parameter name."""
         named = ((widget.property("SlicerParameterName"), widget) for widget in vars(self.ui).values())
         return {name: widget for name, widget in named if name}
 
@@ -203,7 +204,7 @@ class LVNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
 
 class LVNetSegmentationTest(ScriptedLoadableModuleTest):
-    """The self-test, run in a real Slicer from the panel or by CTest; it makes its own scan and loads nothing."""
+    """The self-test, run in a real Slicer from the panel or by CTest, on a scan that it generates itself."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
@@ -223,8 +224,8 @@ class LVNetSegmentationTest(ScriptedLoadableModuleTest):
                 self.tearDown()
         self.delayDisplay("Test passed")
 
-    def addSyntheticAbdomen(self) -> tuple:
-        """A synthetic abdomen under a transform, and the exact liver as a segmentation under the same one."""
+    def addSyntheticAbdomen(self) -> Tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
+        """A synthetic abdomen and its exact liver segmentation, both under the same transform."""
         from LVNetSegmentationLib.sampledata import addPhantom
 
         volumeNode, referenceNode = addPhantom()

@@ -1,1 +1,1 @@
-"""What stands between 3D Slicer and the core: nodes, dependencies, one run.  Nothing here needs Qt."""
+"""The layer between 3D Slicer and the core: nodes, dependencies, runs.  Only `panel` requires Qt."""

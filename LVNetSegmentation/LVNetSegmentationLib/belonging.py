@@ -1,4 +1,4 @@
-"""Which volume a segmentation was made on."""
+"""Which volume a segmentation was created from."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import vtk
 
 
 def referenceVolumeOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Optional[slicer.vtkMRMLScalarVolumeNode]:
-    """The volume that a segmentation was made on; None where the scene does not say or it is gone."""
+    """The volume that a segmentation was created from; None if it is unknown or no longer in the scene."""
     return segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())
 
 
 def belongsTo(segmentationNode: slicer.vtkMRMLSegmentationNode, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bool:
-    """Whether a segmentation was made on this volume, or on none that is known while its grid is the volume's."""
+    """Whether a segmentation was created from this volume or, if its source is unknown, has the volume's grid."""
     reference = referenceVolumeOf(segmentationNode)
     if reference is not None:
         return bool(reference.GetID() == volumeNode.GetID())

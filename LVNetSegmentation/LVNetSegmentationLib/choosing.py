@@ -1,4 +1,4 @@
-"""Which segments of a segmentation, or labels of a label map, are meant."""
+"""Selects the segments of a segmentation, or the labels of a label map, that form a mask."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from lvnet.evaluation.reference_sets import KNOWN_ORGANS, sets_with_liver
 
 from . import nodes
 
-#: Joins the segments or labels that are one mask together.
+#: Joins segments or labels that together form one mask.
 AND = "+"
 TUMOURS_NOTE = "tumours in the liver count as liver"
-#: How Slicer calls the segments of a label map that came without names.
+#: Slicer's names for the segments of a label map without names.
 _NUMBERED = re.compile(r"(?:(?:segment|label)[ _]?)?(\d{1,5})", re.IGNORECASE)
 
 
 class Chosen(NamedTuple):
-    """Segments that are one mask together.
+    """Segments that together form one mask.
 
     Attributes:
         identifiers: of the segments.
-        name: what to call the mask.
-        notes: what is to be said about the choice.
+        name: of the mask.
+        notes: remarks on the choice, for the user.
     """
 
     identifiers: Tuple[str, ...]
@@ -36,10 +36,10 @@ class Chosen(NamedTuple):
 def chosenSegments(
     node: slicer.vtkMRMLSegmentationNode, which: Optional[Union[str, int]], like: Optional[str]
 ) -> Chosen:
-    """The segments that a mask is made of, see `maskOf`.
+    """The segments that form a mask, see `maskOf`.
 
     Raises:
-        ImageError: there is no such segment, or no telling which.
+        ImageError: there is no such segment, or the choice is ambiguous.
     """
     names = namesOf(node)
     if not names:
@@ -67,9 +67,9 @@ def namesOf(node: slicer.vtkMRMLSegmentationNode) -> Dict[str, str]:
 
 
 def numbersIn(names: Dict[str, str]) -> Dict[Union[str, int], int]:
-    """Label values of segments whose names are nothing but numbers (`Segment_6`), by identifier.
+    """Label values of segments whose names are only numbers (`Segment_6`), by identifier.
 
-    Empty where any segment has a name of its own.
+    Empty if any segment has a proper name.
     """
     found = {identifier: _NUMBERED.fullmatch(name.strip()) for identifier, name in names.items()}
     numbers: Dict[Union[str, int], int] = {key: int(match.group(1)) for key, match in found.items() if match}
@@ -77,7 +77,7 @@ def numbersIn(names: Dict[str, str]) -> Dict[Union[str, int], int]:
 
 
 def liverWithTumours(names: Dict[str, str]) -> Tuple[str, ...]:
-    """The identifiers of the liver and of the tumours in it; empty where one of both is missing."""
+    """The identifiers of the liver and of the tumours in it; empty if either is missing."""
     organs = {identifier: organ(name, "", KNOWN_ORGANS) for identifier, name in names.items()}
     tumours = liver_tumours(organs.values())
     if LIVER not in organs.values() or not tumours:
@@ -86,7 +86,7 @@ def liverWithTumours(names: Dict[str, str]) -> Tuple[str, ...]:
 
 
 def chosenLabels(values: Sequence[int], which: Optional[Union[str, int]], name: str) -> List[int]:
-    """The label values that are one mask together.
+    """The label values that together form one mask.
 
     Args:
         values: those above 0 that occur in the label map.
@@ -94,7 +94,7 @@ def chosenLabels(values: Sequence[int], which: Optional[Union[str, int]], name: 
         name: of the label map.
 
     Raises:
-        ImageError: there is no such label, or no telling which.
+        ImageError: there is no such label, or the choice is ambiguous.
     """
     if which is None:
         if len(values) > 1:
@@ -108,10 +108,10 @@ def chosenLabels(values: Sequence[int], which: Optional[Union[str, int]], name: 
 
 
 def proposedLivers(values: Sequence[int]) -> Dict[str, List[str]]:
-    """The label values that are the liver, with its tumours, in public data sets that have these numbers.
+    """The label values of the liver and its tumours, in the public data sets that use these values.
 
     Returns:
-        Names of the data sets by the values, joined as in `1+2`.
+        Names of the data sets, by the label values joined as in `1+2`.
     """
     found: Dict[str, List[str]] = {}
     for name, liver in sets_with_liver(values).items():
@@ -120,13 +120,13 @@ def proposedLivers(values: Sequence[int]) -> Dict[str, List[str]]:
 
 
 def listed(values: Sequence[object]) -> str:
-    """Some of them, for a message."""
+    """The first values as text, for a message."""
     return ", ".join(str(value) for value in values[:12]) + (" ..." if len(values) > 12 else "")
 
 
 def _identifiersOf(names: Dict[str, str], which: str, nodeName: str) -> Tuple[str, ...]:
     found = []
-    # A name may itself hold a plus.
+    # A name may itself contain a plus sign.
     for part in [which] if _oneOf(names, which) else which.split(AND):
         identifier = _oneOf(names, part.strip())
         if identifier is None:

@@ -1,4 +1,4 @@
-"""Smooth surfaces of segments, made quickly."""
+"""Fast creation of smooth closed surfaces of segments."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import vtk
 
 
 def surfaceName() -> str:
-    """How Slicer calls surfaces among the representations of a segmentation."""
+    """Slicer's name for the closed surface representation."""
     return str(slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName())
 
 
 def preferSmoothSurfaces(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
-    """Has surfaces made by surface nets and smoothed as they are made, which takes a tenth of the usual time."""
+    """Selects surface nets with internal smoothing, which takes a tenth of the default's time."""
     rule = slicer.vtkBinaryLabelmapToClosedSurfaceConversionRule
     segmentation = segmentationNode.GetSegmentation()
     segmentation.SetConversionParameter(rule.GetConversionMethodParameterName(), "1")
@@ -21,19 +21,19 @@ def preferSmoothSurfaces(segmentationNode: slicer.vtkMRMLSegmentationNode) -> No
 
 
 def makeSurfaces(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
-    """Makes the surfaces of all segments, where they are not there yet."""
+    """Creates the closed surfaces of all segments, unless they exist."""
     segmentation = segmentationNode.GetSegmentation()
     if not segmentation.ContainsRepresentation(surfaceName()):
         preferSmoothSurfaces(segmentationNode)
     segmentationNode.CreateClosedSurfaceRepresentation()
     for index in range(segmentation.GetNumberOfSegments()):
         surface = segmentation.GetNthSegment(index).GetRepresentation(surfaceName())
-        # Surface nets leave normals out, without which every facet would be seen.
+        # Surface nets produce no normals, without which every facet would be visible.
         if surface is not None and surface.GetNumberOfCells() and surface.GetPointData().GetNormals() is None:
             normals = vtk.vtkPolyDataNormals()
             normals.SetInputData(surface)
             normals.SplittingOff()
-            # All facets look outwards already; to check that would take four times as long.
+            # All facets already face outwards; checking that would take four times as long.
             normals.ConsistencyOff()
             normals.Update()
             surface.GetPointData().SetNormals(normals.GetOutput().GetPointData().GetNormals())

@@ -1,8 +1,8 @@
-"""Comparing two masks in the worker, while Slicer goes on."""
+"""Compares two masks in the worker, without blocking Slicer."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import List, Optional, Tuple, Union
 
 from lvnet.metrics.presets import preset_named
 from lvnet.worker.client.handover import hand_over
@@ -16,14 +16,15 @@ from lvnet.worker.messages.requests import CompareRequest
 from lvnet.worker.messages.results import CompareResult
 
 from .evaluating import resultOf
+from .interfaces import Json
 from .masks import ComparedNode, Mask, maskOf
 
 
 class CompareJob(RemoteJob[CompareResult]):
-    """Scores a segmentation by a reference; `on_done` gets what `evaluateNodes` gives.
+    """Scores a segmentation against a reference; `on_done` gets the result of `evaluateNodes`.
 
-    One is read when the job starts, the other in the next turn of the event loop; what happens to the nodes
-    afterwards changes nothing.
+    The segmentation is read when the job starts, the reference in the next turn of the event loop; later
+    changes of the nodes have no effect.
     """
 
     result_type = CompareResult
@@ -56,7 +57,7 @@ class CompareJob(RemoteJob[CompareResult]):
     def _handBothOver(self, exchange: Exchange) -> Work[Tuple[Place, Place]]:
         (one,) = self._masks
         _segmentation, _segment, reference, referenceSegment = self._wanted
-        # In a turn of its own: each of the two takes a while.
+        # In a separate turn of the event loop, since each of the two takes a while.
         other = maskOf(reference, referenceSegment, like=one.name, resample=self._resample)
         self._masks.append(other)
         yield
@@ -71,7 +72,7 @@ class CompareJob(RemoteJob[CompareResult]):
         names = (mask.name for mask in self._masks)
         return CompareRequest(str(self._exchange.path), *self._handOver.result, self._preset, self._resample, *names)
 
-    def _results(self, result: CompareResult) -> Tuple[Dict[str, Any]]:
+    def _results(self, result: CompareResult) -> Tuple[Json]:
         one, other = self._masks
         return (resultOf(one, other, result.metrics),)
 

@@ -8,9 +8,9 @@ import vtk
 from .nodes import labelmapOf, removeSegmentationNode
 from .outcome import DoubtfulRegions
 
-#: Marks the node, so that nobody takes it for a result.
+#: Marks the node, so that it is not mistaken for a result.
 _ATTRIBUTE = "LVNetSegmentation.DoubtfulRegions"
-#: Magenta: neither an organ nor a usual segment has it, and it stands out from grey.
+#: Magenta: no organ or default segment has this colour, and it stands out from grey.
 _COLOUR = (1.0, 0.0, 0.8)
 _OPACITY = 0.4
 
@@ -19,12 +19,12 @@ def addOverlay(doubtful: DoubtfulRegions, volumeNode: slicer.vtkMRMLScalarVolume
     """Draws doubtful regions over the slices of the volume in which they were found.
 
     No node selector, editor or tree lists the node, and it is not saved with the scene.  Since Slicer's subject
-    hierarchy has no item for it, Slicer logs an error at every later change of its segment or its display: both are
-    complete before the node comes into the scene, and the node is removed rather than hidden.
+    hierarchy has no item for it, Slicer would log an error at every later change of its segment or display.  Both are
+    therefore complete before the node is added to the scene, and the node is removed rather than hidden.
 
     Args:
         doubtful: on the grid of the volume.
-        volumeNode: lies in a scene; its parent transform becomes that of the overlay.
+        volumeNode: must be in a scene; the overlay gets its parent transform.
     """
     scene = volumeNode.GetScene()
     geometry = vtk.vtkMatrix4x4()
@@ -49,7 +49,7 @@ def addOverlay(doubtful: DoubtfulRegions, volumeNode: slicer.vtkMRMLScalarVolume
     node.SetAttribute(_ATTRIBUTE, "1")
     node.GetSegmentation().SetSourceRepresentationName(kind)
     node.GetSegmentation().AddSegment(segment)
-    # Told its scene beforehand, the node takes what it refers to at once, and not when it has been added.
+    # With the scene set beforehand, the node resolves its references at once and not only after it was added.
     node.SetScene(scene)
     node.SetAndObserveDisplayNodeID(display.GetID())
     # In this order, see `nodes.writeSegments`.
@@ -65,6 +65,6 @@ def isOverlay(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
 
 
 def removeOverlay(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
-    """Takes an overlay out of its scene; nothing happens where it has gone already."""
+    """Removes an overlay from its scene; does nothing if it is already gone."""
     if segmentationNode.GetScene() is not None:
         removeSegmentationNode(segmentationNode)

@@ -1,4 +1,4 @@
-"""Whether a segment is still what a run made of it, or was edited since."""
+"""Detects whether a segment was edited since a run created it."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ import vtk
 from lvnet.boxes import bounding_box
 from vtk.util.numpy_support import vtk_to_numpy
 
-#: Says of a segment what its voxels were when this module wrote them.
+#: Segment tag with the fingerprint of the voxels that this module wrote.
 _RESULT_TAG = "LVNetSegmentation.Result"
-#: Millimetres by which a place may differ after it was saved and loaded.
+#: Tolerance in mm for a position that was saved and loaded.
 _SAME_PLACE = 0.01
-#: Fingerprints of images that were looked at before.
+#: Cached fingerprints, by the state of the image.
 _known: Dict[tuple, str] = {}
 _MOST_KNOWN = 32
 
 
 def rememberResult(segment: slicer.vtkSegment, fingerprint: str) -> None:
-    """Notes in a segment what it holds, so that an edit is noticed later, in a saved scene too.
+    """Stores the fingerprint of a segment in its tags, so that later edits are detected, also in a saved scene.
 
     Args:
         segment: holds a binary labelmap.
-        fingerprint: of just these voxels.
+        fingerprint: of exactly these voxels.
     """
     segment.SetTag(_RESULT_TAG, fingerprint)
     _known[_stateOf(_imageOf(segment), segment)] = fingerprint
 
 
 def editedSegments(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: Sequence[str]) -> List[str]:
-    """The names of those segments that no longer hold what :func:`rememberResult` noted.
+    """The names of those segments that differ from what :func:`rememberResult` stored.
 
-    A segment of which nothing was noted counts as edited: nobody can say that it was not.
+    A segment without a stored fingerprint counts as edited, to be safe.
     """
     segmentation = segmentationNode.GetSegmentation()
     edited = []
     for identifier in segmentIds:
         segment = segmentation.GetSegment(identifier)
-        noted = vtk.reference("")
+        stored = vtk.reference("")
         now = fingerprintOf(segment)
-        if not segment.GetTag(_RESULT_TAG, noted) or now is None or not _same(str(noted), now):
+        if not segment.GetTag(_RESULT_TAG, stored) or now is None or not _same(str(stored), now):
             edited.append(str(segment.GetName()))
     return edited
 
@@ -54,9 +54,9 @@ def fingerprintsOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds:
 
 
 def fingerprintOf(segment: slicer.vtkSegment) -> Optional[str]:
-    """What the voxels of a segment are and where the first of their box lies; None where it has no voxels' image.
+    """Identifies the voxels of a segment and their position; None if it has no binary labelmap.
 
-    Neither how much empty space is stored around them counts, nor whether several segments share an image.
+    Independent of the empty margin stored around the voxels, and of whether segments share a labelmap.
     """
     image = _imageOf(segment)
     if image is None:
@@ -70,21 +70,21 @@ def fingerprintOf(segment: slicer.vtkSegment) -> Optional[str]:
 
 
 def fingerprint(checksum: int, place: Sequence[float]) -> str:
-    """In words.
+    """The fingerprint as text.
 
     Args:
-        checksum: of the zeros and ones in the smallest box that holds all ones, see :func:`checksumOf`.
-        place: where the first voxel of that box lies, mm in RAS.
+        checksum: of the mask in its bounding box, see :func:`checksumOf`.
+        place: position of the first voxel of that box, mm in RAS.
     """
     return " ".join([f"{checksum:08x}", *(f"{part:.3f}" for part in place)])
 
 
 def checksumOf(inside: np.ndarray, before: Optional[int] = None) -> int:
-    """A checksum of zeros and ones.
+    """A checksum of a mask.
 
     Args:
-        inside: (z, y, x) uint8 or bool; or a plane of it, in order, with the checksum of those before it.
-        before: None starts anew.
+        inside: (z, y, x) uint8 or bool, zeros and ones; or one plane of it, passed in order.
+        before: the checksum of the planes before this one; None for the first.
     """
     return zlib.crc32(np.ascontiguousarray(inside).view(np.uint8).data, 0 if before is None else before)
 
@@ -116,7 +116,7 @@ def _fingerprintOf(image: slicer.vtkOrientedImageData, value: int) -> str:
 
 
 def arrayFromMatrix(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
-    """(4, 4) float64."""
+    """The matrix as a (4, 4) float64 array."""
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 

@@ -1,11 +1,12 @@
-"""Comparing what lies in the scene: a segmentation with a reference."""
+"""Compares a segmentation in the scene with a reference."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Union
+from typing import Optional, Union
 
 from lvnet.metrics.presets import preset_named
 
+from .interfaces import Json
 from .masks import ComparedNode, Mask, maskOf
 
 
@@ -16,15 +17,15 @@ def evaluateNodes(
     referenceSegment: Optional[Union[str, int]] = None,
     preset: str = "lits",
     resample: bool = True,
-) -> Dict[str, Any]:
-    """The metrics of two masks where they lie in the world; the scene is not changed.
+) -> Json:
+    """The metrics of two masks in world coordinates; the scene is not changed.
 
     Args:
-        segmentation, reference, segment, referenceSegment, preset, resample: as the logic's
-            method `evaluate` has them.
+        segmentation, reference, segment, referenceSegment, preset, resample: as in the logic's
+            method `evaluate`.
 
     Returns:
-        What `lvnet.evaluate` gives for one label, and `segment` and `reference_segment`, the names.
+        The result of `lvnet.evaluate` for one label, with the names as `segment` and `reference_segment`.
 
     Raises:
         LVNetError: the two cannot be compared.
@@ -37,10 +38,10 @@ def evaluateNodes(
     return resultOf(one, other, evaluate(one.volume, other.volume, preset=preset, resample=resample))
 
 
-def resultOf(one: Mask, other: Mask, metrics: Dict[str, Any]) -> Dict[str, Any]:
-    """What :func:`evaluateNodes` gives, of what `lvnet.evaluate` gave."""
-    metrics = dict(metrics)
-    notes = [*one.notes, *other.notes, *metrics.pop("notes", [])]
+def resultOf(one: Mask, other: Mask, metrics: Json) -> Json:
+    """The result of :func:`evaluateNodes`, from that of `lvnet.evaluate`."""
+    result = {"segment": one.name, "reference_segment": other.name, **metrics}
+    notes = [*one.notes, *other.notes, *result.pop("notes", [])]
     if notes:
-        metrics["notes"] = notes
-    return {"segment": one.name, "reference_segment": other.name, **metrics}
+        result["notes"] = notes
+    return result

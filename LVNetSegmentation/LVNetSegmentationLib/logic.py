@@ -1,9 +1,9 @@
-"""What the module does, as public calls: for the panel, the Python console and scripts of users."""
+"""The public Python interface of the module, for the panel, the Python console and user scripts."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple, Union
 
 import slicer
 from lvnet.pipeline.options import SegmentOptions, settings_of
@@ -14,23 +14,24 @@ from .parameters import LVNetSegmentationParameterNode
 if TYPE_CHECKING:
     from lvnet.worker.client.job import Job, ProgressCallback
 
+    from .interfaces import Json, Settings
     from .masks import ComparedNode
     from .outcome import Outcome
 
 
 class LVNetSegmentationLogic(MachineLogic):
-    """What the module does, without a panel.
+    """The functions of the module, without the panel.
 
-    The network runs in a process of its own that stays warm for the next run.  What is started with
-    an `...Async` method goes on while Slicer does other things; its callbacks are called from
-    :meth:`poll`, which a timer of this logic calls where Qt is at hand, and the caller elsewhere.
+    The network runs in a separate worker process, which is kept for the next run.  Jobs started with an
+    `...Async` method do not block Slicer; their callbacks are called from :meth:`poll`, which a timer of
+    this logic calls if Qt is available, and which the caller has to call otherwise.
     """
 
     def __init__(self) -> None:
         MachineLogic.__init__(self)
-        #: What to tell the user about the last run.
+        #: Messages for the user about the last run.
         self.lines: List[str] = []
-        #: What the last run gave.
+        #: Result of the last run.
         self.outcome: Optional[Outcome] = None
 
     def getParameterNode(self) -> LVNetSegmentationParameterNode:
@@ -39,15 +40,15 @@ class LVNetSegmentationLogic(MachineLogic):
     def checkInput(
         self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode], weights: Optional[str] = None
     ) -> List[Tuple[str, str]]:
-        """Whether a volume can be expected to show what the weights segment, before any computing.
+        """Checks before a run whether a volume is likely to show what the weights segment.
 
         Args:
             volumeNode: any volume node, None, or a sequence; it is not changed.
             weights: a checkpoint file; None takes the bundled one.
 
         Returns:
-            (severity, sentence) pairs, the gravest first, empty when all is well: "error" cannot be
-            segmented, "warning" ask the user first, "note" worth knowing.
+            (severity, sentence) pairs, the most severe first, empty if there is nothing to report: "error"
+            the volume cannot be segmented, "warning" the user should confirm, "note" for information.
         """
         from .volumechecks import checkVolumeNode
 
@@ -65,21 +66,21 @@ class LVNetSegmentationLogic(MachineLogic):
         progress: Optional[Callable[[float, str], None]] = None,
         **more: Any,
     ) -> slicer.vtkMRMLSegmentationNode:
-        """Segments a volume, waits, and returns the segmentation node; works without a main window.
+        """Segments a volume and returns the segmentation node; blocks until done, and needs no main window.
 
         Args:
             volumeNode: a CT in HU.
-            segmentationNode: takes the segments; None adds a new one, named after the volume.
+            segmentationNode: receives the segments; None adds a new one, named after the volume.
             device: auto, cpu, cuda, cuda:N or mps.
             weights: a checkpoint file; None takes the bundled one.
-            overlap: share of a slab that its neighbour covers again, 0 to 0.9; None takes the usual one.
+            overlap: fraction by which neighbouring slabs overlap, 0 to 0.9; None takes the default.
             postprocess: keep the largest component and fill its holes.
-            threads: on the CPU; None takes all.
+            threads: number of CPU threads; None takes all cores.
             more: any further setting of lvnet.pipeline.SegmentOptions.
-            progress: called with the share that is done (0 to 1) and the stage.
+            progress: called with the fraction done (0 to 1) and the stage.
 
         Raises:
-            LVNetError: something that the user can put right; one line says what and how.
+            LVNetError: a problem that the user can solve; one line says what is wrong and what to do.
         """
         job = self.segmentAsync(
             volumeNode,
@@ -104,27 +105,27 @@ class LVNetSegmentationLogic(MachineLogic):
         postprocess: bool = SegmentOptions.postprocess,
         threads: Optional[int] = None,
         onProgress: Optional[ProgressCallback] = None,
-        onDone: Optional[Callable[..., None]] = None,
+        onDone: Optional[Callable[[slicer.vtkMRMLSegmentationNode, Outcome], None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
         **more: Any,
     ) -> Job:
-        """Segments a volume in the worker process while Slicer goes on.
+        """Segments a volume in the worker process without blocking Slicer.
 
-        The scene is touched once, at the end, when the result is there.  One job runs at a time: a
-        second one fails with a sentence that says so.
+        The scene is changed only once, when the result is available.  One job runs at a time: a second
+        one fails with a message that says so.
 
         Args:
             volumeNode, segmentationNode, device, weights, overlap, postprocess, threads, more: see
                 :meth:`segment`.
-            onProgress: called with the share that is done, the stage and the remaining seconds or None.
+            onProgress: called with the fraction done, the stage and the remaining seconds or None.
             onDone: called with the segmentation node and a LVNetSegmentationLib.outcome.Outcome.
             onError: called with one sentence: what went wrong and what to do.
-            onCancelled: called without arguments; without it `onError` is called.
+            onCancelled: called without arguments; if it is None, `onError` is called.
 
         Returns:
             A lvnet.worker.client.job.Job: `cancel()`, `isRunning()`, `poll()`, `wait()`.  Errors of
-            any kind come through `onError`, none is raised here.
+            any kind are passed to `onError`; none is raised here.
         """
         from lvnet.worker.client.job import Callbacks
 
@@ -152,25 +153,25 @@ class LVNetSegmentationLogic(MachineLogic):
         postprocess: bool = SegmentOptions.postprocess,
         threads: Optional[int] = None,
         onProgress: Optional[ProgressCallback] = None,
-        onDone: Optional[Callable[..., None]] = None,
+        onDone: Optional[Callable[[List[Json]], None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
-        onScan: Optional[Callable[[Dict[str, Any]], None]] = None,
+        onScan: Optional[Callable[[Json], None]] = None,
         series: Optional[str] = None,
         **more: Any,
     ) -> Job:
-        """Segments every scan of a folder (images, or folders of DICOM) into another folder.
+        """Segments every scan in a folder (image files, or folders of DICOM files) into another folder.
 
-        The scene is not touched.  A scan that fails does not stop the others.
+        The scene is not changed.  A scan that fails does not stop the others.
 
         Args:
             suffix: .seg.nrrd, .nii.gz, .nrrd, .mha, or .dcm for DICOM SEG, which needs highdicom.
-            onDone: called with a list of dict, one a scan: `input`, `output` (None if it failed),
-                `error` (None or one sentence), and what lvnet.pipeline.ScanReport.to_dict says: `volumes_ml`,
+            onDone: called with a list of dicts, one per scan: `input`, `output` (None if it failed),
+                `error` (None or one sentence), and the entries of lvnet.pipeline.ScanReport.to_dict: `volumes_ml`,
                 `checks`, `input_checks`, `scan_notes`, `seconds` and more.
-            onScan: called with each of these as it is done; then with one for each entry of the folder that is
-                no scan: `input` and `left_out`, the reason.
-            series: of each folder of DICOM, the series' UID, number or description; None takes the most suitable.
+            onScan: called with each of these dicts when its scan is finished; then with one for each entry of the
+                folder that is not a scan: `input` and `left_out`, the reason.
+            series: UID, number or description of the series in each DICOM folder; None takes the most suitable.
             more: any further setting of lvnet.pipeline.SegmentOptions.
 
         Returns:
@@ -203,27 +204,27 @@ class LVNetSegmentationLogic(MachineLogic):
         preset: str = "lits",
         resample: bool = True,
         tableNode: Optional[slicer.vtkMRMLTableNode] = None,
-    ) -> Tuple[Dict[str, Any], slicer.vtkMRMLTableNode]:
+    ) -> Tuple[Json, slicer.vtkMRMLTableNode]:
         """Compares a segmentation with a reference: DICE, VOE, RVD, ASSD, MSSD and volumes.
 
-        Both are compared where they lie in the world, parent transforms included.
+        Both are compared in world coordinates, parent transforms included.
 
         Args:
             segmentation: a segmentation node or a label map volume node.
             reference: the same.
             segment: name or identifier of the segment (for a label map: the label value), or several
-                joined by `+` (`liver+tumour`, `1+2`); None takes the only one, or the one that this
-                module made, the liver with the tumours in it.
+                joined by `+` (`liver+tumour`, `1+2`); None takes the liver with the tumours in it, the
+                only segment, or the one that this module created.
             referenceSegment: the same for the reference; None takes the segment of the same name, or
                 the only one.
-            preset: definitions of the metrics: lits, chaos, medpy or surfel.
-            resample: bring the reference to the segmentation's grid where they differ, and say so in
-                `notes`; False makes that an error.
-            tableNode: takes the table; None adds a new one.
+            preset: the metric definitions: lits, chaos, medpy or surfel.
+            resample: resample the reference to the segmentation's grid if the grids differ, with a remark
+                in `notes`; False makes that an error.
+            tableNode: receives the metrics; None adds a new one.
 
         Returns:
             The result of `lvnet.evaluate` as a dict, with `segment` and `reference_segment`; and the
-            table node, one row a segment.
+            table node, with one row per segment.
 
         Raises:
             LVNetError: the two cannot be compared; one line says why.
@@ -243,11 +244,11 @@ class LVNetSegmentationLogic(MachineLogic):
         preset: str = "lits",
         resample: bool = True,
         tableNode: Optional[slicer.vtkMRMLTableNode] = None,
-        onDone: Optional[Callable[..., None]] = None,
+        onDone: Optional[Callable[[Json, slicer.vtkMRMLTableNode], None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
     ) -> Job:
-        """The same in the worker process, without waiting; it needs no PyTorch.
+        """Like :meth:`evaluate`, in the worker process and without blocking; needs no PyTorch.
 
         Args:
             segmentation, reference, segment, referenceSegment, preset, resample, tableNode: see :meth:`evaluate`.
@@ -261,7 +262,7 @@ class LVNetSegmentationLogic(MachineLogic):
         from .comparing import CompareJob
         from .metricstable import tableOfResult
 
-        def done(result: Dict[str, Any]) -> None:
+        def done(result: Json) -> None:
             inScene = tableNode is not None and tableNode.GetScene() is not None
             table = tableOfResult(result, segmentation, tableNode if inScene else None)
             if onDone is not None:
@@ -272,7 +273,9 @@ class LVNetSegmentationLogic(MachineLogic):
         return self._start(CompareJob(self.service, *which, callbacks))
 
     def addPhantomAsync(
-        self, onDone: Optional[Callable[..., None]] = None, onError: Optional[Callable[[str], None]] = None
+        self,
+        onDone: Optional[Callable[[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode], None]] = None,
+        onError: Optional[Callable[[str], None]] = None,
     ) -> Job:
         """Adds a synthetic abdomen and its reference to the scene, computed in the worker process.
 
@@ -289,7 +292,7 @@ class LVNetSegmentationLogic(MachineLogic):
         return self._start(PhantomJob(self.service, Callbacks(on_done=onDone, on_error=onError)))
 
     def exportTableToCsv(self, tableNode: slicer.vtkMRMLTableNode, path: str) -> None:
-        """Writes a table node as CSV, whole or not at all.
+        """Writes a table node as a CSV file, completely or not at all.
 
         Raises:
             ImageError: the file cannot be written there.
@@ -304,11 +307,11 @@ class LVNetSegmentationLogic(MachineLogic):
             logging.info("LV-Net Segmentation: %s", line)
 
 
-def _settings(more: Dict[str, Any], **given: Any) -> Dict[str, Any]:
-    """How to segment, by the names that SegmentOptions has.
+def _settings(more: Settings, **given: Any) -> Settings:
+    """The segmentation settings, by their names in SegmentOptions.
 
     Raises:
-        TypeError: a further keyword is none of them.
+        TypeError: a further keyword is not a setting.
     """
     unknown = [name for name in more if name not in settings_of()]
     if unknown:

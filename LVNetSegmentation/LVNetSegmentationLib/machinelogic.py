@@ -1,8 +1,8 @@
-"""What a logic knows of this computer: devices, PyTorch, weights, and where the logs are."""
+"""The logic's methods about this computer: devices, PyTorch, weights and log files."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
 from .workerlogic import WorkerLogic
 
@@ -10,16 +10,18 @@ if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
     from lvnet.worker.messages.results import Device
 
+    from .interfaces import Json
+
 
 class MachineLogic(WorkerLogic):
-    """The public calls about the computer."""
+    """Public methods about the computer."""
 
     def devices(self) -> List[Device]:
-        """The devices that can be chosen, asked from the worker; waits some seconds the first time.
+        """The available devices, queried from the worker; blocks for some seconds the first time.
 
         Returns:
-            dict(id, name, freeMemory) each: `id` is what :meth:`segment` takes, `freeMemory` is in
-            bytes or None; the CPU first.
+            One dict(id, name, freeMemory) per device, the CPU first: `id` is what :meth:`segment` takes,
+            `freeMemory` is in bytes or None.
 
         Raises:
             LVNetError: PyTorch is missing or broken.
@@ -28,9 +30,11 @@ class MachineLogic(WorkerLogic):
         return devices
 
     def devicesAsync(
-        self, onDone: Optional[Callable[..., None]] = None, onError: Optional[Callable[[str], None]] = None
+        self,
+        onDone: Optional[Callable[[List[Device]], None]] = None,
+        onError: Optional[Callable[[str], None]] = None,
     ) -> Job:
-        """The same without waiting: `onDone` gets the list.  Returns a job."""
+        """Like :meth:`devices`, without blocking: `onDone` gets the list.  Returns a job."""
         from lvnet.worker.client.job import Callbacks
         from lvnet.worker.client.questions import DevicesQuestion
 
@@ -38,14 +42,14 @@ class MachineLogic(WorkerLogic):
 
     def paceAsync(
         self,
-        onDone: Optional[Callable[..., None]] = None,
+        onDone: Optional[Callable[[Optional[float]], None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         **settings: Any,
     ) -> Job:
-        """How fast this computer is, tried on one slab in the worker, which then has the network loaded.
+        """Measures the speed of this computer on one slab in the worker, which also loads the network.
 
         Args:
-            onDone: called with the seconds that a litre of a scan will take; None if they cannot be estimated.
+            onDone: called with the estimated seconds per litre of a scan; None if they cannot be estimated.
             onError: called with one line.
             settings: device, weights, overlap and threads, see :meth:`segment`.
 
@@ -85,8 +89,8 @@ class MachineLogic(WorkerLogic):
 
         ensureTorch(askConfirmation)
 
-    def weightsInfo(self, path: Optional[str] = None) -> Dict[str, Any]:
-        """What a checkpoint file says of itself; needs no PyTorch.
+    def weightsInfo(self, path: Optional[str] = None) -> Json:
+        """The metadata of a checkpoint file; needs no PyTorch.
 
         Args:
             path: a file; None takes the bundled weights.
@@ -96,14 +100,14 @@ class MachineLogic(WorkerLogic):
             `licence` (may be empty), `summary` (one line for the panel), `path`.
 
         Raises:
-            CheckpointError: it is no checkpoint, or a damaged one.
+            CheckpointError: the file is not a checkpoint, or is damaged.
         """
         from lvnet.checkpoint_summary import checkpoint_summary
 
         return checkpoint_summary(path)
 
     def logFolder(self) -> str:
-        """The folder with the logs of the last runs; it is there."""
+        """The folder with the logs of the last runs; it exists."""
         from lvnet.worker.client.logs import log_folder
 
         return str(log_folder())

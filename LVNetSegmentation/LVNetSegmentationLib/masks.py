@@ -1,4 +1,4 @@
-"""One segment of a segmentation, or one label of a label map, where it lies in the world."""
+"""Masks from segmentations and label maps, in world coordinates."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vtk.util.numpy_support import vtk_to_numpy
 from . import nodes
 from .choosing import chosenLabels, chosenSegments
 
-#: What can be compared.
+#: Nodes that can be compared.
 ComparedNode = Union[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLLabelMapVolumeNode]
-#: A mask that is resampled because of its transform has at most so many voxels.
+#: Limit for the voxels of a mask that is resampled because of its transform.
 _MOST_VOXELS = 1_000_000_000
-#: Images with more values are no label maps.
+#: Images with more distinct values are not label maps.
 _MOST_LABELS = 256
 _PIECE = 1 << 18
 #: Cosine of the angle between two axes up to which they count as perpendicular.
@@ -26,12 +26,12 @@ _PERPENDICULAR = 1e-4
 
 
 class Mask(NamedTuple):
-    """A mask in the world.
+    """A mask in world coordinates.
 
     Attributes:
         volume: (z, y, x) uint8 zeros and ones, LPS, parent transforms applied.
         name: of the segment, or the label.
-        notes: what was done to it.
+        notes: remarks on how it was made.
     """
 
     volume: Volume
@@ -46,9 +46,9 @@ def maskOf(
 
     Args:
         node: vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode.
-        which: name or identifier of a segment, or a label value, or several joined by `+` that are
-            one mask together; None takes the only one, the one named `like`, or the one that this
-            module made, a liver with the tumours in it.
+        which: name or identifier of a segment, or a label value, or several joined by `+` that
+            together form one mask; None takes the liver with the tumours in it, the only one, the one
+            named `like`, or the one that this module created.
         like: see `which`.
         resample: whether a mask under a transform that bends or shears may be resampled.
 
@@ -72,12 +72,12 @@ def maskOf(
 
 
 class _Placed(NamedTuple):
-    """Zeros and ones in a node's own space.
+    """A mask in the local coordinates of a node.
 
     Attributes:
-        array: (z, y, x) uint8.
-        ijkToRas: (4, 4), from indices that count from the extent.
-        extent: six numbers, as VTK has them.
+        array: (z, y, x) uint8, zeros and ones.
+        ijkToRas: (4, 4), for indices that begin at the extent.
+        extent: six numbers, as in VTK.
     """
 
     array: np.ndarray
@@ -86,10 +86,10 @@ class _Placed(NamedTuple):
 
 
 def _united(parts: List[_Placed], name: str) -> _Placed:
-    """One mask of several that lie on one lattice.
+    """Merges masks that lie on the same lattice.
 
     Raises:
-        ImageError: they do not.
+        ImageError: they lie on different lattices.
     """
     if len(parts) == 1:
         return parts[0]
@@ -111,12 +111,12 @@ def _shapeOf(extent: Sequence[int]) -> Tuple[int, ...]:
 
 
 def _segmentImage(node: slicer.vtkMRMLSegmentationNode, identifier: str) -> _Placed:
-    """Zeros and ones of a segment in the node's own space, on the whole grid that the node knows."""
+    """The mask of a segment in local coordinates, on the whole reference geometry of the node if it has one."""
     segmentation = node.GetSegmentation()
     name = segmentation.GetSegment(identifier).GetName()
     kind = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     if segmentation.GetSegment(identifier).GetRepresentation(kind) is None:
-        # Made in a copy: the scene stays as it is.
+        # Converted in a copy, so that the scene is not changed.
         copy = slicer.vtkSegmentation()
         copy.SetSourceRepresentationName(segmentation.GetSourceRepresentationName())
         copy.DeserializeConversionParameters(segmentation.SerializeAllConversionParameters())
@@ -135,7 +135,7 @@ def _segmentImage(node: slicer.vtkMRMLSegmentationNode, identifier: str) -> _Pla
 
 
 def _placed(stored: slicer.vtkOrientedImageData, value: int, whole: Optional[slicer.vtkOrientedImageData]) -> _Placed:
-    """Zeros and ones, on the grid `whole` where the stored voxels are a part of it."""
+    """The mask, on the grid `whole` if the stored voxels lie on it."""
     matrix = vtk.vtkMatrix4x4()
     stored.GetImageToWorldMatrix(matrix)
     extent = list(stored.GetExtent())
@@ -164,7 +164,7 @@ def _placed(stored: slicer.vtkOrientedImageData, value: int, whole: Optional[sli
 def _labelImage(node: slicer.vtkMRMLScalarVolumeNode, which: Optional[Union[str, int]]) -> Tuple[_Placed, str]:
     volume = nodes.viewOfNode(node)
     if volume.array.dtype.kind not in "biu":
-        raise ImageError(f"{node.GetName()} is no label map, its voxels are no whole numbers; choose another reference")
+        raise ImageError(f"{node.GetName()} is not a label map: its voxels are not integers; choose another reference")
     values = [int(value) for value in _valuesOf(volume.array, node.GetName()) if value]
     chosen = chosenLabels(values, which, node.GetName())
     matrix = vtk.vtkMatrix4x4()
@@ -219,7 +219,7 @@ def _inWorld(placed: _Placed, node: ComparedNode, name: str, resample: bool) -> 
 def _resampledInWorld(
     image: slicer.vtkOrientedImageData, transform: vtk.vtkAbstractTransform
 ) -> slicer.vtkOrientedImageData:
-    """The mask on a grid along the world's axes, as fine as its own."""
+    """The mask on a grid along the world axes, with its smallest spacing."""
     bounds = [0.0] * 6
     slicer.vtkOrientedImageDataResample.TransformOrientedImageDataBounds(image, transform, bounds)
     step = min(image.GetSpacing())
@@ -239,7 +239,7 @@ def _resampledInWorld(
 
 
 def _volumeOf(voxels: np.ndarray, extent: List[int], ijkToRas: np.ndarray, name: str) -> Volume:
-    # The image counts from its extent, an array from zero.
+    # Indices of the image begin at its extent, those of an array at zero.
     first = np.array([extent[0], extent[2], extent[4], 1.0])
     shifted = ijkToRas.copy()
     shifted[:3, 3] = (ijkToRas @ first)[:3]
@@ -250,21 +250,21 @@ def _volumeOf(voxels: np.ndarray, extent: List[int], ijkToRas: np.ndarray, name:
 def _valuesOf(array: np.ndarray, name: str) -> List[int]:
     values = labelValues(array, _MOST_LABELS)
     if values is None:
-        raise ImageError(f"{name} is an image, no label map; choose another reference")
+        raise ImageError(f"{name} is an image, not a label map; choose another reference")
     return values
 
 
 def labelValues(array: np.ndarray, most: Optional[int] = None) -> Optional[List[int]]:
-    """The values that occur among whole numbers, ascending; None once they are more than `most`.
+    """The distinct values of an integer array, ascending; None if there are more than `most`.
 
-    It takes a fifth of the time of sorting them all, which would hold the window for a tenth of a second.
+    Takes a fifth of the time of sorting all voxels, which would block the window for a tenth of a second.
     """
     found: List[int] = []
     voxels = array.reshape(-1)
-    # In pieces: a table of a whole scan at once would take eight bytes a voxel.
+    # In pieces: for a whole scan at once, temporary arrays would take eight bytes per voxel.
     for start in range(0, voxels.size, _PIECE):
         left = voxels[start : start + _PIECE]
-        # Nearly all voxels have one of the first values; what remains is little to sort.
+        # Nearly all voxels have one of the first values, so little remains to be sorted.
         for value in found[:4]:
             left = left[left != value]
         found += sorted(set(np.unique(left).tolist()).difference(found))

@@ -1,20 +1,21 @@
-"""Metrics as a table node, and a table node as CSV."""
+"""Writes metrics into a table node, and a table node as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from typing import Any, Dict, List, Mapping, Optional, Union
+from typing import Dict, List, Optional, Union
 
 import slicer
 import vtk
 from lvnet.image_io.write import atomic_file
 
+from .interfaces import Json
 from .masks import ComparedNode
 
 Cell = Union[str, float, None]
 
-#: Heading, and key of the result.
+#: Column headings, and keys of the result.
 _COLUMNS = (
     ("Segmentation", None),
     ("Segment", "segment"),
@@ -30,22 +31,22 @@ _COLUMNS = (
     ("Notes", None),
 )
 _TEXT = ("Segmentation", "Segment", "Reference", "Preset", "Notes")
-#: A row with the same of these is replaced.
+#: A row with the same values in these columns is replaced.
 _IDENTITY = ("Segmentation", "Segment", "Reference", "Preset")
 
 
 def tableOfResult(
-    result: Mapping[str, Any], segmentation: ComparedNode, tableNode: Optional[slicer.vtkMRMLTableNode] = None
+    result: Json, segmentation: ComparedNode, tableNode: Optional[slicer.vtkMRMLTableNode] = None
 ) -> slicer.vtkMRMLTableNode:
-    """Puts a result into a table, one row a segment.
+    """Writes a result into a table, one row per segment.
 
-    A value that is undefined is an empty cell, and the reason stands under Notes.
+    An undefined value gives an empty cell, with the reason in the column Notes.
 
     Args:
         result: of :func:`~LVNetSegmentationLib.evaluating.evaluateNodes`.
         segmentation: the node that was scored; a new table is named after it.
-        tableNode: gets one more row, or an earlier row of the same comparison replaced; None adds a
-            new table to the scene.
+        tableNode: gets a row, which replaces an earlier row of the same comparison; None adds a new
+            table to the scene.
     """
     row: Dict[str, Cell] = {
         heading: str(result[key]) if heading in _TEXT else _number(result[key])
@@ -64,7 +65,7 @@ def tableOfResult(
 
 
 def exportTable(tableNode: slicer.vtkMRMLTableNode, path: str) -> None:
-    """Writes a table as CSV with a point and commas, whole or not at all.
+    """Writes a table as CSV with decimal points and commas, completely or not at all.
 
     Raises:
         ImageError: the file cannot be written there.
@@ -77,7 +78,7 @@ def exportTable(tableNode: slicer.vtkMRMLTableNode, path: str) -> None:
     for row in range(table.GetNumberOfRows()):
         writer.writerow([_cell(table, row, column) for column in range(len(headings))])
     with atomic_file(path) as file:
-        # The mark tells spreadsheets that names are UTF-8.
+        # The byte order mark tells spreadsheets that the file is UTF-8.
         file.write(b"\xef\xbb\xbf" + text.getvalue().encode("utf-8"))
 
 
@@ -101,7 +102,7 @@ def _fill(tableNode: slicer.vtkMRMLTableNode, rows: List[Dict[str, Cell]]) -> No
     tableNode.RemoveAllColumns()
     for heading, _ in _COLUMNS:
         cells = [row[heading] for row in rows]
-        column: Any
+        column: vtk.vtkAbstractArray
         if heading in _TEXT or any(cell is None for cell in cells):
             column = vtk.vtkStringArray()
             for cell in cells:

@@ -1,4 +1,4 @@
-"""Volume nodes in, segmentation nodes out: the one place where Slicer's RAS meets the core's LPS."""
+"""Reads volume nodes and writes segmentation nodes; converts between Slicer's RAS and the core's LPS."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from .edits import arrayFromMatrix, checksumOf, fingerprint, rememberResult
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TERMINOLOGY = "Segmentation category and type - 3D Slicer General Anatomy list"
 _REGIONS = "Anatomic codes - DICOM master list"
-#: Marks segments that this module made, so that a second run replaces these and no other.
+#: Marks segments that this module created, so that a second run replaces only these.
 _OWN_SEGMENT_TAG = "LVNetSegmentation.LabelValue"
 
 
 def volumeFromNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Volume:
-    """The voxels and the place of a volume node, parent transforms left aside.
+    """The voxels and the grid of a volume node, without its parent transforms.
 
     Args:
         volumeNode: a scalar volume in HU.
 
     Returns:
-        Its voxels, (z, y, x), int16 where every value fits exactly, else float32; without a copy
-        where the node holds int16.
+        Voxels (z, y, x), int16 if every value fits exactly, else float32; not copied if the node
+        holds int16.
 
     Raises:
-        ImageError: the node is empty or no single 3D volume, or its grid makes no sense.
+        ImageError: the node is empty or not a single 3D volume, or its grid is invalid.
     """
     return usual_voxels(viewOfNode(volumeNode))
 
 
 def viewOfNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Volume:
-    """The same with the voxels as the node holds them, of any type; nothing is copied.
+    """Like :func:`volumeFromNode`, but with the node's own voxels, of any type and not copied.
 
-    The view stays good when the node goes.
+    The view stays valid when the node is deleted.
 
     Raises:
         ImageError: see :func:`volumeFromNode`.
@@ -64,10 +64,10 @@ def viewOfNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Volume:
 def gridOf(
     ijkToRas: np.ndarray, name: str
 ) -> Tuple[Tuple[float, float, float], Tuple[float, float, float], Tuple[float, ...]]:
-    """Spacing (z, y, x), origin and direction in LPS of a (4, 4) matrix from indices to RAS.
+    """Spacing (z, y, x), origin and direction in LPS of a (4, 4) IJK-to-RAS matrix.
 
     Raises:
-        ImageError: the grid makes no sense.
+        ImageError: the grid is invalid.
     """
     lps = _LPS_FROM_RAS @ ijkToRas
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
@@ -85,7 +85,7 @@ def addVolumeNode(volume: Volume, name: str) -> slicer.vtkMRMLScalarVolumeNode:
 
 
 def addSegmentationNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLSegmentationNode:
-    """An empty segmentation that is named after a volume and lies beside it."""
+    """Adds an empty segmentation, named after a volume and beside it in the subject hierarchy."""
     scene = volumeNode.GetScene()
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{volumeNode.GetName()} segmentation")
     node.CreateDefaultDisplayNodes()
@@ -99,13 +99,13 @@ def addSegmentationNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vt
         if item != none:
             hierarchy.SetItemParent(item, parent)
         else:
-            # Without Slicer's windows no item is made by itself.
+            # Without Slicer's windows, no item is created automatically.
             hierarchy.CreateItem(parent, node)
     return node
 
 
 def removeSegmentationNode(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
-    """Takes back what :func:`addSegmentationNode` added."""
+    """Removes a segmentation node and its display node from the scene."""
     scene = segmentationNode.GetScene()
     displayNode = segmentationNode.GetDisplayNode()
     scene.RemoveNode(segmentationNode)
@@ -114,10 +114,10 @@ def removeSegmentationNode(segmentationNode: slicer.vtkMRMLSegmentationNode) -> 
 
 
 def checkOutput(segmentationNode: slicer.vtkMRMLSegmentationNode, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Whether segments of a volume can be put into an existing segmentation node.
+    """Checks that a result for a volume can be written into an existing segmentation node.
 
     Raises:
-        ImageError: that would change segments of somebody else.
+        ImageError: that would change segments that this module did not create.
     """
     segmentation = segmentationNode.GetSegmentation()
     foreign = segmentation.GetNumberOfSegments() - len(_ownSegments(segmentation))
@@ -135,7 +135,7 @@ class Piece(NamedTuple):
 
     Attributes:
         entry: its name, colour and terminology code.
-        box: the part of the grid that holds all of it, three slices; None where nothing was found.
+        box: its bounding box in the grid, three slices; None if nothing was found.
         voxels: (z, y, x) uint8 zeros and ones in that box, or None.
         checksum: of these voxels, see :func:`~LVNetSegmentationLib.edits.checksumOf`; None computes it.
     """
@@ -161,19 +161,19 @@ def writeSegments(
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
     segmentationNode: slicer.vtkMRMLSegmentationNode,
 ) -> bool:
-    """Puts a result into a segmentation node, one segment a class.
+    """Writes a result into a segmentation node, one segment per class.
 
     Segments of an earlier run are replaced, all others are kept as they are.
 
     Args:
         pieces: on the grid of `volumeNode`.
-        volumeNode: where the result comes from; its grid becomes the reference geometry, its parent
+        volumeNode: the segmented volume; its grid becomes the reference geometry, its parent
             transform that of the segmentation.
-        segmentationNode: is changed, once everything that takes memory is made.
+        segmentationNode: is changed only after all memory has been allocated.
 
     Returns:
         Whether it had surfaces: those of the replaced segments are gone, and
-        :func:`~LVNetSegmentationLib.closedsurfaces.makeSurfaces` makes the new ones.
+        :func:`~LVNetSegmentationLib.closedsurfaces.makeSurfaces` creates the new ones.
 
     Raises:
         ImageError: see :func:`checkOutput`.
@@ -189,9 +189,9 @@ def writeSegments(
         segmentation.RemoveSegment(identifier)
     if segmentation.GetNumberOfSegments() == 0:
         segmentation.SetSourceRepresentationName(_labelmapName())
-    # The voxels are in the volume's own space; under the same transform they lie where it lies.  That
-    # comes first: Slicer takes the difference of both transforms into the reference geometry, and
-    # saving would then resample the voxels to a grid that is not the volume's.
+    # The voxels are in the volume's local coordinates, so the segmentation needs the same transform.  It
+    # is set first: otherwise Slicer includes the difference of the two transforms in the reference
+    # geometry, and saving would resample the voxels to another grid than the volume's.
     segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     for piece, segment in zip(pieces, made):
@@ -201,18 +201,18 @@ def writeSegments(
 
 
 def ownSegmentIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> List[str]:
-    """Identifiers of the segments that this module made, by ascending label value."""
+    """Identifiers of the segments that this module created, by ascending label value."""
     return [identifier for _, identifier in sorted(_ownSegments(segmentationNode.GetSegmentation()).items())]
 
 
 def terminologyEntry(entry: LabelClass) -> str:
-    """What a class is, in the form in which Slicer keeps it with a segment."""
+    """The terminology of a class, in the form in which Slicer stores it with a segment."""
     category = f"SCT^{entry.category_code}^{entry.category_meaning}"
     return f"{_TERMINOLOGY}~{category}~SCT^{entry.code}^{entry.meaning}~^^~{_REGIONS}~^^~^^"
 
 
 def _ownSegments(segmentation: slicer.vtkSegmentation) -> dict:
-    """Identifiers of the segments that this module made, by label value."""
+    """Identifiers of the segments that this module created, by label value."""
     own = {}
     for index in range(segmentation.GetNumberOfSegments()):
         value = vtk.reference("")
@@ -246,17 +246,17 @@ def _fingerprintOf(piece: Piece, ijkToRas: vtk.vtkMatrix4x4) -> str:
 def labelmapOf(
     box: Optional[Tuple[slice, slice, slice]], voxels: Optional[np.ndarray], ijkToRas: vtk.vtkMatrix4x4
 ) -> slicer.vtkOrientedImageData:
-    """Voxels as Slicer stores a segment.
+    """The binary labelmap of a segment.
 
     Args:
-        box: the part of the grid in which they lie; None gives an empty image.
+        box: the part of the grid that the voxels fill; None gives an empty image.
         voxels: (z, y, x) zeros and ones in that box.
         ijkToRas: of the grid.
     """
     image = slicer.vtkOrientedImageData()
     image.SetGeometryFromImageToWorldMatrix(ijkToRas)
     if box is None:
-        # Scalars of no length: without any, Slicer's conversion to a surface complains.
+        # Zero-length scalars: without any, Slicer's conversion to a surface reports an error.
         image.SetExtent(0, -1, 0, -1, 0, -1)
         image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
         return image

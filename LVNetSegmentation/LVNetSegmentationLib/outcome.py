@@ -1,4 +1,4 @@
-"""What a run gives."""
+"""The result of a run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class DoubtfulRegion(NamedTuple):
 
     Attributes:
         volume: in ml.
-        place: (R, A, S) mm of a voxel in the middle of the region, in the volume's own space: parent transforms are
-            left aside.
+        place: (R, A, S) mm of a voxel in the middle of the region, in the volume's local coordinates (without
+            parent transforms).
     """
 
     volume: float
@@ -26,7 +26,7 @@ class DoubtfulRegions(NamedTuple):
 
     Attributes:
         regions: at least one, the largest first.
-        box: the part of the volume's grid that holds them all, three slices.
+        box: their bounding box in the volume's grid, three slices.
         voxels: (z, y, x) uint8 zeros and ones in that box.
     """
 
@@ -36,20 +36,20 @@ class DoubtfulRegions(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a run gives.
+    """The result of a run.
 
     Attributes:
         segmentationNode: the vtkMRMLSegmentationNode that holds the segments.
-        lines: what a user should read: the volume of every class, and what was noticed.
-        checks: (verdict, sentence) of every self-check: "ok", "look", "wrong", or None where there
-            is nothing to judge by.
+        lines: messages for the user: the volume of every class, and remarks.
+        checks: (verdict, sentence) of every plausibility check: "ok", "look", "wrong", or None if there
+            is no basis for a verdict.
         volumes: millilitres by class name.
         seconds: from the start of the job to its result.
         volumeNodeID: of the volume that was segmented.
-        device: where it was computed, and why there, in one line.
+        device: the device and why it was used, in one line.
         weights: name of the weights.
-        logPath: the file that holds the log of the run; empty where none could be written.
-        doubtful: where the network was unsure; None where there is no such region.
+        logPath: the log file of the run; empty if none could be written.
+        doubtful: where the network was unsure; None if there is no such region.
     """
 
     segmentationNode: slicer.vtkMRMLSegmentationNode

@@ -1,4 +1,4 @@
-"""What the panel keeps in the scene."""
+"""The settings of the panel, stored in the scene."""
 
 from typing import Annotated, Union
 
@@ -9,23 +9,23 @@ from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrappe
 
 @parameterNodeWrapper
 class LVNetSegmentationParameterNode:
-    """What the user chose; saved with the scene.
+    """The user's choices, saved with the scene.
 
     inputVolume - the CT, in HU
-    outputSegmentation - takes the result; none adds a new one
+    outputSegmentation - receives the result; none adds a new one
     device - where to compute: auto, cpu, cuda:N, mps
-    weights - a checkpoint file; empty takes the one that comes with the module
-    overlap - share of a slab that its neighbour covers again
-    postprocess - keep the largest piece and fill its holes
-    threads - of the CPU; 0 takes as many as there are cores
-    keepWarm - whether the worker process stays between runs
-    comparedNode, referenceNode - what is compared with what
-    referenceSet - the public data set whose label values the reference has; empty where it has names
-    preset - whose definitions of the metrics
-    metricsTable - takes the numbers; none adds a new one
-    batchOfFolder - a folder rather than the volumes of the scene
-    batchInputFolder, batchOutputFolder, batchFormat - where the scans are, and where and how results go
-    batchSeries - which series of each folder of DICOM: number, UID or description; empty takes the most suitable
+    weights - a checkpoint file; empty takes the bundled one
+    overlap - fraction by which neighbouring slabs overlap
+    postprocess - keep the largest connected component and fill its holes
+    threads - number of CPU threads; 0 takes all cores
+    keepWarm - whether the worker process is kept between runs
+    comparedNode, referenceNode - the segmentation to score, and its reference
+    referenceSet - the public data set whose label values the reference has; empty if it has names
+    preset - the metric definitions
+    metricsTable - receives the metrics; none adds a new one
+    batchOfFolder - segment a folder rather than the volumes of the scene
+    batchInputFolder, batchOutputFolder, batchFormat - where the scans are, and where and how to write results
+    batchSeries - the series in each DICOM folder: number, UID or description; empty takes the most suitable
     """
 
     inputVolume: vtkMRMLScalarVolumeNode

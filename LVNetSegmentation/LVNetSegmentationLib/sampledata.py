@@ -1,4 +1,4 @@
-"""A synthetic abdomen with its exact reference, for a first try without any scan and without a download."""
+"""A synthetic abdomen with its exact reference, to try the module without a scan or a download."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from . import nodes
 if TYPE_CHECKING:
     from .logic import LVNetSegmentationLogic
 
-#: Under what name the module Sample Data lists the scans of this module.
+#: Category of this module's scans in the Sample Data module.
 CATEGORY = "LV-Net Segmentation"
 NAME = "Synthetic abdomen"
 SEED = 7
-#: Slicer's own sample: its address under slicer.util.TESTING_DATA_URL and its checksum.
+#: Slicer's own sample: its checksum, which is also its address under slicer.util.TESTING_DATA_URL.
 CT_LIVER_SHA256 = "e16eae0ae6fefa858c5c11e58f0f1bb81834d81b7102e021571056324ef6f37e"
 
 #: A volume, and the segmentation that belongs to it.
@@ -36,7 +36,7 @@ ScanAndReference = Tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentat
 
 
 def addPhantom() -> ScanAndReference:
-    """Adds a synthetic abdomen and its reference to the scene and shows the scan; waits some seconds.
+    """Adds a synthetic abdomen and its reference to the scene and shows the scan; blocks for some seconds.
 
     Returns:
         The volume node, and the segmentation node with one segment "liver".
@@ -47,14 +47,14 @@ def addPhantom() -> ScanAndReference:
 
 
 class PhantomLoader:
-    """What the module Sample Data calls: adds the same without waiting; a second click meanwhile does nothing."""
+    """Called by the Sample Data module: adds the phantom without blocking; ignores clicks until it is loaded."""
 
     def __init__(self, makeLogic: Callable[[], LVNetSegmentationLogic]) -> None:
         """Args:
         makeLogic: makes a logic of the module.
         """
         self._makeLogic = makeLogic
-        # Somebody has to hold the logic until its job is done.
+        # Keeps the logic alive until its job is done.
         self._logic: Optional[LVNetSegmentationLogic] = None
 
     @property
@@ -63,12 +63,12 @@ class PhantomLoader:
 
     def __call__(self, source: object = None) -> None:
         """Args:
-        source: what Sample Data passes; not needed.
+        source: passed by Sample Data; not used.
         """
         if self.loading:
             return
         self._logic = self._makeLogic()
-        # The process is needed for this one thing only.
+        # The worker process is needed for this job only.
         self._logic.keepWarm = False
         self._logic.addPhantomAsync(onDone=self._onDone, onError=self._onError)
 
@@ -81,7 +81,7 @@ class PhantomLoader:
 
 
 class PhantomJob(RemoteJob[PhantomResult]):
-    """Has the worker compute the phantom; `on_done` gets the volume node and the segmentation node."""
+    """Computes the phantom in the worker; `on_done` gets the volume node and the segmentation node."""
 
     result_type = PhantomResult
 
@@ -95,7 +95,8 @@ class PhantomJob(RemoteJob[PhantomResult]):
         return PhantomRequest(str(self._exchange.path), SEED)
 
     def _collect(self, result: PhantomResult) -> Optional[ScanAndReference]:
-        # The scan and its reference take a turn each, so that the window reacts in between.
+        # The scan and its reference are added in separate turns of the event loop, so that the window stays
+        # responsive.
         if self._volumeNode is None:
             self._volumeNode = _addScan(self._read(SCAN_FILE, result))
             return None
@@ -106,7 +107,7 @@ class PhantomJob(RemoteJob[PhantomResult]):
     def _read(self, file: str, result: PhantomResult) -> Volume:
         assert self._exchange is not None
         volume = handed_over(self._exchange.path, file, result.place, "the phantom")
-        # Out of the mapped file, which is about to be removed.
+        # Copied from the memory-mapped file, which is about to be removed.
         return volume.with_array(np.array(volume.array))
 
     def _clean(self) -> None:
@@ -126,7 +127,7 @@ def _addReference(label: Volume, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> 
     referenceNode = nodes.addSegmentationNode(volumeNode)
     referenceNode.SetName(f"{NAME} reference")
     referenceNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-    # Not written as a result of this module: no later run may take it for its own and replace it.
+    # Not written as a result of this module, so that no later run replaces it.
     segmentation = referenceNode.GetSegmentation()
     segmentId = segmentation.AddEmptySegment("", LIVER.name, [0.3, 0.7, 1.0])
     slicer.util.updateSegmentBinaryLabelmapFromArray(label.array, referenceNode, segmentId, volumeNode)

@@ -1,10 +1,10 @@
-"""One run: from a volume node to a segmentation node, by way of the worker."""
+"""One run: from a volume node to a segmentation node, through the worker."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import slicer
@@ -25,18 +25,19 @@ from . import nodes
 from .closedsurfaces import makeSurfaces
 from .dependencies import ensureTorch
 from .edits import checksumOf, fingerprintsOf
+from .interfaces import Json, Settings
 from .outcome import DoubtfulRegion, DoubtfulRegions, Outcome
 from .volumechecks import refuseOtherNodes
 
 
 class SegmentJob(RemoteJob[SegmentResult]):
-    """Segments a volume node; the scene is touched once the result is there, and not before.
+    """Segments a volume node; the scene is not changed until the result is available.
 
     Args:
-        service: has the worker.
+        service: owns the worker.
         volumeNode: a CT in HU.
-        segmentationNode: takes the segments; None adds a new one.
-        settings: how to segment, by the names that SegmentOptions has; None stands for the default.
+        segmentationNode: receives the segments; None adds a new one.
+        settings: by their names in SegmentOptions; None stands for the default.
         callbacks: `on_done` gets the segmentation node and an :class:`Outcome`.
     """
 
@@ -48,7 +49,7 @@ class SegmentJob(RemoteJob[SegmentResult]):
         service: Service,
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         segmentationNode: Optional[slicer.vtkMRMLSegmentationNode],
-        settings: Mapping[str, Any],
+        settings: Settings,
         callbacks: Callbacks = NOBODY,
     ) -> None:
         super().__init__(service, callbacks)
@@ -60,7 +61,7 @@ class SegmentJob(RemoteJob[SegmentResult]):
         self._handOver: Optional[Steps[Volume]] = None
         self._collecting: Optional[Steps[_Found]] = None
         self._before: Dict[str, str] = {}
-        #: The results once they are in the scene, and whether surfaces are left to be made.
+        #: The results once they are in the scene, and whether surfaces remain to be created.
         self._written: Optional[Tuple[Tuple[slicer.vtkMRMLSegmentationNode, Outcome], bool]] = None
 
     def _begin(self) -> None:
@@ -72,7 +73,7 @@ class SegmentJob(RemoteJob[SegmentResult]):
         volume = nodes.viewOfNode(self._volumeNode)
         ensureTorch()
         self._exchange = self._service.make_exchange()
-        # What comes back is at most a byte a voxel.
+        # The answer takes at most one byte per voxel.
         self._handOver = Steps(hand_over(volume, self._exchange, SCAN_FILE, answer_bytes=1))
 
     def _request(self) -> Optional[SegmentRequest]:
@@ -88,14 +89,14 @@ class SegmentJob(RemoteJob[SegmentResult]):
             self._collecting = Steps(_found(result, self._exchange))
             return None
         if not self._collecting.done:
-            # The nodes are written in a turn of their own, so that the window reacts in between.
+            # The nodes are written in a separate turn of the event loop, so that the window stays responsive.
             self._collecting.advance()
             return None
         scene = self._volumeNode.GetScene()
         if scene is not None and scene.IsBatchProcessing():
             # A scene is being loaded or closed: the result waits until that is done.
             return None
-        # Writing, surfaces and whatever `on_done` does take a turn each.  From here on nothing can be cancelled.
+        # Writing, surfaces and `on_done` get a turn of the event loop each.  From here on, nothing can be cancelled.
         if self._written is None:
             self._written = self._apply(result.report, self._collecting.result)
             return None
@@ -114,14 +115,12 @@ class SegmentJob(RemoteJob[SegmentResult]):
         return fingerprintsOf(segmentationNode, nodes.ownSegmentIds(segmentationNode))
 
     def cancel(self) -> None:
-        """Asks the job to stop; once the result is in the scene, it is too late."""
+        """Requests cancellation; has no effect once the result is in the scene."""
         if self._written is None:
             super().cancel()
 
-    def _apply(
-        self, report: Mapping[str, Any], found: _Found
-    ) -> Tuple[Tuple[slicer.vtkMRMLSegmentationNode, Outcome], bool]:
-        """Puts the result into the scene: what `on_done` gets, and whether there were surfaces to be made anew."""
+    def _apply(self, report: Json, found: _Found) -> Tuple[Tuple[slicer.vtkMRMLSegmentationNode, Outcome], bool]:
+        """Writes the result into the scene; returns what `on_done` gets, and whether to recreate surfaces."""
         assert self._handOver is not None
         scan, volumeNode = self._handOver.result, self._volumeNode
         if volumeNode.GetScene() is None:
@@ -134,7 +133,7 @@ class SegmentJob(RemoteJob[SegmentResult]):
             raise ImageError("the output segmentation was removed from the scene meanwhile; choose another")
         lines: List[str] = []
         if given is not None and self._fingerprints(given) != self._before:
-            lines.append(f"{given.GetName()} was edited during the run and is as it was; this is a new segmentation")
+            lines.append(f"{given.GetName()} was edited during the run and left unchanged; this is a new segmentation")
             given = None
         output = nodes.addSegmentationNode(volumeNode) if given is None else given
         try:
@@ -169,21 +168,21 @@ class SegmentJob(RemoteJob[SegmentResult]):
 
 
 class _Found(NamedTuple):
-    """What the worker found, read into memory."""
+    """The worker's result, read into memory."""
 
     pieces: List[nodes.Piece]
     doubtful: Optional[DoubtfulRegions]
 
 
 def _found(result: SegmentResult, exchange: Exchange) -> Work[_Found]:
-    """Reads what the worker found and removes the files; touches no node."""
+    """Reads the worker's result and removes its files; accesses no node."""
     pieces = []
     for found in result.classes:
         piece = yield from _piece(found, exchange)
         pieces.append(piece)
     doubtful = yield from _doubtful(result, exchange)
     for file in exchange.path.glob("*.npy"):
-        # Where another process still reads it, it goes with the folder.
+        # If another process still reads it, it is removed with the folder.
         with contextlib.suppress(OSError):
             file.unlink()
     return _Found(pieces, doubtful)
@@ -208,7 +207,7 @@ def _doubtful(result: SegmentResult, exchange: Exchange) -> Work[Optional[Doubtf
 
 
 def _voxels(exchange: Exchange, file: str) -> Work[Tuple[np.ndarray, Optional[int]]]:
-    """The voxels of a file plane by plane, and their checksum, see :func:`~.edits.checksumOf`."""
+    """Reads the voxels of a file plane by plane, with their checksum, see :func:`~.edits.checksumOf`."""
     stored = map_array(exchange.path / file)
     voxels = np.empty(stored.shape, stored.dtype)
     checksum = None

@@ -1,4 +1,4 @@
-"""How many millilitres each segment of a segmentation has."""
+"""The volumes of the segments of a segmentation."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .edits import arrayFromMatrix
 
 
 def segmentVolumes(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Work[Dict[str, float]]:
-    """Counts the voxels of every segment, a plane a step; touches the node before the first step only.
+    """Counts the voxels of every segment, one plane per step; accesses the node in the first step only.
 
     Args:
-        segmentationNode: segments without a binary labelmap are left out.
+        segmentationNode: segments without a binary labelmap are skipped.
 
     Returns:
-        A generator that returns millilitres by the identifier of the segment.
+        A generator that returns volumes in ml by segment identifier.
     """
     kind = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     segmentation = segmentationNode.GetSegmentation()
-    # Segments that do not overlap share an image, in which each has a value of its own.
+    # Segments that do not overlap share a labelmap, in which each has its own value.
     shared: Dict[str, Tuple[np.ndarray, float, Dict[int, str]]] = {}
     volumes: Dict[str, float] = {}
     for index in range(segmentation.GetNumberOfSegments()):
@@ -53,7 +53,7 @@ def _count(
 
 
 def _voxelsOf(image: slicer.vtkOrientedImageData) -> Tuple[np.ndarray, float]:
-    """The voxels of an image, (z, y, x), and the millilitres of one."""
+    """The voxels of an image, (z, y, x), and the volume of one voxel in ml."""
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     millilitres = abs(float(np.linalg.det(arrayFromMatrix(matrix)[:3, :3]))) / 1000.0

@@ -1,6 +1,6 @@
-"""What the views show: which volume is looked at, and a result brought into sight.
+"""The slice and 3D views: which volume they show, and how they show a result.
 
-Works without a main window, where there are views in the scene only, or none at all.
+Works without a main window, where the scene has view nodes only, or none.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import slicer
 from .belonging import referenceVolumeOf
 from .doubtfuloverlay import isOverlay, removeOverlay
 
-#: The usual window of an abdomen, HU.
+#: The usual display window for the abdomen, HU.
 ABDOMEN = (-160.0, 240.0)
 
 
 def shownVolume() -> Optional[slicer.vtkMRMLScalarVolumeNode]:
-    """The scalar volume that the user looks at: the active one, else the background of a slice view; or None."""
+    """The scalar volume on display: the active one, else the background of a slice view; or None."""
     scene = slicer.mrmlScene
     selection = scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
     candidates = [selection.GetActiveVolumeID()] if selection is not None else []
@@ -32,9 +32,9 @@ def shownVolume() -> Optional[slicer.vtkMRMLScalarVolumeNode]:
 def showResult(
     volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode
 ) -> List[str]:
-    """Shows a volume that no slice view shows, and moves all slices to the middle of what was found in it.
+    """Shows a volume unless a slice view does, and centres all slice views on its segmentation.
 
-    Window and level become those of an abdomen as long as the user has not touched them.
+    Window and level are set for the abdomen unless the user has changed them.
 
     Returns:
         The names of the segmentations that were hidden, see `hideForeign`.
@@ -53,7 +53,7 @@ def showResult(
 
 
 def bringIntoSight(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> List[str]:
-    """Shows a volume that no slice view shows.
+    """Shows a volume in the slice views unless one of them does.
 
     Returns:
         The names of the segmentations that were hidden, see `hideForeign`.
@@ -64,11 +64,11 @@ def bringIntoSight(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> List[str]:
 
 
 def jumpTo(volumeNode: slicer.vtkMRMLScalarVolumeNode, place: Tuple[float, float, float]) -> None:
-    """Centres all slice views on a place in a volume.
+    """Centres all slice views on a position in a volume.
 
     Args:
-        volumeNode: the place moves with its parent transform.
-        place: (R, A, S) mm in the volume's own space.
+        volumeNode: its parent transform is applied to the position.
+        place: (R, A, S) mm in the volume's local coordinates.
     """
     world = [0.0, 0.0, 0.0]
     volumeNode.TransformPointToWorld(place, world)
@@ -76,7 +76,7 @@ def jumpTo(volumeNode: slicer.vtkMRMLScalarVolumeNode, place: Tuple[float, float
 
 
 def hideForeign() -> List[str]:
-    """Hides what was made on a volume that no slice view shows: it would be drawn over the scan of somebody else.
+    """Hides segmentations of volumes that no slice view shows: they would be drawn over another patient's scan.
 
     Returns:
         The names of the segmentations that were visible until now.
@@ -97,7 +97,7 @@ def hideForeign() -> List[str]:
 
 
 def resetThreeDViews() -> None:
-    """Looks at all that the 3D views show."""
+    """Resets the 3D views so that they show all their contents."""
     layoutManager = slicer.app.layoutManager()
     if layoutManager is None:  # no main window
         return
@@ -110,7 +110,7 @@ def _sliceComposites() -> list:
 
 
 def _volumesInViews() -> Set[Optional[str]]:
-    """Identifiers of the volumes in the slice views, None for an empty layer; nothing at all without a main window."""
+    """Identifiers of the volumes in the slice views, None for an empty layer; an empty set without a main window."""
     composites = _sliceComposites()
     layers = [(node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) for node in composites]
     return {identifier for pair in layers for identifier in pair}
@@ -121,7 +121,7 @@ def _centreViews(world: Sequence[float]) -> None:
 
 
 def _centreOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Optional[List[float]]:
-    """The middle of a segmentation in the world, mm in RAS; None where it is empty."""
+    """The centre of a segmentation in world coordinates, mm in RAS; None if it is empty."""
     bounds = [1.0, -1.0] * 3
     segmentationNode.GetRASBounds(bounds)
     if any(bounds[2 * axis] > bounds[2 * axis + 1] for axis in range(3)):

@@ -1,4 +1,4 @@
-"""A volume node before a run: whether it can be segmented and can show the organ of the weights, and its size."""
+"""Checks of a volume node before a run, and its size."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def checkVolumeNode(
 
 
 def refuseOtherNodes(node: Optional[slicer.vtkMRMLScalarVolumeNode]) -> None:
-    """Refuses what holds several images or none.
+    """Rejects nodes that do not hold exactly one scalar image.
 
     Raises:
-        ImageError: in one line, why.
+        ImageError: the node is rejected; one line says why.
     """
     if node is None:
         raise ImageError("no volume was chosen; load a CT and choose it")
@@ -46,13 +46,13 @@ def refuseOtherNodes(node: Optional[slicer.vtkMRMLScalarVolumeNode]) -> None:
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
         raise ImageError(f"{name} is a label map, not a CT; choose the CT that it belongs to")
     if node.IsA("vtkMRMLVectorVolumeNode"):
-        raise ImageError(f"{name} is a colour or vector image; a CT with one value a voxel is needed")
+        raise ImageError(f"{name} is a colour or vector image; a CT with one value per voxel is needed")
     if not node.IsA("vtkMRMLScalarVolumeNode"):
-        raise ImageError(f"{name} is no volume; load a CT and choose it")
+        raise ImageError(f"{name} is not a volume; load a CT and choose it")
 
 
 def litresOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> float:
-    """The size of a volume's grid in litres; 0 where it has no voxels."""
+    """The size of a volume's grid in litres; 0 if it has no voxels."""
     image = volumeNode.GetImageData()
     if image is None:
         return 0.0

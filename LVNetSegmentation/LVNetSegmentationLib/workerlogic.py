@@ -1,8 +1,8 @@
-"""A logic with a worker process, and what polls it."""
+"""A logic with a worker process, which it polls."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, TypeVar
+from typing import TYPE_CHECKING, Optional, TypeVar
 
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
@@ -10,17 +10,19 @@ if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
     from lvnet.worker.client.service import Service
 
+    from .interfaces import QTimer
+
     SomeJob = TypeVar("SomeJob", bound=Job)
 
 
 class WorkerLogic(ScriptedLoadableModuleLogic):
-    """Starts the worker process when it is first needed, and takes in what it sends."""
+    """Starts the worker process when it is first needed, and handles its messages."""
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         self._service: Optional[Service] = None
-        #: A QTimer; None where there is no Qt, or no job yet.
-        self._timer: Optional[Any] = None
+        #: None without Qt, or before the first job.
+        self._timer: Optional[QTimer] = None
 
     @property
     def service(self) -> Service:
@@ -33,7 +35,7 @@ class WorkerLogic(ScriptedLoadableModuleLogic):
 
     @property
     def keepWarm(self) -> bool:
-        """Whether the worker process stays for the next run (default); else it ends after each."""
+        """Whether the worker process is kept for the next run (default) or ends after each run."""
         return self.service.keep_warm
 
     @keepWarm.setter
@@ -41,25 +43,25 @@ class WorkerLogic(ScriptedLoadableModuleLogic):
         self.service.keep_warm = keep
 
     def poll(self) -> None:
-        """Takes in what the worker has sent and calls the callbacks of the jobs; from the main thread."""
+        """Handles messages of the worker and calls the callbacks of the jobs; call it from the main thread."""
         self.service.poll()
         if self._timer is not None and not self.service.is_busy():
             self._timer.stop()
 
     def forgetJobs(self) -> None:
-        """Takes the callbacks from all jobs: whom they would tell is about to go."""
+        """Removes the callbacks of all jobs, because their receivers are about to be destroyed."""
         if self._service is not None:
             self._service.forget_jobs()
 
     def shutdown(self) -> None:
-        """Cancels what runs and ends the worker process, at once; a later run starts a new one."""
+        """Cancels running jobs and ends the worker process at once; a later run starts a new one."""
         if self._timer is not None:
             self._timer.stop()
         if self._service is not None:
             self._service.shutdown()
 
     def _start(self, job: SomeJob) -> SomeJob:
-        """Starts a job and has it polled by a timer where Qt is at hand and an application runs its events."""
+        """Starts a job, polled by a timer if Qt is available and an application runs the event loop."""
         job.start()
         try:
             import qt

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "widget"))
 
 @pytest.fixture(scope="session")
 def slicer_core() -> Any:
-    """The module `slicer` with a scene and the logics that nodes need, started once a process."""
+    """The module `slicer` with a scene and the logics that nodes need, started once per process."""
     if importlib.util.find_spec("slicer") is None:
         pytest.skip("slicer-core is not installed here: pip install slicer-core (Python 3.10 to 3.13)")
     try:
@@ -39,7 +39,7 @@ def start_slicer_core() -> Any:
 
 @pytest.fixture
 def scene(slicer_core):
-    """An empty scene; what a test puts into it is gone after the test."""
+    """An empty scene, cleared after each test."""
     yield slicer_core.mrmlScene
     slicer_core.mrmlScene.Clear(0)
 
@@ -71,7 +71,7 @@ def module(slicer_core) -> Any:
 
 @pytest.fixture(scope="session")
 def shared_logic(module, tmp_path_factory):
-    """A logic whose worker stays warm for all tests."""
+    """A logic whose worker is kept for all tests."""
     os.environ["LVNET_LOG_DIR"] = str(tmp_path_factory.mktemp("logs"))
     made = module.LVNetSegmentationLogic()
     yield made
@@ -108,7 +108,7 @@ def oblique_volume(slicer_core, scene):
 
 @pytest.fixture
 def turned_volume(slicer_core, scene, oblique_volume):
-    """The same under a transform that turns and moves it."""
+    """The same volume under a transform that rotates and translates it."""
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
     matrix = np.array([[0.0, -1, 0, 50], [1, 0, 0, -20], [0, 0, 1, 7.5], [0, 0, 0, 1]])
     slicer_core.util.updateTransformMatrixFromArray(transform, matrix)

@@ -71,7 +71,7 @@ def test_4d_images_and_other_nodes_are_told_apart(slicer_core, scene, logic):
     model = scene.AddNewNodeByClass("vtkMRMLModelNode", "model")
     for node, words in (
         (vector, "colour"), (labels, "label map, not a CT"), (diffusion, "several volumes"),
-        (sequence, "sequence of images (4D)"), (model, "no volume"),
+        (sequence, "sequence of images (4D)"), (model, "not a volume"),
     ):  # fmt: skip
         ((severity, sentence),) = logic.checkInput(node)
         assert severity == "error" and words in sentence

@@ -318,7 +318,7 @@ def test_what_cannot_be_compared_is_told(make, logic, scene, slicer_core):
         logic.evaluate(one, scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "empty"))
     with pytest.raises(ImageError, match="neither a segmentation nor a label map"):
         logic.evaluate(one, scene.AddNewNodeByClass("vtkMRMLModelNode", "model"))
-    with pytest.raises(ImageError, match="image, no label map"):
+    with pytest.raises(ImageError, match="image, not a label map"):
         logic.evaluate(one, slicer_core.util.addVolumeFromArray(np.arange(1000, dtype=np.int16).reshape(10, 10, 10)))
     with pytest.raises(ConfigurationError, match="preset"):
         logic.evaluate(one, one, preset="mine")

@@ -1,4 +1,4 @@
-"""Slicer's windows in stand-in, around the real MRML of slicer-core and the real worker; see slicer_windows."""
+"""A stand-in for Slicer's windows, with the real MRML of slicer-core and the real worker; see slicer_windows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture(scope="session")
 def slicer(tmp_path_factory) -> Any:
-    """The module `slicer`, windows and all."""
+    """The module `slicer`, with the stand-in for its windows."""
     try:
         import PySide6.QtWidgets  # noqa: F401
     except ImportError as error:
@@ -36,7 +36,7 @@ def slicer(tmp_path_factory) -> Any:
 
 @pytest.fixture(autouse=True)
 def no_error_goes_unseen(monkeypatch) -> Any:
-    """What is raised in a slot or an observer reaches nobody but the console; here it fails the test."""
+    """Exceptions in slots and observers only reach the console; here they fail the test."""
     seen: list = []
     monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: seen.append((kind, error, trace)))
     yield
@@ -52,7 +52,7 @@ def module(slicer) -> Any:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory) -> str:
-    """A checkpoint of a tiny network with random weights: what it finds is no liver, but it finds it quickly."""
+    """A checkpoint of a tiny network with random weights: fast, with meaningless results."""
     import torch
     from lvnet.checkpoint import save_checkpoint
     from lvnet.network import LVNet
@@ -81,9 +81,9 @@ _turns = itertools.count(1)
 
 
 def turn(slicer: Any) -> None:
-    """One turn of the event loop, as it is in a busy Slicer: other threads of Python get a moment every tenth turn.
+    """One turn of the event loop, as in a busy Slicer: other Python threads only run every tenth turn.
 
-    PySide6 lets the interpreter go whenever it waits; PythonQt, and this, hold it.
+    PySide6 releases the GIL whenever it waits; PythonQt, and this function, hold it.
     """
     slicer.qt_application.processEvents()
     if next(_turns) % 10:
@@ -93,7 +93,7 @@ def turn(slicer: Any) -> None:
 
 
 class Bench:
-    """The panel in an open window, and what a test does with it."""
+    """The panel in an open window, with helpers for tests."""
 
     def __init__(self, slicer: Any, widget: Any) -> None:
         self.slicer = slicer
@@ -112,7 +112,7 @@ class Bench:
         return self.widget.panel
 
     def events(self, seconds: float = 0.0) -> None:
-        """Lets the window live for a while."""
+        """Processes events for a while."""
         end = time.monotonic() + seconds
         while True:
             turn(self.slicer)
@@ -120,18 +120,18 @@ class Bench:
                 return
 
     def until(self, condition: Callable[[], bool], seconds: float = 120.0) -> None:
-        """Lets the window live until something has happened."""
+        """Processes events until a condition holds."""
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "it did not happen in time"
             self.events(0.01)
 
     def idle(self, seconds: float = 120.0) -> None:
-        """Lets the window live until nothing is segmented any more."""
+        """Processes events until nothing is being segmented."""
         self.until(lambda: not self.panel.busy, seconds)
 
     def findings(self, which: str = "result") -> list:
-        """The sentences that stand in the panel about the input or the result."""
+        """The findings about the input or the result in the panel."""
         label = getattr(self.ui, f"{which}FindingsLabel")
         return [html.unescape(row) for row in re.findall(r"</td><td>(.*?)</td>", label.text())]
 
@@ -162,7 +162,7 @@ class Bench:
 
 @pytest.fixture
 def bench(slicer, module) -> Any:
-    """A panel that was opened on an empty scene; afterwards it is closed, and with it its worker."""
+    """A panel opened on an empty scene; the panel and its worker are closed after the test."""
     import shiboken6
     from slicer_windows import qt_names, sample_data
 
@@ -193,7 +193,7 @@ def bench(slicer, module) -> Any:
 
 @pytest.fixture
 def ready(bench, phantom, tiny_weights) -> Any:
-    """A panel with a volume and quick weights, Apply at hand."""
+    """A panel with a volume and fast weights, ready for Apply."""
     bench.volume = bench.add_volume(phantom[0], "ct")
     bench.parameters.inputVolume = bench.volume
     bench.parameters.weights = tiny_weights
@@ -207,7 +207,7 @@ def ready(bench, phantom, tiny_weights) -> Any:
 
 @pytest.fixture(scope="session")
 def warm_service(slicer) -> Any:
-    """A worker that stays for the tests that are not about starting and ending it."""
+    """A worker shared by the tests that are not about starting and ending it."""
     from LVNetSegmentationLib.pythonslicer import makeService
 
     service = makeService()
@@ -217,7 +217,7 @@ def warm_service(slicer) -> Any:
 
 @pytest.fixture
 def warm(ready, warm_service) -> Any:
-    """`ready` with a worker that has loaded everything already."""
+    """`ready` with a worker that has already loaded everything."""
     ready.widget.logic.shutdown()
     ready.widget.logic._service = warm_service
     yield ready

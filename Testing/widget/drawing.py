@@ -1,4 +1,4 @@
-"""Pictures of made scans: slices with outlines, and the panel beside them."""
+"""Pictures of synthetic scans: slices with outlines, and the panel beside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def slice_picture(scan: Any, outlines: Sequence[Outline], axis: int, index: int,
     """One slice in grey with outlines in colour.
 
     Args:
-        scan: a Volume whose axes run to the left, to the back and to the head.
+        scan: a Volume whose axes point left, posterior and superior.
         outlines: masks (z, y, x) and colours.
         axis: 0 axial, 1 coronal.
         index: of the slice.
@@ -57,7 +57,7 @@ def beside(panel: QtGui.QPixmap, pictures: List[QtGui.QImage], background: QtGui
 
 
 def dark_palette() -> QtGui.QPalette:
-    """Light on dark, as Slicer's dark style."""
+    """Light on dark, as in Slicer's dark style."""
     palette = QtGui.QPalette()
     role = QtGui.QPalette.ColorRole
     for kind, grey in (

@@ -1,4 +1,4 @@
-"""How long the window did not react, told apart from a computer that was busy elsewhere."""
+"""Measures how long the window was unresponsive, apart from time in which other processes ran."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import List, Tuple
 class StallWatch:
     """Gaps between two turns of the event loop, less the time in which the kernel let other processes run.
 
-    A thread that could run and waits for a processor is counted by Linux (`schedstat`); whatever else holds the
-    thread up, such as work of its own, files, or another thread that holds the interpreter, counts as a stall.
+    A thread that could run and waits for a processor is counted by Linux (`schedstat`); everything else that delays
+    the thread, such as its own work, file access, or another thread that holds the GIL, counts as a stall.
     """
 
     def __enter__(self) -> StallWatch:
@@ -22,11 +22,11 @@ class StallWatch:
         return self
 
     def _now(self) -> Tuple[float, float]:
-        """Seconds of the clock, and of waiting for a processor so far."""
+        """The time of the clock, and the time spent waiting for a processor so far, in seconds."""
         return time.perf_counter(), int(self._statistics.read_text().split()[1]) * 1e-9
 
     def turn(self) -> None:
-        """Called after each turn of the event loop."""
+        """Call this after each turn of the event loop."""
         now = self._now()
         passed, waited = now[0] - self._last[0], now[1] - self._last[1]
         if passed > 0.05:
@@ -34,7 +34,7 @@ class StallWatch:
         self._last = now
 
     def __exit__(self, *_: object) -> None:
-        #: Seconds of each gap without those of waiting, and with them; the longest first.
+        #: Seconds of each gap without and with the waiting time, the longest first.
         self.gaps = sorted(self._gaps, reverse=True)
 
     @property

@@ -15,7 +15,10 @@ from slicer_windows.pythonqt import Entry, api_entries
 
 MODULE = Path(__file__).parents[2] / "LVNetSegmentation"
 UI = MODULE / "Resources" / "UI" / "LVNetSegmentation.ui"
-FACING = [MODULE / "LVNetSegmentation.py", *sorted((MODULE / "LVNetSegmentationLib").rglob("*.py"))]
+#: Declares types for names of Qt and CTK, and neither defines nor uses them.
+INTERFACES = MODULE / "LVNetSegmentationLib" / "interfaces.py"
+CONTEXT = MODULE / "LVNetSegmentationLib" / "panel" / "context.py"
+FACING = [MODULE / "LVNetSegmentation.py", *sorted({*(MODULE / "LVNetSegmentationLib").rglob("*.py")} - {INTERFACES})]
 CMAKE = [MODULE / "CMakeLists.txt"]
 #: Modules whose names are somebody else's business.
 OTHER_ROOTS = set(sys.stdlib_module_names) | {"np", "lvnet", "Path", "dependencies", "numpy", "PyTorchUtils"}
@@ -35,7 +38,7 @@ def root_of(node: ast.AST) -> str:
 def own_names() -> Set[str]:
     """Whatever the product defines itself, by name."""
     names = {widget.get("name") for widget in ElementTree.parse(UI).getroot().iter("widget")}
-    for path in MODULE.rglob("*.py"):
+    for path in {*MODULE.rglob("*.py")} - {INTERFACES}:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 names.add(node.name)
@@ -137,6 +140,36 @@ def test_every_property_of_slicers_own_widgets_is_in_the_list(entries):
                 name = entry.get("name")
                 if name not in ("toolTip", "sizePolicy", "SlicerParameterName"):
                     assert (widget.get("class"), name) in listed, (widget.get("name"), name)
+
+
+def declared(path: Path) -> Dict[str, Dict[str, str]]:
+    """Annotated attributes and methods of the classes in a file, by class; a method has the annotation "method"."""
+    found: Dict[str, Dict[str, str]] = {}
+    for kind in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(kind, ast.ClassDef):
+            members = found.setdefault(kind.name, {})
+            for node in kind.body:
+                if isinstance(node, ast.AnnAssign):
+                    members[node.target.id] = ast.unparse(node.annotation)
+                elif isinstance(node, ast.FunctionDef):
+                    members[node.name] = "property" if node.decorator_list else "method"
+    return found
+
+
+def test_the_widgets_that_the_sections_use_have_the_classes_of_the_ui_file():
+    classes = {widget.get("name"): widget.get("class") for widget in ElementTree.parse(UI).getroot().iter("widget")}
+    widgets = declared(CONTEXT)["Widgets"]
+    assert len(widgets) > 40
+    assert {name: classes.get(name) for name in widgets} == widgets
+
+
+def test_the_interfaces_declare_what_the_list_has_as_property_or_method(entries):
+    listed = {(entry.owner.rpartition(".")[2], entry.name.split(" ")[0]): entry.kind for entry in entries}
+    for owner, members in declared(INTERFACES).items():
+        for name, annotation in members.items():
+            kind = listed.get(("module" if owner == "qSlicerScriptedLoadableModule" else owner, name))
+            expected = ("slot", "method") if annotation == "method" else ("property",)
+            assert kind in expected, (owner, name, kind)
 
 
 def test_every_import_from_slicer_is_in_the_list(entries):

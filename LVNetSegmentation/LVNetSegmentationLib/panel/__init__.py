@@ -1,1 +1,1 @@
-"""The panel in parts, one a file; the Widget only puts them together.  Everything here needs Qt."""
+"""The parts of the panel, one per file; the module widget only assembles them.  Everything here requires Qt."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, Tuple
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from ..views import hideForeign
-from .batchqueue import CANCELLED, DONE, FAILED, RUNNING, WAITING, BatchQueue
+from .batchqueue import CANCELLED, DONE, FAILED, RUNNING, WAITING, BatchQueue, Reported
 from .context import PanelContext, Widgets
 from .startbutton import StartButton
 from .wording import duration, progressLine, sentence
@@ -19,18 +19,20 @@ from .wording import duration, progressLine, sentence
 if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
 
+    from ..interfaces import Json
     from ..logic import LVNetSegmentationLogic
+    from ..outcome import Outcome
     from ..parameters import LVNetSegmentationParameterNode
 
 
 class BatchSection:
-    """Many scans, one after the other; a table says what became of each."""
+    """Segments many scans, one after the other; a table lists the results."""
 
     def __init__(self, ui: Widgets, logic: LVNetSegmentationLogic, panel: PanelContext) -> None:
         """Args:
         ui: the widgets of the panel by name.
         logic: the module's logic.
-        panel: what is around this section.
+        panel: the panel around this section.
         """
         self._ui = ui
         self._logic = logic
@@ -61,7 +63,7 @@ class BatchSection:
         return self._queue is not None or self._folderJob is not None
 
     def refresh(self) -> None:
-        """Shows what the parameters say, and whether Start can be clicked."""
+        """Updates the widgets from the parameters, and enables Start if it can be clicked."""
         parameters, ui = self._panel.parameters, self._ui
         ofFolder = parameters is not None and parameters.batchOfFolder
         if parameters is not None:
@@ -109,7 +111,7 @@ class BatchSection:
             self._panel.parameters.batchOfFolder = ofFolder
 
     def startOnceReady(self) -> None:
-        """Starts, unless PyTorch is missing and stays so."""
+        """Starts, unless PyTorch is missing and is not installed now."""
         if self._panel.torchIsReady(self._tell):
             self.start()
 
@@ -135,17 +137,28 @@ class BatchSection:
             self._append(volume.GetName(), _("waiting"))
         self._fit()
 
-        def begin(volumeNode: slicer.vtkMRMLScalarVolumeNode, **callbacks: Any) -> Job:
-            name = volumeNode.GetName()
-            progress = self._progressOf(name)
-            return self._logic.segmentAsync(volumeNode, None, **settings, onProgress=progress, **callbacks)
+        def begin(
+            volumeNode: slicer.vtkMRMLScalarVolumeNode,
+            onDone: Callable[[slicer.vtkMRMLSegmentationNode, Outcome], None],
+            onError: Callable[[str], None],
+            onCancelled: Callable[[], None],
+        ) -> Job:
+            return self._logic.segmentAsync(
+                volumeNode,
+                None,
+                **settings,
+                onProgress=self._progressOf(volumeNode.GetName()),
+                onDone=onDone,
+                onError=onError,
+                onCancelled=onCancelled,
+            )
 
         self._queue = BatchQueue(volumes, begin, self._onVolume, self._onSceneDone)
         self._queue.next()
 
     def _progressOf(self, name: str) -> Callable[[float, str, Optional[float]], None]:
         def onProgress(share: float, stage: str, _remaining: Optional[float]) -> None:
-            assert self._queue is not None  # it runs the job that tells this
+            assert self._queue is not None  # it runs the job that reports this
             count = len(self._queue.states)
             whole = self._queue.share + share / count
             self._ui.batchProgressBar.value = round(100 * whole)
@@ -159,14 +172,14 @@ class BatchSection:
         if not self.cancelling:
             self._tell(progressLine(stage, elapsed, remaining))
 
-    def _onVolume(self, index: int, state: str, said: Any) -> None:
+    def _onVolume(self, index: int, state: str, reported: Reported) -> None:
         words = {WAITING: _("waiting"), RUNNING: _("running"), CANCELLED: _("cancelled")}
-        if state == DONE:
-            _node, outcome = said
+        if isinstance(reported, tuple):
+            _node, outcome = reported
             self._panel.tellHidden(hideForeign())
             text = findingsInWords(outcome.volumes, outcome.checks)
         else:
-            text = sentence(said) if state == FAILED else words[state]
+            text = words[state] if reported is None else sentence(reported)
         self._write(index, text)
         if state in (DONE, FAILED):
             name = self._ui.batchTableWidget.item(index, 0).text()
@@ -202,7 +215,7 @@ class BatchSection:
             onScan=self._onFolderScan,
         )
 
-    def _onFolderScan(self, scan: Dict[str, Any]) -> None:
+    def _onFolderScan(self, scan: Json) -> None:
         if "left_out" in scan:
             words = _("left out: {reason}").format(reason=scan["left_out"])
             self._append(os.path.basename(str(scan["input"]).rstrip("/\\")), words)
@@ -211,7 +224,7 @@ class BatchSection:
         checks = [(check["verdict"], check["sentence"]) for check in scan.get("checks") or []]
         name = os.path.basename(str(scan["input"]).rstrip("/\\"))
         if scan["error"]:
-            # The row is that of the file; its path would be all that fits into it.
+            # The row names the file already, and its path would fill the cell.
             words = sentence(str(scan["error"]).replace(str(scan["input"]), _("the file")))
         else:
             words = findingsInWords(scan["volumes_ml"], checks, aboutInput(scan))
@@ -219,7 +232,7 @@ class BatchSection:
         self._fit()
         self._panel.say(f"{name}: {words}")
 
-    def _onFolderDone(self, scans: List[Dict[str, Any]]) -> None:
+    def _onFolderDone(self, scans: List[Json]) -> None:
         self._folderJob = None
         self._finish(sum(not scan["error"] for scan in scans), len(scans))
 
@@ -247,7 +260,7 @@ class BatchSection:
         self._panel.refresh()
 
     def cancel(self) -> None:
-        """Asks the batch to stop."""
+        """Requests cancellation of the batch."""
         work = self._queue or self._folderJob
         if work is None or self.cancelling:
             return
@@ -264,7 +277,7 @@ class BatchSection:
         self._write(index, words)
 
     def _fit(self) -> None:
-        """Column and rows as large as what they hold: a longer name leaves all results less room."""
+        """Fits the name column and the rows to their contents: a longer name leaves less width for the results."""
         table = self._ui.batchTableWidget
         table.resizeColumnToContents(0)
         table.resizeRowsToContents()
@@ -281,13 +294,13 @@ class BatchSection:
 
 
 def volumesOfScene() -> List[slicer.vtkMRMLScalarVolumeNode]:
-    """The scalar volumes of the scene that a user sees, label maps left out."""
+    """The scalar volumes of the scene that selectors list, without label maps."""
     nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     return [node for node in nodes if not node.IsA("vtkMRMLLabelMapVolumeNode") and not node.GetHideFromEditors()]
 
 
-def aboutInput(scan: Dict[str, Any]) -> List[str]:
-    """What was noticed of a scan of a folder, which nobody has seen before it was segmented."""
+def aboutInput(scan: Json) -> List[str]:
+    """Remarks on a scan from a folder, which the user has not seen before segmenting it."""
     warnings = [found["sentence"] for found in scan.get("input_checks") or [] if found["severity"] != "note"]
     return [*(scan.get("scan_notes") or []), *warnings]
 
@@ -295,7 +308,7 @@ def aboutInput(scan: Dict[str, Any]) -> List[str]:
 def findingsInWords(
     volumes: Dict[str, float], checks: Sequence[Tuple[Optional[str], str]], notes: Sequence[str] = ()
 ) -> str:
-    """A result in one line: the volumes, what was noticed of the scan, and what should be looked at."""
+    """A result in one line: the volumes, remarks on the scan, and what to check."""
     words = ", ".join(f"{name} {volume:.0f} ml" for name, volume in volumes.items()) or _("nothing was found")
     doubts = [sentence for verdict, sentence in checks if verdict in ("look", "wrong")]
     return "; ".join([words, *notes, *doubts])

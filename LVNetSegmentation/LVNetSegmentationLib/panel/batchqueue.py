@@ -1,79 +1,81 @@
-"""One scan after the other; one that fails does not stop the rest."""
+"""Runs scans one after the other; one that fails does not stop the rest."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Generic, List, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Generic, List, Optional, Tuple, TypeVar, Union
 
 if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
 
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
+#: What a job reported: its results, its error message, or nothing.
+Reported = Union[Tuple[Any, ...], str, None]
 
-#: What became of a scan.
+#: States of an item.
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 
 
-class BatchQueue(Generic[Thing]):
-    """Runs a list of things, each as a job of the logic.  No Qt, no nodes."""
+class BatchQueue(Generic[Item]):
+    """Runs a list of items, each as a job of the logic; independent of Qt and MRML."""
 
     def __init__(
         self,
-        things: List[Thing],
+        items: List[Item],
         start: Callable[..., Job],
-        onChanged: Callable[[int, str, Any], None],
+        onChanged: Callable[[int, str, Reported], None],
         onFinished: Callable[[], None],
     ) -> None:
         """Args:
-        things: what is worked on, in this order.
-        start: called with a thing and the callbacks `onDone`, `onError` and `onCancelled`; gives a job.
-        onChanged: called with the index of a thing, what became of it, and what the job said.
-        onFinished: called once, after the last thing.
+        items: in the order in which they run.
+        start: called with an item and the callbacks `onDone`, `onError` and `onCancelled`; returns a job.
+        onChanged: called with the index of an item, its state, and what its job reported.
+        onFinished: called once, after the last item.
         """
-        self._things = things
+        self._items = items
         self._start = start
         self._onChanged = onChanged
         self._onFinished = onFinished
         self._index = -1
         self._job: Optional[Job] = None
         self._cancelled = False
-        self.states = [WAITING] * len(things)
+        self.states = [WAITING] * len(items)
 
     def next(self) -> None:
-        """Starts the next thing, or ends."""
+        """Starts the next item, or finishes."""
         self._index += 1
-        if self._index == len(self._things):
+        if self._index == len(self._items):
             self._job = None
             self._onFinished()
             return
         index = self._index
         self._set(index, RUNNING, None)
         self._job = self._start(
-            self._things[index],
+            self._items[index],
             onDone=lambda *results: self._ended(index, DONE, results),
             onError=lambda sentence: self._ended(index, FAILED, sentence),
             onCancelled=lambda: self._ended(index, CANCELLED, None),
         )
 
     def cancel(self) -> None:
-        """Stops the thing that runs, and starts no other."""
+        """Cancels the running item, and starts no other."""
         self._cancelled = True
         if self._job is not None:
             self._job.cancel()
 
     @property
     def share(self) -> float:
-        """The share of things that are through, 0 to 1."""
-        through = sum(state not in (WAITING, RUNNING) for state in self.states)
-        return through / max(1, len(self.states))
+        """The fraction of finished items, 0 to 1."""
+        finished = sum(state not in (WAITING, RUNNING) for state in self.states)
+        return finished / max(1, len(self.states))
 
-    def _ended(self, index: int, state: str, said: Any) -> None:
-        self._set(index, state, said)
+    def _ended(self, index: int, state: str, reported: Reported) -> None:
+        self._set(index, state, reported)
         if self._cancelled:
-            for rest in range(index + 1, len(self._things)):
+            for rest in range(index + 1, len(self._items)):
                 self._set(rest, CANCELLED, None)
-            self._index = len(self._things) - 1
+            self._index = len(self._items) - 1
         self.next()
 
-    def _set(self, index: int, state: str, said: Any) -> None:
+    def _set(self, index: int, state: str, reported: Reported) -> None:
         self.states[index] = state
-        self._onChanged(index, state, said)
+        self._onChanged(index, state, reported)

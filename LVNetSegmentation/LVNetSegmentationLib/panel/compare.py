@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, List, Optional, Tuple
 
 import qt
 import slicer
@@ -18,16 +18,17 @@ from .wording import number, sentence
 if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
 
+    from ..interfaces import Json
     from ..logic import LVNetSegmentationLogic
 
-#: Presets by what they match.
+#: What each preset matches.
 _MATCHES = {
     "lits": _("LiTS challenge"),
     "chaos": _("CHAOS challenge"),
     "medpy": _("MedPy library"),
     "surfel": _("surface-distance library (DeepMind)"),
 }
-#: What the label values of a reference stand for: what it says itself, or the numbers of a public data set.
+#: How to interpret the label values of a reference: by its own names, or by the numbers of a public data set.
 _DATA_SETS = {
     "": _("By name"),
     "lits": "LiTS",
@@ -45,18 +46,18 @@ _DATA_SETS = {
 
 
 class CompareSection:
-    """Two segmentations in, a table out."""
+    """Compares two segmentations and shows the metrics in a table."""
 
     def __init__(self, ui: Widgets, logic: LVNetSegmentationLogic, panel: PanelContext) -> None:
         """Args:
         ui: the widgets of the panel by name.
         logic: the module's logic.
-        panel: what is around this section.
+        panel: the panel around this section.
         """
         self._ui = ui
         self._logic = logic
         self._panel = panel
-        self._result: Optional[Dict[str, Any]] = None
+        self._result: Optional[Json] = None
         self._job: Optional[Job] = None
         for name in PRESETS:
             ui.presetComboBox.addItem(_MATCHES.get(name, name))
@@ -79,13 +80,13 @@ class CompareSection:
         ui.copyButton.connect("clicked(bool)", self._onCopy)
 
     def refresh(self) -> None:
-        """Shows what the parameters say, and which buttons can be clicked."""
+        """Updates the widgets from the parameters, and enables the buttons that can be clicked."""
         parameters = self._panel.parameters
         compared = None if parameters is None else parameters.comparedNode
         reference = None if parameters is None else parameters.referenceNode
         self._compared.offer(compared)
         dataSet = "" if parameters is None else parameters.referenceSet
-        # A scene may name one that only another version knows.
+        # A scene may name a data set that only another version knows.
         dataSet = dataSet if dataSet in self._dataSets else ""
         self._reference.offer(reference, dataSet, self._compared.organ())
         self._showDataSet(dataSet)
@@ -107,7 +108,7 @@ class CompareSection:
         elif self._compared.count() == 0 or self._reference.count() == 0:
             reason = _("One of the two holds no segment.")
         elif self._reference.chosen() is None:
-            reason = _("By the numbers of {set} the reference holds no {organ}; choose a segment or another data set.")
+            reason = _("With the labels of {set} the reference has no {organ}; choose a segment or another data set.")
             reason = reason.format(set=_DATA_SETS.get(dataSet, dataSet), organ=self._compared.organ())
         elif compared is reference and self._compared.chosen() == self._reference.chosen():
             reason = _("Choose a reference other than the segmentation itself.")
@@ -156,7 +157,7 @@ class CompareSection:
     def running(self) -> bool:
         return self._job is not None
 
-    def _onDone(self, result: Dict[str, Any], tableNode: slicer.vtkMRMLTableNode) -> None:
+    def _onDone(self, result: Json, tableNode: slicer.vtkMRMLTableNode) -> None:
         self._job = None
         self._result = result
         self._panel.currentParameters().metricsTable = tableNode
@@ -213,7 +214,7 @@ class CompareSection:
         self._ui.compareStatusLabel.visible = bool(line)
 
     def forget(self) -> None:
-        """The scene is closed: its numbers go with it, and those that are being computed."""
+        """Clears the result and cancels a running comparison, because the scene is closed."""
         if self._job is not None:
             self._job.forget()
             self._job.cancel()
@@ -223,8 +224,8 @@ class CompareSection:
         self._show()
 
 
-def rowsOf(result: Dict[str, Any]) -> List[Tuple[str, str, str]]:
-    """What the table of the panel shows: name, value in words, and why there is no value."""
+def rowsOf(result: Json) -> List[Tuple[str, str, str]]:
+    """The rows of the table in the panel: name, value as text, and why there is no value."""
     percent = result.get("preset") == "chaos"
     rows = [
         ("DICE", "dice", 4, ""),

@@ -1,20 +1,84 @@
-"""What a section of the panel may ask of the panel around it; sections do not know each other."""
+"""What a section may use of the panel around it; sections do not know each other."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Protocol
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Protocol
 
 import slicer
 
 if TYPE_CHECKING:
+    from ..interfaces import (
+        QCheckBox,
+        QComboBox,
+        QLabel,
+        QLineEdit,
+        QPlainTextEdit,
+        QProgressBar,
+        QPushButton,
+        QRadioButton,
+        QTableWidget,
+        Settings,
+        ctkCollapsibleButton,
+        ctkPathLineEdit,
+        qMRMLNodeComboBox,
+    )
     from ..parameters import LVNetSegmentationParameterNode
 
-#: The widgets of the .ui file by name.  What each of them has, Testing/widget/api_names.txt lists: Qt gives no types.
-Widgets = Any
+
+class Widgets(Protocol):
+    """The widgets of the .ui file that the sections use, by name."""
+
+    anywayCheckBox: QCheckBox
+    applyButton: QPushButton
+    batchButton: QPushButton
+    batchFormatComboBox: QComboBox
+    batchFormatLabel: QLabel
+    batchInputLabel: QLabel
+    batchInputPathLineEdit: ctkPathLineEdit
+    batchOutputLabel: QLabel
+    batchOutputPathLineEdit: ctkPathLineEdit
+    batchProgressBar: QProgressBar
+    batchSeriesLabel: QLabel
+    batchSeriesLineEdit: QLineEdit
+    batchStatusLabel: QLabel
+    batchTableWidget: QTableWidget
+    compareButton: QPushButton
+    compareCollapsibleButton: ctkCollapsibleButton
+    compareStatusLabel: QLabel
+    comparedSegmentComboBox: QComboBox
+    copyButton: QPushButton
+    deviceComboBox: QComboBox
+    doubtfulLabel: QLabel
+    editButton: QPushButton
+    estimateLabel: QLabel
+    exportCsvButton: QPushButton
+    folderRadioButton: QRadioButton
+    inputFindingsLabel: QLabel
+    inputSelector: qMRMLNodeComboBox
+    keepWarmCheckBox: QCheckBox
+    logFolderButton: QPushButton
+    logTextEdit: QPlainTextEdit
+    metricsTableWidget: QTableWidget
+    nextDoubtfulButton: QPushButton
+    outputSelector: qMRMLNodeComboBox
+    presetComboBox: QComboBox
+    progressBar: QProgressBar
+    referenceSegmentComboBox: QComboBox
+    referenceSetComboBox: QComboBox
+    resultFindingsLabel: QLabel
+    sceneRadioButton: QRadioButton
+    segmentsLabel: QLabel
+    show3DButton: QPushButton
+    showDoubtfulButton: QPushButton
+    statusLabel: QLabel
+    torchButton: QPushButton
+    torchInfoLabel: QLabel
+    weightsInfoLabel: QLabel
+    weightsPathLineEdit: ctkPathLineEdit
 
 
 class PanelContext(Protocol):
-    """Handed to every section; :class:`~LVNetSegmentationLib.panel.modulepanel.Panel` is one."""
+    """Passed to every section; :class:`~LVNetSegmentationLib.panel.modulepanel.Panel` is one."""
 
     @property
     def parameters(self) -> Optional[LVNetSegmentationParameterNode]:
@@ -26,34 +90,34 @@ class PanelContext(Protocol):
 
     @property
     def weightsProblem(self) -> str:
-        """Why the chosen weights cannot be used; empty where they can."""
+        """Why the chosen weights cannot be used; empty if they can."""
 
     def currentParameters(self) -> LVNetSegmentationParameterNode:
         """The parameters of the scene, also while another module is open."""
 
     def setterOf(self, name: str) -> Callable[[str], None]:
-        """A slot that writes what it gets into a parameter."""
+        """A slot that sets a parameter to the value it receives."""
 
-    def settings(self) -> Dict[str, Any]:
-        """How to segment, as the logic takes it."""
+    def settings(self) -> Settings:
+        """The segmentation settings, as keyword arguments for the logic."""
 
     def refresh(self) -> None:
-        """Brings every section up to date."""
+        """Updates every section."""
 
     def say(self, line: str) -> None:
-        """Adds a line to the log at the foot of the panel."""
+        """Adds a line to the log at the bottom of the panel."""
 
     def tellHidden(self, names: List[str]) -> None:
-        """Notes which segmentations were hidden because their volume is in no slice view."""
+        """Logs which segmentations were hidden because no slice view shows their volume."""
 
     def volumesOf(self, segmentationNode: Optional[slicer.vtkMRMLSegmentationNode]) -> Dict[str, float]:
-        """Millilitres by the identifier of a segment; empty as long as they are not counted."""
+        """Volumes in ml by segment identifier; empty until they are counted."""
 
     def keepInput(self) -> None:
-        """The present input volume counts as chosen by the user."""
+        """Marks the current input volume as chosen by the user."""
 
     def torchIsReady(self, tell: Callable[[str], None]) -> bool:
         """Whether PyTorch is there, installed now if the user agrees; `tell` gets the reason where it is not."""
 
     def findDevices(self) -> None:
-        """Asks the worker which devices there are, without waiting."""
+        """Queries the available devices from the worker, without blocking."""

@@ -1,21 +1,23 @@
-"""The choice of the device."""
+"""The chooser for the device."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, List
+from typing import TYPE_CHECKING, Callable, List
 
 from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
     from lvnet.worker.messages.results import Device
 
+    from ..interfaces import QComboBox
+
 
 class DeviceChooser:
-    """A combo box of the devices there are; a device that a scene names stays, even where it is absent."""
+    """A combo box of the available devices; a device named in a scene stays in it even if it is missing."""
 
-    def __init__(self, comboBox: Any, onChosen: Callable[[str], None]) -> None:
+    def __init__(self, comboBox: QComboBox, onChosen: Callable[[str], None]) -> None:
         """Args:
-        comboBox: a QComboBox.
+        comboBox: shows the devices.
         onChosen: called with the identifier of a device that the user chose.
         """
         self._box = comboBox
@@ -34,7 +36,7 @@ class DeviceChooser:
         entries = {"auto": _("Automatic"), "cpu": _("CPU")}
         for device in devices:
             entries[device["id"]] = describe(device)
-        # GPUs before the CPU: that is what most are looking for.
+        # GPUs before the CPU: most users look for them.
         self._identifiers = ["auto", *sorted(name for name in entries if name not in ("auto", "cpu")), "cpu"]
         self._box.clear()
         for identifier in self._identifiers:
@@ -46,7 +48,7 @@ class DeviceChooser:
         return self._identifiers[index] if 0 <= index < len(self._identifiers) else "auto"
 
     def choose(self, identifier: str) -> None:
-        """Shows a device as the chosen one."""
+        """Selects a device."""
         if identifier not in self._identifiers:
             self._identifiers.append(identifier)
             self._box.addItem(_("{device} (not seen here yet)").format(device=identifier))
@@ -57,7 +59,7 @@ class DeviceChooser:
 
 
 def describe(device: Device) -> str:
-    """A device in words, for example `GPU 0: NVIDIA RTX A4000, 14.2 GB free`."""
+    """A device as text, for example `GPU 0: NVIDIA RTX A4000, 14.2 GB free`."""
     free = device.get("freeMemory")
     kind, _colon, index = device["id"].partition(":")
     if kind == "cpu":

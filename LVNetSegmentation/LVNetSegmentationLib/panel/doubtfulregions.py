@@ -1,4 +1,4 @@
-"""The row below the findings: where the network was unsure, as an overlay and place by place."""
+"""The row below the findings: regions in which the network was unsure, as an overlay and one by one."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ from .context import PanelContext, Widgets
 
 
 class DoubtfulRegionsRow:
-    """Shows the doubtful regions of the result that stands in the panel; not there where it has none."""
+    """Shows the doubtful regions of the result in the panel; hidden if it has none."""
 
     def __init__(self, ui: Widgets, panel: PanelContext) -> None:
         """Args:
         ui: the widgets of the panel by name.
-        panel: what is around this row.
+        panel: the panel around this row.
         """
         self._ui = ui
         self._panel = panel
         self._doubtful: Optional[DoubtfulRegions] = None
         self._volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode] = None
         self._overlay: Optional[slicer.vtkMRMLSegmentationNode] = None
-        #: Of the region that the views were centred on; None before the first.
+        #: Index of the region that the views were centred on; None before the first.
         self._index: Optional[int] = None
         ui.showDoubtfulButton.connect("clicked(bool)", self._onShow)
         ui.nextDoubtfulButton.connect("clicked(bool)", self._onNext)
         self.refresh()
 
     def show(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, doubtful: Optional[DoubtfulRegions]) -> None:
-        """Takes the regions of another result.
+        """Shows the regions of another result.
 
         Args:
             volumeNode: the volume that was segmented.
-            doubtful: None where there are none.
+            doubtful: None if there are none.
         """
         self.forget()
         self._volumeNode, self._doubtful = volumeNode, doubtful
         self.refresh()
 
     def forget(self) -> None:
-        """The result goes from the panel, and so does the overlay."""
+        """Clears the row, and removes the overlay."""
         self.removeOverlay()
         self._volumeNode = self._doubtful = self._index = None
         self.refresh()
 
     def removeOverlay(self) -> None:
-        """Takes the overlay out of the scene; touches no widget."""
+        """Removes the overlay from the scene; accesses no widget."""
         overlay, self._overlay = self._overlay, None
         if overlay is not None:
             removeOverlay(overlay)
 
     def refresh(self) -> None:
-        """Shows what there is, and whether the overlay is still in the scene."""
+        """Updates the widgets, also when the overlay was removed from the scene."""
         ui, doubtful = self._ui, self._doubtful
         for widget in (ui.showDoubtfulButton, ui.nextDoubtfulButton, ui.doubtfulLabel):
             widget.visible = doubtful is not None
@@ -77,7 +77,7 @@ class DoubtfulRegionsRow:
         self.refresh()
 
     def _bringIntoSight(self) -> bool:
-        """Whether the slice views show the volume now: over another one, the regions would mean nothing."""
+        """Shows the volume, since over another one the regions mean nothing; False if it is gone."""
         if self._volumeNode is None or self._volumeNode.GetScene() is None:
             return False
         self._panel.tellHidden(bringIntoSight(self._volumeNode))
@@ -85,7 +85,7 @@ class DoubtfulRegionsRow:
 
 
 def describe(doubtful: DoubtfulRegions, index: Optional[int]) -> str:
-    """How many regions there are, or which of them is in view: `Doubtful region 2 of 5: 13 ml`."""
+    """The number of regions, or the one in view: `Doubtful region 2 of 5: 13 ml`."""
     regions = doubtful.regions
     if index is not None:
         words = _("Doubtful region {number} of {count}: {volume:.0f} ml")

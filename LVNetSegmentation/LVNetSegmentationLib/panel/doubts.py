@@ -1,4 +1,4 @@
-"""What the user has to know of the chosen output before a run, and when to look again."""
+"""Warnings about the chosen output before a run, and when to check again."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..nodes import ownSegmentIds
 def aboutOutput(
     output: Optional[slicer.vtkMRMLSegmentationNode], volumeNode: slicer.vtkMRMLScalarVolumeNode
 ) -> List[Tuple[str, str]]:
-    """What the user has to know before a result goes into a segmentation: (severity, sentence) pairs."""
+    """Warnings before a result is written into a segmentation: (severity, sentence) pairs."""
     if output is None:
         return []
     name = output.GetName()
     if not belongsTo(output, volumeNode):
         other = referenceVolumeOf(output)
         of = _("another volume") if other is None else other.GetName()
-        words = _("the output {output} belongs to {other}; choose 'Create new on Apply', unless you want it in there")
+        words = _("the output {output} belongs to {other}; choose 'Create new on Apply', unless this is intended")
         return [("warning", words.format(output=name, other=of))]
     edited = editedOf(output)
     if edited:
@@ -32,12 +32,12 @@ def aboutOutput(
 
 
 def editedOf(output: Optional[slicer.vtkMRMLSegmentationNode]) -> List[str]:
-    """The names of the segments that a run has made and somebody has changed since."""
+    """The names of the segments that were edited since a run created them."""
     return [] if output is None else editedSegments(output, ownSegmentIds(output))
 
 
 def stateOfVolume(volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode]) -> tuple:
-    """Changes whenever the voxels of a volume or their size may have; its identifier comes first."""
+    """Differs whenever the voxels or the spacing of a volume may have changed; its identifier comes first."""
     if volumeNode is None:
         return ("",)
     image = volumeNode.GetImageData()
@@ -47,7 +47,7 @@ def stateOfVolume(volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode]) -> tuple
 
 
 def stateOfOutput(output: Optional[slicer.vtkMRMLSegmentationNode]) -> tuple:
-    """Changes whenever the voxels of a segmentation may have; its identifier comes first."""
+    """Differs whenever the voxels of a segmentation may have changed; its identifier comes first."""
     if output is None:
         return ("",)
     segmentation = output.GetSegmentation()
@@ -58,5 +58,5 @@ def stateOfOutput(output: Optional[slicer.vtkMRMLSegmentationNode]) -> tuple:
 
 
 def identifiersOf(states: tuple) -> tuple:
-    """The identifiers of several such states."""
+    """The identifiers in several such states."""
     return tuple(part[0] for part in states)

@@ -1,15 +1,18 @@
-"""Findings: a sentence each, with a sign for its weight."""
+"""Shows findings: one sentence each, with an icon for its severity."""
 
 from __future__ import annotations
 
 import html
-from typing import Any, Iterable, List, Optional, Tuple
+from typing import TYPE_CHECKING, Iterable, List, Optional, Tuple
 
 from .wording import sentence
 
+if TYPE_CHECKING:
+    from ..interfaces import QLabel
+
 Finding = Tuple[Optional[str], str]
 
-#: Sign and colour by verdict, the gravest first; the colours can be read on light and dark.
+#: Icon and colour by verdict, the most severe first; the colours are legible on light and dark.
 _SIGNS = {
     "wrong": ("&#10006;", "#d9534f"),
     "look": ("&#9888;", "#c98a00"),
@@ -19,21 +22,21 @@ _SIGNS = {
 
 
 class FindingsLabel:
-    """A label that is only there while it has something to say.
+    """A label that is visible only while there are findings.
 
-    A label and not a list: Qt gives it the height that its lines need at whatever width.
+    Not a list widget, because Qt gives a label the height that its lines need at any width.
     """
 
-    def __init__(self, label: Any) -> None:
+    def __init__(self, label: QLabel) -> None:
         """Args:
-        label: a QLabel for rich text that wraps its lines.
+        label: with rich text and word wrap.
         """
         self._label = label
         self.findings: List[Finding] = []
         self.show([])
 
     def show(self, findings: Iterable[Finding]) -> None:
-        """Replaces what is shown, the gravest first.
+        """Replaces the findings; the most severe come first.
 
         Args:
             findings: pairs of a verdict (`ok`, `look`, `wrong` or None) and a sentence.
@@ -48,5 +51,5 @@ class FindingsLabel:
 
 def _row(verdict: Optional[str], words: str) -> str:
     sign, colour = _SIGNS[verdict]
-    # A name in a sentence may hold anything.
+    # A name in a sentence may contain any character.
     return f"<tr><td style='color:{colour}'>{sign}&nbsp;</td><td>{html.escape(words)}</td></tr>"

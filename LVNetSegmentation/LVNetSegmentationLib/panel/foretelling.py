@@ -1,8 +1,8 @@
-"""What is said of how long a run will take, before it starts."""
+"""The estimated duration of a run, shown before it starts."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import TYPE_CHECKING, Dict, Optional
 
 import slicer
 from lvnet.worker.client import pace
@@ -13,37 +13,38 @@ from .context import PanelContext
 from .wording import duration
 
 if TYPE_CHECKING:
+    from ..interfaces import QLabel
     from ..logic import LVNetSegmentationLogic
 
 
 class Foretelling:
-    """A line below the button: by earlier runs on this computer, or else by one slab that the worker has tried."""
+    """A line below the button, based on earlier runs on this computer, or else on one slab in the worker."""
 
-    def __init__(self, label: Any, panel: PanelContext, logic: LVNetSegmentationLogic) -> None:
+    def __init__(self, label: QLabel, panel: PanelContext, logic: LVNetSegmentationLogic) -> None:
         """Args:
-        label: a QLabel.
-        panel: that this is part of.
+        label: shows the estimate.
+        panel: the panel around it.
         logic: the module's logic.
         """
         self._label = label
         self._panel = panel
         self._logic = logic
-        #: Seconds a litre by device, as one slab told them; None as long as they are not known.
+        #: Seconds per litre by device, measured on one slab; None until they are known.
         self._tried: Dict[str, Optional[float]] = {}
         self._workerIsWarm = False
         label.visible = False
 
     def workerIsWarm(self) -> None:
-        """The worker has PyTorch loaded: it can try a slab before the first run."""
+        """Called when the worker has loaded PyTorch, so that it can try a slab before the first run."""
         self._workerIsWarm = True
         self._panel.refresh()
 
     def show(self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode], device: str) -> None:
-        """Says how long a run will take.
+        """Shows how long a run will take.
 
         Args:
-            volumeNode: the scan; None says nothing.
-            device: as it is chosen.
+            volumeNode: the scan; None hides the line.
+            device: the chosen one.
         """
         self._label.visible = False
         litres = 0.0 if volumeNode is None else litresOf(volumeNode)
@@ -61,7 +62,7 @@ class Foretelling:
             self._label.visible = True
 
     def _try(self, device: str) -> None:
-        """Has the worker try one slab, once for each device; a failure is told by the run itself."""
+        """Tries one slab in the worker, once per device; a failure is left to the run to report."""
         if device in self._tried or not self._workerIsWarm or self._panel.busy:
             return
         self._tried[device] = None

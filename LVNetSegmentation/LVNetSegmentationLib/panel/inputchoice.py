@@ -1,39 +1,40 @@
-"""Which volume is segmented as long as nobody has chosen one."""
+"""The default input volume, until the user chooses one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 import slicer
 
 from ..views import shownVolume
 
 if TYPE_CHECKING:
+    from ..interfaces import qMRMLNodeComboBox
     from ..parameters import LVNetSegmentationParameterNode
 
 
 class InputChoice:
-    """Follows the volume that the user looks at, until the user chooses one.
+    """Follows the volume shown in the views, until the user chooses one.
 
     A volume counts as chosen by the user if they picked it in the selector, started a run on it, chose an output for
-    it, or loaded it as the choice of a scene; and if a script wrote it into the parameters.
+    it, or loaded a scene that names it as input; and if a script set it in the parameters.
     """
 
-    def __init__(self, selector: Any) -> None:
+    def __init__(self, selector: qMRMLNodeComboBox) -> None:
         """Args:
-        selector: the qMRMLNodeComboBox of the input.
+        selector: for the input volume.
         """
         self._parameters: Optional[LVNetSegmentationParameterNode] = None
         self._automatic = ""
-        #: The volume of which the selector is about to say that the user picked it, without anybody having done so.
+        #: Identifier of a volume that the selector is about to report as picked by the user, although nobody picked it.
         self._notPicked = ""
         selector.connect("currentNodeChanged(vtkMRMLNode*)", self._onCurrentNode)
         selector.connect("nodeActivated(vtkMRMLNode*)", self._onActivated)
 
     def bind(self, parameters: Optional[LVNetSegmentationParameterNode]) -> None:
-        """Takes other parameters, or none; chooses a volume where none is chosen.
+        """Binds other parameters, or none; chooses a volume if they have none.
 
-        It is called before the selector is bound to them, for an empty selector takes the first volume by itself.
+        Call it before the selector is bound to them, because an empty selector selects the first volume by itself.
         """
         self._parameters = parameters
         if parameters is None:
@@ -44,7 +45,7 @@ class InputChoice:
             self.follow()
 
     def follow(self) -> None:
-        """Takes the volume that is shown now, unless the present one was chosen."""
+        """Switches to the volume that is shown now, unless the user chose the current one."""
         parameters = self._parameters
         if parameters is None or parameters.outputSegmentation is not None:
             return
@@ -53,7 +54,7 @@ class InputChoice:
             self._choose(shownVolume())
 
     def keep(self) -> None:
-        """The present volume counts as chosen by the user."""
+        """Marks the current volume as chosen by the user."""
         self._automatic = ""
 
     def _choose(self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode]) -> None:
@@ -67,12 +68,12 @@ class InputChoice:
             return
         before = self._parameters.inputVolume
         if before is None:
-            # A selector without a choice takes the first volume that comes.
+            # An empty selector selects the first volume that is added.
             self._automatic = volumeNode.GetID()
         elif before.GetID() != volumeNode.GetID():
             return
-        # Else the parameters had it before, from `_choose` or a script.  In both cases Slicer's selector sends itself a
-        # key, and so says right after this that the user picked the volume.
+        # Otherwise the parameters already had it, from `_choose` or a script.  In both cases, Slicer's selector sends
+        # itself a key event, and therefore reports right after this that the user picked the volume.
         self._notPicked = volumeNode.GetID()
 
     def _onActivated(self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode]) -> None:

@@ -1,4 +1,4 @@
-"""The log at the foot of the panel."""
+"""The log at the bottom of the panel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .context import Widgets
 
 
 class LogSection:
-    """What happened since the panel was opened, with the time of day."""
+    """Lists what happened since the panel was opened, with the time of day."""
 
     def __init__(self, ui: Widgets) -> None:
         self._text = ui.logTextEdit

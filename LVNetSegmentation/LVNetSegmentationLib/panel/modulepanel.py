@@ -1,8 +1,8 @@
-"""The panel: its sections, and what they have in common."""
+"""The panel: its sections, and what they share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional
 
 import slicer
 from lvnet.pipeline.options import settings_of
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
     from lvnet.worker.messages.results import Device
 
+    from ..interfaces import Settings
     from ..logic import LVNetSegmentationLogic
     from ..parameters import LVNetSegmentationParameterNode
 
 
 class Panel:
-    """All sections.  The Widget tells it which parameters count; it never looks for them itself.
+    """All sections.  The module widget sets the parameters; the panel never looks for them itself.
 
     Attributes:
         parameters: the bound parameter node; None while another module or no scene is open.
@@ -57,11 +58,11 @@ class Panel:
 
     @property
     def weightsProblem(self) -> str:
-        """Why the chosen weights cannot be used; empty where they can."""
+        """Why the chosen weights cannot be used; empty if they can."""
         return self.run.weights.problem
 
     def bind(self, parameters: Optional[LVNetSegmentationParameterNode]) -> None:
-        """Takes other parameters, or none."""
+        """Binds other parameters, or none."""
         self.parameters = parameters
         self.refresh()
 
@@ -70,7 +71,7 @@ class Panel:
         return self.parameters or self._logic.getParameterNode()
 
     def setterOf(self, name: str) -> Callable[[str], None]:
-        """A slot that writes what it gets into a parameter."""
+        """A slot that sets a parameter to the value it receives."""
 
         def write(value: str) -> None:
             if self.parameters is not None and getattr(self.parameters, name) != value:
@@ -78,15 +79,15 @@ class Panel:
 
         return write
 
-    def settings(self) -> Dict[str, Any]:
-        """How to segment, as the logic takes it."""
+    def settings(self) -> Settings:
+        """The segmentation settings, as keyword arguments for the logic."""
         parameters = self.currentParameters()
-        # What the scene keeps under the name of a setting; the series goes with a folder, not with a volume.
+        # Parameters named like a setting; the series is a setting for folders, not for volumes.
         kept = {name: getattr(parameters, name) for name in settings_of() if hasattr(parameters, name)}
         return {**kept, "weights": self.run.weights.chosen(), "threads": parameters.threads or None}
 
     def refresh(self) -> None:
-        """Brings every section up to date."""
+        """Updates every section."""
         for section in (self.run, self.compare, self.batch, self.advanced):
             section.refresh()
 
@@ -95,15 +96,15 @@ class Panel:
         self.log.say(line)
 
     def volumesOf(self, segmentationNode: Optional[slicer.vtkMRMLSegmentationNode]) -> Dict[str, float]:
-        """Millilitres by the identifier of a segment; empty as long as they are not counted."""
+        """Volumes in ml by segment identifier; empty until they are counted."""
         return self.volumes.of(segmentationNode)
 
     def keepInput(self) -> None:
-        """The present input volume counts as chosen by the user."""
+        """Marks the current input volume as chosen by the user."""
         self.inputChoice.keep()
 
     def tellHidden(self, names: List[str]) -> None:
-        """Notes which segmentations were hidden because their volume is in no slice view."""
+        """Logs which segmentations were hidden because no slice view shows their volume."""
         if names:
             self.say(_("Hidden, since another volume is shown: {names}").format(names=", ".join(names)))
 
@@ -119,12 +120,12 @@ class Panel:
         return not reason
 
     def opened(self) -> None:
-        """The user looks at the panel: by the time of the first click the devices are known."""
+        """Called when the user opens the panel; queries the devices before the first click."""
         if self.parameters is not None and self.parameters.keepWarm:
             self.findDevices()
 
     def findDevices(self) -> None:
-        """Asks the worker which devices there are, without waiting; a failure is only noted."""
+        """Queries the available devices from the worker, without blocking; a failure is only logged."""
         if self._devicesJob is not None or self.busy or self._logic.torchIsMissing():
             return
 
@@ -143,7 +144,7 @@ class Panel:
         self._devicesJob = self._logic.devicesAsync(onDone=onDone, onError=onError)
 
     def sceneCloses(self) -> None:
-        """The scene is about to go, and with it what is computed for it."""
+        """Called before the scene is closed; cancels what is computed for it."""
         self.run.sceneCloses()
         self.batch.cancel()
         self.compare.forget()
@@ -151,11 +152,11 @@ class Panel:
         self.bind(None)
 
     def cleanup(self) -> None:
-        """The panel is about to go: nothing runs on without it."""
+        """Called before the panel is destroyed; stops everything."""
         self.parameters = None
         self.volumes.stop()
-        # Widgets may be gone already; the overlay is of no use without them.
+        # Widgets may already be destroyed; the overlay is useless without them.
         self.run.doubtful.removeOverlay()
-        # Widgets may be gone already when a job says that it was cancelled.
+        # Widgets may already be destroyed when a job reports its cancellation.
         self._logic.forgetJobs()
         self._logic.shutdown()

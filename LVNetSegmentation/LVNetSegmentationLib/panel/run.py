@@ -28,19 +28,20 @@ from .wording import duration, progressLine, sentence
 if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
 
+    from ..interfaces import Settings
     from ..logic import LVNetSegmentationLogic
     from ..outcome import Outcome
     from ..parameters import LVNetSegmentationParameterNode
 
 
 class RunSection:
-    """Apply, progress, cancel, result."""
+    """The Apply button, the progress, cancellation and the result."""
 
     def __init__(self, ui: Widgets, logic: LVNetSegmentationLogic, panel: PanelContext) -> None:
         """Args:
         ui: the widgets of the panel by name.
         logic: the module's logic.
-        panel: what is around this section.
+        panel: the panel around this section.
         """
         self._ui = ui
         self._logic = logic
@@ -51,10 +52,10 @@ class RunSection:
         self.cancelling = False
         self._checked: Optional[tuple] = None
         self._findings: List[Tuple[str, str]] = []
-        #: What was found about which state of the volume, for which weights; checking again takes a moment.
+        #: State of the volume and weights of the last check, and its findings; a check takes a moment.
         self._aboutVolume: Tuple[Optional[tuple], List[Tuple[str, str]]] = (None, [])
         self._input = ""
-        self._settings: dict = {}
+        self._settings: Settings = {}
         self._sceneIsGone = False
         self.devices = DeviceChooser(ui.deviceComboBox, panel.setterOf("device"))
         self.weights = WeightsChooser(ui.weightsPathLineEdit, ui.weightsInfoLabel, logic.weightsInfo)
@@ -82,7 +83,7 @@ class RunSection:
         return self._job is not None
 
     def refresh(self) -> None:
-        """Shows what the parameters say, and whether Apply can be clicked."""
+        """Updates the widgets from the parameters, and enables Apply if it can be clicked."""
         parameters, ui = self._panel.parameters, self._ui
         output = None
         if parameters is not None:
@@ -100,7 +101,7 @@ class RunSection:
             selector.enabled = not self.running
         ui.editButton.enabled = output is not None and not self.running
         ui.editButton.toolTip = _("Edit the segmentation by hand.") if output else _("There is no segmentation yet.")
-        # What a run has said is more to the point than how long it would take again.
+        # The outcome of a run matters more than how long it would take again.
         if parameters is not None and not self.running and not ui.statusLabel.text:
             self.foretelling.show(parameters.inputVolume, parameters.device)
         else:
@@ -118,16 +119,16 @@ class RunSection:
             if severity == "error":
                 return sentence(words)
         if self._hasDoubts() and not self._ui.anywayCheckBox.checked:
-            return _("Read what stands above, then tick 'Segment it anyway'.")
+            return _("Read the findings above, then tick 'Segment it anyway'.")
         return self.weights.problem
 
     def _hasDoubts(self) -> bool:
         return any(severity == "warning" for severity, _words in self._findings)
 
     def _followInput(self, parameters: LVNetSegmentationParameterNode) -> None:
-        """A result belongs to the volume that it was made of: on another one it goes, and so does its segmentation."""
+        """Clears the result and the output segmentation when the input changes, since they belong to its volume."""
         volumeNode = parameters.inputVolume
-        # By its address too: another scene may give the same identifier to another patient.
+        # With its address: in another scene, another patient's volume may have the same identifier.
         identity = "" if volumeNode is None else volumeNode.GetID() + volumeNode.GetAddressAsString("")
         if identity == self._input:
             return
@@ -141,10 +142,10 @@ class RunSection:
     def _check(
         self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode], output: Optional[slicer.vtkMRMLSegmentationNode]
     ) -> None:
-        """Looks at another volume or output than before, or at voxels that have changed."""
+        """Checks the input and the output if they, or their voxels, have changed."""
         if self.running:
             return
-        # Weights that cannot be used say so themselves.
+        # Unusable weights are reported elsewhere.
         weights = None if self.weights.problem else self.weights.chosen()
         state = (stateOfVolume(volumeNode), stateOfOutput(output), (weights or "",))
         if state == self._checked:
@@ -154,7 +155,7 @@ class RunSection:
             self._ui.anywayCheckBox.checked = False
         self._findings = []
         if editedOf(output):
-            # The findings are about the result before the edits; doubtful regions stay, to guide them.
+            # The findings refer to the result before the edits; doubtful regions stay as a guide for editing.
             self._forgetFindings()
         if volumeNode is not None:
             if self._aboutVolume[0] != (state[0], weights):
@@ -165,15 +166,15 @@ class RunSection:
         self._ui.anywayCheckBox.visible = self._hasDoubts()
 
     def _listSegments(self, output: Optional[slicer.vtkMRMLSegmentationNode]) -> None:
-        """Names the segments of the output with their volumes, as soon as these are counted."""
+        """Lists the segments of the output with their volumes, as soon as these are counted."""
         volumes = self._panel.volumesOf(output)
         names = namesOf(output) if volumes else {}
         self._ui.segmentsLabel.text = listed([withVolume(names[key], volumes[key]) for key in names if key in volumes])
         self._ui.segmentsLabel.visible = bool(names)
 
     def startOnceReady(self) -> None:
-        """Starts, unless something stands against it now, or PyTorch is missing and stays so."""
-        # A segment may have been edited, or a volume changed, since the panel looked last.
+        """Starts, unless something prevents it now, or PyTorch is missing and is not installed now."""
+        # A segment may have been edited, or a volume changed, since the last check.
         self.refresh()
         reason = self.reasonAgainst()
         if reason:
@@ -208,7 +209,7 @@ class RunSection:
         self._panel.refresh()
 
     def cancel(self) -> None:
-        """Asks the running job to stop."""
+        """Requests cancellation of the running job."""
         if self._job is not None and not self.cancelling:
             self.cancelling = True
             self._tell(_("Cancelling..."))
@@ -232,7 +233,7 @@ class RunSection:
         volumeNode = slicer.mrmlScene.GetNodeByID(outcome.volumeNodeID)
         pace.remember(self._settings["device"], litresOf(volumeNode), outcome.seconds)
         parameters = self._panel.currentParameters()
-        # Another volume may be chosen by now, for example by a scene that was loaded: the result is not its result.
+        # Another volume may be chosen by now, for example by loading a scene; the result does not belong to it.
         if parameters.inputVolume is not None and parameters.inputVolume.GetID() == outcome.volumeNodeID:
             parameters.outputSegmentation = segmentationNode
             parameters.comparedNode = segmentationNode
@@ -278,13 +279,13 @@ class RunSection:
         self._ui.statusLabel.visible = bool(line)
 
     def sceneCloses(self) -> None:
-        """Stops what is computed for a scene that goes, and forgets what was."""
+        """Cancels the run and clears its results, because the scene is closed."""
         self.cancel()
         self._sceneIsGone, self._input = True, ""
         self.forget()
 
     def forget(self) -> None:
-        """Takes away what is said of an earlier run."""
+        """Clears the results of an earlier run."""
         self._forgetFindings()
         self.doubtful.forget()
 

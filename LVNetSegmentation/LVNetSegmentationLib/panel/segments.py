@@ -1,8 +1,8 @@
-"""The choice of a segment of a segmentation, or of a label of a label map."""
+"""The chooser for a segment of a segmentation, or for a label of a label map."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Union
 
 import slicer
 from lvnet.evaluation.organ_names import LIVER, LIVER_TUMOUR, canonical, organ
@@ -15,16 +15,17 @@ from ..masks import labelValues
 from .volumes import withVolume
 
 if TYPE_CHECKING:
+    from ..interfaces import QComboBox
     from ..masks import ComparedNode
 
 
 class Entry(NamedTuple):
-    """What can be chosen.
+    """One choice in the combo box.
 
     Attributes:
         identifier: of a segment, or the value of a label; several are joined by `+`.
         name: as it is shown.
-        organ: that it is known to be, as lvnet.evaluation.organ_names has it; empty where nothing says so.
+        organ: its organ, as in lvnet.evaluation.organ_names; empty if unknown.
     """
 
     identifier: Union[str, int]
@@ -35,21 +36,21 @@ class Entry(NamedTuple):
 class SegmentChooser:
     """A combo box of the segments of a node."""
 
-    def __init__(self, comboBox: Any) -> None:
+    def __init__(self, comboBox: QComboBox) -> None:
         self._box = comboBox
         self._entries: List[Entry] = []
         self._shown: Optional[List[Entry]] = None
         self._seen: Optional[tuple] = None
-        #: Whether the node shown says only numbers, no names.
+        #: Whether the node has only label values, no names.
         self.numbered = False
 
     def offer(self, node: Optional[ComparedNode], dataSet: str = "", wanted: str = LIVER) -> None:
-        """Fills the box with the segments of a node; a segment of the same name stays chosen.
+        """Fills the box with the segments of a node; a segment of the same name stays selected.
 
         Args:
             node: a segmentation, a label map or None.
-            dataSet: the public data set whose numbers the node has, if it has no names; empty for none.
-            wanted: the organ to choose by these numbers; where it is missing nothing is chosen.
+            dataSet: the public data set whose label values the node has, if it has no names; empty for none.
+            wanted: the organ to select by these values; if it is missing, nothing is selected.
         """
         state = _stateOf(node, dataSet)
         if state is not None and state == self._seen:
@@ -78,10 +79,10 @@ class SegmentChooser:
             self._box.currentIndex = lower.index(before.lower()) if known else 0
 
     def tellVolumes(self, volumes: Dict[str, float]) -> None:
-        """Writes volumes behind the names.
+        """Appends the volumes to the names.
 
         Args:
-            volumes: millilitres by the identifier of a segment; those that are missing are not known yet.
+            volumes: in ml by segment identifier; missing ones are not known yet.
         """
         for index, entry in enumerate(self._entries):
             known = volumes.get(str(entry.identifier))
@@ -100,18 +101,18 @@ class SegmentChooser:
         return len(self._entries)
 
     def chosen(self) -> Optional[Union[str, int]]:
-        """The identifier of the chosen segment, or the value of the chosen label; None where there is none."""
+        """The identifier of the chosen segment, or the value of the chosen label; None if there is none."""
         entry = self._chosen()
         return None if entry is None else entry.identifier
 
     def organ(self) -> str:
-        """The organ that is chosen; the liver where nothing says which."""
+        """The chosen organ; the liver if it is unknown."""
         entry = self._chosen()
         return entry.organ if entry is not None and entry.organ in KNOWN_ORGANS else LIVER
 
 
 def _stateOf(node: Optional[ComparedNode], dataSet: str) -> Optional[tuple]:
-    """Changes whenever the voxels of a label map do; None for everything else, which is cheap to read."""
+    """Differs whenever the voxels of a label map have changed; None for all else, which is cheap to read."""
     if node is None or node.IsA("vtkMRMLSegmentationNode") or node.GetImageData() is None:
         return None
     return node.GetID(), node.GetImageData().GetMTime(), dataSet
@@ -125,13 +126,13 @@ def _entriesOf(node: Optional[ComparedNode], numbers: Dict[Union[str, int], int]
         return _labelEntries(list(numbers.values()))
     names = namesOf(node)
     whole = liverWithTumours(names)
-    # First, and so chosen: tumours in the liver count as liver, unless somebody asks for one of them.
+    # First, and thus selected: tumours in the liver count as liver, unless the user chooses a single segment.
     together = [Entry(AND.join(whole), _("liver with its tumours"), LIVER)] if whole else []
     return together + [Entry(identifier, name, organ(name, "", KNOWN_ORGANS)) for identifier, name in names.items()]
 
 
 def _numbersOf(node: Optional[ComparedNode]) -> Dict[Union[str, int], int]:
-    """Label values by what identifies them, of a node without names; empty for one that has names."""
+    """Label values by identifier, for a node without names; empty for a node with names."""
     if node is None:
         return {}
     if node.IsA("vtkMRMLSegmentationNode"):
@@ -156,7 +157,7 @@ def _entriesByNumber(numbers: Dict[Union[str, int], int], dataSet: str) -> List[
 
 
 def _labelEntries(values: List[int]) -> List[Entry]:
-    """A label map says only numbers: what public data sets call them stands beside."""
+    """The labels of a label map, with their meaning in public data sets."""
     livers = proposedLivers(values)
     entries: List[Entry] = []
     for joined, sets in livers.items():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from slicer.i18n import tr as _
+
+if TYPE_CHECKING:
+    from ..interfaces import QPushButton
 
 
 class Startable(Protocol):
@@ -20,21 +23,21 @@ class Startable(Protocol):
         """Why it cannot be started now; empty if it can."""
 
     def startOnceReady(self) -> None:
-        """Starts, where nothing stands against it."""
+        """Starts, if nothing prevents it."""
 
     def cancel(self) -> None:
-        """Asks what runs to stop."""
+        """Requests cancellation."""
 
 
 class StartButton:
-    """Says what a click does, and why it does nothing where it is off."""
+    """Shows what a click does, or why the button is disabled."""
 
-    def __init__(self, button: Any, section: Startable, text: str, toolTip: str, toolTipOfCancel: str) -> None:
+    def __init__(self, button: QPushButton, section: Startable, text: str, toolTip: str, toolTipOfCancel: str) -> None:
         """A button for a section of the panel.
 
         Args:
-            button: a QPushButton.
-            section: what it starts.
+            button: starts and cancels.
+            section: the section that it starts.
             text: on the button while nothing runs.
             toolTip: while it can be clicked to start.
             toolTipOfCancel: while it cancels.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional
+from typing import TYPE_CHECKING, Callable, List, Optional
 
 import slicer
 import vtk
@@ -13,14 +13,17 @@ from ..belonging import referenceVolumeOf
 from ..closedsurfaces import makeSurfaces, surfaceName
 from ..views import resetThreeDViews, showResult
 
+if TYPE_CHECKING:
+    from ..interfaces import QPushButton
+
 
 class SurfaceButton:
-    """Makes the surfaces of a segmentation and shows or hides them; off where there is nothing to show."""
+    """Creates the surfaces of a segmentation and shows or hides them; disabled if there is nothing to show."""
 
-    def __init__(self, button: Any, tellHidden: Callable[[List[str]], None]) -> None:
+    def __init__(self, button: QPushButton, tellHidden: Callable[[List[str]], None]) -> None:
         """Args:
-        button: a checkable QPushButton.
-        tellHidden: gets the names of what was hidden, since another volume is shown now.
+        button: must be checkable.
+        tellHidden: called with the names of segmentations that were hidden because another volume is shown now.
         """
         self._button = button
         self._tellHidden = tellHidden
@@ -28,7 +31,7 @@ class SurfaceButton:
         self._button.connect("clicked(bool)", self._onClicked)
 
     def watch(self, segmentationNode: Optional[slicer.vtkMRMLSegmentationNode]) -> None:
-        """Takes another segmentation, or looks at the same one again."""
+        """Updates the button for another segmentation, or for changes of the same one."""
         self._node = segmentationNode
         reason = ""
         if segmentationNode is None:
@@ -54,7 +57,7 @@ class SurfaceButton:
         self.watch(node)
 
     def _bringBack(self, node: slicer.vtkMRMLSegmentationNode) -> None:
-        """Shows a segmentation that was hidden, in the slice views over no other volume than its own."""
+        """Shows a hidden segmentation, in the slice views only over its own volume."""
         volumeNode = referenceVolumeOf(node)
         if volumeNode is None:
             node.GetDisplayNode().SetVisibility(True)
@@ -62,12 +65,12 @@ class SurfaceButton:
             self._tellHidden(showResult(volumeNode, node))
 
     def isShown(self) -> bool:
-        """Whether there are surfaces and the display shows them."""
+        """Whether there are surfaces and they are displayed."""
         return self._node is not None and isShown(self._node)
 
 
 def isEmpty(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
-    """Whether no segment holds a voxel or a surface."""
+    """Whether no segment contains a voxel or a surface."""
     segmentation = segmentationNode.GetSegmentation()
     source = segmentation.GetSourceRepresentationName()
     for index in range(segmentation.GetNumberOfSegments()):
@@ -83,13 +86,13 @@ def _holdsSomething(data: vtk.vtkDataObject) -> bool:
         if scalars is None:
             return False
         voxels = vtk_to_numpy(scalars)
-        # As truth values a scan is looked through at the speed of memory, up to the first that is set.
+        # Viewed as bool, a scan is searched at the speed of memory, up to the first non-zero voxel.
         return bool((voxels.view(bool) if voxels.itemsize == 1 else voxels).any())
     return data.GetNumberOfPoints() > 0
 
 
 def isShown(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
-    """Whether there are surfaces and the display shows them."""
+    """Whether there are surfaces and they are displayed."""
     display = segmentationNode.GetDisplayNode()
     shown = segmentationNode.GetSegmentation().ContainsRepresentation(surfaceName())
     return bool(display and display.GetVisibility() and display.GetVisibility3D() and shown)

@@ -1,4 +1,4 @@
-"""The volume of each segment that the panel names."""
+"""The volumes of the segments in the panel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_KNOWN = 16
 
 
 class SegmentVolumes:
-    """Millilitres by segment, counted a little at a time between two events of the window."""
+    """Counts volumes of segments in small steps, so that the window stays responsive."""
 
     def __init__(self, onCounted: Callable[[], None]) -> None:
         """Args:
@@ -30,12 +30,12 @@ class SegmentVolumes:
         self._timer.connect("timeout()", self._advance)
 
     def of(self, segmentationNode: Optional[slicer.vtkMRMLSegmentationNode]) -> Dict[str, float]:
-        """Millilitres by the identifier of a segment; empty as long as they are not counted."""
+        """Volumes in ml by segment identifier; empty until they are counted."""
         state = stateOfOutput(segmentationNode)
         if len(state) < 2:
             return {}
         if state not in self._known and state not in self._work:
-            # Whoever is counted in an older state has changed since.
+            # An older state of the same segmentation is outdated.
             for old in [old for old in self._work if old[0] == state[0]]:
                 del self._work[old]
             self._work[state] = Steps(segmentVolumes(segmentationNode))
@@ -47,7 +47,7 @@ class SegmentVolumes:
         return bool(self._work)
 
     def stop(self) -> None:
-        """Nothing is counted any more."""
+        """Stops counting."""
         self._timer.stop()
         self._work.clear()
 
@@ -66,7 +66,7 @@ class SegmentVolumes:
 
 
 def withVolume(name: str, millilitres: Optional[float]) -> str:
-    """The name of a segment with its volume, where that is known: `liver (1480 ml)`."""
+    """The name of a segment with its volume, if known: `liver (1480 ml)`."""
     if millilitres is None:
         return name
     return _("{name} ({volume:.0f} ml)").format(name=name, volume=millilitres)

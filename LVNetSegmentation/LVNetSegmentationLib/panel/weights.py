@@ -1,27 +1,30 @@
-"""The choice of the weights, and what they are."""
+"""The chooser for the weights, with a description of them."""
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from lvnet.errors import LVNetError
 from slicer.i18n import tr as _
 
+if TYPE_CHECKING:
+    from ..interfaces import Json, QLabel, ctkPathLineEdit
+
 
 class WeightsChooser:
-    """A path, empty for the weights that come with the module, and a line that says what they segment."""
+    """A path, empty for the bundled weights, and a line that says what they segment."""
 
-    def __init__(self, pathLineEdit: Any, infoLabel: Any, read: Callable[[Optional[str]], Dict[str, Any]]) -> None:
+    def __init__(self, pathLineEdit: ctkPathLineEdit, infoLabel: QLabel, read: Callable[[Optional[str]], Json]) -> None:
         """Args:
-        pathLineEdit: a ctkPathLineEdit.
-        infoLabel: a QLabel.
-        read: gives what a checkpoint says of itself, or raises an LVNetError; None is the bundled one.
+        pathLineEdit: for the file.
+        infoLabel: for the description.
+        read: returns the metadata of a checkpoint, or raises an LVNetError; None stands for the bundled one.
         """
         self._edit = pathLineEdit
         self._label = infoLabel
         self._read = read
         self._described: Optional[str] = None
-        #: Why these weights cannot be used; empty where they can.
+        #: Why these weights cannot be used; empty if they can.
         self.problem = ""
 
     def chosen(self) -> Optional[str]:
@@ -33,7 +36,7 @@ class WeightsChooser:
             self._edit.currentPath = path
 
     def describe(self) -> None:
-        """Reads the chosen checkpoint if it is another one than before."""
+        """Reads the chosen checkpoint if it has changed."""
         path = self.chosen()
         if self._described == (path or ""):
             return
@@ -48,6 +51,6 @@ class WeightsChooser:
             self._label.text = self.problem = str(error)
 
     def remember(self) -> None:
-        """Puts the chosen file into the list of files chosen before."""
+        """Adds the chosen file to the history of the path."""
         if self.chosen():
             self._edit.addCurrentPathToHistory()

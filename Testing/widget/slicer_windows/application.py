@@ -1,4 +1,4 @@
-"""Puts the stand-in in place: slicer-core's `slicer`, and the names of its windows around it."""
+"""Installs the stand-in: slicer-core's `slicer`, extended with the names of Slicer's windows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODULE_FOLDER = Path(__file__).parents[3] / "LVNetSegmentation"
 
 
 class Application:
-    """slicer.app: what the module asks of it."""
+    """slicer.app, as far as the module uses it."""
 
     def __init__(self) -> None:
         self.connected: Dict[str, List[Callable[..., None]]] = {}
@@ -38,7 +38,7 @@ class Application:
 
 @contextlib.contextmanager
 def _wait_cursor(show: bool = True) -> Iterator[None]:
-    """As Slicer's: it runs the events on entering, in which anything may happen."""
+    """Like Slicer's: it processes events on entering, in which anything may happen."""
     if not show:
         yield
         return
@@ -51,7 +51,7 @@ def _wait_cursor(show: bool = True) -> Iterator[None]:
 
 
 class LayoutManager:
-    """slicer.app.layoutManager(): one 3D view, which remembers how often it was reset."""
+    """slicer.app.layoutManager(): one 3D view, which counts how often it was reset."""
 
     threeDViewCount = 1
 
@@ -70,7 +70,7 @@ class LayoutManager:
 
 
 class SegmentEditor:
-    """slicer.modules.SegmentEditorWidget.editor: remembers what it was given."""
+    """slicer.modules.SegmentEditorWidget.editor: records the nodes that it is given."""
 
     def __init__(self) -> None:
         self.given: Dict[str, Any] = {}
@@ -86,7 +86,7 @@ def start(folder: Path = MODULE_FOLDER) -> Any:
     """Starts Qt and slicer-core once a process.
 
     Args:
-        folder: where the module file lies; it comes first on Python's path, as Slicer does it.
+        folder: where the module file lies; it is put first on Python's path, as in Slicer.
 
     Returns:
         The module `slicer`.
@@ -129,7 +129,7 @@ def start(folder: Path = MODULE_FOLDER) -> Any:
 
 
 def _show_layers(background: Any = "keep-current", fit: bool = False) -> None:
-    """Slicer's signature has more; these two are used.  Each slice view shows what it is told to."""
+    """Shows a volume in every slice view; Slicer's function has more parameters, but only these two are used."""
     import slicer
 
     slicer.messages.append({"background": background, "fit": fit})
@@ -139,7 +139,7 @@ def _show_layers(background: Any = "keep-current", fit: bool = False) -> None:
 
 
 def _offer_pythonslicer() -> None:
-    """A launcher as Slicer has it: a process of its own that waits for the Python it started."""
+    """A launcher like Slicer's: a separate process that waits for the Python that it started."""
     folder = Path(tempfile.mkdtemp(prefix="slicer-bin-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     launcher = folder / "PythonSlicer"

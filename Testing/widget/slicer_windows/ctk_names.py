@@ -19,7 +19,7 @@ class ctkCollapsibleButton(PythonQtObject, QtWidgets.QWidget):
         self._collapsed = False
         self._text = ""
         self._hidden_children: List[QtWidgets.QWidget] = []
-        # As in CTK: unless the .ui file says otherwise, it insists on all the width that it would like.
+        # As in CTK: unless the .ui file says otherwise, it does not shrink below its preferred width.
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Minimum, QtWidgets.QSizePolicy.Policy.Preferred)
 
     def _get_text(self) -> str:
@@ -43,7 +43,7 @@ class ctkCollapsibleButton(PythonQtObject, QtWidgets.QWidget):
         return self.fontMetrics().height() + 10
 
     def _apply(self) -> None:
-        """Children keep what they were told to be; they are only out of sight."""
+        """Hides the children by the height only: their own properties do not change."""
         self.setMaximumHeight(self._bar() if self._collapsed else 16777215)
         self.setMinimumHeight(self._bar() if self._collapsed else 0)
         self.updateGeometry()

@@ -21,7 +21,7 @@ KINDS = {
 
 
 class _Loader(QtUiTools.QUiLoader):
-    """Makes the classes of this stand-in instead of Qt's own."""
+    """Creates widgets of this stand-in's classes instead of Qt's own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,17 +35,17 @@ class _Loader(QtUiTools.QUiLoader):
 
 
 def load_ui(path: str) -> QtWidgets.QWidget:
-    """The widget of a .ui file, its connections made."""
+    """The widget of a .ui file, with its connections."""
     tree = ElementTree.parse(path)
     connections = tree.getroot().find("connections")
     pairs = [
         tuple(connection.findtext(part) for part in ("sender", "signal", "receiver", "slot"))
         for connection in connections
     ]
-    # Signals that carry a scene are unknown to Qt's own loader: they are connected here.
+    # Qt's own loader does not know signals with a scene as argument: they are connected here.
     for connection in list(connections):
         connections.remove(connection)
-    # A set of CTK's own flags, which only CTK's browse dialog reads.
+    # CTK's own flags, which only CTK's browse dialog reads.
     for widget in tree.getroot().iter("widget"):
         for entry in widget.findall("property[@name='filters']"):
             widget.remove(entry)
@@ -57,6 +57,6 @@ def load_ui(path: str) -> QtWidgets.QWidget:
     by_name = {made.name: made for made in loader.made}
     for sender, signal, receiver, slot in pairs:
         by_name[sender].connect(signal, mrml_widgets.SLOTS[slot](by_name[receiver]))
-    # Python must not let go of its half of a widget.
+    # Keeps the Python wrappers of the widgets alive.
     widget.made = loader.made
     return widget

@@ -11,7 +11,7 @@ from .pythonqt import PythonQtObject
 
 
 class qMRMLWidget(PythonQtObject, QtWidgets.QWidget):
-    """The outermost widget: passes the scene on to those that the .ui file connects with it."""
+    """The outermost widget: passes the scene on to the widgets that the .ui file connects with it."""
 
     connect = PythonQtObject.connect
     mrmlSceneChanged = QtCore.Signal(object)
@@ -54,7 +54,7 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
         self._fill()
 
     def _on_scene(self) -> None:
-        # Slicer's model of the scene looks away during an import, and takes all in when it ends.
+        # Slicer's scene model ignores changes during an import, and updates when it ends.
         if not self._scene.IsImporting():
             self._fill()
 
@@ -66,7 +66,7 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
 
     def _fill(self) -> None:
         if not isValid(self):
-            # The panel is gone; Slicer's own widget stops observing by itself.
+            # The panel is destroyed; Slicer's own widget stops observing by itself.
             for tag in self._tags:
                 self._scene.RemoveObserver(tag)
             return
@@ -85,7 +85,7 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
         self._filling = False
         self._set(current if any(node is current for node in nodes) else None)
         if before == 0 and nodes:
-            # A combo box of Qt that was empty takes its first row.
+            # An empty Qt combo box selects the first row that is added.
             self.box.setCurrentIndex(0)
             picked = self.currentNode()
         if self.currentNode() is not current:
@@ -101,7 +101,7 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
         before = self.currentNode()
         self._set(wanted)
         if wanted is not None and self.currentNode() is wanted and before is not wanted:
-            # Slicer's selector does that by sending itself a key, which counts as a user's.
+            # Slicer's selector does that by sending itself a key event, which counts as one of the user.
             self.nodeActivated.emit(wanted)
 
     def _set(self, wanted: Optional[Any]) -> None:
@@ -109,7 +109,7 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
         self.box.setCurrentIndex(index)
 
     def pick(self, wanted: Any) -> None:
-        """What a user does: chooses a node in the list, which may be the current one."""
+        """Chooses a node in the list as a user does; it may be the current one."""
         self._set(wanted)
         self.box.activated.emit(self.box.currentIndex())
 
@@ -118,7 +118,7 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
             self.currentNodeChanged.emit(self.currentNode())
 
 
-#: What a signal calls here, by the name that the .ui file has for it.
+#: The function for each slot that the .ui file names.
 SLOTS: dict[str, Callable[[Any], Callable[[Any], None]]] = {
     "setMRMLScene(vtkMRMLScene*)": lambda widget: widget.setMRMLScene,
 }

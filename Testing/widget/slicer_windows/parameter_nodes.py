@@ -1,9 +1,9 @@
 """slicer.parameterNodeWrapper: typed access to a parameter node, and its binding to widgets.
 
-As strict as Slicer's own, which was read beside it (5.8.1 and 5.12.3): names and form of what lies in the node, so that
-a scene that was saved here opens there; which types a parameter takes; values that are kept until the node says that
-it was modified; which kind of widget is bound to which kind of parameter, by which signal; and what happens when the
-widgets are gone.  Left out is what the module does not use: packs of parameters, lists, enums, other widgets.
+As strict as Slicer's own, with which it was compared (5.8.1 and 5.12.3): names and format of the stored values, so that
+a scene saved here opens in Slicer; the types that a parameter accepts; values that are cached until the node is
+modified; which widget is bound to which type of parameter, by which signal; and what happens when widgets are
+destroyed.  Features that the module does not use are left out: parameter packs, lists, enums, other widgets.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import slicer
 import vtk
 from shiboken6 import isValid
 
-#: Names that Slicer gives to the class itself; no parameter may have one of them.
+#: Names that Slicer adds to the class; no parameter may have one of them.
 RESERVED = (
     "allParameters", "default", "isCached", "dataType", "getValue", "setValue", "connectGui", "connectParametersToGui",
     "disconnectGui", "StartModify", "EndModify", "AddObserver", "RemoveObserver", "Modified",
@@ -43,7 +43,7 @@ class WithinRange:
 
 
 class _Plain:
-    """A number, a text or a truth value in a parameter node."""
+    """A number, string or bool in a parameter node."""
 
     def __init__(self, name: str, kind: type, checks: tuple, default: Any) -> None:
         self.name, self.kind, self.checks = name, kind, checks
@@ -97,7 +97,7 @@ class _Node:
 
 
 class _OneOfNodes:
-    """A node of one of several classes, or none: each class has a place of its own in the node."""
+    """A node of one of several classes, or none: each class has a separate entry in the parameter node."""
 
     checks: tuple = ()
     default = None
@@ -138,7 +138,7 @@ def _parameter(name: str, hint: Any, default: Any) -> Any:
 
 
 class _Stored:
-    """A parameter of one node; its value is read again when the node says that it was modified, and only then."""
+    """A parameter of one node; its value is read again only when the node is modified."""
 
     def __init__(self, parameter: Any, node: Any) -> None:
         self._parameter, self._node, self._writing = parameter, node, False
@@ -154,7 +154,7 @@ class _Stored:
             self._value = self._readNode()
 
     def _readNode(self) -> Any:
-        # A scene that is closed empties the node; whoever reads it then writes what is missing.
+        # Closing a scene empties the node; reading it afterwards writes the missing default.
         if not self._parameter.isIn(self._node):
             self._parameter.write(self._node, self._parameter.default)
         return self._parameter.read(self._node)
@@ -207,7 +207,7 @@ class _Connector:
 
 
 def _connector(widget: Any, parameter: Any) -> _Connector:
-    # Slicer asks for just these classes; one that inherits from them is refused.
+    # Slicer accepts exactly these classes; subclasses are refused.
     shown = type(widget).__name__
     kind = getattr(parameter, "kind", None)
     if shown == "qMRMLNodeComboBox" and not isinstance(parameter, _Plain):
@@ -240,7 +240,7 @@ def _connector(widget: Any, parameter: Any) -> _Connector:
 
 
 class _Wrapper:
-    """What every decorated class has."""
+    """The members of every decorated class."""
 
     parameterNode: Any
     _stored: Dict[str, _Stored]
@@ -281,7 +281,7 @@ class _Wrapper:
         return tag
 
     def disconnectGui(self, guiTag: int) -> None:
-        # A tag that is unknown is passed over; a widget that is gone raises before anything is forgotten.
+        # An unknown tag is ignored; a destroyed widget raises before the tag is removed.
         for connector in self._connected.get(guiTag, {}).values():
             connector.onChanged(None)
         self._connected.pop(guiTag, None)

@@ -1,14 +1,14 @@
-"""What PythonQt does differently from PySide6, as strictly as PythonQt does it.
+"""Imitates the differences of PythonQt from PySide6, as strictly as PythonQt itself.
 
-The files of the product see an object of Qt as PythonQt shows it:
+The product's code sees Qt objects as PythonQt shows them:
 
-- a property is read and written without a call, and takes values of its own type only;
-- a name that is no property is a slot or a method, which can be neither overwritten nor called with keywords;
-- `QTimer.singleShot` is no property (PythonQt leaves it out, since a static slot has its name);
-- nothing else is there: neither what PySide6 adds, nor a name that `api_names.txt` does not list;
-- an object that C++ has destroyed raises a ValueError whatever is asked of it.
+- a property is read and written without a call, and accepts values of its own type only;
+- any other name is a slot or a method, which can be neither overwritten nor called with keywords;
+- `QTimer.singleShot` is not a property (PythonQt hides it, because a static slot has the same name);
+- nothing else exists: neither what PySide6 adds, nor a name that `api_names.txt` does not list;
+- reading anything of an object that C++ has destroyed raises a ValueError.
 
-Everything else, the tests included, sees PySide6 as it is.
+All other code, including the tests, sees PySide6 as it is.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _names_by_class() -> Dict[str, Dict[str, str]]:
 
 
 def _names_in_product() -> Set[str]:
-    """Every attribute that a file of the product names; whatever else is asked for, Qt asks for itself."""
+    """Every attribute name in the product's code; only Qt itself accesses others."""
     folder = Path(__file__).parents[3] / "LVNetSegmentation"
     files = [folder / "LVNetSegmentation.py", *(folder / "LVNetSegmentationLib").rglob("*.py")]
     trees = (ast.parse(file.read_text(encoding="utf-8")) for file in files)
@@ -65,13 +65,13 @@ _NAMED = _names_in_product()
 
 
 def seen_by_product(depth: int) -> bool:
-    """Whether the code that asks is a file of the product."""
+    """Whether the calling code belongs to the product."""
     name = str(sys._getframe(depth + 1).f_globals.get("__name__", ""))
     return name.split(".")[0] in ("LVNetSegmentation", "LVNetSegmentationLib")
 
 
 def listed_kind(kind: type, name: str) -> str:
-    """What the list says of a name of a class or its bases; empty where it says nothing."""
+    """The kind listed for a name of a class or its bases; empty if it is not listed."""
     for base in kind.__mro__:
         entry = _LISTED.get(base.__name__, {}).get(name)
         if entry:
@@ -89,10 +89,10 @@ def property_named(widget: QtCore.QObject, name: str) -> Any:
 
 
 def read(widget: Any, name: str, method: Callable[[], Any]) -> Any:
-    """What PythonQt gives for `widget.name`.
+    """What PythonQt returns for `widget.name`.
 
     Args:
-        method: gives what PySide6 has under that name.
+        method: returns PySide6's attribute of that name.
     """
     shown = type(widget).__name__
     if not isValid(widget):
@@ -138,7 +138,7 @@ def write(widget: Any, name: str, value: Any) -> None:
 
 
 class Slot:
-    """A slot or method as PythonQt gives it: takes no keywords, and its results are seen as strictly."""
+    """A slot or method as in PythonQt: it takes no keywords, and its results are just as strict."""
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self._name = name
@@ -153,7 +153,7 @@ class Slot:
 
 
 class Handle:
-    """An object that Qt itself has made, such as a style or a header, seen through PythonQt."""
+    """An object created by Qt itself, such as a style or a header, as PythonQt shows it."""
 
     def __init__(self, wrapped: QtCore.QObject) -> None:
         object.__setattr__(self, "wrapped", wrapped)
@@ -167,12 +167,12 @@ class Handle:
 
 
 class PythonQtObject:
-    """Mixed into every QObject class: what PythonQt makes of an object.
+    """Mixin that gives a QObject class the behaviour of PythonQt.
 
-    PySide6 finds its own `connect` before an inherited one: each class repeats it in its own body.
+    PySide6 finds its own `connect` before an inherited one, so every class has to assign it in its own body.
     """
 
-    #: Signals whose arguments Qt itself does not know: C++ signature -> name of the attribute here.
+    #: Signals with arguments unknown to Qt itself: C++ signature -> attribute of this class.
     own_signals: Dict[str, str] = {}
 
     def __getattribute__(self, name: str) -> Any:
@@ -188,11 +188,11 @@ class PythonQtObject:
 
     @property
     def name(self) -> str:
-        """PythonQt calls the object name so."""
+        """PythonQt's name for `objectName`."""
         return self.property("objectName")
 
     def connect(self, signature: str, slot: Callable[..., Any]) -> bool:
-        """As in PythonQt: the signal as text with its arguments, the slot anything that can be called."""
+        """As in PythonQt: the signal is a string with its argument types, the slot any callable."""
         check_connection(self, signature, slot)
         if signature in self.own_signals:
             getattr(self, self.own_signals[signature]).connect(slot)
@@ -201,7 +201,7 @@ class PythonQtObject:
 
 
 def check_connection(sender: Any, signature: str, slot: Callable[..., Any]) -> None:
-    """Refuses a signal that is not there in just this form, and what cannot be called with its arguments."""
+    """Raises if the signal does not exist with exactly these arguments, or the slot cannot take them."""
     meta = QtCore.QObject.metaObject(sender)
     if signature not in sender.own_signals and meta.indexOfSignal(signature) < 0:
         raise TypeError(f"{type(sender).__name__} has no signal {signature}")
@@ -211,7 +211,7 @@ def check_connection(sender: Any, signature: str, slot: Callable[..., Any]) -> N
         raise TypeError(f"{slot!r} cannot be called")
     try:
         parameters = inspect.signature(slot).parameters.values()
-    except ValueError:  # a function of C tells nothing
+    except ValueError:  # C functions have no signature
         return
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needed = sum(p.kind in positional and p.default is p.empty for p in parameters)
@@ -220,12 +220,12 @@ def check_connection(sender: Any, signature: str, slot: Callable[..., Any]) -> N
 
 
 def dressed(kind: type) -> type:
-    """A class of PySide6 with the manners of PythonQt, under the same name."""
+    """A class of PySide6 with the behaviour of PythonQt, under the same name."""
     return type(kind.__name__, (PythonQtObject, kind), {"connect": PythonQtObject.connect})
 
 
 class _Value:
-    """Mixed into classes that are no QObject: every name is a method, and only listed ones are there."""
+    """Mixin for classes other than QObject: every name is a method, and only listed ones exist."""
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
@@ -240,5 +240,5 @@ class _Value:
 
 
 def dressed_value(kind: type) -> type:
-    """The same for a class that is no QObject, such as an item of a list."""
+    """The same for a class other than QObject, such as a table item."""
     return type(kind.__name__, (_Value, kind), {})

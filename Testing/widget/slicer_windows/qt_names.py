@@ -9,7 +9,7 @@ from PySide6 import QtCore, QtWidgets
 
 from .pythonqt import dressed, dressed_value
 
-#: Used by the .ui file; with `children()` they come into the panel's hands.
+#: Used by the .ui file, from which the panel gets them.
 WIDGETS = (
     "QCheckBox",
     "QComboBox",
@@ -25,22 +25,22 @@ WIDGETS = (
 )
 CLASSES = {name: dressed(getattr(QtWidgets, name)) for name in WIDGETS}
 
-#: What the file dialog answers, and what the desktop was asked to open: set and read by tests.
+#: Answers of the file dialog, set by tests, and opened addresses, read by tests.
 file_answers: List[str] = []
 opened: List[str] = []
 
 
 class QFileDialog:
-    """A dialog that is answered by the test."""
+    """A dialog that the test answers."""
 
     @staticmethod
     def getSaveFileName(parent: Any, caption: str, start: str, filters: str, /) -> str:
-        """PythonQt gives the path alone, not a pair."""
+        """PythonQt returns only the path, not a pair."""
         return file_answers.pop(0)
 
 
 class QDesktopServices:
-    """Remembers what it was asked to open."""
+    """Records what it was asked to open."""
 
     @staticmethod
     def openUrl(url: QtCore.QUrl, /) -> bool:

@@ -1,16 +1,16 @@
-"""The module SampleData: it takes what Slicer's takes, and refuses what that refuses."""
+"""The module SampleData: it accepts and rejects the same arguments as Slicer's."""
 
 from __future__ import annotations
 
 import types
 from typing import Any, Callable, Dict, List
 
-#: What was registered, by category: slicer.modules.sampleDataSources.
+#: The registered sources by category, as in slicer.modules.sampleDataSources.
 sources: Dict[str, List[SampleDataSource]] = {}
 
 
 class SampleDataSource:
-    """A row of files, each with its address; counted as Slicer counts them."""
+    """A list of files and their addresses; their numbers are checked as in Slicer."""
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ class ScriptedLoadableModule:
 
 
 class qSlicerAbstractModuleWidget(qMRMLWidget):
-    """What Slicer makes for a module's panel: knows whether the panel is the one that is shown."""
+    """The widget that Slicer creates for a module's panel; it knows whether the module is open."""
 
     connect = PythonQtObject.connect
 
@@ -75,7 +75,7 @@ class ScriptedLoadableModuleLogic:
 
 
 class ScriptedLoadableModuleTest(unittest.TestCase):
-    """As in Slicer: run by its own runTest, not by a runner of unittest."""
+    """As in Slicer: run by its own runTest, not by a unittest runner."""
 
     messageDelay = 0
 
@@ -100,7 +100,7 @@ def module() -> types.ModuleType:
 
 
 def reload_module(name: str, parent: Any) -> Any:
-    """What slicer.util.reloadScriptedModule does: the file is read again, the widget made anew."""
+    """Like slicer.util.reloadScriptedModule: reads the file again and recreates the widget."""
     old = getattr(slicer.modules, f"{name}Widget", None)
     importlib.import_module("sys").modules.pop(name, None)
     fresh = importlib.import_module(name)
@@ -109,7 +109,7 @@ def reload_module(name: str, parent: Any) -> Any:
         while parent.layout().count():
             widget = parent.layout().takeAt(0).widget()
             if widget is not None:
-                # Slicer lets go of it; sooner or later C++ destroys it, here at once.
+                # Slicer drops its reference, and C++ destroys the widget at some later time; here at once.
                 shiboken6.delete(widget)
     made = getattr(fresh, f"{name}Widget")(parent)
     setattr(slicer.modules, f"{name}Widget", made)
