@@ -24,6 +24,7 @@ from numba.core import types
 from ..layout.winograd import OUTPUTS, POINT_OF_BIAS, POINTS, transform_input, transform_output
 from ..layout.workspace import GANG, RING
 from .numba_projection import row_projection
+from .numba_rows import way_ahead
 from .numba_winograd import winograd_kernels
 from .vector_code import Loop, VectorCode, intrinsic, put_word, stack_memory, vector_copy, word
 
@@ -64,24 +65,28 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
         return _signature(3), generate
 
     @intrinsic
-    def transpose(typing: Any, sources: Any, offset: Any, target: Any) -> Any:
+    def transpose(typing: Any, sources: Any, offset: Any, ahead: Any, target: Any) -> Any:
         """Transposes one vector of channels of eight voxels to eight voxels per channel.
 
         `sources` holds the addresses of the voxels.  Interleaving vector i with vector i + 4 three
-        times changes the order from (voxel, channel) to (channel, voxel).
+        times changes the order from (voxel, channel) to (channel, voxel).  What lies `ahead` bytes
+        further on is asked for from memory.
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             code = VectorCode(builder, lanes)
-            sources, offset, target = arguments
-            vectors = [code.load(code.offset(code.load_word(sources, 8 * i), offset)) for i in range(8)]
+            sources, offset, ahead, target = arguments
+            places = [code.offset(code.load_word(sources, 8 * i), offset) for i in range(8)]
+            vectors = [code.load(place) for place in places]
+            for place in places:
+                code.prefetch(code.offset(place, ahead))
             for _ in range(3):
                 vectors = [half for a, b in zip(vectors[:4], vectors[4:]) for half in code.interleave(a, b)]
             for i, vector in enumerate(vectors):
                 code.store(vector, target, i * size)
             return context.get_dummy_value()
 
-        return _signature(3), generate
+        return _signature(4), generate
 
     @intrinsic
     def expand_rows(typing: Any, packed: Any, first: Any, width: Any, channels: Any, weights: Any, bias: Any,
@@ -175,9 +180,10 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
         pairs = (rows + 1) // 2 + 2
         # Results are accumulated here, in contiguous rows, and written to `out` once at the end.
         total, total_row = packed + pairs * slices * packed_slice, columns * results * 4
-        table = memory()
+        table, plane = memory(), height * width * x_voxel
         for pair in range(pairs):
             for z in range(slices):
+                ahead = way_ahead(z, slices, plane, 2 * width * x_voxel)
                 for block in range(tiles + 1):
                     for q in range(8):
                         # For rows and columns outside the image the border is read; they are zeroed later.
@@ -186,7 +192,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
                         put_word(table + 8 * q, x + ((z * height + y) * width + column) * x_voxel)
                     place = packed + (pair * slices + z) * packed_slice + block * block_bytes
                     for c in range(channels // lanes):
-                        transpose(table, c * size, place + c * 8 * size)
+                        transpose(table, c * size, ahead, place + c * 8 * size)
                 for y in range(max(2 * pair - 2, 0), min(2 * pair, rows)):
                     source = x + ((z * height + top + y) * width + left) * x_voxel
                     target = total + (y * slices + z) * total_row
