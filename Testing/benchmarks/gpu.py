@@ -20,19 +20,23 @@ import gpu_ways
 import harness
 
 #: Seconds that one process may take; torch.compile compiles for a minute or two.
-LIMITS = {"card": 60.0, "proof": 90.0, "way": 150.0}
+LIMITS = {"card": 60.0, "proof": 120.0, "tune": 100.0, "way": 150.0}
+#: Nobody's time is short while rehearsing.
+REHEARSAL_LIMIT = 900.0
 
-#: Shapes of the proof: one voxel; ends of tiles; more channels than a block; a stage of the network.
-SHAPES = [[1, 1, 1, 1, 1], [2, 5, 3, 7, 19], [1, 48, 2, 9, 33], [1, 256, 8, 32, 32], [2, 64, 16, 48, 40]]
+#: Shapes of the proof: one voxel; ends of tiles; more channels than a block; stages of the network, in its own kernel.
+SHAPES = [[1, 1, 1, 1, 1], [2, 5, 3, 7, 19], [1, 48, 2, 9, 33]]
+STAGES = [[1, 256, 8, 32, 32], [2, 64, 16, 48, 40]]
+CASES = [(5, [*SHAPES, *STAGES]), (3, SHAPES), (7, SHAPES)]
 REAL: harness.Task = {
     "rehearse": False, "device": "cuda", "backend": "inductor", "size": [1, 16, 256, 256], "vnet_size": [1, 16, 256, 256],
     "patch": [16, 112, 144], "batches": [4, 16], "repeats": 30, "architecture": {}, "narrower": 1,
-    "shapes": SHAPES, "kernel_sizes": [3, 5, 7], "kinds": ["float32", "float16", "bfloat16"],
+    "cases": CASES, "kinds": ["float32", "float16", "bfloat16"], "tuning_seconds": 60.0,
 }  # fmt: skip
 REHEARSED: harness.Task = {
     **REAL, "rehearse": True, "device": "cpu", "backend": "eager", "size": [1, 2, 2, 4], "vnet_size": [1, 16, 16, 16],
     "patch": [2, 2, 2], "batches": [2], "architecture": {"widths": [2, 3], "expansion": 2, "kernel_size": 3},
-    "narrower": 16, "shapes": [[1, 1, 1, 1, 1], [1, 2, 2, 2, 3]], "kernel_sizes": [3],
+    "narrower": 16, "cases": [(3, [[1, 1, 1, 1, 1], [1, 2, 2, 2, 3]])], "tuning_seconds": 2.0,
 }  # fmt: skip
 
 
@@ -43,7 +47,8 @@ def measure(task: harness.Task) -> Dict[str, Any]:
     torch.set_num_threads(task["threads"])
     if task["rehearse"]:
         gpu_card.pretend()
-    jobs = {"card": lambda _: gpu_card.card(), "proof": gpu_card.proof, "way": gpu_ways.way}
+    jobs = {"card": lambda _: gpu_card.card(), "proof": gpu_card.proof, "tune": gpu_ways.tuned,
+            "way": gpu_ways.way}  # fmt: skip
     return jobs[task["job"]](task)
 
 
@@ -52,6 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rehearse", action="store_true", help="tiny, on a CPU, the kernels in Triton's interpreter")
     parser.add_argument("--ways", nargs="+", choices=list(gpu_ways.WAYS), default=list(gpu_ways.WAYS))
     parser.add_argument("--parts", nargs="+", choices=gpu_ways.PARTS, default=list(gpu_ways.PARTS))
+    parser.add_argument("--default-launches", action="store_true", help="do not choose the launches of the kernels anew")
     parser.add_argument("--slices", type=int, default=280, help="of the phantom, 1 mm each")
 
 
@@ -62,7 +68,8 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
 
     def child(job: str, **more: Any) -> Dict[str, Any]:
         left = harness.seconds_left()
-        limit = LIMITS[job] if left is None else min(LIMITS[job], left)
+        limit = REHEARSAL_LIMIT if options.rehearse else LIMITS[job]
+        limit = limit if left is None else min(limit, left)
         return harness.child(__file__, {**basis, "job": job, **more}, options.threads, "default", extra, limit)
 
     found, failed = harness.in_turns({"card": partial(child, "card")}, 1)
@@ -75,6 +82,11 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
     found, left_out = harness.in_turns({"proof": partial(child, "proof")}, 1)
     cases = found["proof"][0]["cases"] if found else []
     harness.say(f"  {sum(case.get('right', False) for case in cases)} of {len(cases)} cases are right")
+    tuned: Dict[str, Any] = {}
+    if not options.default_launches:
+        found, failed = harness.in_turns({"launches": partial(child, "tune")}, 1)
+        tuned = found["launches"][0] if found else {"launches": {"failed": failed["launches"]}}
+        harness.say("  " + told_of(tuned))
     with tempfile.TemporaryDirectory() as folder:
         scan = Path(folder) / "ct.mha"
         if "scan" in options.parts:
@@ -104,6 +116,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
         "card": card,
         "rehearsed": options.rehearse,
         "cases": cases,
+        "tuned": tuned,
         "ways": ways,
         "sizes": {key: basis[key] for key in ("size", "patch", "batches")},
         "wrong": wrong(cases, left_out, ways, options.ways),
@@ -148,6 +161,16 @@ def wrong(
     return told
 
 
+def told_of(tuned: Mapping[str, Any]) -> str:
+    """What choosing the launches gave."""
+    choices = [choice for one in tuned.values() for choice in one.get("choices", [])]
+    quicker = [choice["default_seconds"] / choice["seconds"] for choice in choices]
+    quicker = [times for times in quicker if times > 1]
+    told = f"launches: {len(choices)} classes of shapes tried, {len(quicker)} faster than the default"
+    told += f", up to {max(quicker):.2f} times" if quicker else ""
+    return "; ".join([told, *(f"{name} failed: {one['failed']}" for name, one in tuned.items() if "failed" in one)])
+
+
 def described(card: Mapping[str, Any]) -> str:
     """The card in a line."""
     if card.get("name") is None:
@@ -180,6 +203,7 @@ def table(result: Mapping[str, Any]) -> str:
     lines = [
         f"Card: {described(result['card'])}.",
         f"Kernels: {right} of {len(result['cases'])} cases as in double precision.",
+        *([told_of(result["tuned"]).capitalize() + "."] if result["tuned"] else []),
         *(f"WRONG: {sentence}." for sentence in result["wrong"]),
         *(f"{gpu_ways.WAYS[way]} said: {line}" for way, one in result["ways"].items() for line in one["said"]),
         f"A slab is {size}, a patch {patch}; a training step is forward, backward and Adam.",

@@ -54,8 +54,8 @@ def pretend() -> None:
 def proof(task: harness.Task) -> Dict[str, Any]:
     """Result and gradients of the kernels against PyTorch's convolution in double precision, case by case."""
     cases: List[Dict[str, Any]] = []
-    for shape in task["shapes"]:
-        for size in task["kernel_sizes"]:
+    for size, shapes in task["cases"]:
+        for shape in shapes:
             for kind in task["kinds"]:
                 case = {"shape": "x".join(map(str, shape)), "k": size, "kind": kind}
                 cases.append({**case, **guarded(lambda s=shape, k=size, t=kind: _compare(s, k, t, task["device"]))})

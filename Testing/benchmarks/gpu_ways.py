@@ -10,7 +10,7 @@ import copy
 import logging
 import statistics
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple
 
 import harness
@@ -61,6 +61,41 @@ class _Messages(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keeps one message."""
         self.lines.append(record.getMessage())
+
+
+def tuned(task: harness.Task) -> Dict[str, Any]:
+    """Chooses the launches of the kernels for a slab and a training step; they are kept on this machine."""
+    import torch
+    from lvnet.acceleration import accelerate
+    from lvnet.acceleration.gpu.tuning import tune
+    from lvnet.building import build_network, channels_last
+    from lvnet.recipe import Architecture
+
+    half = _precisions(task)[0]
+    model = _model({**task, "way": "ours"})
+    slab = torch.zeros((task["size"][0], 1, *task["size"][1:]), device=task["device"])
+    network: Any = channels_last(build_network(Architecture(**task["architecture"]), True).to(task["device"])).train()
+    accelerate(network, training=True)
+    patches = torch.randn((task["batches"][-1], 1, *task["patch"])).to(task["device"])
+    target = torch.zeros((len(patches), *task["patch"]), dtype=torch.long, device=task["device"])
+
+    def infer() -> None:
+        with torch.inference_mode(), _autocast(half, task):
+            model.fast(slab)
+
+    def train() -> None:
+        with _autocast("bfloat16" if half == "float16" else half, task):
+            loss = _loss(network(patches), target)
+        loss.backward()
+
+    clock = (lambda work: harness.seconds_of(work, 1, 0)[0]) if task["rehearse"] else None
+    # Inference is tuned on its own, in case training runs out of memory.
+    found: Dict[str, Any] = {}
+    for name, work, share in (("slab", infer, 0.4), ("step", train, 0.6)):
+        found[name] = guarded(lambda work=work, share=share: {  # type: ignore[misc]
+            "choices": [asdict(choice) for choice in tune(work, share * task["tuning_seconds"], clock)]
+        })  # fmt: skip
+    return found
 
 
 def _model(task: harness.Task) -> Any:
