@@ -38,9 +38,7 @@ class Computing:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._device = model.device
-        self._compute: Callable[[torch.Tensor], torch.Tensor] = (
-            model.network if model.fast is None else model.fast
-        )
+        self._compute: Callable[[torch.Tensor], torch.Tensor] = model.network if model.fast is None else model.fast
         self._divisor = model.recipe.architecture.divisor
         self._tile: Optional[Tuple[int, int]] = None
         self.notes: List[str] = []

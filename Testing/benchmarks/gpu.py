@@ -1,9 +1,9 @@
 """Everything about a GPU in one run of less than eight minutes: are the kernels right there, and how fast are they?
 
-First Triton's kernels are compared with PyTorch's own convolution in double precision.  Then a slab, a whole scan (a
-phantom) and a training step are timed, with their peak memory: LV-Net as it is used, the same in stock PyTorch and under
-torch.compile, and V-Net.  Every network has a process of its own; what fails stands in the table with its reason.
-`gpu.sh` runs it from a checkout without installation.
+First Triton's kernels are compared with PyTorch's own convolution in double precision, and their launches are chosen.
+Then a slab, a whole scan (a phantom) and a training step are timed, with their peak memory: LV-Net as it is used, the
+same in stock PyTorch and under torch.compile, and V-Net.  Every network has a process of its own; what fails stands in
+the table with its reason.  `gpu.sh` runs it from a checkout without installation.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ SHAPES = [[1, 1, 1, 1, 1], [2, 5, 3, 7, 19], [1, 48, 2, 9, 33]]
 STAGES = [[1, 256, 8, 32, 32], [2, 64, 16, 48, 40]]
 CASES = [(5, [*SHAPES, *STAGES]), (3, SHAPES), (7, SHAPES)]
 REAL: harness.Task = {
-    "rehearse": False, "device": "cuda", "backend": "inductor", "size": [1, 16, 256, 256], "vnet_size": [1, 16, 256, 256],
-    "patch": [16, 112, 144], "batches": [4, 16], "repeats": 30, "architecture": {}, "narrower": 1,
-    "cases": CASES, "kinds": ["float32", "float16", "bfloat16"], "tuning_seconds": 60.0,
+    "rehearse": False, "device": "cuda", "backend": "inductor", "size": [1, 16, 256, 256],
+    "vnet_size": [1, 16, 256, 256], "patch": [16, 112, 144], "batches": [4, 16], "repeats": 30, "architecture": {},
+    "narrower": 1, "cases": CASES, "kinds": ["float32", "float16", "bfloat16"], "tuning_seconds": 60.0,
 }  # fmt: skip
 REHEARSED: harness.Task = {
     **REAL, "rehearse": True, "device": "cpu", "backend": "eager", "size": [1, 2, 2, 4], "vnet_size": [1, 16, 16, 16],
     "patch": [2, 2, 2], "batches": [2], "architecture": {"widths": [2, 3], "expansion": 2, "kernel_size": 3},
-    "narrower": 16, "cases": [(3, [[1, 1, 1, 1, 1], [1, 2, 2, 2, 3]])], "tuning_seconds": 2.0,
+    "narrower": 16, "cases": [(3, [[1, 1, 1, 1, 1], [1, 2, 2, 2, 3]])], "tuning_seconds": 0.0,
 }  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rehearse", action="store_true", help="tiny, on a CPU, the kernels in Triton's interpreter")
     parser.add_argument("--ways", nargs="+", choices=list(gpu_ways.WAYS), default=list(gpu_ways.WAYS))
     parser.add_argument("--parts", nargs="+", choices=gpu_ways.PARTS, default=list(gpu_ways.PARTS))
-    parser.add_argument("--default-launches", action="store_true", help="do not choose the launches of the kernels anew")
+    parser.add_argument("--default-launches", action="store_true", help="choose no launches of the kernels")
     parser.add_argument("--slices", type=int, default=280, help="of the phantom, 1 mm each")
 
 
@@ -144,9 +144,10 @@ def wrong(
     told = [f"the proof failed: {left_out['proof']}"] if "proof" in left_out else []
     for case in cases:
         if not case.get("right"):
-            off = case.get("failed") or ", ".join(f"{what} {value:.2g}" for what, value in case["off"].items())
-            told.append(f"kernel k={case['k']}, {case['kind']}, {case['shape']}: {off}, 1 is allowed"
-                        if "off" in case else f"kernel k={case['k']}, {case['kind']}, {case['shape']}: {off}")  # fmt: skip
+            off = case.get("failed") or ", ".join(
+                f"{what} {value:.2g} times what rounding explains" for what, value in case["off"].items() if value > 1
+            )
+            told.append(f"kernel k={case['k']}, {case['kind']}, {case['shape']}: {off}")
     if "ours" not in asked:
         return told
     parts = ways["ours"]["parts"]

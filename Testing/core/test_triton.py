@@ -124,13 +124,13 @@ def test_the_kernels_compile_to_machine_code_of_gpus(tmp_path):
 
 def test_launches_that_were_chosen_are_kept_and_whatever_else_is_in_the_file_is_not_used(tmp_path):
     file, key = tmp_path / "lvnet" / "kernels" / "triton.json", "convolve k5 float16 c128 w256 r4096"
-    chosen = {key: launches.candidates("convolve", 5)[-1], "weigh k5 bfloat16 c64 w16 r1": launches.candidates("weigh", 5)[1]}
+    chosen = {key: launches.candidates("convolve", 5)[-1]}
+    chosen["weigh k5 bfloat16 c64 w16 r1"] = launches.candidates("weigh", 5)[1]
     launches.keep(file, chosen)
     assert launches.read(file) == chosen
     stored = json.loads(file.read_text())
-    for damage in (
-        {"channels": 33}, {"warps": 0}, {"warps": "1"}, {"programs": 2**40}, {"more": 1}, {"repeat": None}, {"columns": [8]},
-    ):  # fmt: skip
+    damages = [{"channels": 33}, {"warps": 0}, {"warps": "1"}, {"programs": 2**40}, {"repeat": None}, {"columns": [8]}]
+    for damage in [*damages, {"more": 1}]:
         file.write_text(json.dumps({**stored, key: {**stored[key], **damage}}))
         assert key not in launches.read(file), damage
     for other in ({"convolve": stored[key]}, {"convolve k9 float16": stored[key]}, {"weigh kx float16": stored[key]}):
@@ -150,11 +150,17 @@ def test_a_launch_is_chosen_by_kernel_type_and_class_of_shapes():
     def key(kernel, size, kind, *shape):
         return launches.Asked(kernel, size, kind, shape).key
 
-    first = key("convolve", 5, torch.float16, 1, 16, 250, 200, 120)
-    assert first == key("convolve", 5, torch.float16, 1, 16, 256, 256, 128) == "convolve k5 float16 c128 w256 r4096"
-    others = [("weigh", 5, torch.float16, 1, 16, 250, 200, 120), ("convolve", 3, torch.float16, 1, 16, 250, 200, 120),
-              ("convolve", 5, torch.float32, 1, 16, 250, 200, 120), ("convolve", 5, torch.float16, 1, 16, 250, 100, 120),
-              ("convolve", 5, torch.float16, 2, 16, 250, 200, 120), ("convolve", 5, torch.float16, 1, 16, 250, 200, 130)]  # fmt: skip
+    half, single = torch.float16, torch.float32
+    first = key("convolve", 5, half, 1, 16, 250, 200, 120)
+    assert first == key("convolve", 5, half, 1, 16, 256, 256, 128) == "convolve k5 float16 c128 w256 r4096"
+    others = [
+        ("weigh", 5, half, 1, 16, 250, 200, 120),
+        ("convolve", 3, half, 1, 16, 250, 200, 120),
+        ("convolve", 5, single, 1, 16, 250, 200, 120),
+        ("convolve", 5, half, 1, 16, 250, 100, 120),
+        ("convolve", 5, half, 2, 16, 250, 200, 120),
+        ("convolve", 5, half, 1, 16, 250, 200, 130),
+    ]
     assert len({first, *(key(*other) for other in others)}) == 1 + len(others)
 
 

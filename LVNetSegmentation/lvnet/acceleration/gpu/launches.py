@@ -78,7 +78,8 @@ def candidates(kernel: str, size: int) -> List[Launch]:
     """Launches to choose from, the default first; no sum of theirs leaves the registers of a GPU of capability 9.0."""
     first = default_launch(kernel, size)
     if kernel == CONVOLVE:
-        tiles = [(32, 8, 1, 1), (32, 4, 2, 1), (32, 8, 2, 2), (32, 16, 2, 2), (32, 8, 4, 2), (64, 4, 2, 1), (64, 8, 2, 4)]
+        tiles = [(32, 8, 1, 1), (32, 4, 2, 1), (32, 8, 2, 2), (32, 16, 2, 2), (32, 8, 4, 2)]
+        tiles += [(64, 4, 2, 1), (64, 8, 2, 4)]
         more = [Launch(*tile, programs=first.programs) for tile in tiles]
         return [first, replace(first, programs=1024), replace(first, programs=16384), *more]
     tiles = {

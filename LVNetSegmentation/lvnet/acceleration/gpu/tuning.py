@@ -48,7 +48,7 @@ def tune(work: Callable[[], object], seconds: Optional[float] = None, clock: Opt
 
     Args:
         work: uses the kernels on one GPU.
-        seconds: after which nothing more is tried; None: no limit.
+        seconds: after which no further shape is tried; None: no limit.
         clock: measures a kernel; None: on the GPU.
 
     Returns:
@@ -60,7 +60,7 @@ def tune(work: Callable[[], object], seconds: Optional[float] = None, clock: Opt
     until = None if seconds is None else time.monotonic() + seconds
     choices = []
     for one in asked.values():
-        if until is not None and time.monotonic() > until:
+        if choices and until is not None and time.monotonic() > until:
             break
         choices.append(_choose(one, device, clock or on_the_gpu))
     remember({choice.key: choice.launch for choice in choices}, device)
