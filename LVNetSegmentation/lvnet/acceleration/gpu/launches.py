@@ -150,7 +150,7 @@ def read(path: Path) -> Dict[str, Launch]:
         if path.stat().st_size > _MOST_BYTES:
             return {}
         stored = json.loads(path.read_text(encoding="utf-8"))
-        found = {}
+        found: Dict[str, Launch] = {}
         for key, values in stored.items():
             kernel, size = key.split(" ")[:2]
             launch = Launch(**values)

@@ -58,7 +58,7 @@ def tune(work: Callable[[], object], seconds: Optional[float] = None, clock: Opt
         work()
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     until = None if seconds is None else time.monotonic() + seconds
-    choices = []
+    choices: List[Choice] = []
     for one in asked.values():
         if choices and until is not None and time.monotonic() > until:
             break
