@@ -19,6 +19,9 @@ from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 import torch
 from torch import Tensor
 
+from ...files import write_whole
+from ..keeping import cache_folder
+
 CONVOLVE, WEIGH = "convolve", "weigh"
 _FORMAT = 1
 _MOST_BYTES = 1 << 20
@@ -130,8 +133,6 @@ def chosen_on(device: torch.device) -> Dict[str, Launch]:
 
 def file_for(device: torch.device) -> Optional[Path]:
     """Where the launches of a GPU are kept; None where they are not."""
-    from ..kernels.kernel_cache import cache_folder
-
     folder = cache_folder()
     if folder is None:
         return None
@@ -163,8 +164,6 @@ def read(path: Path) -> Dict[str, Launch]:
 
 def keep(path: Optional[Path], launches: Mapping[str, Launch]) -> None:
     """Writes launches for the next start; where that is impossible they are chosen again one day."""
-    from ...files import write_whole
-
     if path is None:
         return
     text = json.dumps({key: asdict(launch) for key, launch in sorted(launches.items())}, indent=1)
