@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class Computing:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._device = model.device
-        self._compute: Callable[[torch.Tensor], torch.Tensor] = model.fast or model.network
+        self._compute: Callable[[torch.Tensor], torch.Tensor] = model.network if model.fast is None else model.fast
         self._divisor = model.recipe.architecture.divisor
         self._tile: Optional[Tuple[int, int]] = None
         self.notes: List[str] = []
@@ -55,6 +55,14 @@ class Computing:
         Raises:
             DeviceError: there is too little memory even for the smallest tiles.
         """
+        return self.tensor(slab).cpu().numpy()
+
+    def tensor(self, slab: Union[np.ndarray, torch.Tensor]) -> torch.Tensor:
+        """The same, on the device that computed it.
+
+        Args:
+            slab: (z, y, x) float32, in the computer's memory or on the network's device.
+        """
         while True:
             try:
                 return self._in_tiles(slab) if self._tile else self._whole(slab)
@@ -66,29 +74,28 @@ class Computing:
             self._release()
             self._try_less(slab.shape[1:], reason)
 
-    def _whole(self, slab: np.ndarray) -> np.ndarray:
+    def _whole(self, slab: Union[np.ndarray, torch.Tensor]) -> torch.Tensor:
         import torch
 
         from .acceleration.gpu.precision import inference_precision
 
         with inference_precision(self._device):
-            tensor = torch.from_numpy(np.ascontiguousarray(slab))[None, None].to(self._device)
-            tensor = tensor.contiguous(memory_format=torch.channels_last_3d)
-            result: np.ndarray = torch.softmax(self._compute(tensor).float(), dim=1)[0].cpu().numpy()
-            return result
+            voxels = torch.from_numpy(np.ascontiguousarray(slab)) if isinstance(slab, np.ndarray) else slab
+            tensor = voxels[None, None].to(self._device).contiguous(memory_format=torch.channels_last_3d)
+            return torch.softmax(self._compute(tensor).float(), dim=1)[0]
 
-    def _in_tiles(self, slab: np.ndarray) -> np.ndarray:
+    def _in_tiles(self, slab: Union[np.ndarray, torch.Tensor]) -> torch.Tensor:
         assert self._tile is not None
         _, height, width = slab.shape
         halo = _HALO * self._divisor
-        result: Optional[np.ndarray] = None
+        result: Optional[torch.Tensor] = None
         for y in range(0, height, self._tile[0]):
             for x in range(0, width, self._tile[1]):
                 y_end, x_end = min(y + self._tile[0], height), min(x + self._tile[1], width)
                 top, left = max(0, y - halo), max(0, x - halo)
                 part = self._whole(slab[:, top : y_end + halo, left : x_end + halo])
                 if result is None:
-                    result = np.empty((len(part), *slab.shape), np.float32)
+                    result = part.new_empty((len(part), *slab.shape))
                 result[:, :, y:y_end, x:x_end] = part[:, :, y - top : y_end - top, x - left : x_end - left]
         assert result is not None
         return result

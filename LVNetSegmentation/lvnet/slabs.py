@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Callable, List, Optional, Tuple
 
 import numpy as np
 
+from .blending import handed_over
 from .memory import Computing
 from .pipeline.options import SegmentOptions, check_setting
 from .progress import CancelCheck, never_cancelled, raise_if_cancelled
@@ -96,32 +97,20 @@ def predict(
     pad = (max(0, depth - length), -height % divisor, -width % divisor)
     above = pad[0] // 2
     padded = np.pad(seen, [(above, pad[0] - above), (0, pad[1]), (0, pad[2])], mode="edge")
-    weights = slab_weights(depth)
     result = np.zeros((model.recipe.architecture.classes, *array.shape), np.float32)
-    sums = result[:, :, rows, columns]
     squares = None if spread is None else spread[:, :, rows, columns]
-    total = np.zeros(length, np.float32)
     compute = Computing(model)
     with torch.inference_mode():
+        voxels, blend = handed_over(padded, result[:, :, rows, columns], squares, slab_weights(depth), model.device)
         for number, start in enumerate(selection.starts):
             raise_if_cancelled(cancelled)
-            found = compute(padded[start : start + depth])[:, :, :height, :width]
+            found = compute.tensor(voxels[start : start + depth])
             # Slices added by padding are dropped.
             first, last = max(0, start - above), min(length, start - above + depth)
-            inside = slice(first - start + above, last - start + above)
-            share = weights[inside].reshape(1, -1, 1, 1)
-            sums[:, first:last] += found[:, inside] * share
-            if squares is not None:
-                squares[:, first:last] += np.square(found[1:, inside]) * share
-            total[first:last] += weights[inside]
+            blend = blend.add(found, slice(first, last), slice(first - start + above, last - start + above))
             if progress is not None:
                 progress((number + 1) / len(selection.starts))
-    computed = np.flatnonzero(total)
-    for z in computed:
-        sums[:, z] /= total[z]
-        if squares is not None:
-            squares[:, z] /= total[z]
-            squares[:, z] -= np.square(sums[1:, z])
+        computed = blend.finish()
     if spread is not None:
         np.sqrt(np.maximum(spread, 0, out=spread), out=spread)
     background = np.ones(array.shape, bool)

@@ -10,9 +10,11 @@ table is of what there is.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -76,7 +78,8 @@ def main(
     Args:
         script: the file of the benchmark.
         measure: takes a task, in a child.
-        run: measures all, and answers what the table needs; of what was not measured, the reason.
+        run: measures all, and answers what the table needs; of what was not measured, the reason.  Under `wrong` it
+            may answer what came out wrong: then the exit code is 1.
         options: adds options to the shared ones.
         table: makes the table.
         arguments: of the command line.
@@ -114,27 +117,56 @@ def main(
     result = {**head, **found, "finished": not session.stopped, "stopped": session.stopped}
     session.write(result)
     print(table(result))
-    return INTERRUPTED if session.interrupted else 0
+    return INTERRUPTED if session.interrupted else int(bool(result.get("wrong")))
 
 
 def child(
-    script: str, task: Task, threads: int, allocator: str = "default", extra: Optional[Mapping[str, str]] = None
+    script: str,
+    task: Task,
+    threads: int,
+    allocator: str = "default",
+    extra: Optional[Mapping[str, str]] = None,
+    limit: Optional[float] = None,
 ) -> Dict[str, Any]:
     """Measures a task in a process of its own.
 
+    Args:
+        script: the file of the benchmark.
+        task: what its `measure` gets.
+        threads: of the process.
+        allocator: its C library's, one of ALLOCATORS.
+        extra: more of its environment.
+        limit: seconds after which it is ended, with whatever it has started; None: no limit.
+
     Raises:
-        MeasurementError: the process ended without a measurement.
+        MeasurementError: the process ended without a measurement, or was ended.
     """
     command = [sys.executable, script, "--task", json.dumps(task)]
-    done = subprocess.run(
-        command, env=environment(threads, allocator, extra), capture_output=True, text=True, check=False
-    )
+    done = _run(command, environment(threads, allocator, extra), limit)
     lines = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
     if done.returncode or not lines:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         reason = "killed, most likely for its memory" if done.returncode == -9 else last
         raise MeasurementError(f"exit code {done.returncode}: {reason}")
     return json.loads(lines[-1][len(MARK) :])
+
+
+def _run(command: List[str], variables: Dict[str, str], limit: Optional[float]) -> subprocess.CompletedProcess:
+    if limit is None:
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    # A group of its own: what a compiler has started ends with it, and holds no pipe open.
+    process = subprocess.Popen(
+        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        out, told = process.communicate(timeout=max(1.0, limit))
+    except subprocess.TimeoutExpired:
+        raise MeasurementError(f"took longer than {limit:.0f} s") from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return subprocess.CompletedProcess(command, process.returncode, out, told)
 
 
 def environment(threads: int, allocator: str = "default", extra: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
@@ -174,6 +206,11 @@ def in_turns(
 def stopped() -> str:
     """Why this run measures nothing more; empty as long as it may."""
     return _now["session"].stopped
+
+
+def seconds_left() -> Optional[float]:
+    """Until the end of `--minutes`; None where there is no limit."""
+    return _now["session"].seconds_left()
 
 
 def seconds_of(work: Callable[[], Any], repeats: int, warm_up: int = 1, device: str = "cpu") -> List[float]:

@@ -64,6 +64,10 @@ class Session:
         self.write({"finished": False})
         return measured
 
+    def seconds_left(self) -> Optional[float]:
+        """Until the end of the time that was given; None where none was."""
+        return None if self._minutes is None else 60 * self._minutes - (time.monotonic() - self._began)
+
     def write(self, result: Mapping[str, Any]) -> None:
         """Writes the file anew: the head, every measurement, and a result; it is whole at any time."""
         if self._file is None:

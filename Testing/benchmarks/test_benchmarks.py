@@ -298,3 +298,141 @@ def test_a_child_that_ends_without_a_measurement_is_an_error_that_says_why(harne
     script.write_text("raise ImportError('nothing here')")
     with pytest.raises(harness.MeasurementError, match="nothing here"):
         harness.child(str(script), {}, 1)
+
+
+def test_everything_about_a_gpu_is_rehearsed_on_a_cpu(tmp_path):
+    pytest.importorskip("triton", reason="Triton exists on Linux only; the [test] extra installs it there")
+    file = tmp_path / "gpu.json"
+    command = ["sh", str(HERE / "gpu.sh"), "--rehearse", "--ways", "ours", "vnet", "compiled", "--threads", "1",
+               "--minutes", "60", "--json", str(file)]  # fmt: skip
+    environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": ""}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    result = json.loads(file.read_text())
+    assert result["finished"] and result["wrong"] == [] and len(result["cases"]) == 6
+    assert all(case["right"] and max(case["off"].values()) <= 1 for case in result["cases"])
+    assert result["tuned"]["slab"]["choices"] and "failed" not in result["tuned"]["step"]
+    ways = result["ways"]
+    assert list(ways) == ["ours", "vnet", "compiled"] and not any(way["said"] for way in ways.values())
+    for way in ways.values():
+        slab, scan, step = (way["parts"][part] for part in ("slab", "scan", "step"))
+        assert min(slab["float16"]["seconds"], slab["float32"]["seconds"], scan["network"]["seconds"]) > 0
+        assert step["2"]["seconds"] > 0 and step["2"]["kind"] == "bfloat16"
+    ours = ways["ours"]["parts"]
+    assert ours["slab"]["kernels"] and ours["step"]["2"]["kernels"] and "segmenting" in ours["scan"]["stages"]
+    assert not ways["compiled"]["parts"]["slab"]["kernels"]
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len({row.count("|") for row in rows}) == 1 and len(rows) == 2 + 3 * 5 - 1 and "failed" not in done.stdout
+    assert "Kernels: 6 of 6 cases" in done.stdout and "Rehearsed on a CPU" in done.stdout
+
+
+def test_without_a_card_one_line_says_so(tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a card")
+    command = [sys.executable, str(HERE / "gpu.py"), "--json", str(tmp_path / "gpu.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "finds no CUDA card; --rehearse runs on a CPU" in done.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def gpu(harness):
+    for name in ("gpu_card", "gpu_ways"):
+        load(name)
+    return load("gpu")
+
+
+def measured_by(gpu, harness, monkeypatch, tmp_path, answers, *options):
+    """The benchmark with answers in the place of its processes."""
+
+    def child(script, task, *_):
+        answer = answers(task)
+        if isinstance(answer, str):
+            raise harness.MeasurementError(answer)
+        return answer
+
+    monkeypatch.setattr(harness, "child", child)
+    monkeypatch.setattr(gpu, "make_scan", lambda path, options: None)
+    file = tmp_path / "gpu.json"
+    code = harness.main(gpu.__file__, gpu.measure, gpu.run, gpu.add_options, gpu.table, ["--json", str(file), *options])
+    return code, json.loads(file.read_text())
+
+
+CARD = {"name": "Card", "memory_gib": 80.0, "capability": "9.0", "driver": "1", "torch": "2", "cuda": "13", "cudnn": 9,
+        "triton": "3.9"}  # fmt: skip
+CASE = {"shape": "1x1x1x1x1", "k": 5, "kind": "float16"}
+
+
+def part_of(seconds, **more):
+    return {"seconds": seconds, "range": [seconds, seconds], "mib": 100.0, **more}
+
+
+def test_a_process_that_is_ended_is_measured_part_by_part_and_the_table_says_what_failed(
+    gpu, harness, monkeypatch, tmp_path, capsys
+):
+    asked = []
+
+    def answers(task):
+        if task["job"] != "way":
+            right = {"cases": [{**CASE, "off": {}, "right": True}]}
+            return {"card": CARD, "proof": right, "tune": "took longer than 100 s"}[task["job"]]
+        asked.append((task["way"], *task["parts"]))
+        if task["way"] == "compiled" and "slab" in task["parts"]:
+            return "took longer than 150 s"
+        slab = {"kernels": True, "float16": part_of(0.002 if task["way"] == "ours" else 0.008, right=True)}
+        step = {"4": {"failed": "OutOfMemoryError: too much", "kind": "bfloat16", "batch": 4, "kernels": True}}
+        parts = {"slab": slab, "step": step}
+        return {"parts": {part: parts[part] for part in task["parts"]}, "said": []}
+
+    code, result = measured_by(gpu, harness, monkeypatch, tmp_path, answers, "--ways", "ours", "compiled", "vnet",
+                               "--parts", "slab", "step")  # fmt: skip
+    assert code == 0 and result["wrong"] == []
+    assert asked == [("ours", "slab", "step"), ("compiled", "slab", "step"), ("vnet", "slab", "step"),
+                     ("compiled", "slab"), ("compiled", "step")]  # fmt: skip
+    told = capsys.readouterr().out
+    assert "| slab, float16 | V-Net | 8.00 | 8.00 to 8.00 | 4.00 | 100 | - |" in told
+    assert "| slab | LV-Net, torch.compile | failed: took longer than 150 s | - |" in told
+    assert told.count("failed: OutOfMemoryError: too much") == 3
+    assert "launches failed: took longer than 100 s" in told and "Card, 80.0 GiB, compute capability 9.0" in told
+
+
+@pytest.mark.parametrize(
+    ("case", "slab", "sentence"),
+    [
+        ({"off": {"result": 3.0}, "right": False}, {}, "kernel k=5, float16, 1x1x1x1x1: result 3 times what"),
+        ({"failed": "RuntimeError: no"}, {}, "kernel k=5, float16, 1x1x1x1x1: RuntimeError: no"),
+        ({"right": True}, {"kernels": False}, "a slab is computed without Triton's kernels"),
+        ({"right": True}, {"float16": part_of(1.0, right=False, off=0.5)}, "a slab in float16 are off by 0.5"),
+    ],
+    ids=["off", "failed", "not used", "another result"],
+)
+def test_kernels_that_are_wrong_or_not_used_make_the_exit_code_1(
+    gpu, harness, monkeypatch, tmp_path, capsys, case, slab, sentence
+):
+    def answers(task):
+        found = {"card": CARD, "proof": {"cases": [{**CASE, **case}]}, "tune": {}}
+        return found.get(task["job"], {"parts": {"slab": {"kernels": True, **slab}}, "said": []})
+
+    code, result = measured_by(gpu, harness, monkeypatch, tmp_path, answers, "--ways", "ours", "--parts", "slab")
+    assert code == 1 and len(result["wrong"]) == 1 and sentence in result["wrong"][0]
+    assert f"WRONG: {result['wrong'][0]}." in capsys.readouterr().out
+
+
+def test_a_process_that_takes_too_long_is_ended_with_what_it_has_started(harness, tmp_path):
+    script = tmp_path / "sleeping.py"
+    script.write_text(
+        "import subprocess, sys\n"
+        "helper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(tmp_path / 'helper')!r}, 'w').write(str(helper.pid))\n"
+        "helper.wait()\n"
+    )
+    began = time.monotonic()
+    with pytest.raises(harness.MeasurementError, match="took longer than 5 s"):
+        harness.child(str(script), {}, 1, limit=5.0)
+    assert time.monotonic() - began < 60
+    helper = int((tmp_path / "helper").read_text())
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{helper}/stat").exists() and Path(f"/proc/{helper}/stat").read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline, "what it has started goes on"
+        time.sleep(0.05)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lvnet import memory
+from lvnet import blending, memory
 from lvnet.cli import main
 from lvnet.errors import DeviceError, ResourceError, is_out_of_memory
 from lvnet.inference import Model, segment
@@ -20,7 +20,7 @@ from lvnet.memory import IN_TILES, ON_THE_CPU, Computing, readable_memory_errors
 from lvnet.network import LVNet
 from lvnet.phantom import make_phantom
 from lvnet.recipe import Architecture, Preprocessing, Recipe
-from lvnet.slabs import predict
+from lvnet.slabs import Selection, predict
 from lvnet.worker.messages.answers import FailureKind
 from lvnet.worker.task_failures import failed
 
@@ -283,3 +283,53 @@ def test_a_process_with_less_and_less_memory_takes_tiles_and_then_says_so(tmp_pa
     tiled = [answer for answer in answers.values() if IN_TILES in answer.get("notes", ())]
     assert tiled and all(answer["dice"] > 0.95 for answer in tiled), answers
     assert "memory" in answers[1]["refused"] and "\n" not in answers[1]["refused"], answers
+
+
+@pytest.mark.parametrize("chosen", [None, Selection((0, 8, 21), slice(4, 32), slice(8, 48))], ids=["all", "a part"])
+def test_what_is_blended_on_a_device_is_bit_by_bit_what_is_blended_in_memory(state, monkeypatch, chosen):
+    network = model(state, LVNet(RECIPE.architecture))
+    array = np.random.default_rng(3).normal(size=(45, 37, 50)).astype(np.float32)
+
+    def predicted():
+        spread = np.zeros((1, *array.shape), np.float32)
+        return predict(array, network, 0.5, spread=spread, selection=chosen), spread
+
+    in_memory, added, add = predicted(), [], blending.BlendOnDevice.add
+    monkeypatch.setattr(blending, "keeps_voxels", lambda device: True)
+    monkeypatch.setattr(blending.BlendOnDevice, "add", lambda *a: added.append(1) or add(*a))
+    on_device = predicted()
+    assert len(added) > 2 and in_memory[1].max() > 0
+    assert all(np.array_equal(one, other) for one, other in zip(in_memory, on_device))
+
+
+def test_a_device_that_runs_out_of_memory_on_the_way_loses_no_slab(state, monkeypatch):
+    """The first slabs are blended on the device, the others in memory."""
+    network = model(state, LVNet(RECIPE.architecture))
+    array = np.random.default_rng(4).normal(size=(45, 32, 40)).astype(np.float32)
+    wanted = predict(array, network)
+    monkeypatch.setattr(blending, "keeps_voxels", lambda device: True)
+    add, types = blending.BlendOnDevice.add, iter(["cpu", "cpu", "cuda", "cuda"])
+
+    class Elsewhere:
+        def __init__(self, tensor):
+            self.tensor, self.device = tensor, torch.device(next(types))
+            self.cpu = tensor.cpu
+
+        def __getitem__(self, index):
+            return self.tensor[index]
+
+    monkeypatch.setattr(blending.BlendOnDevice, "add", lambda self, found, *a: add(self, Elsewhere(found), *a))
+    assert np.array_equal(predict(array, network), wanted)
+    assert next(types) == "cuda"  # after the change of the device nothing was added there any more
+
+
+def test_without_room_for_the_sums_on_a_device_they_are_made_in_memory(state, monkeypatch):
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB")
+
+    network = model(state, LVNet(RECIPE.architecture))
+    array = np.random.default_rng(5).normal(size=(20, 32, 40)).astype(np.float32)
+    wanted = predict(array, network)
+    monkeypatch.setattr(blending, "keeps_voxels", lambda device: True)
+    monkeypatch.setattr(blending, "BlendOnDevice", full)
+    assert np.array_equal(predict(array, network), wanted)

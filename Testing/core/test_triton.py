@@ -5,6 +5,7 @@ down to machine code.  Neither says how fast they are.
 """
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import torch
 from lvnet.acceleration import accelerate, swapping
 from lvnet.acceleration.gpu import depthwise as depthwise_cuda
+from lvnet.acceleration.gpu import launches
 from lvnet.acceleration.gpu.modules import TritonDepthwiseConv3d
 from lvnet.acceleration.gpu.precision import inference_precision
 from lvnet.network import LVNet
@@ -77,6 +79,7 @@ import triton, triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from lvnet.acceleration.gpu import triton_depthwise as kernels
+from lvnet.acceleration.gpu.launches import candidates
 
 def machine_code(kernel, kind, architecture, warps, **sizes):
     if kind == "fp16":
@@ -88,13 +91,19 @@ def machine_code(kernel, kind, architecture, warps, **sizes):
     source = ASTSource(fn=kernel, signature=signature, constexprs=sizes)
     return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": warps}).asm["cubin"]
 
-for architecture, kind, k in ((80, "bf16", 5), (90, "fp16", 3), (90, "fp32", 7)):
-    one = machine_code(kernels._convolve, kind, architecture, 1, K=k, REPEAT=kernels.REPEAT, BLOCK_W=kernels.BLOCK_W,
-                       BLOCK_C=kernels.BLOCK_C, SUM=tl.float32)
-    two = machine_code(kernels._weigh, kind, architecture, kernels.WEIGH_WARPS, K=k,
-                       BLOCK_W=kernels.WEIGH_BLOCK_W[k], BLOCK_C=kernels.BLOCK_C, SUM=tl.float32)
+# The default, and the last of the candidates.
+for architecture, kind, k, number in ((80, "bf16", 5, 0), (90, "fp16", 3, -1), (90, "fp32", 7, 0), (90, "bf16", 5, -1)):
+    how, sums = candidates("convolve", k)[number], candidates("weigh", k)[number]
+    one = machine_code(kernels._convolve, kind, architecture, how.warps, K=k, REPEAT=how.repeat, BLOCK_W=how.columns,
+                       BLOCK_C=how.channels, SUM=tl.float32)
+    two = machine_code(kernels._weigh, kind, architecture, sums.warps, K=k, BLOCK_W=sums.columns,
+                       BLOCK_C=sums.channels, SUM=tl.float32)
     assert one[:4] == two[:4] == b"\\x7fELF"
     print(architecture, kind, k)
+# Each stage of a network has its own sizes: none of them makes Triton compile anew, but whether channels fill a load.
+for kernel in (kernels._convolve, kernels._weigh):
+    sizes = [p.name for p in kernel.params if not p.is_constexpr and not p.do_not_specialize]
+    assert sizes == [p.name for p in kernel.params if p.name in ("x", "weight", "gradient", "out", "channels")], sizes
 """
 
 
@@ -110,7 +119,73 @@ def test_the_kernels_compile_to_machine_code_of_gpus(tmp_path):
         [sys.executable, "-W", "ignore", "-c", COMPILE], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split("\n")[:3] == ["80 bf16 5", "90 fp16 3", "90 fp32 7"]
+    assert done.stdout.split("\n")[:4] == ["80 bf16 5", "90 fp16 3", "90 fp32 7", "90 bf16 5"]
+
+
+def test_launches_that_were_chosen_are_kept_and_whatever_else_is_in_the_file_is_not_used(tmp_path):
+    file, key = tmp_path / "lvnet" / "kernels" / "triton.json", "convolve k5 float16 c128 w256 r4096"
+    chosen = {key: launches.candidates("convolve", 5)[-1]}
+    chosen["weigh k5 bfloat16 c64 w16 r1"] = launches.candidates("weigh", 5)[1]
+    launches.keep(file, chosen)
+    assert launches.read(file) == chosen
+    stored = json.loads(file.read_text())
+    damages = [{"channels": 33}, {"warps": 0}, {"warps": "1"}, {"programs": 2**40}, {"repeat": None}, {"columns": [8]}]
+    for damage in [*damages, {"more": 1}]:
+        file.write_text(json.dumps({**stored, key: {**stored[key], **damage}}))
+        assert key not in launches.read(file), damage
+    for other in ({"convolve": stored[key]}, {"convolve k9 float16": stored[key]}, {"weigh kx float16": stored[key]}):
+        file.write_text(json.dumps(other))
+        assert not any(name.startswith("convolve k5") for name in launches.read(file))
+    file.write_text(json.dumps({key: {name: float(value) for name, value in stored[key].items()}}))
+    assert all(type(value) is int for value in vars(launches.read(file)[key]).values())
+    for text in ("", "[]", "{", "[" * 100_000, "1"):
+        file.write_text(text)
+        assert launches.read(file) == {}
+    assert launches.read(tmp_path / "none.json") == {}
+    (tmp_path / "taken").write_text("")
+    launches.keep(tmp_path / "taken" / "kernels" / "triton.json", chosen)  # nobody can write there
+
+
+def test_a_launch_is_chosen_by_kernel_type_and_class_of_shapes():
+    def key(kernel, size, kind, *shape):
+        return launches.Asked(kernel, size, kind, shape).key
+
+    half, single = torch.float16, torch.float32
+    first = key("convolve", 5, half, 1, 16, 250, 200, 120)
+    assert first == key("convolve", 5, half, 1, 16, 256, 256, 128) == "convolve k5 float16 c128 w256 r4096"
+    others = [
+        ("weigh", 5, half, 1, 16, 250, 200, 120),
+        ("convolve", 3, half, 1, 16, 250, 200, 120),
+        ("convolve", 5, single, 1, 16, 250, 200, 120),
+        ("convolve", 5, half, 1, 16, 250, 100, 120),
+        ("convolve", 5, half, 2, 16, 250, 200, 120),
+        ("convolve", 5, half, 1, 16, 250, 200, 130),
+    ]
+    assert len({first, *(key(*other) for other in others)}) == 1 + len(others)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_what_was_chosen_for_a_card_is_used_on_it(monkeypatch, tmp_path):
+    pytest.importorskip("triton", reason="Triton exists on Linux only")
+    monkeypatch.setenv("LVNET_KERNEL_CACHE", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    gpu = torch.device("cuda", 0)
+
+    class Input:
+        shape, dtype, device, is_cuda = (1, 16, 256, 256, 128), torch.float16, gpu, True
+
+    launches.chosen_on.cache_clear()
+    assert launches.launch_for("convolve", Input, 5) == launches.default_launch("convolve", 5)
+    chosen = launches.candidates("convolve", 5)[3]
+    launches.keep(launches.file_for(gpu), {"convolve k5 float16 c128 w256 r4096": chosen})
+    assert [file.name.startswith("triton-nvidia-h100-80gb-hbm3-") for file in tmp_path.iterdir()] == [True]
+    launches.chosen_on.cache_clear()
+    assert launches.launch_for("convolve", Input, 5) == chosen
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "another card")
+    launches.chosen_on.cache_clear()
+    assert launches.launch_for("convolve", Input, 5) == launches.default_launch("convolve", 5)
+    launches.chosen_on.cache_clear()
 
 
 @pytest.mark.usefixtures("fresh")

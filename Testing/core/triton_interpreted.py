@@ -4,12 +4,14 @@ The interpreter has to be chosen before Triton is imported: TRITON_INTERPRET=1.
 """
 
 import os
+from dataclasses import replace
 
 import pytest
 import torch
 from lvnet.acceleration.gpu import depthwise as depthwise_cuda
-from lvnet.acceleration.gpu import triton_depthwise
+from lvnet.acceleration.gpu import triton_depthwise, tuning
 from lvnet.acceleration.gpu.depthwise import TritonDepthwiseFunction
+from lvnet.acceleration.gpu.launches import CONVOLVE, WEIGH, candidates, default_launch
 from lvnet.acceleration.gpu.modules import SWAPS
 from lvnet.acceleration.swapping import swap
 from lvnet.network import DepthwiseConv3d
@@ -124,11 +126,55 @@ def test_gradcheck_in_double_precision(k):
 
 
 def test_one_program_may_sum_many_tiles_and_long_columns(monkeypatch):
-    monkeypatch.setattr(triton_depthwise, "_WEIGH_PROGRAMS", 1)
+    few = {kernel: replace(default_launch(kernel, 3), programs=1) for kernel in (CONVOLVE, WEIGH)}
+    monkeypatch.setattr(triton_depthwise, "launch_for", lambda kernel, x, size: few[kernel])
     check((2, 2, 2, 3, 3), 3, SINGLE, monkeypatch)
-    monkeypatch.setattr(triton_depthwise, "_WEIGH_ROWS", 2)
-    monkeypatch.setattr(triton_depthwise, "_PROGRAMS", 0)
-    check((1, 2, 1, 5, 3), 5, SINGLE, monkeypatch)
+    monkeypatch.setattr(triton_depthwise, "_ROWS", 2)
+    check((1, 2, 1, 5, 3), 3, SINGLE, monkeypatch)
+
+
+def test_a_convolution_has_the_same_bits_with_every_launch():
+    x, weight = torch.randn(1, 1, 2, 17, 18).half(), torch.randn(3, 3, 3, 18).half()
+    results = []
+    for launch in candidates(CONVOLVE, 3):
+        out = torch.full_like(x, float("nan"))
+        triton_depthwise.convolve(x, weight, out, launch)
+        results.append(out)
+    assert len(results) > 5 and results[0].isfinite().all()
+    assert all(torch.equal(out, results[0]) for out in results)
+
+
+def test_gradients_to_weights_are_right_with_every_launch():
+    x, pull = torch.randn(1, 1, 2, 17, 18), torch.randn(1, 1, 2, 17, 18)
+    first, second = (t.permute(0, 4, 1, 2, 3).double() for t in (x, pull))
+    wanted = torch.nn.grad.conv3d_weight(first, (18, 1, 3, 3, 3), second, padding=1, groups=18)
+    for launch in candidates(WEIGH, 3):
+        found = triton_depthwise.weigh(x, pull, 3, launch).permute(3, 0, 1, 2)[:, None]
+        assert torch.allclose(found.double(), wanted, atol=1e-5), launch
+
+
+def test_tuning_takes_the_fastest_launch_that_is_right_and_uses_it_from_then_on(monkeypatch):
+    x, weight = torch.randn(1, 2, 1, 2, 3), torch.randn(2, 1, 3, 3, 3)
+    quick, wrong, broken = candidates(CONVOLVE, 3)[3:6]
+    right, used, launched, kept = triton_depthwise.convolve, [], [], {}
+
+    def convolve(x, weight, out, launch=None):
+        launched.append(launch)
+        if launch == broken:
+            raise RuntimeError("out of resource: registers")
+        right(x, weight, out, launch)
+        if launch == wrong:
+            out *= 1.001
+
+    def clock(run):
+        run()
+        return {quick: 0.5, wrong: 0.1}.get(launched[-1], 1.0)
+
+    monkeypatch.setattr(triton_depthwise, "convolve", convolve)
+    monkeypatch.setattr(tuning, "remember", lambda launches, device: kept.update(launches))
+    (choice,) = tuning.tune(lambda: used.append(depthwise_cuda._forward(x, weight)) or used, clock=clock)
+    assert (choice.launch, choice.seconds, choice.default_seconds, choice.left_out) == (quick, 0.5, 1.0, 2)
+    assert kept == {"convolve k3 float32 c2 w4 r2": quick}
 
 
 def test_a_gradient_that_nobody_asks_for_is_not_computed(monkeypatch):

@@ -15,26 +15,22 @@ The rows that are kept are tuples of tensors, which Triton supports since 3.3.
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-#: Channels per tile.
-BLOCK_C = 32
-#: `_convolve`: REPEAT times BLOCK_W columns per tile, and the smallest number of programs to aim for.
-BLOCK_W, REPEAT = 8, 2
-_PROGRAMS = 4096
-#: `_weigh`: columns per tile by kernel size, so that its k * k sums stay in registers.
-WEIGH_BLOCK_W = {3: 32, 5: 16, 7: 8}
-WEIGH_WARPS = 4
-_WEIGH_PROGRAMS = 2048
-_WEIGH_ROWS = 64
+from .launches import CONVOLVE, WEIGH, Launch, launch_for
+
+#: Rows of a tile of `_weigh`, and the most of one of `_convolve`.
+_ROWS = 64
+#: Sizes for which Triton need not compile a kernel anew: only channels tell it how wide its loads may be.
+_SIZES = ("batch", "depth", "height", "width", "rows", "column_blocks", "row_blocks", "channel_blocks", "groups")
 
 
-@triton.jit
+@triton.jit(do_not_specialize=[name for name in _SIZES if name not in ("batch", "groups")])
 def _convolve(  # type: ignore[no-untyped-def]
     x, weight, out, depth, height, width, channels, rows, column_blocks, row_blocks, channel_blocks,
     K: tl.constexpr, REPEAT: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, SUM: tl.constexpr,  # noqa: N803
@@ -86,7 +82,7 @@ def _convolve(  # type: ignore[no-untyped-def]
         sums = sums[1:] + (nothing,)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def _weigh(  # type: ignore[no-untyped-def]
     x, gradient, out, batch, depth, height, width, channels, rows, column_blocks, row_blocks, channel_blocks, groups,
     K: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, SUM: tl.constexpr,  # noqa: N803
@@ -142,52 +138,57 @@ def _weigh(  # type: ignore[no-untyped-def]
             tl.store(target + ((K - 1 - j) * K + kx) * channels, total, mask=known)
 
 
-def convolve(x: Tensor, weight: Tensor, out: Tensor) -> None:
+def convolve(x: Tensor, weight: Tensor, out: Tensor, launch: Optional[Launch] = None) -> None:
     """Depth-wise convolution with zero padding.
 
     Args:
         x: (N, D, H, W, C), dense.
         weight: (k, k, k, C), dense; k is 3, 5 or 7.
-        out: same shape as x; every element is written.
+        out: same shape as x; every element is written, with the same bits whatever the launch is.
+        launch: how the work is divided; None: as chosen for this GPU and shape.
     """
     batch, depth, height, width, channels = x.shape
-    repeat = min(REPEAT, triton.cdiv(triton.next_power_of_2(width), BLOCK_W))
-    column_blocks, channel_blocks = triton.cdiv(width, repeat * BLOCK_W), triton.cdiv(channels, BLOCK_C)
-    rows = 64
+    how = launch or launch_for(CONVOLVE, x, weight.shape[0])
+    repeat = min(how.repeat, triton.cdiv(triton.next_power_of_2(width), how.columns))
+    column_blocks, channel_blocks = triton.cdiv(width, repeat * how.columns), triton.cdiv(channels, how.channels)
+    rows = _ROWS
     # Fewer rows per program mean more programs for the GPU, but also more rows that two of them load.
-    while rows > 8 and batch * depth * column_blocks * channel_blocks * triton.cdiv(height, rows) < _PROGRAMS:
+    while rows > 8 and batch * depth * column_blocks * channel_blocks * triton.cdiv(height, rows) < how.programs:
         rows //= 2
     row_blocks = triton.cdiv(height, rows)
     _launch(
-        _convolve, batch * depth * column_blocks * channel_blocks * row_blocks, 1,
+        _convolve, batch * depth * column_blocks * channel_blocks * row_blocks, how.warps,
         x, weight, out, depth, height, width, channels, rows, column_blocks, row_blocks, channel_blocks,
-        K=weight.shape[0], REPEAT=repeat, BLOCK_W=BLOCK_W, BLOCK_C=BLOCK_C, SUM=_sum_type(x),
+        K=weight.shape[0], REPEAT=repeat, BLOCK_W=how.columns, BLOCK_C=how.channels, SUM=_sum_type(x),
     )  # fmt: skip
 
 
-def weigh(x: Tensor, gradient: Tensor, kernel_size: int) -> Tensor:
+def weigh(x: Tensor, gradient: Tensor, kernel_size: int, launch: Optional[Launch] = None) -> Tensor:
     """The gradient w.r.t. the weights, summed over batch and space.
 
     Args:
         x: the convolution's input, (N, D, H, W, C), dense.
         gradient: w.r.t. its output, same shape and type.
         kernel_size: k, one of 3, 5, 7.
+        launch: how the work is divided, which decides in what order sums are made; None: as chosen for this GPU and
+            shape.
 
     Returns:
         (k, k, k, C), float32, or float64 for float64.
     """
     batch, depth, height, width, channels = x.shape
-    block_w = min(WEIGH_BLOCK_W[kernel_size], triton.next_power_of_2(width))
-    column_blocks, channel_blocks = triton.cdiv(width, block_w), triton.cdiv(channels, BLOCK_C)
-    rows = min(height, _WEIGH_ROWS)
+    how = launch or launch_for(WEIGH, x, kernel_size)
+    block_w = min(how.columns, triton.next_power_of_2(width))
+    column_blocks, channel_blocks = triton.cdiv(width, block_w), triton.cdiv(channels, how.channels)
+    rows = min(height, _ROWS)
     row_blocks = triton.cdiv(height, rows)
     tiles = batch * depth * row_blocks * column_blocks
-    groups = min(tiles, max(1, _WEIGH_PROGRAMS // (channel_blocks * kernel_size)))
+    groups = min(tiles, max(1, how.programs // (channel_blocks * kernel_size)))
     shares = partial_sums(groups, kernel_size, channels, x)
     _launch(
-        _weigh, channel_blocks * kernel_size * groups, WEIGH_WARPS,
+        _weigh, channel_blocks * kernel_size * groups, how.warps,
         x, gradient, shares, batch, depth, height, width, channels, rows, column_blocks, row_blocks, channel_blocks,
-        groups, K=kernel_size, BLOCK_W=block_w, BLOCK_C=BLOCK_C, SUM=_sum_type(x),
+        groups, K=kernel_size, BLOCK_W=block_w, BLOCK_C=how.channels, SUM=_sum_type(x),
     )  # fmt: skip
     return shares.sum(dim=0)
 

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Dict, Optional
 
 from ...files import write_whole
+from ..keeping import SETTING, cache_folder
 from .native import MachineCode, compile_kernels
 from .processor import target
 
-#: Environment variable: a folder for the files, or `off` to cache nothing.
-SETTING = "LVNET_KERNEL_CACHE"
+__all__ = ["SETTING", "cache_folder", "kernels_of"]
+
 _FORMAT = 1
 _SUFFIX = ".kernels"
 #: Larger files are not read; a real one has a few hundred kilobytes at most.
@@ -52,22 +53,6 @@ def kernels_of(module: str, *settings: int) -> MachineCode:
         if path:
             _keep(path, key, found)
     return found
-
-
-def cache_folder() -> Optional[Path]:
-    """The folder of the cache; None if nothing is cached."""
-    given = os.environ.get(SETTING)
-    if given:
-        return None if given == "off" else Path(given)
-    try:
-        home = Path.home()
-    except RuntimeError:  # a user without a home directory
-        return None
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "lvnet" / "kernels"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "lvnet" / "kernels"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "lvnet" / "kernels"
 
 
 def _key(module: str, settings: tuple) -> Dict[str, object]:
