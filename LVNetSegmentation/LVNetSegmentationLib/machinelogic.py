@@ -45,7 +45,8 @@ class MachineLogic(WorkerLogic):
         """How fast this computer is, tried on one slab in the worker, which then has the network loaded.
 
         Args:
-            onDone: called with the seconds that a litre of a scan will take; None if they cannot be estimated.
+            onDone: called with the seconds that a litre of a scan will take, None if they cannot be estimated, and
+                with a lvnet.acceleration.ComputePath: how the network is computed.
             onError: called with one line.
             settings: device, weights, overlap and threads, see :meth:`segment`.
 
@@ -84,6 +85,28 @@ class MachineLogic(WorkerLogic):
         from .dependencies import ensureTorch
 
         ensureTorch(askConfirmation)
+
+    def numbaIsMissing(self) -> bool:
+        """Whether Numba is not installed, without which a CPU takes several times longer."""
+        from .numbainstall import numbaIsMissing
+
+        return numbaIsMissing()
+
+    def installNumba(self) -> None:
+        """Installs Numba by Slicer's pip where it is missing, without a further question; waits.
+
+        The next run uses its kernels, in a new worker process; a run that is under way is finished by the present one.
+
+        Raises:
+            DependencyError: it cannot be installed, and everything works as before; one line says why.
+        """
+        from lvnet.worker.client import pace
+
+        from .numbainstall import installNumba
+
+        installNumba()
+        pace.forget()
+        self.service.renew()
 
     def weightsInfo(self, path: Optional[str] = None) -> Dict[str, Any]:
         """What a checkpoint file says of itself; needs no PyTorch.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Protocol
 import slicer
 
 if TYPE_CHECKING:
+    from lvnet.acceleration import ComputePath
+
     from ..parameters import LVNetSegmentationParameterNode
 
 #: The widgets of the .ui file by name.  What each of them has, Testing/widget/api_names.txt lists: Qt gives no types.
@@ -54,6 +56,16 @@ class PanelContext(Protocol):
 
     def torchIsReady(self, tell: Callable[[str], None]) -> bool:
         """Whether PyTorch is there, installed now if the user agrees; `tell` gets the reason where it is not."""
+
+    @property
+    def runSeconds(self) -> Optional[float]:
+        """Seconds of the last run of the chosen volume, else of the next one as foretold; None where unknown."""
+
+    def tellComputePath(self, computePath: ComputePath) -> None:
+        """Notes how the worker computes the network."""
+
+    def tellPace(self, secondsPerLitre: Optional[float]) -> None:
+        """Notes how fast this computer is since it has learnt to compute faster."""
 
     def findDevices(self) -> None:
         """Asks the worker which devices there are, without waiting."""

@@ -13,6 +13,8 @@ from .context import PanelContext
 from .wording import duration
 
 if TYPE_CHECKING:
+    from lvnet.acceleration import ComputePath
+
     from ..logic import LVNetSegmentationLogic
 
 
@@ -28,6 +30,8 @@ class Foretelling:
         self._label = label
         self._panel = panel
         self._logic = logic
+        #: Seconds of a run of the present volume; None where nothing is foretold.
+        self.seconds: Optional[float] = None
         #: Seconds a litre by device, as one slab told them; None as long as they are not known.
         self._tried: Dict[str, Optional[float]] = {}
         self._workerIsWarm = False
@@ -38,6 +42,10 @@ class Foretelling:
         self._workerIsWarm = True
         self._panel.refresh()
 
+    def learn(self, device: str, secondsPerLitre: Optional[float]) -> None:
+        """One slab was tried after this computer had learnt to compute faster: what was known before is out of date."""
+        self._tried = {device: secondsPerLitre}
+
     def show(self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode], device: str) -> None:
         """Says how long a run will take.
 
@@ -45,17 +53,20 @@ class Foretelling:
             volumeNode: the scan; None says nothing.
             device: as it is chosen.
         """
-        self._label.visible = False
+        self._label.visible, self.seconds = False, None
         litres = 0.0 if volumeNode is None else litresOf(volumeNode)
         if not litres:
             return
         words = _("A run will take about {duration} on this computer.")
         seconds = pace.expected(device, litres)
+        if seconds is None or self._logic.numbaIsMissing():
+            # The slab also tells whether Numba would help.
+            self._try(device)
         if seconds is None:
             words = _("The first run will take about {duration}, as estimated from a short test of this computer.")
-            self._try(device)
             tried = self._tried.get(device)
             seconds = None if tried is None else pace.seconds_for(tried, litres)
+        self.seconds = seconds
         if seconds is not None:
             self._label.text = words.format(duration=duration(max(1.0, seconds)))
             self._label.visible = True
@@ -66,8 +77,8 @@ class Foretelling:
             return
         self._tried[device] = None
 
-        def onDone(secondsPerLitre: Optional[float]) -> None:
+        def onDone(secondsPerLitre: Optional[float], computePath: ComputePath) -> None:
             self._tried[device] = secondsPerLitre
-            self._panel.refresh()
+            self._panel.tellComputePath(computePath)
 
         self._logic.paceAsync(onDone=onDone, **self._panel.settings())

@@ -205,7 +205,7 @@ class WorkerProcess:
             # Its file's name may be a patient's.
             self._write(f"{answer.id}: a scan of the folder is done")
         elif isinstance(answer, Done):
-            self._write(f"{answer.id}: done in {answer.seconds} s on {answer.fields.get('device', '-')}")
+            self._write(f"{answer.id}: done in {answer.seconds} s{_where(answer.fields)}")
         else:
             self._write(" ".join(f"{key}={value}" for key, value in answer.to_message().items()))
 
@@ -230,6 +230,13 @@ class WorkerProcess:
         thread = threading.Thread(target=work, args=arguments, name=f"lvnet {work.__name__}", daemon=True)
         thread.start()
         return thread
+
+
+def _where(fields: Mapping[str, Any]) -> str:
+    """The device of a task's result and how the network was computed there, as far as the result says it."""
+    device, path = fields.get("device"), fields.get("compute_path")
+    with_path = f" with {path.get('name')}" if isinstance(path, dict) else ""
+    return with_path if device is None else f"{with_path} on {device}"
 
 
 if sys.platform == "win32":
