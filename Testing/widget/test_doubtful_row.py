@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vtk
+from lvnet.acceleration import ComputePath
 from lvnet.recipe import LabelClass
 from lvnet.worker.client.service import Conversation
 from lvnet.worker.messages.answers import Done
