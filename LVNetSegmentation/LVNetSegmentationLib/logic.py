@@ -303,7 +303,8 @@ class LVNetSegmentationLogic(MachineLogic):
 
     def _remember(self, outcome: Outcome) -> None:
         self.outcome, self.lines = outcome, outcome.lines
-        for line in outcome.lines:
+        computed = f"{outcome.seconds:.1f} s with {outcome.computePath.name} on {outcome.device}"
+        for line in [*outcome.lines, computed]:
             logging.info("LV-Net Segmentation: %s", line)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Optional
 from .workerlogic import WorkerLogic
 
 if TYPE_CHECKING:
+    from lvnet.acceleration import ComputePath
     from lvnet.worker.client.job import Job
     from lvnet.worker.messages.results import Device
 
@@ -42,14 +43,15 @@ class MachineLogic(WorkerLogic):
 
     def paceAsync(
         self,
-        onDone: Optional[Callable[[Optional[float]], None]] = None,
+        onDone: Optional[Callable[[Optional[float], ComputePath], None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         **settings: Any,
     ) -> Job:
         """Measures the speed of this computer on one slab in the worker, which also loads the network.
 
         Args:
-            onDone: called with the estimated seconds per litre of a scan; None if they cannot be estimated.
+            onDone: called with the estimated seconds per litre of a scan, None if they cannot be estimated, and with a
+                lvnet.acceleration.ComputePath: how the network is computed.
             onError: called with one line.
             settings: device, weights, overlap and threads, see :meth:`segment`.
 
@@ -88,6 +90,28 @@ class MachineLogic(WorkerLogic):
         from .dependencies import ensureTorch
 
         ensureTorch(askConfirmation)
+
+    def numbaIsMissing(self) -> bool:
+        """Whether Numba, without which a CPU takes several times longer, is not installed."""
+        from .numbainstall import numbaIsMissing
+
+        return numbaIsMissing()
+
+    def installNumba(self) -> None:
+        """Installs Numba by Slicer's pip where it is missing, without a further question; blocks until it is done.
+
+        The next run uses its kernels, in a new worker process; a run in progress is finished by the present one.
+
+        Raises:
+            DependencyError: it cannot be installed, and everything works as before; one line says why.
+        """
+        from lvnet.worker.client import pace
+
+        from .numbainstall import installNumba
+
+        installNumba()
+        pace.forget()
+        self.service.renew()
 
     def weightsInfo(self, path: Optional[str] = None) -> Json:
         """The metadata of a checkpoint file; needs no PyTorch.

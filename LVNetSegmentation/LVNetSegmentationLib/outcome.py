@@ -6,6 +6,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import slicer
+from lvnet.acceleration import ComputePath
 
 
 class DoubtfulRegion(NamedTuple):
@@ -47,6 +48,7 @@ class Outcome(NamedTuple):
         seconds: from the start of the job to its result.
         volumeNodeID: of the volume that was segmented.
         device: the device and why it was used, in one line.
+        computePath: how the network was computed there.
         weights: name of the weights.
         logPath: the log file of the run; empty if none could be written.
         doubtful: where the network was unsure; None if there is no such region.
@@ -59,6 +61,7 @@ class Outcome(NamedTuple):
     seconds: float
     volumeNodeID: str
     device: str
+    computePath: ComputePath
     weights: str
     logPath: str
     doubtful: Optional[DoubtfulRegions]

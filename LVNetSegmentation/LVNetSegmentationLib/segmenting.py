@@ -8,6 +8,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import slicer
+from lvnet.acceleration import ComputePath
 from lvnet.errors import ImageError
 from lvnet.pipeline.options import SegmentOptions
 from lvnet.volume import Volume
@@ -152,6 +153,7 @@ class SegmentJob(RemoteJob[SegmentResult]):
             time.monotonic() - self._began,
             str(volumeNode.GetID()),
             str(report["device_reason"]),
+            ComputePath.from_dict(report["compute_path"]),
             str(report["weights"]),
             self._service.log_path,
             found.doubtful,

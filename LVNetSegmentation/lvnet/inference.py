@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 
 import numpy as np
 
+from .acceleration import ComputePath
 from .boxes import Box, bounding_box
 from .checkpoint import Checkpoint, load_checkpoint
 from .devices import select_device
@@ -39,7 +40,8 @@ class Model:
         device: the device that it runs on.
         device_reason: one line that says why this device was chosen.
         checkpoint: the file that it was loaded from.
-        fast: computes the network's logits faster, from :func:`lvnet.acceleration.accelerate`; None uses `network`.
+        fast: computes the network's logits faster, from :func:`lvnet.acceleration.fastest`; None uses `network`.
+        compute_path: how the logits are computed.
     """
 
     network: torch.nn.Module
@@ -48,6 +50,7 @@ class Model:
     device_reason: str
     checkpoint: Optional[Checkpoint] = None
     fast: Optional[Callable[[torch.Tensor], torch.Tensor]] = None
+    compute_path: ComputePath = field(default_factory=ComputePath)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +125,7 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
     """
     import torch
 
-    from .acceleration import accelerate
+    from .acceleration import fastest
     from .building import channels_last
 
     checkpoint = load_checkpoint(path)
@@ -133,7 +136,7 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
         torch.set_default_dtype(torch.float32)
         try:
             network = channels_last(checkpoint.build().to(chosen))
-            return Model(network, checkpoint.recipe, chosen, reason, checkpoint, accelerate(network))
+            return Model(network, checkpoint.recipe, chosen, reason, checkpoint, *fastest(network))
         finally:
             torch.set_default_dtype(default)
 

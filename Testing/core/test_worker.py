@@ -61,7 +61,10 @@ def test_it_says_that_it_is_ready_and_answers_with_json_lines(raw):
 def test_before_any_scan_it_tells_how_fast_the_next_one_will_be(raw, tiny_weights):
     worker = raw()
     worker.ask(do="pace", id=1, weights=tiny_weights, device="cpu", overlap=None, threads=0)
-    assert 0 < worker.hear("result")["seconds_per_litre"] < 100
+    result = worker.hear("result")
+    assert 0 < result["seconds_per_litre"] < 100
+    # And how: these weights are of a network that the kernels do not know.
+    assert result["compute_path"] == {"name": "PyTorch tiles", "left_out": "", "faster_with": ""}
     worker.ask(do="pace", id=2, weights="nowhere.safetensors")
     assert worker.hear("error")["kind"] == "user"
 
@@ -183,6 +186,27 @@ def test_where_it_is_not_kept_warm_it_is_gone_after_the_job(service, tiny_weight
     assert eventually(lambda: not lives(pids[-1]), 3)
 
 
+def test_a_renewed_worker_finishes_what_runs_and_the_next_job_finds_another(service, tiny_weights):
+    pids = []
+
+    def renew(*_):
+        if service.worker_pid is not None and not pids:
+            service.renew()
+        pids.extend([] if service.worker_pid is None else [service.worker_pid])
+
+    answer, _mask = ScanJob(service, scan_array(), tiny_weights, hook=renew).start().wait()
+    assert len(answer.classes) == 1
+    assert len(set(pids)) == 1 and service.worker_pid is None
+    # From then on it stays as usual.
+    ScanJob(service, scan_array(), tiny_weights).start().wait()
+    second = service.worker_pid
+    assert second not in (None, *pids)
+    ScanJob(service, scan_array(), tiny_weights).start().wait()
+    assert service.worker_pid == second
+    service.renew()
+    assert service.worker_pid is None
+
+
 def test_a_worker_that_ended_itself_is_replaced_without_a_word(log_folder, temporary_folder, tiny_weights):
     service = Service(idle_seconds=0.2, folder=lambda: temporary_folder)
     ScanJob(service, scan_array(), tiny_weights).start().wait()
@@ -302,6 +326,8 @@ def test_the_result_is_what_the_core_finds(service, tiny_weights):
     assert report["volumes_ml"] == pytest.approx(expected.volumes_ml)
     assert [check["sentence"] for check in report["checks"]] == [check.sentence for check in expected.checks]
     assert report["device"] == "cpu" and report["device_reason"] == "CPU, as requested"
+    assert report["compute_path"]["name"] == "PyTorch tiles"
+    assert " s with PyTorch tiles on cpu\n" in Path(service.log_path).read_text(encoding="utf-8")
 
 
 def test_a_scan_without_the_organ_gives_an_empty_class(service, tiny_weights):

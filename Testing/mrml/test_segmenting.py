@@ -84,6 +84,34 @@ def test_the_nodes_voxels_are_those_that_the_core_finds(slicer_core, scene, logi
     assert outcome.seconds > 0 and os.path.exists(outcome.logPath)
 
 
+def test_slicers_log_says_how_a_run_was_computed_and_the_next_worker_is_a_new_one_once_numba_is_installed(
+    slicer_core, scene, logic, volume_node, weights, monkeypatch, caplog
+):
+    import sys
+
+    from lvnet.errors import DependencyError
+    from lvnet.worker.client import pace
+
+    caplog.set_level("INFO")
+    logic.segment(volume_node, device="cpu", weights=weights, threads=1)
+    assert logic.outcome.computePath.name == "PyTorch tiles"
+    assert " s with PyTorch tiles on CPU, as requested" in caplog.text
+    monkeypatch.setitem(sys.modules, "numba", None)
+    pace.remember("cpu", 10.0, 60.0)
+    slicer_core.pip.forget()
+    pid = logic.service.worker_pid
+    assert pid is not None and logic.numbaIsMissing()
+    with pytest.raises(DependencyError, match=r"Numba could not be installed \(pip ended with code 1\)"):
+        logic.installNumba()
+    assert logic.service.worker_pid == pid and pace.expected("cpu", 10.0) is not None
+    slicer_core.pip.answer = lambda: monkeypatch.delitem(sys.modules, "numba")
+    logic.installNumba()
+    assert not logic.numbaIsMissing()
+    assert logic.service.worker_pid is None and pace.expected("cpu", 10.0) is None
+    logic.segment(volume_node, device="cpu", weights=weights, threads=1)
+    assert logic.service.worker_pid not in (None, pid)
+
+
 def test_a_setting_that_is_added_to_the_options_goes_from_the_logics_keywords_to_the_worker(
     scene, logic, volume_node, tmp_path, monkeypatch
 ):

@@ -168,6 +168,7 @@ def bench(slicer, module) -> Any:
 
     slicer.mrmlScene.Clear(0)
     slicer.messages.clear()
+    slicer.pip.forget()
     qt_names.file_answers.clear()
     qt_names.opened.clear()
     for file in Path(os.environ["LVNET_LOG_DIR"]).glob("pace.json"):

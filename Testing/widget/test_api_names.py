@@ -90,7 +90,7 @@ def python_names() -> Set[str]:
         names |= set(dir(kind))
     vtk = importlib.import_module("vtk")
     names |= {name for name in dir(vtk) if name.startswith(("vtk", "VTK"))}
-    return names | {"writerow", "stderr", "stdin", "stdout"}
+    return names | {"returncode", "writerow", "stderr", "stdin", "stdout"}
 
 
 def used_names() -> Dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vtk
+from lvnet.acceleration import ComputePath
 from lvnet.recipe import LabelClass
 from lvnet.worker.client.service import Conversation
 from lvnet.worker.messages.answers import Done
@@ -61,7 +62,7 @@ class Worker:
             np.save(folder / "doubtful.npy", mask()[WORKER_BOX])
             doubtful = DoubtfulRegions(box_of(WORKER_BOX), "doubtful.npy")
         report = {"doubtful_regions": regions, "volumes_ml": {"liver": 1500.0}, "notes": [], "checks": []}
-        report.update(device_reason="CPU, as requested", weights="made")
+        report.update(device_reason="CPU, as requested", compute_path=ComputePath().to_dict(), weights="made")
         found = FoundClass(liver, box_of([slice(0, n) for n in self._label.array.shape]), "class-1.npy")
         conversation = Conversation(1, request)
         fields = json.loads(json.dumps(SegmentResult((found,), doubtful, report).to_fields()))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Protocol
 import slicer
 
 if TYPE_CHECKING:
+    from lvnet.acceleration import ComputePath
+
     from ..interfaces import (
         QCheckBox,
         QComboBox,
@@ -52,6 +54,8 @@ class Widgets(Protocol):
     editButton: QPushButton
     estimateLabel: QLabel
     exportCsvButton: QPushButton
+    fasterButton: QPushButton
+    fasterLabel: QLabel
     folderRadioButton: QRadioButton
     inputFindingsLabel: QLabel
     inputSelector: qMRMLNodeComboBox
@@ -60,6 +64,8 @@ class Widgets(Protocol):
     logTextEdit: QPlainTextEdit
     metricsTableWidget: QTableWidget
     nextDoubtfulButton: QPushButton
+    numbaButton: QPushButton
+    numbaInfoLabel: QLabel
     outputSelector: qMRMLNodeComboBox
     presetComboBox: QComboBox
     progressBar: QProgressBar
@@ -118,6 +124,16 @@ class PanelContext(Protocol):
 
     def torchIsReady(self, tell: Callable[[str], None]) -> bool:
         """Whether PyTorch is there, installed now if the user agrees; `tell` gets the reason where it is not."""
+
+    @property
+    def runSeconds(self) -> Optional[float]:
+        """Seconds of the last run of the chosen volume, else of the next one as foretold; None where unknown."""
+
+    def tellComputePath(self, computePath: ComputePath) -> None:
+        """Notes how the worker computes the network."""
+
+    def tellPace(self, secondsPerLitre: Optional[float]) -> None:
+        """Notes how fast this computer is since it has learnt to compute faster."""
 
     def findDevices(self) -> None:
         """Queries the available devices from the worker, without blocking."""

@@ -13,6 +13,8 @@ from .context import PanelContext
 from .wording import duration
 
 if TYPE_CHECKING:
+    from lvnet.acceleration import ComputePath
+
     from ..interfaces import QLabel
     from ..logic import LVNetSegmentationLogic
 
@@ -29,6 +31,8 @@ class Foretelling:
         self._label = label
         self._panel = panel
         self._logic = logic
+        #: Seconds that a run of the present volume will take; None where that is unknown.
+        self.seconds: Optional[float] = None
         #: Seconds per litre by device, measured on one slab; None until they are known.
         self._tried: Dict[str, Optional[float]] = {}
         self._workerIsWarm = False
@@ -39,6 +43,10 @@ class Foretelling:
         self._workerIsWarm = True
         self._panel.refresh()
 
+    def learn(self, device: str, secondsPerLitre: Optional[float]) -> None:
+        """One slab was tried after this computer had learnt to compute faster: what was known before is out of date."""
+        self._tried = {device: secondsPerLitre}
+
     def show(self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode], device: str) -> None:
         """Shows how long a run will take.
 
@@ -46,17 +54,20 @@ class Foretelling:
             volumeNode: the scan; None hides the line.
             device: the chosen one.
         """
-        self._label.visible = False
+        self._label.visible, self.seconds = False, None
         litres = 0.0 if volumeNode is None else litresOf(volumeNode)
         if not litres:
             return
         words = _("A run will take about {duration} on this computer.")
         seconds = pace.expected(device, litres)
+        if seconds is None or self._logic.numbaIsMissing():
+            # The slab also tells whether Numba would help.
+            self._try(device)
         if seconds is None:
             words = _("The first run will take about {duration}, as estimated from a short test of this computer.")
-            self._try(device)
             tried = self._tried.get(device)
             seconds = None if tried is None else pace.seconds_for(tried, litres)
+        self.seconds = seconds
         if seconds is not None:
             self._label.text = words.format(duration=duration(max(1.0, seconds)))
             self._label.visible = True
@@ -67,8 +78,8 @@ class Foretelling:
             return
         self._tried[device] = None
 
-        def onDone(secondsPerLitre: Optional[float]) -> None:
+        def onDone(secondsPerLitre: Optional[float], computePath: ComputePath) -> None:
             self._tried[device] = secondsPerLitre
-            self._panel.refresh()
+            self._panel.tellComputePath(computePath)
 
         self._logic.paceAsync(onDone=onDone, **self._panel.settings())

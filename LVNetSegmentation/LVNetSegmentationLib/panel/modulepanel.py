@@ -12,6 +12,7 @@ from .advanced import AdvancedSection
 from .batch import BatchSection
 from .compare import CompareSection
 from .context import Widgets
+from .faster import FasterSection
 from .inputchoice import InputChoice
 from .log import LogSection
 from .run import RunSection
@@ -19,6 +20,7 @@ from .volumes import SegmentVolumes
 from .wording import sentence
 
 if TYPE_CHECKING:
+    from lvnet.acceleration import ComputePath
     from lvnet.worker.client.job import Job
     from lvnet.worker.messages.results import Device
 
@@ -50,6 +52,7 @@ class Panel:
         self.compare = CompareSection(ui, logic, self)
         self.batch = BatchSection(ui, logic, self)
         self.advanced = AdvancedSection(ui, logic, self)
+        self.faster = FasterSection(ui, logic, self)
 
     @property
     def busy(self) -> bool:
@@ -88,7 +91,7 @@ class Panel:
 
     def refresh(self) -> None:
         """Updates every section."""
-        for section in (self.run, self.compare, self.batch, self.advanced):
+        for section in (self.run, self.compare, self.batch, self.advanced, self.faster):
             section.refresh()
 
     def say(self, line: str) -> None:
@@ -118,6 +121,20 @@ class Panel:
         if reason:
             tell(sentence(reason))
         return not reason
+
+    @property
+    def runSeconds(self) -> Optional[float]:
+        """Seconds of the last run of the chosen volume, else of the next one as foretold; None where unknown."""
+        return self.run.seconds
+
+    def tellComputePath(self, computePath: ComputePath) -> None:
+        """Notes how the worker computes the network."""
+        self.faster.told(computePath)
+        self.refresh()
+
+    def tellPace(self, secondsPerLitre: Optional[float]) -> None:
+        """Notes how fast this computer is since it has learnt to compute faster."""
+        self.run.foretelling.learn(self.currentParameters().device, secondsPerLitre)
 
     def opened(self) -> None:
         """Called when the user opens the panel; queries the devices before the first click."""
@@ -154,6 +171,7 @@ class Panel:
     def cleanup(self) -> None:
         """Called before the panel is destroyed; stops everything."""
         self.parameters = None
+        self.faster.stop()
         self.volumes.stop()
         # Widgets may already be destroyed; the overlay is useless without them.
         self.run.doubtful.removeOverlay()

@@ -48,6 +48,7 @@ class RunSection:
         self._panel = panel
         self._job: Optional[Job] = None
         self._began = 0.0
+        self._took: Optional[float] = None
         self._lastStage = ""
         self.cancelling = False
         self._checked: Optional[tuple] = None
@@ -81,6 +82,11 @@ class RunSection:
     @property
     def running(self) -> bool:
         return self._job is not None
+
+    @property
+    def seconds(self) -> Optional[float]:
+        """Of the last run of this volume, else of the next one as foretold; None where unknown."""
+        return self.foretelling.seconds if self._took is None else self._took
 
     def refresh(self) -> None:
         """Updates the widgets from the parameters, and enables Apply if it can be clicked."""
@@ -187,7 +193,7 @@ class RunSection:
         parameters = self._panel.currentParameters()
         volumeNode = parameters.inputVolume
         self._panel.keepInput()
-        self._began, self._lastStage, self.cancelling = time.monotonic(), "", False
+        self._began, self._took, self._lastStage, self.cancelling = time.monotonic(), None, "", False
         self.resultFindings.show([])
         self.doubtful.forget()
         self._panel.say(_("Segmenting {name}").format(name=volumeNode.GetName()))
@@ -229,7 +235,10 @@ class RunSection:
         took = duration(outcome.seconds)
         for line in outcome.lines:
             self._panel.say(sentence(line))
-        self._panel.say(_("Done in {duration} on {device}").format(duration=took, device=outcome.device))
+        path = outcome.computePath
+        self._panel.say(
+            _("Done in {duration} with {path} on {device}").format(duration=took, path=path.name, device=outcome.device)
+        )
         volumeNode = slicer.mrmlScene.GetNodeByID(outcome.volumeNodeID)
         pace.remember(self._settings["device"], litresOf(volumeNode), outcome.seconds)
         parameters = self._panel.currentParameters()
@@ -244,15 +253,19 @@ class RunSection:
                     resetThreeDViews()
         else:
             self._tell("")
-        self._panel.refresh()
+        self._panel.tellComputePath(path)
 
     def _show(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, outcome: Outcome, took: str) -> None:
         self.resultFindings.show(outcome.checks or [(None, line) for line in outcome.lines])
         self.doubtful.show(volumeNode, outcome.doubtful)
+        self._took = outcome.seconds
         volumes = ", ".join(f"{name} {volume:.0f} ml" for name, volume in outcome.volumes.items())
         self._tell(
-            _("{volume}: {found}, in {duration}").format(
-                volume=volumeNode.GetName(), found=volumes or _("nothing was found"), duration=took
+            _("{volume}: {found}, in {duration} with {path}").format(
+                volume=volumeNode.GetName(),
+                found=volumes or _("nothing was found"),
+                duration=took,
+                path=outcome.computePath.name,
             )
         )
 
@@ -286,6 +299,7 @@ class RunSection:
 
     def forget(self) -> None:
         """Clears the results of an earlier run."""
+        self._took = None
         self._forgetFindings()
         self.doubtful.forget()
 

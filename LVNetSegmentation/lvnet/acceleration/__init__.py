@@ -8,14 +8,15 @@ variable ``LVNET_ACCELERATION=off`` before the start to use plain PyTorch everyw
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Tuple
 
+from .compute_path import ComputePath
 from .switch import SWITCH, switched_off
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["SWITCH", "accelerate", "switched_off"]
+__all__ = ["SWITCH", "ComputePath", "accelerate", "fastest", "switched_off"]
 
 
 def accelerate(network: nn.Module, training: bool = False) -> Callable[..., Any]:
@@ -36,6 +37,20 @@ def accelerate(network: nn.Module, training: bool = False) -> Callable[..., Any]
         A callable that maps slabs (N, channels, D, H, W) to the network's output; the network itself if nothing
         faster is available.
     """
-    from .swapping import for_inference, for_training
+    from .swapping import for_training
 
-    return for_training(network) if training else for_inference(network)
+    return for_training(network) if training else fastest(network)[0]
+
+
+def fastest(network: nn.Module) -> Tuple[Callable[..., Any], ComputePath]:
+    """As :func:`accelerate` for inference, and which way was chosen.
+
+    Args:
+        network: in evaluation mode, with weights in float32, on the device that it stays on.
+
+    Returns:
+        What :func:`accelerate` returns, and the way by which it computes.
+    """
+    from .swapping import for_inference
+
+    return for_inference(network)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
+import platform
 from functools import lru_cache, partial
-from typing import Any, Callable, Dict, List, Optional, Sequence, Type
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Type
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import is_out_of_memory
+from .compute_path import NUMBA, TILES, TRITON, ComputePath
 from .proof import Trial, check_logits
 from .switch import switched_off
+
+if TYPE_CHECKING:
+    from .cpu_inference.folding import FoldedNetwork
 
 #: Maps the class of a plain module to the class that computes the same, faster, from the same parameters.
 Swaps = Dict[Type[nn.Module], Type[nn.Module]]
@@ -27,29 +32,31 @@ def numba_available() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-def for_inference(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """See :func:`lvnet.acceleration.accelerate`."""
+def for_inference(network: nn.Module) -> Tuple[Callable[[Tensor], Tensor], ComputePath]:
+    """See :func:`lvnet.acceleration.fastest`."""
     if not _may_be_faster(network) or network.training:
-        return network
+        return network, ComputePath()
     device = next(network.parameters()).device
-    for name, make in _paths(network, device).items():
+    makers, faster_with = _paths(network, device)
+    left_out: List[str] = []
+    for name, make in makers.items():
         try:
             fast = make()
             if fast is not None:
                 check_logits(fast, network)
-                return fast
+                return fast, ComputePath(name, "; ".join(left_out), faster_with)
         except Exception as error:  # a broken installation fails in many ways; the network itself always works
-            _leave_out(name, error)
-    return network
+            left_out.append(_leave_out(name, error))
+    return network, ComputePath(left_out="; ".join(left_out), faster_with=faster_with)
 
 
-def _paths(network: nn.Module, device: torch.device) -> Dict[str, Maker]:
-    """The fast paths for a device, fastest first."""
+def _paths(network: nn.Module, device: torch.device) -> Tuple[Dict[str, Maker], str]:
+    """The fast paths for a device, fastest first, and the package that would add a faster one."""
     if device.type == "cuda":
-        return {"Triton's kernels": lambda: _with_triton(network)}
+        return {TRITON: lambda: _with_triton(network)}, ""
     architecture = getattr(network, "architecture", None)
     if device.type != "cpu" or architecture is None or not architecture.plain:
-        return {}
+        return {}, ""
     from .cpu_inference.folding import fold_network
     from .cpu_inference.network import CPUNetwork
 
@@ -62,8 +69,19 @@ def _paths(network: nn.Module, device: torch.device) -> Dict[str, Maker]:
 
         return CPUNetwork(folded, FusedIRB, FusedStages(folded)) if network_fits(folded) else None
 
-    numba: Dict[str, Maker] = {"the Numba kernels": fused} if numba_available() else {}
-    return {**numba, "tiles of PyTorch": lambda: CPUNetwork(folded)}
+    tiles: Dict[str, Maker] = {TILES: lambda: CPUNetwork(folded)}
+    if numba_available():
+        return {NUMBA: fused, **tiles}, ""
+    return tiles, "numba" if _numba_would_help(folded) else ""
+
+
+def _numba_would_help(folded: FoldedNetwork) -> bool:
+    """Whether the kernels know a network, on a kind of processor on which they were measured."""
+    from .cpu_inference.fused_block import network_fits
+
+    # Which of the two the processor has, is known with Numba only.
+    fits = all(network_fits(folded, lanes) for lanes in (8, 16))
+    return fits and platform.machine().lower() in ("x86_64", "amd64")
 
 
 def _with_triton(network: nn.Module) -> Optional[nn.Module]:
@@ -145,9 +163,10 @@ def _may_be_faster(network: nn.Module) -> bool:
     return first is not None and first.dtype == torch.float32 and not switched_off()
 
 
-def _leave_out(name: str, error: Exception) -> None:
-    """Logs why a fast path is not used; an out-of-memory error is raised again instead."""
+def _leave_out(name: str, error: Exception) -> str:
+    """Logs why a fast path is not used, and returns the reason; an out-of-memory error is raised again instead."""
     if is_out_of_memory(error):
         raise error
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     logging.getLogger(__name__).warning("%s are left out: %s", name, reason)
+    return f"{name}: {reason}"

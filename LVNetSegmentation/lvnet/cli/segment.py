@@ -73,7 +73,9 @@ def _model(arguments: argparse.Namespace, options: SegmentOptions) -> Model:
     keep_pages()
     model = load(options)
     if not arguments.quiet:
-        print(f"lvnet: computing on {model.device_reason}", file=sys.stderr)
+        path = model.compute_path
+        more = f"; the package {path.faster_with} would make it several times faster" if path.faster_with else ""
+        print(f"lvnet: computing on {model.device_reason}, with {path.name}{more}", file=sys.stderr)
     return model
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
+from ..acceleration import ComputePath
 from ..errors import LVNetError
 from ..scanchecks import Finding
 from ..selfcheck import Check, DoubtfulRegion
@@ -29,6 +30,7 @@ class ScanReport:
         expected_dice: `dice`, `low` and `high` by class name, where the weights are calibrated.
         doubtful_regions: where the network was unsure, the largest region first.
         device: the compute device, and `device_reason`, one line that says why it was chosen.
+        compute_path: how the network was computed on it, see :class:`lvnet.acceleration.ComputePath`.
         weights: name of the weights, and `weights_sha256`, their checksum.
         size: (x, y, z) voxels.
         spacing_mm: (x, y, z).
@@ -47,6 +49,7 @@ class ScanReport:
     doubtful_regions: Tuple[DoubtfulRegion, ...]
     device: str
     device_reason: str
+    compute_path: ComputePath
     weights: str
     weights_sha256: Optional[str]
     size: Tuple[int, ...]
@@ -74,6 +77,7 @@ class ScanReport:
             doubtful_regions=result.doubtful.regions if result.doubtful is not None else (),
             device=str(model.device),
             device_reason=model.device_reason,
+            compute_path=model.compute_path,
             weights=model.recipe.name,
             weights_sha256=model.checkpoint.checksum if model.checkpoint else None,
             size=tuple(int(length) for length in scan.shape[::-1]),
@@ -97,6 +101,7 @@ class ScanReport:
             "doubtful_regions": [region.to_dict() for region in self.doubtful_regions],
             "device": self.device,
             "device_reason": self.device_reason,
+            "compute_path": self.compute_path.to_dict(),
             "weights": self.weights,
             "weights_sha256": self.weights_sha256,
             "overlap": self.options.overlap,

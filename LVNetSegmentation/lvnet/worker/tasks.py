@@ -226,7 +226,7 @@ def pace_task(request: PaceRequest, progress: Progress, cancelled: CancelCheck) 
 
     progress(0.5, "trying one slab")
     with threads_of(request.options.threads):
-        return PaceResult(seconds_per_litre(model, request.options.overlap, cancelled))
+        return PaceResult(seconds_per_litre(model, request.options.overlap, cancelled), model.compute_path)
 
 
 #: The task that processes each type of request; it accepts no other type.

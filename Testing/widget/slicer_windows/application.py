@@ -6,7 +6,9 @@ import atexit
 import contextlib
 import importlib
 import os
+import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 import types
@@ -82,6 +84,36 @@ class SegmentEditor:
         self.given["volume"] = node
 
 
+class Pip:
+    """slicer.util.pip_install: installs nothing, remembers what it was asked for, and does what a test says.
+
+    Attributes:
+        asked: the arguments of each call.
+        answer: what happens; by default pip fails, as it does without a network.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Starts anew, for another test."""
+        self.asked: List[List[str]] = []
+        self.answer: Callable[[], None] = self.fail
+
+    def fail(self) -> None:
+        """As Slicer's `logProcessOutput` does where pip ends with an error."""
+        raise subprocess.CalledProcessError(1, ["PythonSlicer", "-m", "pip", "install"])
+
+    def install(self, requirements: Any, /) -> None:
+        """Slicer 5.8 takes one argument, and of these kinds only; while pip runs, it lets the window react."""
+        if type(requirements) not in (str, list):
+            raise ValueError("pip_install requirement input must be string or list")
+        assert all(isinstance(part, str) for part in requirements)
+        self.asked.append(shlex.split(requirements) if isinstance(requirements, str) else list(requirements))
+        QtWidgets.QApplication.processEvents()
+        self.answer()
+
+
 def start(folder: Path = MODULE_FOLDER) -> Any:
     """Starts Qt and slicer-core once a process.
 
@@ -121,6 +153,8 @@ def start(folder: Path = MODULE_FOLDER) -> Any:
     util.modulePath = lambda name: str(folder / f"{name}.py")
     util.WaitCursor = _wait_cursor
     util.setSliceViewerLayers = _show_layers
+    slicer.pip = Pip()
+    util.pip_install = slicer.pip.install
     util.selectModule = lambda module: slicer.messages.append({"module": module})
     slicer.modules.SegmentEditorWidget = SimpleNamespace(editor=SegmentEditor())
     sys.modules["SampleData"] = sample_data.module()

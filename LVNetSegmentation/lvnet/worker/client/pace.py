@@ -32,6 +32,12 @@ def remember(device: str, litres: float, seconds: float) -> None:
         (log_folder() / _FILE).write_text(json.dumps(paces), encoding="utf-8")
 
 
+def forget() -> None:
+    """Forgets all runs: from now on this computer computes another way."""
+    with contextlib.suppress(OSError):
+        (log_folder() / _FILE).unlink()
+
+
 def expected(device: str, litres: float) -> Optional[float]:
     """Estimated seconds of a run; None if there was no run yet with this device on this computer."""
     paces = _read().get(device)

@@ -204,7 +204,7 @@ class WorkerProcess:
             # No file name, since it may contain a patient's name.
             self._write(f"{answer.id}: a scan of the folder is done")
         elif isinstance(answer, Done):
-            self._write(f"{answer.id}: done in {answer.seconds} s on {answer.fields.get('device', '-')}")
+            self._write(f"{answer.id}: done in {answer.seconds} s{_where(answer.fields)}")
         else:
             self._write(" ".join(f"{key}={value}" for key, value in answer.to_message().items()))
 
@@ -229,6 +229,13 @@ class WorkerProcess:
         thread = threading.Thread(target=work, args=arguments, name=f"lvnet {work.__name__}", daemon=True)
         thread.start()
         return thread
+
+
+def _where(fields: Mapping[str, Any]) -> str:
+    """The device of a task's result and how the network was computed there, as far as the result says it."""
+    device, path = fields.get("device"), fields.get("compute_path")
+    with_path = f" with {path.get('name')}" if isinstance(path, dict) else ""
+    return with_path if device is None else f"{with_path} on {device}"
 
 
 if sys.platform == "win32":

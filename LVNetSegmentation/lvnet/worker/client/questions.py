@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, Optional, Tuple
 
+from ...acceleration import ComputePath
 from ...pipeline.options import SegmentOptions
 from ..messages.requests import DevicesRequest, PaceRequest, TorchRequest
 from ..messages.results import Device, DevicesResult, PaceResult, TorchResult
@@ -46,7 +47,7 @@ class TorchQuestion(Question[TorchResult]):
 
 
 class PaceQuestion(Question[PaceResult]):
-    """Asks how fast this computer is; `on_done` gets the seconds per litre of scan, or None.
+    """Asks how fast this computer is; `on_done` gets the seconds per litre of scan, or None, and the compute path.
 
     Args:
         service: runs the worker.
@@ -63,5 +64,5 @@ class PaceQuestion(Question[PaceResult]):
     def _request(self) -> PaceRequest:
         return PaceRequest(SegmentOptions.from_request(self._settings))
 
-    def _results(self, result: PaceResult) -> Tuple[Optional[float]]:
-        return (result.seconds_per_litre,)
+    def _results(self, result: PaceResult) -> Tuple[Optional[float], ComputePath]:
+        return result.seconds_per_litre, result.compute_path

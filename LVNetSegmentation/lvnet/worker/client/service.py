@@ -86,6 +86,7 @@ class Service:
         self._left_folders: Dict[Path, float] = {}
         self._log_path = ""
         self._ends_with_program = False
+        self._renew = False
 
     @property
     def log_path(self) -> str:
@@ -117,7 +118,7 @@ class Service:
         """Removes a job that has ended."""
         if job in self._jobs:
             self._jobs.remove(job)
-        if not self.keep_warm and not self._jobs:
+        if not self._jobs and (self._renew or not self.keep_warm):
             self._stop()
 
     def poll(self) -> None:
@@ -163,6 +164,12 @@ class Service:
             # If it cannot be started, the job that needs it reports why.
             with contextlib.suppress(LVNetError):
                 self._running()
+
+    def renew(self) -> None:
+        """Has the next job find a new process; jobs that run are finished by the present one."""
+        self._renew = True
+        if not self._jobs:
+            self._stop()
 
     def make_exchange(self) -> Exchange:
         """Creates a folder for voxels and removes folders of killed processes; may be called from any thread."""
@@ -236,6 +243,7 @@ class Service:
                 conversation.add(failed(conversation.number, error))
 
     def _stop(self) -> None:
+        self._renew = False
         process, self._process = self._process, None
         if process is not None:
             # In a thread, since Slicer's window would freeze for the moment that the process takes to exit.

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from dataclasses import fields as fields_of
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, TypedDict
 
+from ...acceleration import ComputePath
 from ...recipe import LabelClass
 from .place import Place
 
@@ -179,9 +180,18 @@ class PaceResult(Result):
 
     Attributes:
         seconds_per_litre: see :func:`lvnet.pace.seconds_per_litre`.
+        compute_path: how the network is computed.
     """
 
     seconds_per_litre: Optional[float]
+    compute_path: ComputePath
+
+    def to_fields(self) -> Dict[str, Any]:
+        return {"seconds_per_litre": self.seconds_per_litre, "compute_path": self.compute_path.to_dict()}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> PaceResult:
+        return cls(fields["seconds_per_litre"], ComputePath.from_dict(fields["compute_path"]))
 
 
 @dataclass(frozen=True)
