@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Real scans for tests and training, where they are at hand.
 export LVNET_DATA_DIR ?= $(abspath $(wildcard ../shared/data))
 
-.PHONY: demo test test-core test-layers test-slow lint clean
+.PHONY: demo test test-first test-second test-slow lint clean
 
 $(VENV)/python: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,30 +36,29 @@ else
 endif
 	@echo "demo/liver.seg.nrrd opens in 3D Slicer; demo/overlay.png shows it"
 
-# One process a layer: the real slicer and a stand-in for it cannot share one.  The core, as long as
-# all others together, runs beside them; one thread each, since two that wait for each other take
-# turns on two cores.
-test-core test-layers: export OMP_NUM_THREADS = 1
-PYTEST = $(BIN)/python -m pytest -q -m "not slow" --cov --cov-report= --cov-append
+# One process a layer: the real slicer and a stand-in for it cannot share one.  Two streams of layers that take about
+# as long run side by side, with one thread each, since two that wait for each other take turns on two cores.
+test-first test-second: export OMP_NUM_THREADS = 1
+PYTEST = $(BIN)/python -m pytest -q -m "not slow" --durations=12 --durations-min=4 --cov --cov-report= --cov-append
 test: $(VENV)/ready
 	rm -f .coverage .coverage.*
 	sh Testing/dicom-validator.sh
-	$(MAKE) --no-print-directory -j2 -Oline test-core test-layers
+	$(MAKE) --no-print-directory -j2 -Oline test-first test-second
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 
-test-core: $(VENV)/ready
-	COVERAGE_FILE=.coverage.core $(PYTEST) Testing/core
+test-first: $(VENV)/ready
+	COVERAGE_FILE=.coverage.first $(PYTEST) Testing/core
+	COVERAGE_FILE=.coverage.first $(PYTEST) Testing/faults
+	COVERAGE_FILE=.coverage.first $(PYTEST) Testing/mrml
 
-test-layers: $(VENV)/ready
-	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/training
-	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/benchmarks
-	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/fuzz
-	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/faults
-	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/mrml
-	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/cmake
+test-second: $(VENV)/ready
+	COVERAGE_FILE=.coverage.second $(PYTEST) Testing/training
+	COVERAGE_FILE=.coverage.second $(PYTEST) Testing/benchmarks
+	COVERAGE_FILE=.coverage.second $(PYTEST) Testing/fuzz
+	COVERAGE_FILE=.coverage.second $(PYTEST) Testing/cmake
 	sh Testing/system-libraries.sh
-	COVERAGE_FILE=.coverage.layers $(PYTEST) Testing/widget
+	COVERAGE_FILE=.coverage.second $(PYTEST) Testing/widget
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -q -m slow Testing/core
@@ -67,6 +66,7 @@ test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -q -m slow Testing/training
 	$(BIN)/python -m pytest -q -m slow Testing/faults
 	$(BIN)/python -m pytest -q -m slow Testing/fuzz
+	$(BIN)/python -m pytest -q -m slow Testing/benchmarks
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

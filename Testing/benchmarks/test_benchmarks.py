@@ -300,6 +300,7 @@ def test_a_child_that_ends_without_a_measurement_is_an_error_that_says_why(harne
         harness.child(str(script), {}, 1)
 
 
+@pytest.mark.slow
 def test_everything_about_a_gpu_is_rehearsed_on_a_cpu(tmp_path):
     pytest.importorskip("triton", reason="Triton exists on Linux only; the [test] extra installs it there")
     file = tmp_path / "gpu.json"

@@ -310,6 +310,7 @@ def test_the_bundled_weights_find_the_same_liver_in_a_part_of_a_long_phantom():
     assert [check.verdict for check in part.checks] == [check.verdict for check in whole.checks]
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("case", sorted(path.name for path in DATA.iterdir()) if DATA.is_dir() else [])
 def test_no_validation_label_changes_by_more_than_half_a_thousandth(case):

@@ -52,18 +52,10 @@ def fresh(monkeypatch):
     clear()
 
 
-@needs_triton
-def test_the_kernels_give_the_numbers_of_double_precision_in_tritons_interpreter():
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        str(HERE / "triton_interpreted.py"),
-    ]
+def interpreted(which):
+    """Runs the tests of triton_interpreted.py that a marker expression chooses."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", which,
+               str(HERE / "triton_interpreted.py")]  # fmt: skip
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     environment.pop("LVNET_ACCELERATION", None)
     done = subprocess.run(
@@ -71,6 +63,17 @@ def test_the_kernels_give_the_numbers_of_double_precision_in_tritons_interpreter
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert re.search(r"\d+ passed", done.stdout) and "skipped" not in done.stdout
+
+
+@needs_triton
+def test_the_kernels_give_the_numbers_of_double_precision_in_tritons_interpreter():
+    interpreted("not slow")
+
+
+@pytest.mark.slow
+@needs_triton
+def test_more_shapes_and_every_launch_give_them_too():
+    interpreted("slow")
 
 
 COMPILE = """
