@@ -1,6 +1,6 @@
 """Everything about a GPU in one run of less than eight minutes: are the kernels right there, and how fast are they?
 
-First Triton's kernels are compared with PyTorch's own convolution in double precision, and their launches are chosen.
+First the Triton kernels are compared with PyTorch's own convolution in double precision, and their launches are chosen.
 Then a slab, a whole scan (a phantom) and a training step are timed, with their peak memory: LV-Net as it is used, the
 same in stock PyTorch and under torch.compile, and V-Net.  Every network has a process of its own; what fails stands in
 the table with its reason.  `gpu.sh` runs it from a checkout without installation.
@@ -153,12 +153,12 @@ def wrong(
     parts = ways["ours"]["parts"]
     slab = parts.get("slab", {})
     if slab.get("kernels") is False:
-        told.append("a slab is computed without Triton's kernels")
+        told.append("a slab is computed without the Triton kernels")
     for kind, one in slab.items():
         if isinstance(one, dict) and one.get("right") is False:
             told.append(f"probabilities of a slab in {kind} are off by {one['off']:.2g}")
     if any(one.get("kernels") is False for one in parts.get("step", {}).values() if isinstance(one, dict)):
-        told.append("a training step is computed without Triton's kernels")
+        told.append("a training step is computed without the Triton kernels")
     return told
 
 

@@ -183,7 +183,7 @@ def _laid_out(model: Any, x: Any, layout: str) -> Tuple[Any, Any]:
 
 
 def _kernels_in(network: Any) -> bool:
-    """Whether Triton's kernels compute a part of a network."""
+    """Whether the Triton kernels compute a part of a network."""
     from lvnet.acceleration.gpu.modules import TritonDepthwiseConv3d
 
     modules = getattr(network, "modules", None)

@@ -403,7 +403,7 @@ def test_a_process_that_is_ended_is_measured_part_by_part_and_the_table_says_wha
     [
         ({"off": {"result": 3.0}, "right": False}, {}, "kernel k=5, float16, 1x1x1x1x1: result 3 times what"),
         ({"failed": "RuntimeError: no"}, {}, "kernel k=5, float16, 1x1x1x1x1: RuntimeError: no"),
-        ({"right": True}, {"kernels": False}, "a slab is computed without Triton's kernels"),
+        ({"right": True}, {"kernels": False}, "a slab is computed without the Triton kernels"),
         ({"right": True}, {"float16": part_of(1.0, right=False, off=0.5)}, "a slab in float16 are off by 0.5"),
     ],
     ids=["off", "failed", "not used", "another result"],

@@ -328,7 +328,9 @@ def tritons(monkeypatch):
 
     monkeypatch.delenv("LVNET_ACCELERATION", raising=False)
     monkeypatch.setattr(swapping, "_swaps", lambda device: SWAPS)
-    monkeypatch.setattr(swapping, "_paths", lambda n, device: {"Triton's kernels": lambda: swapping._with_triton(n)})
+    monkeypatch.setattr(
+        swapping, "_paths", lambda n, device: ({"Triton kernels": lambda: swapping._with_triton(n)}, "")
+    )
     return TritonDepthwiseConv3d
 
 

@@ -224,7 +224,7 @@ def test_tensors_on_a_gpu_take_the_kernels_and_autocast_decides_their_type(monke
     layer = DepthwiseConv3d(2, 3)
     with torch.no_grad():
         layer.weight.copy_(weight)
-    swap(layer, SWAPS["Triton's kernels"])
+    swap(layer, SWAPS["Triton kernels"])
     out = layer(x.as_subclass(OnGpu))
     assert "TritonDepthwiseFunction" in type(out.grad_fn).__name__ and out.dtype == SINGLE
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda: True)

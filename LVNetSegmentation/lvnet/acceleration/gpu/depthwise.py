@@ -216,4 +216,4 @@ def _give_up(error: Exception) -> None:
     if not _given_up:
         _given_up = True
         reason = (str(error).strip().splitlines() or [""])[0][:200]
-        logging.getLogger(__name__).warning("Triton's kernels are left out: %s: %s", type(error).__name__, reason)
+        logging.getLogger(__name__).warning("Triton kernels are left out: %s: %s", type(error).__name__, reason)

@@ -20,5 +20,5 @@ class TritonDepthwiseConv3d(DepthwiseConv3d):
 
 #: See :func:`..swapping.for_training`.
 SWAPS: Dict[str, Dict[Type[nn.Module], Type[nn.Module]]] = {
-    "Triton's kernels": {DepthwiseConv3d: TritonDepthwiseConv3d},
+    "Triton kernels": {DepthwiseConv3d: TritonDepthwiseConv3d},
 }
