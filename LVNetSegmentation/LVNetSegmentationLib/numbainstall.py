@@ -1,6 +1,6 @@
-"""Numba, which the kernels for a CPU are compiled by: installed into Slicer when the user asks for it, never before.
+"""Installation of Numba, which compiles the kernels for a CPU, into Slicer; only on request.
 
-As PyTorch, it is not imported into Slicer: the worker process does that.
+Like PyTorch, it is never imported into Slicer itself, only by the worker process.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def numbaVersion() -> str:
 
 
 def installNumba() -> None:
-    """Installs Numba by Slicer's own pip, without a further question; waits.
+    """Installs Numba with Slicer's own pip, without a further question; blocks until it is done.
 
-    NumPy stays as it is, and nothing is built from sources: where no version fits, nothing is installed.
+    NumPy is not changed, and nothing is built from source: if no version fits, nothing is installed.
 
     Raises:
         DependencyError: it cannot be installed; one line says why.
@@ -51,8 +51,8 @@ def installNumba() -> None:
 
         # A list: the only form of arguments that every supported Slicer takes and passes on unchanged.
         slicer.util.pip_install(_arguments())
-    except Exception as error:  # pip, the network, a full disk: whatever it was, the user hears it once
-        if isinstance(error, subprocess.CalledProcessError):  # whose own words are the whole command
+    except Exception as error:  # pip, the network, a full disk: any of them becomes one message
+        if isinstance(error, subprocess.CalledProcessError):  # its text is the whole command
             reason = f"pip ended with code {error.returncode}"
         else:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
@@ -66,7 +66,7 @@ def installNumba() -> None:
 
 
 def _arguments() -> List[str]:
-    """What pip is asked for: Numba, and the NumPy that is there, which pip then neither replaces nor loads."""
+    """Arguments for pip: Numba, and the installed version of NumPy, so that pip does not replace it."""
     version = _version("numpy")
     if not version:
         raise DependencyError("the version of NumPy is not known")

@@ -1,7 +1,7 @@
-"""Slabs that overlap become one array: weighted sums, in the computer's memory or on the GPU that computes the slabs.
+"""Blends overlapping slabs into one array: weighted sums, in the computer's memory or on the GPU that computes the slabs.
 
-On a GPU nothing comes back before the last slab, so that it never waits for the CPU; the same operations in the same
-order give the same numbers.
+On a GPU nothing is copied back before the last slab, so that it does not wait for the CPU.  Both ways do the same
+operations in the same order, so the results are equal.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Blend:
     """Weighted sums in the computer's memory.
 
     Args:
-        sums: (classes, z, y, x) float32 of zeros; gets the mean of the slabs.
-        squares: (classes - 1, z, y, x) float32 of zeros; gets the variance between them. None: nobody wants it.
+        sums: (classes, z, y, x) float32 of zeros; receives the mean of the slabs.
+        squares: (classes - 1, z, y, x) float32 of zeros; receives the variance between them; None if not needed.
         weights: (depth,) float32 of a slab's slices.
     """
 
@@ -49,7 +49,7 @@ class Blend:
         return self
 
     def finish(self) -> np.ndarray:
-        """Makes means of the sums, and answers which slices were computed."""
+        """Divides the sums by the weights, and returns the indices of the slices that were computed."""
         computed = np.flatnonzero(self._total)
         for z in computed:
             self._sums[:, z] /= self._total[z]
@@ -60,7 +60,7 @@ class Blend:
 
 
 class BlendOnDevice(Blend):
-    """The same on a GPU; the arrays are filled at the end.
+    """Weighted sums on a GPU; the arrays are filled at the end.
 
     Args:
         device: of the slabs.
@@ -80,7 +80,7 @@ class BlendOnDevice(Blend):
     def add(self, found: torch.Tensor, place: slice, inside: slice) -> Blend:
         """See :meth:`Blend.add`."""
         if found.device.type != self._there.device.type:
-            # The GPU ran out of memory, and the CPU goes on.
+            # The GPU ran out of memory, and the CPU continues.
             return self._in_memory().add(found, place, inside)
         height, width = self._sums.shape[2:]
         slab, share = found[:, inside, :height, :width], self._weights_there[inside].reshape(1, -1, 1, 1)
@@ -104,7 +104,7 @@ class BlendOnDevice(Blend):
         return blend
 
     def _keep_pace(self) -> None:
-        """Waits for the slab before this one: the GPU always has work, and progress and Cancel stay true."""
+        """Waits for the previous slab: the GPU always has work, and progress and Cancel stay up to date."""
         if self._there.device.type != "cuda":
             return
         import torch
@@ -119,7 +119,7 @@ class BlendOnDevice(Blend):
 def handed_over(
     padded: np.ndarray, sums: np.ndarray, squares: Optional[np.ndarray], weights: np.ndarray, device: torch.device
 ) -> Tuple[Union[np.ndarray, torch.Tensor], Blend]:
-    """Voxels where slabs are computed, and what blends the slabs; on a GPU both, if there is room.
+    """Puts the voxels and the sums on the device that computes the slabs, if its memory suffices.
 
     Args:
         padded: (z, y, x) float32, of which slabs are slices.

@@ -1,4 +1,4 @@
-"""What this computer computes with, and Numba by one click where that would be faster."""
+"""Shows how this computer computes the network, and offers to install Numba where that would be faster."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class FasterSection:
         self._logic = logic
         self._panel = panel
         self._path: Optional[ComputePath] = None
-        #: What an installation has come to, until the next run.
+        #: Result of an installation; shown until the next run.
         self._line = ""
         self._working = self._gone = False
         for button in (ui.numbaButton, ui.fasterButton):
             button.connect("clicked(bool)", self._onInstall)
 
     def told(self, computePath: ComputePath) -> None:
-        """The worker has said how it computes."""
+        """Takes in how the worker computes the network."""
         before, self._path = self._path, computePath
         if not self._working:
             self._line = ""
@@ -64,7 +64,7 @@ class FasterSection:
         ui.fasterButton.visible = offered and slow and not line
 
     def stop(self) -> None:
-        """The panel is about to go, perhaps while pip runs, which lets Slicer's window react."""
+        """Called before the panel is destroyed, perhaps while pip is running, during which Slicer handles events."""
         self._gone = True
 
     def _state(self) -> str:

@@ -1,4 +1,4 @@
-"""The folder of what is compiled or chosen once a computer and not once a start."""
+"""The cache folder for what is compiled or chosen once per computer instead of at every start."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import sys
 from pathlib import Path
 from typing import Optional
 
-#: A folder for the files, or `off` to keep none.
+#: Environment variable: a folder for the files, or `off` to cache nothing.
 SETTING = "LVNET_KERNEL_CACHE"
 
 
 def cache_folder() -> Optional[Path]:
-    """Where compiled kernels are kept; None where they are not."""
+    """The folder of the cache; None if nothing is cached."""
     given = os.environ.get(SETTING)
     if given:
         return None if given == "off" else Path(given)
     try:
         home = Path.home()
-    except RuntimeError:  # a user without a home
+    except RuntimeError:  # a user without a home directory
         return None
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "lvnet" / "kernels"
