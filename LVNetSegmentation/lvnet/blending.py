@@ -1,4 +1,4 @@
-"""Blends overlapping slabs into one array: weighted sums, in the computer's memory or on the GPU that computes the slabs.
+"""Blends overlapping slabs into one array: weighted sums, in the computer's memory or on the GPU that computes them.
 
 On a GPU nothing is copied back before the last slab, so that it does not wait for the CPU.  Both ways do the same
 operations in the same order, so the results are equal.

@@ -1,7 +1,7 @@
 """How the work of the Triton kernels is divided on a GPU: a default, and what was chosen by trying on this one.
 
-What was chosen stands in a file for each card, Triton and version of the kernels, in the folder of compiled kernels.
-Only what is among the candidates is taken from it, so that a damaged file can make nothing slower than that.
+Choices are kept in one file per card, version of Triton and version of the kernels, in the folder of compiled kernels.
+Only listed candidates are accepted from it, so that a damaged file cannot name anything worse.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Launch:
     """How a kernel's work is divided.
 
     Attributes:
-        channels: of a tile; a power of two, as all of these but `programs`.
-        columns: of a tile; with `repeat`, of each repeat.
-        repeat: how often over a thread has the columns, for each load of a tap; `_weigh` has none.
-        warps: of a program.
-        programs: into how many the work is cut: at least, for `_convolve`, at most, for `_weigh`.
+        channels: channels per tile; a power of two, like all fields but `programs`.
+        columns: columns per tile, or per repeat if `repeat` is more than 1.
+        repeat: groups of columns per tile for each load of a tap; unused by `_weigh`.
+        warps: warps per program.
+        programs: number of programs that the work is divided into: the least for `_convolve`, the most for `_weigh`.
     """
 
     channels: int
