@@ -344,7 +344,7 @@ def test_an_input_that_is_no_dicom_is_refused_before_the_network_runs(tmp_path, 
     sitk.WriteImage(sitk.Image(8, 8, 8, sitk.sitkInt16), str(tmp_path / "ct.nii.gz"))
     assert main(["segment", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "liver.dcm")]) == 2
     said = capsys.readouterr().err.strip()
-    assert "\n" not in said and "no DICOM" in said and ".seg.nrrd" in said
+    assert "\n" not in said and "is not DICOM" in said and ".seg.nrrd" in said
 
 
 def test_the_command_line_writes_dicom_seg_and_says_what_to_look_at(series, tmp_path, everything_is_liver, capsys):

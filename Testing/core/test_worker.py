@@ -386,7 +386,7 @@ def test_nothing_happens_before_a_job_is_started(service, tiny_weights, temporar
     job.poll()
     assert job.state is JobState.NEW and not job.is_running() and not service.is_busy()
     assert service.worker_pid is None and list(temporary_folder.iterdir()) == []
-    with pytest.raises(RuntimeError, match="has to be started"):
+    with pytest.raises(RuntimeError, match="must be started"):
         job.wait()
 
 
