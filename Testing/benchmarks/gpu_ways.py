@@ -29,8 +29,6 @@ PARTS = ("slab", "scan", "step")
 _ENOUGH = 4.0
 #: How far probabilities may be from those of the plain network in float32: 5e-3 is what half precision costs.
 _PROBABILITIES = {"float32": 1e-3, "float16": 2e-2}
-#: Capability from which on inference takes half precision, see `lvnet.acceleration.gpu.precision`.
-_HALF_FROM = (8, 0)
 
 
 def way(task: harness.Task) -> Dict[str, Any]:
@@ -69,12 +67,11 @@ def tuned(task: harness.Task) -> Dict[str, Any]:
     from lvnet.acceleration import accelerate
     from lvnet.acceleration.gpu.tuning import tune
     from lvnet.building import build_network, channels_last
-    from lvnet.recipe import Architecture
 
-    half = _precisions(task)[0]
-    model = _model({**task, "way": "ours"})
+    half, task = _precisions(task)[0], {**task, "way": "ours"}
+    model = _model(task)
     slab = torch.zeros((task["size"][0], 1, *task["size"][1:]), device=task["device"])
-    network: Any = channels_last(build_network(Architecture(**task["architecture"]), True).to(task["device"])).train()
+    network: Any = channels_last(build_network(_architecture(task), True).to(task["device"])).train()
     accelerate(network, training=True)
     patches = torch.randn((task["batches"][-1], 1, *task["patch"])).to(task["device"])
     target = torch.zeros((len(patches), *task["patch"]), dtype=torch.long, device=task["device"])
@@ -132,17 +129,21 @@ def _compiled(network: Any, task: harness.Task) -> Any:
 
 def _recipe(task: harness.Task) -> Any:
     from lvnet.checkpoint import load_checkpoint
-    from lvnet.recipe import Architecture
 
     recipe = load_checkpoint(None).recipe
-    vnet = task["way"] == "vnet"
-    architecture = Architecture(**task["architecture"]) if not vnet else Architecture(
-        network="vnet", narrower=task["narrower"])  # fmt: skip
     settings = recipe.preprocessing
     if task["rehearse"]:
         settings = replace(settings, slice_spacing=48.0, in_plane_spacing=(48.0, 48.0), search_spacing=None,
-                           slab_depth=16 if vnet else 2)  # fmt: skip
-    return replace(recipe, architecture=architecture, preprocessing=settings, quality=None)
+                           slab_depth=16 if task["way"] == "vnet" else 2)  # fmt: skip
+    return replace(recipe, architecture=_architecture(task), preprocessing=settings, quality=None)
+
+
+def _architecture(task: harness.Task) -> Any:
+    from lvnet.recipe import Architecture
+
+    if task["way"] == "vnet":
+        return Architecture(network="vnet", narrower=task["narrower"])
+    return Architecture(**task["architecture"])
 
 
 def _slab(task: harness.Task) -> Dict[str, Any]:
@@ -235,16 +236,14 @@ def _step(task: harness.Task) -> Dict[str, Any]:
     import torch
     from lvnet.acceleration import accelerate
     from lvnet.building import build_network, channels_last
-    from lvnet.recipe import Architecture
 
     vnet = task["way"] == "vnet"
     found: Dict[str, Any] = {}
     for batch in task["batches"] if task["way"] == "ours" else task["batches"][:1]:
         sides = task["vnet_size"][1:] if vnet and task["rehearse"] else task["patch"]
         torch.manual_seed(1)
-        shape = Architecture(**task["architecture"]) if not vnet else Architecture(
-            network="vnet", narrower=task["narrower"])  # fmt: skip
-        network: Any = channels_last(build_network(shape, deep_supervision=not vnet).to(task["device"])).train()
+        network: Any = build_network(_architecture(task), deep_supervision=not vnet)
+        network = channels_last(network.to(task["device"])).train()
         if task["way"].startswith("ours"):
             accelerate(network, training=True)
         kernels = _kernels_in(network)
@@ -282,8 +281,9 @@ def _loss(out: Any, target: Any) -> Any:
 def _precisions(task: harness.Task) -> List[str]:
     """Those that the card is good at."""
     import torch
+    from lvnet.acceleration.gpu.precision import HALF_CAPABILITY
 
-    half = task["rehearse"] or torch.cuda.get_device_capability() >= _HALF_FROM
+    half = task["rehearse"] or torch.cuda.get_device_capability() >= HALF_CAPABILITY
     return ["float16", "float32"] if half else ["float32"]
 
 

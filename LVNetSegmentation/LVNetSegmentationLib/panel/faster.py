@@ -51,11 +51,13 @@ class FasterSection:
     def refresh(self) -> None:
         """Shows how the network is computed, and offers Numba where that would be faster."""
         ui, line = self._ui, sentence(self._line)
+        # Looked up on disk, so once.
+        missing = self._logic.numbaIsMissing()
         helps = self._path is not None and self._path.faster_with == "numba"
-        offered = helps and not self._working and self._logic.numbaIsMissing()
+        offered = helps and not self._working and missing
         slow = (self._panel.runSeconds or 0.0) >= SLOW_SECONDS and not self._panel.busy
         size = downloadSize()
-        ui.numbaInfoLabel.text = line or sentence(self._state())
+        ui.numbaInfoLabel.text = line or sentence(self._state(missing))
         ui.numbaButton.text = _("Install (about {size} MB)").format(size=size)
         ui.numbaButton.visible = offered
         ui.numbaButton.enabled = not self._panel.busy
@@ -67,9 +69,9 @@ class FasterSection:
         """Called before the panel is destroyed, perhaps while pip is running, during which Slicer handles events."""
         self._gone = True
 
-    def _state(self) -> str:
+    def _state(self, missing: bool) -> str:
         path = self._path
-        if not self._logic.numbaIsMissing():
+        if not missing:
             if path is not None and path.left_out:
                 return _("installed, but left out: {reason}").format(reason=path.left_out)
             if path is not None and path.name == NUMBA:

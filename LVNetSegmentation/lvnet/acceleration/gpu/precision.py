@@ -9,6 +9,9 @@ import torch
 
 from ..switch import switched_off
 
+#: The compute capability from which on inference runs in half precision.
+HALF_CAPABILITY = (8, 0)
+
 
 def inference_precision(device: torch.device) -> ContextManager[object]:
     """A context manager that sets the precision of a network's inference.
@@ -21,6 +24,6 @@ def inference_precision(device: torch.device) -> ContextManager[object]:
     Args:
         device: where the network is.
     """
-    if device.type == "cuda" and not switched_off() and torch.cuda.get_device_capability(device) >= (8, 0):
+    if device.type == "cuda" and not switched_off() and torch.cuda.get_device_capability(device) >= HALF_CAPABILITY:
         return torch.autocast("cuda", dtype=torch.float16)
     return contextlib.nullcontext()
