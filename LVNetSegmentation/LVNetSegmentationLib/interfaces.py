@@ -5,11 +5,13 @@ The protocols have the names of the Qt and CTK classes; a property is an attribu
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Mapping, Protocol
+from typing import Any, Callable, List, Mapping, Protocol, Union
 
 #: A JSON object, such as the result of a comparison or the report of a scan.
 Json = Mapping[str, Any]
-#: Segmentation settings by their names in lvnet.pipeline.SegmentOptions.
+#: The value of a segmentation setting.
+Setting = Union[str, float, bool, None]
+#: Segmentation settings by their names in lvnet.pipeline.SegmentOptions, the only place that defines their types.
 Settings = Mapping[str, Any]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Callable, List, Optional, Tuple, Union
 
 import slicer
 from lvnet.pipeline.options import SegmentOptions, settings_of
@@ -14,7 +14,7 @@ from .parameters import LVNetSegmentationParameterNode
 if TYPE_CHECKING:
     from lvnet.worker.client.job import Job, ProgressCallback
 
-    from .interfaces import Json, Settings
+    from .interfaces import Json, Setting, Settings
     from .masks import ComparedNode
     from .outcome import Outcome
 
@@ -64,7 +64,7 @@ class LVNetSegmentationLogic(MachineLogic):
         postprocess: bool = SegmentOptions.postprocess,
         threads: Optional[int] = None,
         progress: Optional[Callable[[float, str], None]] = None,
-        **more: Any,
+        **more: Setting,
     ) -> slicer.vtkMRMLSegmentationNode:
         """Segments a volume and returns the segmentation node; blocks until done, and needs no main window.
 
@@ -82,15 +82,13 @@ class LVNetSegmentationLogic(MachineLogic):
         Raises:
             LVNetError: a problem that the user can solve; one line says what is wrong and what to do.
         """
+        settings = _settings(
+            more, device=device, weights=weights, overlap=overlap, postprocess=postprocess, threads=threads
+        )
         job = self.segmentAsync(
             volumeNode,
             segmentationNode,
-            device=device,
-            weights=weights,
-            overlap=overlap,
-            postprocess=postprocess,
-            threads=threads,
-            **more,
+            **settings,
             onProgress=None if progress is None else lambda share, stage, _remaining: progress(share, stage),
         )
         return job.wait()[0]
@@ -108,7 +106,7 @@ class LVNetSegmentationLogic(MachineLogic):
         onDone: Optional[Callable[[slicer.vtkMRMLSegmentationNode, Outcome], None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
-        **more: Any,
+        **more: Setting,
     ) -> Job:
         """Segments a volume in the worker process without blocking Slicer.
 
@@ -158,7 +156,7 @@ class LVNetSegmentationLogic(MachineLogic):
         onCancelled: Optional[Callable[[], None]] = None,
         onScan: Optional[Callable[[Json], None]] = None,
         series: Optional[str] = None,
-        **more: Any,
+        **more: Setting,
     ) -> Job:
         """Segments every scan in a folder (image files, or folders of DICOM files) into another folder.
 
@@ -308,7 +306,7 @@ class LVNetSegmentationLogic(MachineLogic):
             logging.info("LV-Net Segmentation: %s", line)
 
 
-def _settings(more: Settings, **given: Any) -> Settings:
+def _settings(more: Settings, **given: Setting) -> Settings:
     """The segmentation settings, by their names in SegmentOptions.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, List, Optional
+from typing import TYPE_CHECKING, Callable, List, Optional
 
 from .workerlogic import WorkerLogic
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
     from lvnet.worker.messages.results import Device
 
-    from .interfaces import Json
+    from .interfaces import Json, Setting
 
 
 class MachineLogic(WorkerLogic):
@@ -45,7 +45,7 @@ class MachineLogic(WorkerLogic):
         self,
         onDone: Optional[Callable[[Optional[float], ComputePath], None]] = None,
         onError: Optional[Callable[[str], None]] = None,
-        **settings: Any,
+        **settings: Setting,
     ) -> Job:
         """Measures the speed of this computer on one slab in the worker, which also loads the network.
 

@@ -46,7 +46,7 @@ class Plan(NamedTuple):
     left_out: List[LeftOut]
     batch: bool
 
-    def told_left_out(self) -> List[Dict[str, Optional[str]]]:
+    def left_out_entries(self) -> List[Dict[str, Optional[str]]]:
         """The inputs that are not segmented, as entries for the JSON output."""
         return [{"input": str(one.path), "output": None, "left_out": one.reason} for one in self.left_out]
 

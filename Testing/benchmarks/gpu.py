@@ -141,25 +141,25 @@ def wrong(
     cases: Sequence[Mapping[str, Any]], left_out: Mapping[str, str], ways: Mapping[str, Any], asked: Sequence[str]
 ) -> List[str]:
     """What is not as it has to be: kernels that are off, or that are not used; a sentence each."""
-    told = [f"the proof failed: {left_out['proof']}"] if "proof" in left_out else []
+    faults = [f"the proof failed: {left_out['proof']}"] if "proof" in left_out else []
     for case in cases:
         if not case.get("right"):
             off = case.get("failed") or ", ".join(
                 f"{what} {value:.2g} times what rounding explains" for what, value in case["off"].items() if value > 1
             )
-            told.append(f"kernel k={case['k']}, {case['kind']}, {case['shape']}: {off}")
+            faults.append(f"kernel k={case['k']}, {case['kind']}, {case['shape']}: {off}")
     if "ours" not in asked:
-        return told
+        return faults
     parts = ways["ours"]["parts"]
     slab = parts.get("slab", {})
     if slab.get("kernels") is False:
-        told.append("a slab is computed without the Triton kernels")
+        faults.append("a slab is computed without the Triton kernels")
     for kind, one in slab.items():
         if isinstance(one, dict) and one.get("right") is False:
-            told.append(f"probabilities of a slab in {kind} are off by {one['off']:.2g}")
+            faults.append(f"probabilities of a slab in {kind} are off by {one['off']:.2g}")
     if any(one.get("kernels") is False for one in parts.get("step", {}).values() if isinstance(one, dict)):
-        told.append("a training step is computed without the Triton kernels")
-    return told
+        faults.append("a training step is computed without the Triton kernels")
+    return faults
 
 
 def told_of(tuned: Mapping[str, Any]) -> str:
@@ -167,9 +167,9 @@ def told_of(tuned: Mapping[str, Any]) -> str:
     choices = [choice for one in tuned.values() for choice in one.get("choices", [])]
     quicker = [choice["default_seconds"] / choice["seconds"] for choice in choices]
     quicker = [times for times in quicker if times > 1]
-    told = f"launches: {len(choices)} classes of shapes tried, {len(quicker)} faster than the default"
-    told += f", up to {max(quicker):.2f} times" if quicker else ""
-    return "; ".join([told, *(f"{name} failed: {one['failed']}" for name, one in tuned.items() if "failed" in one)])
+    text = f"launches: {len(choices)} classes of shapes tried, {len(quicker)} faster than the default"
+    text += f", up to {max(quicker):.2f} times" if quicker else ""
+    return "; ".join([text, *(f"{name} failed: {one['failed']}" for name, one in tuned.items() if "failed" in one)])
 
 
 def described(card: Mapping[str, Any]) -> str:

@@ -99,5 +99,5 @@ def guarded(work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
     try:
         return work()
     except Exception as error:  # of one part; the table says it
-        told = (str(error).strip().splitlines() or [""])[0][:160]
-        return {"failed": f"{type(error).__name__}: {told}".rstrip(": ")}
+        message = (str(error).strip().splitlines() or [""])[0][:160]
+        return {"failed": f"{type(error).__name__}: {message}".rstrip(": ")}

@@ -278,8 +278,8 @@ sys.exit(harness.main(__file__, measure, run, lambda parser: None, str))
 @pytest.mark.parametrize("name", ["network", "training_step", "pipeline", "worker_overhead"])
 def test_the_help_says_that_the_default_takes_less_than_five_minutes(name):
     command = [sys.executable, str(HERE / f"{name}.py"), "--help"]
-    told = " ".join(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
-    assert "less than five minutes" in told and "default: 4.5" in told
+    printed = " ".join(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert "less than five minutes" in printed and "default: 4.5" in printed
 
 
 def test_what_is_left_out_stands_in_the_table_with_its_reason(harness):
@@ -391,11 +391,11 @@ def test_a_process_that_is_ended_is_measured_part_by_part_and_the_table_says_wha
     assert code == 0 and result["wrong"] == []
     assert asked == [("ours", "slab", "step"), ("compiled", "slab", "step"), ("vnet", "slab", "step"),
                      ("compiled", "slab"), ("compiled", "step")]  # fmt: skip
-    told = capsys.readouterr().out
-    assert "| slab, float16 | V-Net | 8.00 | 8.00 to 8.00 | 4.00 | 100 | - |" in told
-    assert "| slab | LV-Net, torch.compile | failed: took longer than 150 s | - |" in told
-    assert told.count("failed: OutOfMemoryError: too much") == 3
-    assert "launches failed: took longer than 100 s" in told and "Card, 80.0 GiB, compute capability 9.0" in told
+    printed = capsys.readouterr().out
+    assert "| slab, float16 | V-Net | 8.00 | 8.00 to 8.00 | 4.00 | 100 | - |" in printed
+    assert "| slab | LV-Net, torch.compile | failed: took longer than 150 s | - |" in printed
+    assert printed.count("failed: OutOfMemoryError: too much") == 3
+    assert "launches failed: took longer than 100 s" in printed and "Card, 80.0 GiB, compute capability 9.0" in printed
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,8 @@ def test_maps_of_several_scans_go_into_a_folder_and_are_made_up_for(scans, tmp_p
     for seed in range(6):
         write_labels(read_labels(out / f"case{seed}.seg.nrrd"), references / f"case{seed}.nii.gz", Recipe().classes)
     assert main(["evaluate", str(maps), str(references), "--threshold", "0.5"]) == 0
-    told = capsys.readouterr().out
-    assert all(f"case{seed}" in told for seed in range(6))
+    printed = capsys.readouterr().out
+    assert all(f"case{seed}" in printed for seed in range(6))
 
 
 def rows_in(out):

@@ -23,9 +23,9 @@ from lvnet.inputs import find_inputs
 
 def test_random_studies_are_one_pass_or_refused():
     """A short form of `python Testing/corpus/study_generator.py --count 10000`."""
-    told = run(60)
-    assert sum(told.values()) >= 60
-    assert told["one pass"] > told["refused"]
+    outcomes = run(60)
+    assert sum(outcomes.values()) >= 60
+    assert outcomes["one pass"] > outcomes["refused"]
 
 
 _OF_JANE = {"PatientName": "DOE^JANE", "SeriesDescription": "Liver of JANE"}
@@ -61,7 +61,7 @@ def test_a_scan_is_chosen_by_number_uid_or_description(study, series, expected):
 
 
 @pytest.mark.parametrize(
-    ("name", "number", "description", "told"),
+    ("name", "number", "description", "shown"),
     [
         ("DOE^JANE", "4711", "Abd portal venous 5.0 B30f", True),
         ("DOE^JANE", "4711", "Abd Jane", False),
@@ -78,12 +78,12 @@ def test_a_scan_is_chosen_by_number_uid_or_description(study, series, expected):
         ("Wang=\u738b^\u5c0f\u6771", "", "\u8179\u90e8", True),
     ],
 )
-def test_a_description_is_told_unless_it_may_name_the_patient(tmp_path, name, number, description, told):
+def test_a_description_is_shown_unless_it_may_name_the_patient(tmp_path, name, number, description, shown):
     named = {key: text.encode() for key, text in (("PatientName", name), ("SeriesDescription", description))}
     study = write_study(tmp_path, [A.of(**named, PatientID=number, SpecificCharacterSet="ISO_IR 192"), C])
     (note,) = read_image(study, series="3").notes
-    assert (f'"{description}"' in note) == told
-    assert description.upper() in note.upper() or not told
+    assert (f'"{description}"' in note) == shown
+    assert description.upper() in note.upper() or not shown
     assert list_scans(study)["scans"][0]["description"] == description
 
 

@@ -132,9 +132,9 @@ def damage_list(file):
 
 def damage_key(file):
     header, code = file.read_bytes().split(b"\n", 1)
-    told = json.loads(header)
-    told["key"]["processor"] = "another"
-    file.write_bytes(json.dumps(told).encode() + b"\n" + code)
+    facts = json.loads(header)
+    facts["key"]["processor"] = "another"
+    file.write_bytes(json.dumps(facts).encode() + b"\n" + code)
 
 
 @pytest.mark.parametrize(

@@ -96,10 +96,10 @@ def test_the_command_line_and_the_worker_tell_the_same_of_a_scan(scan, tmp_path,
     first = (tmp_path / "out" / "ct.nrrd").read_bytes()
     options = SegmentOptions(weights=tiny_weights, device="cpu", overlap=0.25)
     request = FolderRequest(str(scan.parent), str(tmp_path / "out"), ".nrrd", options)
-    (told,) = tasks.folder_task(request, lambda *_: None, lambda: False).scans
-    assert told.pop("error") is None
-    assert said.pop("seconds") > 0 and told.pop("seconds") > 0
-    assert said == told
+    (scan,) = tasks.folder_task(request, lambda *_: None, lambda: False).scans
+    assert scan.pop("error") is None
+    assert said.pop("seconds") > 0 and scan.pop("seconds") > 0
+    assert said == scan
     assert said["options"] == {**SegmentOptions().to_dict(), "weights": tiny_weights, "device": "cpu", "overlap": 0.25}
     assert (tmp_path / "out" / "ct.nrrd").read_bytes() == first
 

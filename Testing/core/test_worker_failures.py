@@ -74,14 +74,14 @@ def test_a_worker_that_is_killed_is_told_and_the_next_job_works(start, temporary
     if stage == "starting":
         assert eventually(lambda: job.poll() or service.worker_pid, 20)
         os.kill(service.worker_pid, signal.SIGKILL)
-    told = []
-    job._callbacks = replace(job._callbacks, on_error=told.append)
+    messages = []
+    job._callbacks = replace(job._callbacks, on_error=messages.append)
     while job.is_running():
         job.poll()
         time.sleep(0.01)
     # From the last stage on, the result may be on its way already.
-    assert told or stage == "checking the result"
-    for sentence in told:
+    assert messages or stage == "checking the result"
+    for sentence in messages:
         assert "ended from outside" in sentence and "memory" in sentence and service.log_path in sentence
     assert list(temporary_folder.iterdir()) == []
     ScanJob(service, scan_array(), tiny_weights).start().wait()
@@ -233,9 +233,9 @@ def test_a_python_that_is_not_there_is_told(start):
 def test_every_failure_has_a_kind_and_a_sentence_that_says_what_to_do(error, kind, wanted, words):
     answer = failed(1, error)
     assert answer.kind is kind
-    told = error_of(answer, "/logs/a.log")
-    assert type(told) is wanted
-    assert words in str(told) and "\n" not in str(told)
+    error = error_of(answer, "/logs/a.log")
+    assert type(error) is wanted
+    assert words in str(error) and "\n" not in str(error)
 
 
 def test_after_an_error_of_the_gpu_the_worker_is_replaced(start, tmp_path):

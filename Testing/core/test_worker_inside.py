@@ -13,7 +13,7 @@ from lvnet.progress import never_cancelled, silent
 from lvnet.worker import server as server_module
 from lvnet.worker import tasks
 from lvnet.worker.exchange import SCAN_FILE, Exchange, map_array, write_array
-from lvnet.worker.messages import Mouth, decode, encode, read_lines
+from lvnet.worker.messages import MessageWriter, decode, encode, read_lines
 from lvnet.worker.messages.requests import TorchRequest, request_of
 from lvnet.worker.messages.results import TorchResult
 from lvnet.worker.server import EXIT_DONE, EXIT_RENEW, Server
@@ -33,11 +33,11 @@ def no_harm(monkeypatch):
 
 def serve(*requests, idle=0.2, after=None):
     """The exit code and the answers of a server that gets these requests."""
-    heard, spoken = os.pipe()
-    server = Server(Mouth(spoken), idle)
+    reading, writing = os.pipe()
+    server = Server(MessageWriter(writing), idle)
     there, here = os.pipe()
     answers = []
-    reader = threading.Thread(target=lambda: answers.extend(map(decode, read_lines(heard))), daemon=True)
+    reader = threading.Thread(target=lambda: answers.extend(map(decode, read_lines(reading))), daemon=True)
     listener = threading.Thread(target=server.listen, args=(there,), daemon=True)
     reader.start()
     os.write(here, b"".join(map(encode, requests)))
@@ -47,11 +47,11 @@ def serve(*requests, idle=0.2, after=None):
             after(server)
         code = server.run()
     finally:
-        os.close(spoken)
+        os.close(writing)
         reader.join(5)
         os.close(here)
         listener.join(5)
-        for handle in (heard, there):
+        for handle in (reading, there):
             os.close(handle)
     return code, answers
 
@@ -197,23 +197,23 @@ def test_progress_of_one_stage_is_told_ten_times_a_second_at_most():
 
 
 def test_a_mouth_without_a_listener_is_silent():
-    heard, spoken = os.pipe()
-    os.close(heard)
-    mouth = Mouth(spoken)
-    mouth.say({"type": "ready"})
-    mouth.say({"type": "ready"})
-    assert not mouth.heard
-    os.close(spoken)
+    reading, writing = os.pipe()
+    os.close(reading)
+    writer = MessageWriter(writing)
+    writer.send({"type": "ready"})
+    writer.send({"type": "ready"})
+    assert not writer.is_open
+    os.close(writing)
 
 
 def test_lines_come_whole_whatever_the_pieces():
-    heard, spoken = os.pipe()
+    reading, writing = os.pipe()
     text = encode({"type": "a", "text": "Leber ä\n肝"}) + b"\xff\n" + b'{"type": "last"}'
     for byte in text:
-        os.write(spoken, bytes([byte]))
-    os.close(spoken)
-    lines = list(read_lines(heard))
-    os.close(heard)
+        os.write(writing, bytes([byte]))
+    os.close(writing)
+    lines = list(read_lines(reading))
+    os.close(reading)
     assert decode(lines[0]) == {"type": "a", "text": "Leber ä\n肝"}
     assert decode(lines[1]) is None
     assert decode(lines[2]) == {"type": "last"}
@@ -242,14 +242,14 @@ PLACE = {"folder": "/tmp/lvnet-exchange-none", "spacing": [1, 1, 1], "origin": [
     ],
 )
 def test_no_line_makes_the_worker_deaf(line):
-    heard, spoken = os.pipe()
-    server = Server(Mouth(spoken), 0.0)
+    reading, writing = os.pipe()
+    server = Server(MessageWriter(writing), 0.0)
     server.take(line)
     server.take(encode({"do": "torch", "id": "last"}))
     assert server.run() == EXIT_DONE
-    os.close(spoken)
-    answers = list(map(decode, read_lines(heard)))
-    os.close(heard)
+    os.close(writing)
+    answers = list(map(decode, read_lines(reading)))
+    os.close(reading)
     assert any(a["type"] == "result" and a["id"] == "last" for a in answers), answers
 
 

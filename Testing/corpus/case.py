@@ -29,7 +29,7 @@ class Handled:
     empty: Optional[bool] = None
     flagged: bool = False
 
-    def told(self) -> str:
+    def described(self) -> str:
         """For the table."""
         said = "handled"
         if self.empty:
@@ -50,7 +50,7 @@ class Refused:
 
     words: str
 
-    def told(self) -> str:
+    def described(self) -> str:
         """For the table."""
         return f"refused: “{self.words}”"
 
@@ -78,7 +78,7 @@ class Made:
         output: where the command line is told to write; None takes a file in an empty folder.
         surroundings: a context in which the program runs, such as one without rights.
         batch_output: where the worker is told to write; None takes an empty folder.
-        into_folder: the command line is told a folder, so that the result is called after the scan.
+        into_folder: the command line is given a folder, so that the result is called after the scan.
         suffix: of the result.
         largest_file: bytes that a file may have; the programs then run as processes of their own.
     """

@@ -167,7 +167,7 @@ def outcome(study: Study, folder: Path) -> str:
 
 def run(count: int, start: int = 0) -> Counter:
     """Holds as many studies to the promise; how often each outcome came."""
-    told: Counter = Counter()
+    outcomes: Counter = Counter()
     place = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
     @seed(start)
@@ -179,12 +179,12 @@ def run(count: int, start: int = 0) -> Counter:
     def hold(study: Study) -> None:
         folder = Path(tempfile.mkdtemp(prefix="lvnet-study-", dir=place))
         try:
-            told[outcome(study, folder)] += 1
+            outcomes[outcome(study, folder)] += 1
         finally:
             shutil.rmtree(folder)
 
     hold()
-    return told
+    return outcomes
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -43,7 +43,7 @@ def page() -> str:
             lines += ["", f"## {kind[0].upper()}{kind[1:]}", "", "| case | outcome | test | |", "|---|---|---|---|"]
         layers = "C" + ("W" if case.worker is not None else "") + ("L" if case.in_slicer is not None else "")
         name = f"*{case.name}*" if case.slow else f"`{case.name}`"
-        lines.append(f"| {_cell(case.title)} | {_cell(case.answer.told())} | {name} | {layers} |")
+        lines.append(f"| {_cell(case.title)} | {_cell(case.answer.described())} | {name} | {layers} |")
     return "\n".join(lines) + "\n"
 
 

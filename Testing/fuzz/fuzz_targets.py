@@ -258,7 +258,7 @@ class Protocol:
 
     def run(self, payload: bytes) -> str:
         """Says the lines; every answer but a result must be a refusal, and the next request must be answered."""
-        from lvnet.worker.messages import Mouth, decode
+        from lvnet.worker.messages import MessageWriter, decode
         from lvnet.worker.server import Server
 
         kind, data = payload[0], payload[1:]
@@ -266,20 +266,20 @@ class Protocol:
         if kind == 1:
             scan, _, data = data.partition(b"SPLIT")
         (self.folder / "scan.npy").write_bytes(scan)
-        heard, spoken = os.pipe()
-        os.set_blocking(heard, False)
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
         answers: List[Dict[str, Any]] = []
         try:
-            server = Server(Mouth(spoken), idle_seconds=0.0)
+            server = Server(MessageWriter(writing), idle_seconds=0.0)
             for line in data.replace(b"FOLDER", str(self.folder).encode()).split(b"\n"):
                 server.take(line)
             server.take(b'{"do": "torch", "id": "last"}')
             server.run()
             with contextlib.suppress(BlockingIOError):
-                text = os.read(heard, 1 << 20)
+                text = os.read(reading, 1 << 20)
         finally:
-            os.close(heard)
-            os.close(spoken)
+            os.close(reading)
+            os.close(writing)
         for line in text.splitlines():
             answer = decode(line)
             if answer is None:

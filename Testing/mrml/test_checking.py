@@ -53,10 +53,10 @@ def test_weights_for_another_organ_are_asked_about_that_organ(scene, logic, scan
     assert "height of the liver" in " ".join(sentence for _, sentence in logic.checkInput(slab))
     ((severity, sentence),) = logic.checkInput(slab, str(tmp_path / "absent.safetensors"))
     assert severity == "error" and "absent.safetensors" in sentence
-    # A whole run: nothing that is told of the result is about a liver.
+    # A whole run: nothing that is shown of the result is about a liver.
     logic.segment(addVolumeNode(scan, "ct"), device="cpu", weights=paths["kidney"])
-    told = [*logic.outcome.lines, *(sentence for _, sentence in logic.outcome.checks)]
-    assert told and not any("liver" in line for line in told)
+    messages = [*logic.outcome.lines, *(sentence for _, sentence in logic.outcome.checks)]
+    assert messages and not any("liver" in line for line in messages)
 
 
 def test_4d_images_and_other_nodes_are_told_apart(slicer_core, scene, logic):

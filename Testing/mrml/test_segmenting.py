@@ -447,9 +447,9 @@ def test_a_made_abdomen_gives_its_liver_and_its_metrics(slicer_core, scene, logi
 def test_devices_and_pytorch_are_asked_from_the_worker(scene, logic):
     devices = logic.devices()
     assert devices[0]["id"] == "cpu" and set(devices[0]) == {"id", "name", "freeMemory"}
-    told = []
-    logic.checkTorchAsync(onDone=told.append).wait()
-    assert told[0].startswith("PyTorch ")
+    messages = []
+    logic.checkTorchAsync(onDone=messages.append).wait()
+    assert messages[0].startswith("PyTorch ")
     assert not logic.torchIsMissing()
     logic.installTorch()
     assert os.path.isdir(logic.logFolder())
@@ -464,10 +464,10 @@ def test_a_batch_tells_descriptions_of_series_and_slicers_log_holds_none(scene, 
     ]  # fmt: skip
     write_study(tmp_path / "scans", passes)
     caplog.set_level("DEBUG")
-    told = []
+    messages = []
     where = (str(tmp_path / "scans"), str(tmp_path / "out"))
-    logic.segmentFolderAsync(*where, device="cpu", weights=weights, onScan=told.append).wait()
-    assert '"Quokka venous"' in told[0]["notes"][0] and '"Wombat arterial"' in told[0]["notes"][0]
+    logic.segmentFolderAsync(*where, device="cpu", weights=weights, onScan=messages.append).wait()
+    assert '"Quokka venous"' in messages[0]["notes"][0] and '"Wombat arterial"' in messages[0]["notes"][0]
     logged = caplog.text + "".join(path.read_text() for path in Path(logic.logFolder()).glob("*.log"))
     assert "a scan of the folder is done" in logged
     assert not any(word in logged for word in ("Quokka", "Wombat", "venous"))

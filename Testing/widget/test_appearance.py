@@ -59,7 +59,7 @@ def test_what_is_said_of_pytorch_is_there_to_the_last_word(bench):
         "PyTorch is installed but cannot be loaded (libtorch_cpu.so: cannot open shared object file: No such file or"
         " directory); uninstall PyTorch in the module 'PyTorch Utils', restart 3D Slicer and click Apply again"
     )
-    bench.panel.advanced._tell(sentence)
+    bench.panel.advanced._showStatus(sentence)
     resize(bench, WIDTH)
     label = bench.ui.torchInfoLabel
     assert label.text() == sentence
@@ -83,8 +83,8 @@ def test_no_question_is_asked_under_an_hourglass(ready, monkeypatch):
 
 def test_sentences_in_the_panel_begin_with_a_capital(warm, monkeypatch):
     seen = []
-    told = warm.panel.run._tell
-    monkeypatch.setattr(warm.panel.run, "_tell", lambda line: (told(line), seen.append(line)))
+    show = warm.panel.run._showStatus
+    monkeypatch.setattr(warm.panel.run, "_showStatus", lambda line: (show(line), seen.append(line)))
     run(warm)
     lines = [line for line in seen if line and not line.startswith("ct: ")]
     assert len(lines) > 3

@@ -160,7 +160,7 @@ def test_nothing_is_offered_on_a_gpu_or_for_a_network_that_the_kernels_do_not_kn
     from lvnet.acceleration import ComputePath
 
     without.panel.run._took = 100.0
-    without.panel.tellComputePath(ComputePath(*path))
+    without.panel.noteComputePath(ComputePath(*path))
     assert not offered(without) and without.ui.numbaButton.isHidden()
     assert without.ui.numbaInfoLabel.text() == "Not installed; it would not help here"
 
@@ -171,7 +171,7 @@ def test_a_quick_run_and_a_run_under_way_are_not_disturbed_by_the_hint(without, 
 
     monkeypatch.setattr(faster, "SLOW_SECONDS", 10.0)
     without.panel.run._took = 9.9
-    without.panel.tellComputePath(ComputePath("PyTorch tiles", "", "numba"))
+    without.panel.noteComputePath(ComputePath("PyTorch tiles", "", "numba"))
     assert not offered(without) and not without.ui.numbaButton.isHidden()
     without.panel.run._took = 10.0
     without.panel.refresh()
@@ -190,7 +190,7 @@ def test_a_panel_that_goes_while_pip_runs_is_left_alone(without, monkeypatch):
         without.install()
 
     without.pip.answer = install
-    without.panel.tellComputePath(ComputePath("PyTorch tiles", "", "numba"))
+    without.panel.noteComputePath(ComputePath("PyTorch tiles", "", "numba"))
     monkeypatch.setattr(without.widget.logic, "paceAsync", lambda **_: pytest.fail("nobody is there to be told"))
     said = without.log()
     without.ui.numbaButton.click()

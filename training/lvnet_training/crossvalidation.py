@@ -75,10 +75,10 @@ def cross_validate(
     for number, split in enumerate(parts, start=1):
         report(f"fold {number} of {folds}: {len(split.train)} training cases, {len(split.test)} test cases")
 
-        def told(share: float, stage: str, done: int = number - 1) -> None:
+        def advance(share: float, stage: str, done: int = number - 1) -> None:
             progress((done + share) / folds, f"fold {done + 1}, {stage}")
 
-        fold = _one_fold(config, data, output / f"fold-{number}", split, cache, device, told, report)
+        fold = _one_fold(config, data, output / f"fold-{number}", split, cache, device, advance, report)
         scores.update({case: {**values, "fold": number} for case, values in fold.items()})
     write_whole(output / "scores.json", json.dumps(scores, indent=2).encode("utf-8"))
     write_whole(output / "scores.csv", _table(scores).encode("utf-8"))

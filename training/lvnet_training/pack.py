@@ -65,12 +65,12 @@ def write_pack(
     training: Sequence[Case],
     validation: Sequence[Case],
     config: Config,
-    told: Callable[[str], None] = lambda _: None,
+    on_case: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Writes the cases of a run, already on the configuration's grid, completely or not at all.
 
     Args:
-        told: called with the name of every case.
+        on_case: called with the name of every case.
 
     Returns:
         The size of the file in bytes.
@@ -88,7 +88,7 @@ def write_pack(
     with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
         for part, cases in ((TRAINING, training), (VALIDATION, validation)):
             for case in cases:
-                told(case.name)
+                on_case(case.name)
                 image, shares = _cropped(case)
                 stored = np.rint((np.clip(image, low, high) - low) / STEP).astype(np.uint8 if high - low < 1020
                                                                                    else np.uint16)  # fmt: skip

@@ -33,7 +33,7 @@ class AdvancedSection:
         ui.torchButton.connect("clicked(bool)", self._onTorch)
         ui.logFolderButton.connect("clicked(bool)", self._onLogFolder)
         ui.keepWarmCheckBox.connect("toggled(bool)", self._onKeepWarm)
-        self._tell(_("not installed") if logic.torchIsMissing() else _("installed"))
+        self._showStatus(_("not installed") if logic.torchIsMissing() else _("installed"))
 
     def refresh(self) -> None:
         missing = self._logic.torchIsMissing()
@@ -47,14 +47,14 @@ class AdvancedSection:
             Why it is still not there; empty if it is.
         """
         reason = ""
-        self._tell(_("Installing, which takes some minutes..."))
+        self._showStatus(_("Installing, which takes some minutes..."))
         try:
             # No hourglass: the extension asks first, and a question under an hourglass cannot be answered.
             self._logic.installTorch()
         except LVNetError as error:
             reason = str(error)
-        self._tell(reason or _("installed"))
-        self._panel.say(reason or _("PyTorch is installed"))
+        self._showStatus(reason or _("installed"))
+        self._panel.addToLog(reason or _("PyTorch is installed"))
         self._panel.refresh()
         return reason
 
@@ -62,14 +62,14 @@ class AdvancedSection:
         if self._logic.torchIsMissing():
             self.installTorch()
             return
-        self._tell(_("Checking..."))
+        self._showStatus(_("Checking..."))
         self._job = self._logic.checkTorchAsync(onDone=self._onChecked, onError=self._onChecked)
         self._panel.refresh()
 
     def _onChecked(self, reason: str) -> None:
         self._job = None
-        self._tell(reason)
-        self._panel.say(sentence(reason))
+        self._showStatus(reason)
+        self._panel.addToLog(sentence(reason))
         self._panel.refresh()
         self._panel.findDevices()
 
@@ -82,5 +82,5 @@ class AdvancedSection:
     def _onLogFolder(self, _checked: bool = False) -> None:
         qt.QDesktopServices.openUrl(qt.QUrl("file:///" + self._logic.logFolder(), qt.QUrl.TolerantMode))
 
-    def _tell(self, line: str) -> None:
+    def _showStatus(self, line: str) -> None:
         self._ui.torchInfoLabel.text = sentence(line)

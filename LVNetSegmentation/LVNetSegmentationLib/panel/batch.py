@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from ..views import hideForeign
-from .batchqueue import CANCELLED, DONE, FAILED, RUNNING, WAITING, BatchQueue, Reported
+from .batchqueue import CANCELLED, DONE, FAILED, RUNNING, WAITING, BatchQueue
 from .context import PanelContext, Widgets
 from .startbutton import StartButton
 from .wording import duration, progressLine, sentence
@@ -37,7 +37,7 @@ class BatchSection:
         self._ui = ui
         self._logic = logic
         self._panel = panel
-        self._queue: Optional[BatchQueue] = None
+        self._queue: Optional[BatchQueue[slicer.vtkMRMLScalarVolumeNode, Outcome]] = None
         self._folderJob: Optional[Job] = None
         self._began = 0.0
         self.cancelling = False
@@ -112,7 +112,7 @@ class BatchSection:
 
     def startOnceReady(self) -> None:
         """Starts, unless PyTorch is missing and is not installed now."""
-        if self._panel.torchIsReady(self._tell):
+        if self._panel.torchIsReady(self._showStatus):
             self.start()
 
     def start(self) -> None:
@@ -131,7 +131,7 @@ class BatchSection:
     def _startScene(self) -> None:
         volumes = volumesOfScene()
         settings = self._panel.settings()
-        self._panel.say(_("Batch: {count} volumes of the scene").format(count=len(volumes)))
+        self._panel.addToLog(_("Batch: {count} volumes of the scene").format(count=len(volumes)))
         self._ui.batchTableWidget.rowCount = 0
         for volume in volumes:
             self._append(volume.GetName(), _("waiting"))
@@ -139,7 +139,7 @@ class BatchSection:
 
         def begin(
             volumeNode: slicer.vtkMRMLScalarVolumeNode,
-            onDone: Callable[[slicer.vtkMRMLSegmentationNode, Outcome], None],
+            onDone: Callable[[Outcome], None],
             onError: Callable[[str], None],
             onCancelled: Callable[[], None],
         ) -> Job:
@@ -148,7 +148,7 @@ class BatchSection:
                 None,
                 **settings,
                 onProgress=self._progressOf(volumeNode.GetName()),
-                onDone=onDone,
+                onDone=lambda _node, outcome: onDone(outcome),
                 onError=onError,
                 onCancelled=onCancelled,
             )
@@ -162,28 +162,29 @@ class BatchSection:
             count = len(self._queue.states)
             whole = self._queue.share + share / count
             self._ui.batchProgressBar.value = round(100 * whole)
-            self._tellProgress(whole, f"{name}, {stage}")
+            self._showProgress(whole, f"{name}, {stage}")
 
         return onProgress
 
-    def _tellProgress(self, share: float, stage: str) -> None:
+    def _showProgress(self, share: float, stage: str) -> None:
         elapsed = time.monotonic() - self._began
         remaining = elapsed / share - elapsed if share > 0.05 and elapsed > 1 else None
         if not self.cancelling:
-            self._tell(progressLine(stage, elapsed, remaining))
+            self._showStatus(progressLine(stage, elapsed, remaining))
 
-    def _onVolume(self, index: int, state: str, reported: Reported) -> None:
+    def _onVolume(self, index: int, state: str, reported: Union[Outcome, str, None]) -> None:
         words = {WAITING: _("waiting"), RUNNING: _("running"), CANCELLED: _("cancelled")}
-        if isinstance(reported, tuple):
-            _node, outcome = reported
-            self._panel.tellHidden(hideForeign())
-            text = findingsInWords(outcome.volumes, outcome.checks)
+        if reported is None:
+            text = words[state]
+        elif isinstance(reported, str):
+            text = sentence(reported)
         else:
-            text = words[state] if reported is None else sentence(reported)
+            self._panel.logHidden(hideForeign())
+            text = findingsInWords(reported.volumes, reported.checks)
         self._write(index, text)
         if state in (DONE, FAILED):
             name = self._ui.batchTableWidget.item(index, 0).text()
-            self._panel.say(f"{name}: {text}")
+            self._panel.addToLog(f"{name}: {text}")
 
     def _onSceneDone(self) -> None:
         assert self._queue is not None
@@ -192,7 +193,7 @@ class BatchSection:
         self._finish(states.count(DONE), len(states))
 
     def _startFolder(self, parameters: LVNetSegmentationParameterNode) -> None:
-        self._panel.say(_("Batch: the folder {folder}").format(folder=parameters.batchInputFolder))
+        self._panel.addToLog(_("Batch: the folder {folder}").format(folder=parameters.batchInputFolder))
         self._ui.batchTableWidget.rowCount = 0
         self._fit()
         for edit in (self._ui.batchInputPathLineEdit, self._ui.batchOutputPathLineEdit):
@@ -200,7 +201,7 @@ class BatchSection:
 
         def onProgress(share: float, stage: str, _remaining: Optional[float]) -> None:
             self._ui.batchProgressBar.value = round(100 * share)
-            self._tellProgress(share, stage)
+            self._showProgress(share, stage)
 
         self._folderJob = self._logic.segmentFolderAsync(
             parameters.batchInputFolder,
@@ -230,7 +231,7 @@ class BatchSection:
             words = findingsInWords(scan["volumes_ml"], checks, aboutInput(scan))
         self._append(name, words)
         self._fit()
-        self._panel.say(f"{name}: {words}")
+        self._panel.addToLog(f"{name}: {words}")
 
     def _onFolderDone(self, scans: List[Json]) -> None:
         self._folderJob = None
@@ -238,25 +239,25 @@ class BatchSection:
 
     def _onFolderError(self, sentence: str) -> None:
         self._folderJob = None
-        self._panel.say(_("The batch failed: {reason}").format(reason=sentence))
+        self._panel.addToLog(_("The batch failed: {reason}").format(reason=sentence))
         self._stopped(sentence)
 
     def _onFolderCancelled(self) -> None:
         self._folderJob = None
-        self._panel.say(_("The batch was cancelled"))
+        self._panel.addToLog(_("The batch was cancelled"))
         self._stopped(_("Cancelled; what was done stays."))
 
     def _finish(self, done: int, count: int) -> None:
         line = _("{done} of {count} scans segmented in {duration}").format(
             done=done, count=count, duration=duration(time.monotonic() - self._began)
         )
-        self._panel.say(line)
+        self._panel.addToLog(line)
         self._stopped(line)
 
     def _stopped(self, line: str) -> None:
         self.cancelling = False
         self._ui.batchProgressBar.visible = False
-        self._tell(line)
+        self._showStatus(line)
         self._panel.refresh()
 
     def cancel(self) -> None:
@@ -265,7 +266,7 @@ class BatchSection:
         if work is None or self.cancelling:
             return
         self.cancelling = True
-        self._tell(_("Cancelling..."))
+        self._showStatus(_("Cancelling..."))
         work.cancel()
         self._panel.refresh()
 
@@ -288,7 +289,7 @@ class BatchSection:
         item.setToolTip(words)
         self._ui.batchTableWidget.setItem(index, 1, item)
 
-    def _tell(self, line: str) -> None:
+    def _showStatus(self, line: str) -> None:
         self._ui.batchStatusLabel.text = sentence(line)
         self._ui.batchStatusLabel.visible = bool(line)
 

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Generic, List, Optional, Tuple, TypeVar, Union
+from typing import TYPE_CHECKING, Callable, Generic, List, Optional, TypeVar, Union
 
 if TYPE_CHECKING:
     from lvnet.worker.client.job import Job
 
 Item = TypeVar("Item")
-#: What a job reported: its results, its error message, or nothing.
-Reported = Union[Tuple[Any, ...], str, None]
+Result = TypeVar("Result")
 
 #: States of an item.
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 
 
-class BatchQueue(Generic[Item]):
+class BatchQueue(Generic[Item, Result]):
     """Runs a list of items, each as a job of the logic; independent of Qt and MRML."""
 
     def __init__(
         self,
         items: List[Item],
         start: Callable[..., Job],
-        onChanged: Callable[[int, str, Reported], None],
+        onChanged: Callable[[int, str, Union[Result, str, None]], None],
         onFinished: Callable[[], None],
     ) -> None:
         """Args:
         items: in the order in which they run.
-        start: called with an item and the callbacks `onDone`, `onError` and `onCancelled`; returns a job.
-        onChanged: called with the index of an item, its state, and what its job reported.
+        start: called with an item and the callbacks `onDone`, which takes the result, `onError` and `onCancelled`;
+            returns a job.
+        onChanged: called with the index of an item, its state, and the result or the error message, if there is one.
         onFinished: called once, after the last item.
         """
         self._items = items
@@ -51,7 +51,7 @@ class BatchQueue(Generic[Item]):
         self._set(index, RUNNING, None)
         self._job = self._start(
             self._items[index],
-            onDone=lambda *results: self._ended(index, DONE, results),
+            onDone=lambda result: self._ended(index, DONE, result),
             onError=lambda sentence: self._ended(index, FAILED, sentence),
             onCancelled=lambda: self._ended(index, CANCELLED, None),
         )
@@ -68,7 +68,7 @@ class BatchQueue(Generic[Item]):
         finished = sum(state not in (WAITING, RUNNING) for state in self.states)
         return finished / max(1, len(self.states))
 
-    def _ended(self, index: int, state: str, reported: Reported) -> None:
+    def _ended(self, index: int, state: str, reported: Union[Result, str, None]) -> None:
         self._set(index, state, reported)
         if self._cancelled:
             for rest in range(index + 1, len(self._items)):
@@ -76,6 +76,6 @@ class BatchQueue(Generic[Item]):
             self._index = len(self._items) - 1
         self.next()
 
-    def _set(self, index: int, state: str, reported: Reported) -> None:
+    def _set(self, index: int, state: str, reported: Union[Result, str, None]) -> None:
         self.states[index] = state
         self._onChanged(index, state, reported)

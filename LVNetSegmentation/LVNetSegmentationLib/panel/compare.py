@@ -92,7 +92,7 @@ class CompareSection:
         self._showDataSet(dataSet)
         for chooser, node in ((self._compared, compared), (self._reference, reference)):
             if node is not None and node.IsA("vtkMRMLSegmentationNode"):
-                chooser.tellVolumes(self._panel.volumesOf(node))
+                chooser.showVolumes(self._panel.volumesOf(node))
         if parameters is not None:
             self._ui.presetComboBox.currentIndex = list(PRESETS).index(parameters.preset)
             self._ui.presetComboBox.toolTip = PRESETS[parameters.preset].summary
@@ -140,7 +140,7 @@ class CompareSection:
 
     def _onCompare(self, _checked: bool = False) -> None:
         parameters = self._panel.currentParameters()
-        self._tell(_("Comparing..."))
+        self._showStatus(_("Comparing..."))
         self._job = self._logic.evaluateAsync(
             parameters.comparedNode,
             parameters.referenceNode,
@@ -161,16 +161,16 @@ class CompareSection:
         self._job = None
         self._result = result
         self._panel.currentParameters().metricsTable = tableNode
-        self._tell("\n".join(sentence(note) for note in result.get("notes") or []))
-        self._panel.say(_("Compared: DICE {dice}").format(dice=number(result.get("dice"), 4)))
+        self._showStatus("\n".join(sentence(note) for note in result.get("notes") or []))
+        self._panel.addToLog(_("Compared: DICE {dice}").format(dice=number(result.get("dice"), 4)))
         self._show()
         self._panel.refresh()
 
     def _onError(self, reason: str) -> None:
         self._job = None
         self._result = None
-        self._tell(reason)
-        self._panel.say(_("The comparison failed: {reason}").format(reason=reason))
+        self._showStatus(reason)
+        self._panel.addToLog(_("The comparison failed: {reason}").format(reason=reason))
         self._show()
         self._panel.refresh()
 
@@ -192,7 +192,7 @@ class CompareSection:
     def _onCopy(self, _checked: bool = False) -> None:
         lines = [f"{name}\t{text}" for name, text, _why in rowsOf(self._result or {})]
         slicer.app.clipboard().setText("\n".join(lines))
-        self._panel.say(_("The numbers are on the clipboard"))
+        self._panel.addToLog(_("The numbers are on the clipboard"))
 
     def _onExport(self, _checked: bool = False) -> None:
         tableNode = self._panel.currentParameters().metricsTable
@@ -204,12 +204,12 @@ class CompareSection:
         try:
             self._logic.exportTableToCsv(tableNode, path)
         except LVNetError as error:
-            self._tell(str(error))
+            self._showStatus(str(error))
         else:
-            self._tell(_("Written: {path}").format(path=path))
-            self._panel.say(_("Written: {path}").format(path=path))
+            self._showStatus(_("Written: {path}").format(path=path))
+            self._panel.addToLog(_("Written: {path}").format(path=path))
 
-    def _tell(self, line: str) -> None:
+    def _showStatus(self, line: str) -> None:
         self._ui.compareStatusLabel.text = sentence(line)
         self._ui.compareStatusLabel.visible = bool(line)
 
@@ -220,7 +220,7 @@ class CompareSection:
             self._job.cancel()
             self._job = None
         self._result = None
-        self._tell("")
+        self._showStatus("")
         self._show()
 
 

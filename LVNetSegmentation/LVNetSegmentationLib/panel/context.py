@@ -110,10 +110,10 @@ class PanelContext(Protocol):
     def refresh(self) -> None:
         """Updates every section."""
 
-    def say(self, line: str) -> None:
+    def addToLog(self, line: str) -> None:
         """Adds a line to the log at the bottom of the panel."""
 
-    def tellHidden(self, names: List[str]) -> None:
+    def logHidden(self, names: List[str]) -> None:
         """Logs which segmentations were hidden because no slice view shows their volume."""
 
     def volumesOf(self, segmentationNode: Optional[slicer.vtkMRMLSegmentationNode]) -> Dict[str, float]:
@@ -122,18 +122,18 @@ class PanelContext(Protocol):
     def keepInput(self) -> None:
         """Marks the current input volume as chosen by the user."""
 
-    def torchIsReady(self, tell: Callable[[str], None]) -> bool:
-        """Whether PyTorch is there, installed now if the user agrees; `tell` gets the reason where it is not."""
+    def torchIsReady(self, report: Callable[[str], None]) -> bool:
+        """Whether PyTorch is there, installed now if the user agrees; `report` gets the reason where it is not."""
 
     @property
     def runSeconds(self) -> Optional[float]:
-        """Seconds of the last run of the chosen volume, else of the next one as foretold; None where unknown."""
+        """Seconds of the last run of the chosen volume, else the estimate for the next one; None where unknown."""
 
-    def tellComputePath(self, computePath: ComputePath) -> None:
+    def noteComputePath(self, computePath: ComputePath) -> None:
         """Notes how the worker computes the network."""
 
-    def tellPace(self, secondsPerLitre: Optional[float]) -> None:
-        """Notes how fast this computer is since it has learnt to compute faster."""
+    def notePace(self, secondsPerLitre: Optional[float]) -> None:
+        """Notes how fast this computer is since Numba was installed."""
 
     def findDevices(self) -> None:
         """Queries the available devices from the worker, without blocking."""

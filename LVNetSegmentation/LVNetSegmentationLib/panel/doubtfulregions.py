@@ -80,7 +80,7 @@ class DoubtfulRegionsRow:
         """Shows the volume, since over another one the regions mean nothing; False if it is gone."""
         if self._volumeNode is None or self._volumeNode.GetScene() is None:
             return False
-        self._panel.tellHidden(bringIntoSight(self._volumeNode))
+        self._panel.logHidden(bringIntoSight(self._volumeNode))
         return True
 
 

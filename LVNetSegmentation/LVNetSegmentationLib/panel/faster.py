@@ -40,13 +40,15 @@ class FasterSection:
         for button in (ui.numbaButton, ui.fasterButton):
             button.connect("clicked(bool)", self._onInstall)
 
-    def told(self, computePath: ComputePath) -> None:
+    def noteComputePath(self, computePath: ComputePath) -> None:
         """Takes in how the worker computes the network."""
         before, self._path = self._path, computePath
         if not self._working:
             self._line = ""
         if computePath.left_out and (before is None or before.left_out != computePath.left_out):
-            self._panel.say(_("Left out, so that a run takes longer: {reason}").format(reason=computePath.left_out))
+            self._panel.addToLog(
+                _("Left out, so that a run takes longer: {reason}").format(reason=computePath.left_out)
+            )
 
     def refresh(self) -> None:
         """Shows how the network is computed, and offers Numba where that would be faster."""
@@ -85,7 +87,7 @@ class FasterSection:
         if self._working or self._panel.busy or not self._logic.numbaIsMissing():
             return
         self._working = True
-        self._tell(_("Installing Numba..."))
+        self._showStatus(_("Installing Numba..."))
         try:
             self._logic.installNumba()
         except LVNetError as error:
@@ -93,12 +95,12 @@ class FasterSection:
             return
         if self._gone:
             return
-        self._tell(_("Numba is installed; its kernels are compiled and tried, which takes some seconds..."))
+        self._showStatus(_("Numba is installed; its kernels are compiled and tried, which takes some seconds..."))
         self._logic.paceAsync(onDone=self._onTried, onError=self._onUntried, **self._panel.settings())
 
     def _onTried(self, secondsPerLitre: Optional[float], computePath: ComputePath) -> None:
-        self._panel.tellPace(secondsPerLitre)
-        self._panel.tellComputePath(computePath)
+        self._panel.notePace(secondsPerLitre)
+        self._panel.noteComputePath(computePath)
         if computePath.name == NUMBA:
             self._end(_("Numba works; runs on the CPU use its kernels from now on"))
         elif computePath.left_out:
@@ -113,12 +115,12 @@ class FasterSection:
     def _onUntried(self, reason: str) -> None:
         self._end(_("Numba is installed, but was not tried ({reason})").format(reason=reason))
 
-    def _tell(self, line: str) -> None:
+    def _showStatus(self, line: str) -> None:
         self._line = line
-        self._panel.say(sentence(line))
+        self._panel.addToLog(sentence(line))
         self._panel.refresh()
 
     def _end(self, line: str) -> None:
         self._working = False
         if not self._gone:
-            self._tell(line)
+            self._showStatus(line)

@@ -13,5 +13,5 @@ class LogSection:
     def __init__(self, ui: Widgets) -> None:
         self._text = ui.logTextEdit
 
-    def say(self, line: str) -> None:
+    def add(self, line: str) -> None:
         self._text.appendPlainText(f"{time.strftime('%H:%M:%S')}  {line}")

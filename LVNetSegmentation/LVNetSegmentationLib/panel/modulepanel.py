@@ -94,9 +94,9 @@ class Panel:
         for section in (self.run, self.compare, self.batch, self.advanced, self.faster):
             section.refresh()
 
-    def say(self, line: str) -> None:
+    def addToLog(self, line: str) -> None:
         """Adds a line to the log."""
-        self.log.say(line)
+        self.log.add(line)
 
     def volumesOf(self, segmentationNode: Optional[slicer.vtkMRMLSegmentationNode]) -> Dict[str, float]:
         """Volumes in ml by segment identifier; empty until they are counted."""
@@ -106,35 +106,35 @@ class Panel:
         """Marks the current input volume as chosen by the user."""
         self.inputChoice.keep()
 
-    def tellHidden(self, names: List[str]) -> None:
+    def logHidden(self, names: List[str]) -> None:
         """Logs which segmentations were hidden because no slice view shows their volume."""
         if names:
-            self.say(_("Hidden, since another volume is shown: {names}").format(names=", ".join(names)))
+            self.addToLog(_("Hidden, since another volume is shown: {names}").format(names=", ".join(names)))
 
-    def torchIsReady(self, tell: Callable[[str], None]) -> bool:
+    def torchIsReady(self, report: Callable[[str], None]) -> bool:
         """Whether PyTorch is there, installed now if the user agrees.
 
         Args:
-            tell: gets the reason where it is not.
+            report: gets the reason where it is not.
         """
         reason = self.advanced.installTorch() if self._logic.torchIsMissing() else ""
         if reason:
-            tell(sentence(reason))
+            report(sentence(reason))
         return not reason
 
     @property
     def runSeconds(self) -> Optional[float]:
-        """Seconds of the last run of the chosen volume, else of the next one as foretold; None where unknown."""
+        """Seconds of the last run of the chosen volume, else the estimate for the next one; None where unknown."""
         return self.run.seconds
 
-    def tellComputePath(self, computePath: ComputePath) -> None:
+    def noteComputePath(self, computePath: ComputePath) -> None:
         """Notes how the worker computes the network."""
-        self.faster.told(computePath)
+        self.faster.noteComputePath(computePath)
         self.refresh()
 
-    def tellPace(self, secondsPerLitre: Optional[float]) -> None:
+    def notePace(self, secondsPerLitre: Optional[float]) -> None:
         """Notes how fast this computer is since it has learnt to compute faster."""
-        self.run.foretelling.learn(self.currentParameters().device, secondsPerLitre)
+        self.run.estimate.learn(self.currentParameters().device, secondsPerLitre)
 
     def opened(self) -> None:
         """Called when the user opens the panel; queries the devices before the first click."""
@@ -152,11 +152,11 @@ class Panel:
         def onDone(devices: List[Device]) -> None:
             ended()
             self.run.devices.offer(devices)
-            self.run.foretelling.workerIsWarm()
+            self.run.estimate.workerIsWarm()
 
         def onError(sentence: str) -> None:
             ended()
-            self.say(_("The devices are not known: {reason}").format(reason=sentence))
+            self.addToLog(_("The devices are not known: {reason}").format(reason=sentence))
 
         self._devicesJob = self._logic.devicesAsync(onDone=onDone, onError=onError)
 

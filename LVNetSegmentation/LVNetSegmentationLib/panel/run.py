@@ -18,7 +18,7 @@ from .devices import DeviceChooser
 from .doubtfulregions import DoubtfulRegionsRow
 from .doubts import aboutOutput, editedOf, identifiersOf, stateOfOutput, stateOfVolume
 from .findings import FindingsLabel
-from .foretelling import Foretelling
+from .runestimate import RunEstimate
 from .startbutton import StartButton
 from .surfaces import SurfaceButton
 from .volumes import withVolume
@@ -62,9 +62,9 @@ class RunSection:
         self.weights = WeightsChooser(ui.weightsPathLineEdit, ui.weightsInfoLabel, logic.weightsInfo)
         self.inputFindings = FindingsLabel(ui.inputFindingsLabel)
         self.resultFindings = FindingsLabel(ui.resultFindingsLabel)
-        self.foretelling = Foretelling(ui.estimateLabel, panel, logic)
+        self.estimate = RunEstimate(ui.estimateLabel, panel, logic)
         self.doubtful = DoubtfulRegionsRow(ui, panel)
-        self.surfaces = SurfaceButton(ui.show3DButton, panel.tellHidden)
+        self.surfaces = SurfaceButton(ui.show3DButton, panel.logHidden)
         ui.editButton.connect("clicked(bool)", self._onEdit)
         self._button = StartButton(
             ui.applyButton,
@@ -77,7 +77,7 @@ class RunSection:
         ui.anywayCheckBox.connect("toggled(bool)", lambda _checked: panel.refresh())
         ui.anywayCheckBox.visible = False
         ui.progressBar.visible = False
-        self._tell("")
+        self._showStatus("")
 
     @property
     def running(self) -> bool:
@@ -85,8 +85,8 @@ class RunSection:
 
     @property
     def seconds(self) -> Optional[float]:
-        """Of the last run of this volume, else of the next one as foretold; None where unknown."""
-        return self.foretelling.seconds if self._took is None else self._took
+        """Those of the last run of this volume, else the estimate for the next one; None where unknown."""
+        return self.estimate.seconds if self._took is None else self._took
 
     def refresh(self) -> None:
         """Updates the widgets from the parameters, and enables Apply if it can be clicked."""
@@ -109,9 +109,9 @@ class RunSection:
         ui.editButton.toolTip = _("Edit the segmentation by hand.") if output else _("There is no segmentation yet.")
         # The outcome of a run matters more than how long it would take again.
         if parameters is not None and not self.running and not ui.statusLabel.text:
-            self.foretelling.show(parameters.inputVolume, parameters.device)
+            self.estimate.show(parameters.inputVolume, parameters.device)
         else:
-            self.foretelling.show(None, "")
+            self.estimate.show(None, "")
         self._button.refresh()
 
     def reasonAgainst(self) -> str:
@@ -184,8 +184,8 @@ class RunSection:
         self.refresh()
         reason = self.reasonAgainst()
         if reason:
-            self._tell(reason)
-        elif self._panel.torchIsReady(self._tell):
+            self._showStatus(reason)
+        elif self._panel.torchIsReady(self._showStatus):
             self.start()
 
     def start(self) -> None:
@@ -196,12 +196,12 @@ class RunSection:
         self._began, self._took, self._lastStage, self.cancelling = time.monotonic(), None, "", False
         self.resultFindings.show([])
         self.doubtful.forget()
-        self._panel.say(_("Segmenting {name}").format(name=volumeNode.GetName()))
+        self._panel.addToLog(_("Segmenting {name}").format(name=volumeNode.GetName()))
         self.weights.remember()
         self._logic.keepWarm = parameters.keepWarm
         self._settings, self._sceneIsGone = self._panel.settings(), False
         self._ui.progressBar.value = 0
-        self._tell(_("Starting..."))
+        self._showStatus(_("Starting..."))
         self._job = self._logic.segmentAsync(
             volumeNode,
             parameters.outputSegmentation,
@@ -218,25 +218,25 @@ class RunSection:
         """Requests cancellation of the running job."""
         if self._job is not None and not self.cancelling:
             self.cancelling = True
-            self._tell(_("Cancelling..."))
+            self._showStatus(_("Cancelling..."))
             self._job.cancel()
             self._panel.refresh()
 
     def _onProgress(self, share: float, stage: str, remaining: Optional[float]) -> None:
         if stage != self._lastStage:
             self._lastStage = stage
-            self._panel.say(sentence(stage))
+            self._panel.addToLog(sentence(stage))
         self._ui.progressBar.value = round(100 * share)
         if not self.cancelling:
-            self._tell(progressLine(stage, time.monotonic() - self._began, remaining))
+            self._showStatus(progressLine(stage, time.monotonic() - self._began, remaining))
 
     def _onDone(self, segmentationNode: slicer.vtkMRMLSegmentationNode, outcome: Outcome) -> None:
         self._stopped()
         took = duration(outcome.seconds)
         for line in outcome.lines:
-            self._panel.say(sentence(line))
+            self._panel.addToLog(sentence(line))
         path = outcome.computePath
-        self._panel.say(
+        self._panel.addToLog(
             _("Done in {duration} with {path} on {device}").format(duration=took, path=path.name, device=outcome.device)
         )
         volumeNode = slicer.mrmlScene.GetNodeByID(outcome.volumeNodeID)
@@ -248,19 +248,19 @@ class RunSection:
             parameters.comparedNode = segmentationNode
             self._show(volumeNode, outcome, took)
             if self._panel.parameters is not None:
-                self._panel.tellHidden(showResult(volumeNode, segmentationNode))
+                self._panel.logHidden(showResult(volumeNode, segmentationNode))
                 if self.surfaces.isShown():
                     resetThreeDViews()
         else:
-            self._tell("")
-        self._panel.tellComputePath(path)
+            self._showStatus("")
+        self._panel.noteComputePath(path)
 
     def _show(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, outcome: Outcome, took: str) -> None:
         self.resultFindings.show(outcome.checks or [(None, line) for line in outcome.lines])
         self.doubtful.show(volumeNode, outcome.doubtful)
         self._took = outcome.seconds
         volumes = ", ".join(f"{name} {volume:.0f} ml" for name, volume in outcome.volumes.items())
-        self._tell(
+        self._showStatus(
             _("{volume}: {found}, in {duration} with {path}").format(
                 volume=volumeNode.GetName(),
                 found=volumes or _("nothing was found"),
@@ -272,14 +272,14 @@ class RunSection:
     def _onError(self, reason: str) -> None:
         self._stopped()
         self.resultFindings.show([("wrong", reason)])
-        self._tell("")
-        self._panel.say(_("Failed: {reason}").format(reason=reason))
+        self._showStatus("")
+        self._panel.addToLog(_("Failed: {reason}").format(reason=reason))
         self._panel.refresh()
 
     def _onCancelled(self) -> None:
         self._stopped()
-        self._tell("" if self._sceneIsGone else _("Cancelled; the scene is as it was."))
-        self._panel.say(_("Cancelled"))
+        self._showStatus("" if self._sceneIsGone else _("Cancelled; the scene is as it was."))
+        self._panel.addToLog(_("Cancelled"))
         self._panel.refresh()
 
     def _stopped(self) -> None:
@@ -287,7 +287,7 @@ class RunSection:
         self.cancelling = False
         self._ui.progressBar.visible = False
 
-    def _tell(self, line: str) -> None:
+    def _showStatus(self, line: str) -> None:
         self._ui.statusLabel.text = line
         self._ui.statusLabel.visible = bool(line)
 
@@ -305,7 +305,7 @@ class RunSection:
 
     def _forgetFindings(self) -> None:
         self.resultFindings.show([])
-        self._tell("")
+        self._showStatus("")
 
     def _onEdit(self, _checked: bool = False) -> None:
         """Opens Slicer's Segment Editor on the result."""

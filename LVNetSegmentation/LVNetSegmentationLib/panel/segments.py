@@ -78,7 +78,7 @@ class SegmentChooser:
             known = before.lower() in lower and not together
             self._box.currentIndex = lower.index(before.lower()) if known else 0
 
-    def tellVolumes(self, volumes: Dict[str, float]) -> None:
+    def showVolumes(self, volumes: Dict[str, float]) -> None:
         """Appends the volumes to the names.
 
         Args:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 class SurfaceButton:
     """Creates the surfaces of a segmentation and shows or hides them; disabled if there is nothing to show."""
 
-    def __init__(self, button: QPushButton, tellHidden: Callable[[List[str]], None]) -> None:
+    def __init__(self, button: QPushButton, logHidden: Callable[[List[str]], None]) -> None:
         """Args:
         button: must be checkable.
-        tellHidden: called with the names of segmentations that were hidden because another volume is shown now.
+        logHidden: called with the names of segmentations that were hidden because another volume is shown now.
         """
         self._button = button
-        self._tellHidden = tellHidden
+        self._logHidden = logHidden
         self._node: Optional[slicer.vtkMRMLSegmentationNode] = None
         self._button.connect("clicked(bool)", self._onClicked)
 
@@ -62,7 +62,7 @@ class SurfaceButton:
         if volumeNode is None:
             node.GetDisplayNode().SetVisibility(True)
         else:
-            self._tellHidden(showResult(volumeNode, node))
+            self._logHidden(showResult(volumeNode, node))
 
     def isShown(self) -> bool:
         """Whether there are surfaces and they are displayed."""

@@ -191,7 +191,7 @@ def _report(
     results = [result for job in jobs if (result := ledger.result(job)) is not None]
     failed = sum(result.get("error") is not None for result in results)
     if options.json:
-        print(json_text([*results, *planned.told_left_out()]))
+        print(json_text([*results, *planned.left_out_entries()]))
     if not options.quiet:
         said = f"{len(results) - failed} of {len(jobs)} scans are segmented, {before} of them in earlier runs"
         if failed:
@@ -213,7 +213,7 @@ def run_list(options: argparse.Namespace, planned: Plan) -> int:
         {"input": str(job.scan.path), "output": str(job.target), "series": _series_of(job)} for job in jobs
     ]
     if options.json:
-        print(json_text([*entries, *planned.told_left_out()]))
+        print(json_text([*entries, *planned.left_out_entries()]))
         return 0
     for entry in entries:
         print(printable(f"{entry['input']} -> {entry['output']}"))

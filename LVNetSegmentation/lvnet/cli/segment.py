@@ -59,7 +59,7 @@ def run_segment(arguments: argparse.Namespace) -> int:
             results.append(failure(job.scan.path, error))
     failed = sum("error" in result for result in results)
     if arguments.json:
-        print(json_text([*results, *planned.told_left_out()] if batch else results[0]))
+        print(json_text([*results, *planned.left_out_entries()] if batch else results[0]))
     if batch and not arguments.quiet:
         said = f"{len(results) - failed} of {len(results)} scans segmented; {planned.summary(failed)}"
         print(one_line(f"lvnet: {said}"), file=sys.stderr)
@@ -130,11 +130,11 @@ def _segment_one(
             progress=bar,
         )
     if not arguments.quiet:
-        _say(job, report, brief=bool(title))
+        _print_report(job, report, brief=bool(title))
     return report
 
 
-def _say(job: Job, report: ScanReport, *, brief: bool) -> None:
+def _print_report(job: Job, report: ScanReport, *, brief: bool) -> None:
     volumes = ", ".join(f"{name} {value:.0f} ml" for name, value in report.volumes_ml.items())
     print(one_line(f"lvnet: {job.scan.path.name} -> {job.target}: {volumes}, {report.seconds:.1f} s"), file=sys.stderr)
     for note in [*(found.sentence for found in report.input_checks if found.severity == NOTE), *report.notes]:

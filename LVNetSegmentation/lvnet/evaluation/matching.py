@@ -111,7 +111,7 @@ def match(prediction: Side, reference: Side, recipe: Mapping[int, str]) -> Tuple
     raise _question(left, right)
 
 
-def as_said(
+def as_requested(
     text: str, prediction: Side, reference: Side, recipe: Mapping[int, str]
 ) -> Tuple[List[Comparison], List[str]]:
     """The comparisons of `PREDICTION=REFERENCE[,...]`; each side a label value or a name, or several with `+`.

@@ -14,7 +14,7 @@ from ..metrics import Metrics, compare
 from ..recipe import LIVER
 from ..volume import Segment, Volume
 from .common_grid import on_one_grid
-from .matching import Comparison, as_said, by_value, match
+from .matching import Comparison, as_requested, by_value, match
 from .reference_sets import reference_set
 from .settings import Settings, recipe_names
 from .sides import PathLike, Side, names_beside, side_of
@@ -185,7 +185,7 @@ def _side(
 def _comparisons(prediction: Side, reference: Side, settings: Settings) -> Tuple[List[Comparison], List[str]]:
     recipe = dict(settings.recipe) or {LIVER.value: LIVER.name}
     if settings.labels is not None:
-        return as_said(settings.labels, prediction, reference, recipe)
+        return as_requested(settings.labels, prediction, reference, recipe)
     if settings.label is not None:
         label = settings.label
         neither = label not in prediction.values | reference.values

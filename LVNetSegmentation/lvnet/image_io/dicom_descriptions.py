@@ -41,7 +41,7 @@ def free_text(value: bytes, character_set: str) -> str:
     return ""
 
 
-def may_be_told(description: str, identity: Iterable[str]) -> bool:
+def may_be_shown(description: str, identity: Iterable[str]) -> bool:
     """Whether a note may repeat a description.
 
     It must not if it contains a part of the patient's name or ID (three letters or four digits in a row, or a short

@@ -257,10 +257,10 @@ def _thickness(only: Slice, notes: List[str]) -> float:
 
 def _note_distance(slices: Sequence[Slice], step: float, notes: List[str]) -> None:
     """Notes about headers whose slice distance differs from the positions, which are used."""
-    told = sorted({round(abs(s.fields.distance[0]), 4) for s in slices if s.fields.distance})
-    told = [distance for distance in told if distance > 0 and abs(distance - step) > _OTHER * step]
-    if told:
-        said = " or ".join(f"{distance:g}" for distance in told[:3])
+    stated = sorted({round(abs(s.fields.distance[0]), 4) for s in slices if s.fields.distance})
+    stated = [distance for distance in stated if distance > 0 and abs(distance - step) > _OTHER * step]
+    if stated:
+        said = " or ".join(f"{distance:g}" for distance in stated[:3])
         notes.append(
             f"the slice distance is {said} mm in the headers, but {step:.4g} mm by the slice positions, which were used"
         )

@@ -15,7 +15,7 @@ import zlib
 from functools import lru_cache
 from typing import BinaryIO, Dict, List, NamedTuple, Optional, Tuple, Union
 
-from .dicom_descriptions import free_text, may_be_told
+from .dicom_descriptions import free_text, may_be_shown
 from .dicom_elements import Dataset, ElementReader, plain_text
 from .dicom_frames import (
     FRAME_ACQUISITION,
@@ -97,7 +97,7 @@ _KEPT = frozenset((
 _MOST_REMEMBERED, _SETTLED_NS = 4096, 2_000_000_000
 
 
-class Unspoken(str):
+class Unprinted(str):
     """Free text that may name a patient: a `str` whose `repr` does not show it."""
 
     def __repr__(self) -> str:
@@ -110,7 +110,7 @@ class DicomHeader(NamedTuple):
     Texts are stripped; missing fields are empty or 0.  `complete` is False if the pixels are truncated, or there
     is garbage between their fragments.  `encapsulated` pixels are in fragments; `pixels` are offset and length of the
     pixels or of each fragment, see :func:`read_pixels`.  `padding` are the stored values, as bits, that mean "no
-    value": one, or the ends of a range.  `description` is free text that only the user may see; `told` is the same, or
+    value": one, or the ends of a range.  `description` is free text that only the user may see; `shown` is the same, or
     empty if it may name the patient; `patient` is a hash that tells patients apart.
     """
 
@@ -123,8 +123,8 @@ class DicomHeader(NamedTuple):
     encapsulated: bool
     pixels: Tuple[Tuple[int, int], ...]
     padding: Tuple[int, ...] = ()
-    description: Unspoken = Unspoken()
-    told: Unspoken = Unspoken()
+    description: Unprinted = Unprinted()
+    shown: Unprinted = Unprinted()
     patient: int = 0
 
 
@@ -222,14 +222,14 @@ def _header(path: str, syntax: str, dataset: Dataset, order: str, reader: Elemen
     )
     character_set = plain_text(dataset.get(_CHARACTER_SET, b""))
     description, *named = (
-        Unspoken(free_text(dataset.get(tag) or b"", character_set))
+        Unprinted(free_text(dataset.get(tag) or b"", character_set))
         for tag in (_DESCRIPTION, _PATIENT_NAME, _PATIENT_ID)
     )
-    told = description if may_be_told(description, named) else Unspoken()
+    shown = description if may_be_shown(description, named) else Unprinted()
     identity = (dataset.get(_PATIENT_ID) or b"").strip(b" \0") or (dataset.get(_PATIENT_NAME) or b"").strip(b" \0^")
     return DicomHeader(
         path, syntax, fields, numbers, frames, complete, reader.encapsulated, pixels,
-        padding if all(value >= 0 for value in padding) else (), description, told,
+        padding if all(value >= 0 for value in padding) else (), description, shown,
         # Python salts the hash of bytes differently in every process.
         hash(identity.upper()) if identity else 0,
     )  # fmt: skip

@@ -114,12 +114,12 @@ def _lattice(
         raise ImageError(f"{name}: its frames are shifted sideways against each other; export it again")
     places = np.unique(np.round(along / _SAME_PLACE_MM)) * _SAME_PLACE_MM
     gaps = np.diff(places)
-    told = [float(measures.get(key) or 0) for key in ("SpacingBetweenSlices", "SliceThickness")]
+    stated = [float(measures.get(key) or 0) for key in ("SpacingBetweenSlices", "SliceThickness")]
     if not gaps.size:
-        step = next((value for value in told if value > 0), 1.0)
+        step = next((value for value in stated if value > 0), 1.0)
         return np.zeros(len(frames)), step
     # Empty frames may be omitted, so the smallest gap is not necessarily the distance of slices.
-    for step in [value for value in (told[0], float(gaps.min()), told[1]) if value > 0]:
+    for step in [value for value in (stated[0], float(gaps.min()), stated[1]) if value > 0]:
         whole = np.maximum(1, np.rint(gaps / step))
         if (np.abs(gaps / step - whole) <= _UNEVEN).all() and whole.sum() < _MOST_SLICES:
             even = float(gaps.sum() / whole.sum())

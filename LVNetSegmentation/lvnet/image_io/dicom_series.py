@@ -52,8 +52,8 @@ class Candidate(NamedTuple):
     @property
     def words(self) -> str:
         """The same without the number."""
-        told = {slice_.header.told for slice_ in self.slices}
-        description = f'"{told.pop()}"' if len(told) == 1 and all(told) else ""
+        shown = {slice_.header.shown for slice_ in self.slices}
+        description = f'"{shown.pop()}"' if len(shown) == 1 and all(shown) else ""
         return ", ".join(word for word in (description, self.verdict.words, _slices(len(self.slices))) if word)
 
 

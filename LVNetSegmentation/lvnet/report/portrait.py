@@ -56,15 +56,15 @@ def portrait(
     canonical = to_canonical(scan)[0]
     mask = to_canonical(labels.with_array(labels.array != 0))[0].array
     masks = [(mask, PREDICTION)]
-    telling = mask
+    followed = mask
     if reference is not None:
         true = to_canonical(reference.with_array(reference.array != 0))[0].array
         masks = [(true, REFERENCE), *masks]
-        telling = true ^ mask if (true ^ mask).any() else mask
+        followed = true ^ mask if (true ^ mask).any() else mask
     box = bounding_box(mask)
     spacing, window = canonical.spacing, window_of(canonical.array)
     scale = side / max(n * mm for n, mm in zip(canonical.shape, spacing))
-    views = [_plane(canonical.array, masks, telling, spacing, window, scale, side, *plane) for plane in _PLANES]
+    views = [_plane(canonical.array, masks, followed, spacing, window, scale, side, *plane) for plane in _PLANES]
     if body:
         views.append(_body(mask[box] if box is not None else None, spacing, side))
     gap = np.zeros((side, _GAP, 3), np.uint8)
@@ -77,7 +77,7 @@ def portrait(
 def _plane(
     array: np.ndarray,
     masks: Sequence[Tuple[np.ndarray, str]],
-    telling: np.ndarray,
+    followed: np.ndarray,
     spacing: Tuple[float, float, float],
     window: Tuple[float, float],
     scale: float,
@@ -86,7 +86,7 @@ def _plane(
     turned: bool,
     letters: str,
 ) -> np.ndarray:
-    index = _largest(telling, axis) if telling.any() else telling.shape[axis] // 2
+    index = _largest(followed, axis) if followed.any() else followed.shape[axis] // 2
     steps = [mm for other, mm in enumerate(spacing) if other != axis]
     planes = [np.moveaxis(part, axis, 0)[index] for part in (array, *(mask for mask, _ in masks))]
     seen, *marked = [plane[::-1] for plane in planes] if turned else planes

@@ -30,7 +30,7 @@ from .messages.answers import (
     Stopped,
 )
 from .messages.requests import CANCEL, request_id, request_of
-from .messages.wire import Mouth, decode, read_lines
+from .messages.wire import MessageWriter, decode, read_lines
 from .task_failures import failed
 from .watch import watch
 
@@ -49,12 +49,12 @@ class Server:
     """Processes one request after another.
 
     Args:
-        mouth: sends the answers.
+        writer: sends the answers.
         idle_seconds: see IDLE_SECONDS.
     """
 
-    def __init__(self, mouth: Mouth, idle_seconds: float = IDLE_SECONDS) -> None:
-        self._mouth = mouth
+    def __init__(self, writer: MessageWriter, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._writer = writer
         self._idle_seconds = idle_seconds
         self._requests: queue.Queue[Optional[Dict[str, Any]]] = queue.Queue()
         self._cancelled: Set[RequestId] = set()
@@ -95,12 +95,12 @@ class Server:
 
     def run(self) -> int:
         """Processes requests until the worker is idle for too long or must exit; returns the exit code."""
-        self._say(Ready(os.getpid(), __version__))
+        self._send(Ready(os.getpid(), __version__))
         while True:
             try:
                 request = self._requests.get(timeout=self._idle_seconds)
             except queue.Empty:
-                self._say(Bye("idle"))
+                self._send(Bye("idle"))
                 return EXIT_DONE
             if request is None or self._orphaned.is_set():
                 self._remove_exchange(request)
@@ -109,7 +109,7 @@ class Server:
             if isinstance(answer, Failed) and answer.kind in _RENEW:
                 # After a driver error a process can no longer use the GPU, and a partly imported PyTorch
                 # would get in the way of one that is installed meanwhile; a new process has neither problem.
-                self._say(Bye(answer.kind.value))
+                self._send(Bye(answer.kind.value))
                 return EXIT_RENEW
 
     def _do(self, message: Dict[str, Any]) -> RequestAnswer:
@@ -119,19 +119,20 @@ class Server:
         number = request_id(message)
         answer: RequestAnswer
         self._current = message
-        self._say(Accepted(number))
+        self._send(Accepted(number))
         began = time.monotonic()
         try:
             if self._is_cancelled(number):
                 raise Cancelled
             request = request_of(message)
-            result = TASKS[type(request)](request, _Teller(self._say, number), lambda: self._is_cancelled(number))
+            progress = _ProgressSender(self._send, number)
+            result = TASKS[type(request)](request, progress, lambda: self._is_cancelled(number))
             answer = Done(number, result.to_fields(), round(time.monotonic() - began, 3))
         except Cancelled:
             answer = Stopped(number)
         except Exception as error:  # every failure of a task is reported as an answer
             answer = failed(number, error)
-        self._say(answer)
+        self._send(answer)
         after_task()
         if self._orphaned.is_set():
             self._remove_exchange()
@@ -139,11 +140,11 @@ class Server:
         self._cancelled.discard(number)
         return answer
 
-    def _say(self, answer: Answer) -> None:
-        self._mouth.say(answer.to_message())
+    def _send(self, answer: Answer) -> None:
+        self._writer.send(answer.to_message())
 
     def _is_cancelled(self, number: RequestId) -> bool:
-        return number in self._cancelled or self._orphaned.is_set() or not self._mouth.heard
+        return number in self._cancelled or self._orphaned.is_set() or not self._writer.is_open
 
     def _remove_exchange(self, request: Optional[Dict[str, Any]] = None) -> None:
         request = request or self._current
@@ -151,11 +152,11 @@ class Server:
             remove_folder(str(request["folder"]))
 
 
-class _Teller:
+class _ProgressSender:
     """A :data:`lvnet.progress.Progress` that sends messages at a limited rate."""
 
-    def __init__(self, say: Callable[[Answer], None], number: RequestId) -> None:
-        self._say, self._number = say, number
+    def __init__(self, send: Callable[[Answer], None], number: RequestId) -> None:
+        self._send, self._number = send, number
         self._last = ("", 0.0)
 
     def __call__(self, share: float, stage: str) -> None:
@@ -163,11 +164,11 @@ class _Teller:
         if stage == self._last[0] and now - self._last[1] < _PROGRESS_EVERY:
             return
         self._last = (stage, now)
-        self._say(Progress(self._number, round(float(share), 4), stage))
+        self._send(Progress(self._number, round(float(share), 4), stage))
 
     def scan(self, scan: Dict[str, Any]) -> None:
         """Sends the outcome of one scan of a folder."""
-        self._say(ScanDone(self._number, scan))
+        self._send(ScanDone(self._number, scan))
 
 
 def main(arguments: List[str]) -> int:
@@ -183,14 +184,14 @@ def main(arguments: List[str]) -> int:
     let_waiting_threads_sleep()
     faulthandler.enable(sys.stderr)
     # Output printed by libraries must not mix with the messages, and no library may read our stdin.
-    spoken, heard = os.dup(1), os.dup(0)
+    answers, requests = os.dup(1), os.dup(0)
     os.dup2(2, 1)
     with contextlib.suppress(OSError):
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
-    server = Server(Mouth(spoken), float(options.get("--idle", IDLE_SECONDS)))
-    threading.Thread(target=server.listen, args=(heard,), name="listen", daemon=True).start()
+    server = Server(MessageWriter(answers), float(options.get("--idle", IDLE_SECONDS)))
+    threading.Thread(target=server.listen, args=(requests,), name="listen", daemon=True).start()
     if "--parent" in options:
         watch(int(options["--parent"]), server.orphan)
     try:

@@ -140,8 +140,8 @@ def segment_task(request: SegmentRequest, progress: Progress, cancelled: CancelC
 
 
 @runtime_checkable
-class TellsScans(Protocol):
-    """A progress callback that is also told the outcome of each scan of a folder."""
+class TakesScans(Protocol):
+    """A progress callback that also takes the outcome of each scan of a folder."""
 
     def scan(self, scan: Dict[str, Any]) -> None:
         """Takes one entry of the scans that :func:`folder_task` returns."""
@@ -161,14 +161,14 @@ def folder_task(request: FolderRequest, progress: Progress, cancelled: CancelChe
 
     def add(scan: Dict[str, Any]) -> None:
         scans.append(scan)
-        if isinstance(progress, TellsScans):
+        if isinstance(progress, TakesScans):
             progress.scan(scan)
 
     for number, job in enumerate(planned.jobs):
         given = job.scan
         raise_if_cancelled(cancelled)
 
-        def tell(share: float, stage: str, number: int = number) -> None:
+        def scan_progress(share: float, stage: str, number: int = number) -> None:
             # No file names here: they often contain patients' names, and progress is logged.
             count = len(planned.jobs)
             progress((number + share) / count, f"scan {number + 1} of {count}: {stage}")
@@ -180,7 +180,7 @@ def folder_task(request: FolderRequest, progress: Progress, cancelled: CancelChe
                 options_of_scan(options, given.path),
                 model=model,
                 files=given.files,
-                progress=tell,
+                progress=scan_progress,
                 cancelled=cancelled,
             )
         except LVNetError as error:

@@ -100,14 +100,14 @@ def compare(
     results: Dict[str, Any] = {}
     for number, entry in enumerate(contestants):
 
-        def told(share: float, stage: str, first: float = number, name: str = entry.name) -> None:
+        def show(share: float, stage: str, first: float = number, name: str = entry.name) -> None:
             progress((first + share) / len(contestants), f"{name}, {stage}")
 
         folder, own = output / entry.name, configs[entry.name]
         facts[entry.name] = train(own, folder, material, device, save_every, seconds_each, validate_every,
-                                  lambda share, stage: told(_TRAINING * share, stage), report)  # fmt: skip
+                                  lambda share, stage: show(_TRAINING * share, stage), report)  # fmt: skip
         scores[entry.name] = judge(folder, sources, own, str(device), overlap,
-                                   lambda share, stage: told(_TRAINING + (1 - _TRAINING) * share, stage))  # fmt: skip
+                                   lambda share, stage: show(_TRAINING + (1 - _TRAINING) * share, stage))  # fmt: skip
         results = assemble(config, parts, contestants, facts, scores, device, seconds_each)
         _write(results, output)
     return results

@@ -140,8 +140,8 @@ def file_for(device: torch.device) -> Optional[Path]:
 
     name = torch.cuda.get_device_name(device)
     kernels = Path(__file__).with_name("triton_depthwise.py").read_bytes()
-    told = json.dumps([_FORMAT, name, torch.cuda.get_device_capability(device), triton.__version__]).encode()
-    digest = hashlib.sha256(told + b"\0" + kernels).hexdigest()[:16]
+    identity = json.dumps([_FORMAT, name, torch.cuda.get_device_capability(device), triton.__version__]).encode()
+    digest = hashlib.sha256(identity + b"\0" + kernels).hexdigest()[:16]
     return folder / f"triton-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}-{digest}.json"
 
 

@@ -22,8 +22,8 @@ def _target(name: str, features: str, avx: bool) -> Tuple[str, str]:
     if name not in ("", "host"):
         return name, features
     found = {key: on and (avx or not key.startswith("avx")) for key, on in _host_features().items()}
-    told = ",".join(("+" if on else "-") + key for key, on in sorted(found.items()))
-    return binding.get_host_cpu_name(), features or told
+    flags = ",".join(("+" if on else "-") + key for key, on in sorted(found.items()))
+    return binding.get_host_cpu_name(), features or flags
 
 
 def _host_features() -> Dict[str, bool]:

@@ -183,11 +183,11 @@ class Job:
         """Removes temporary files of the job; called once, before the last callback."""
 
     def _report(self, share: float, stage: str) -> None:
-        tell = self._callbacks.on_progress
-        if tell is None or (share, stage) == self._shown:
+        on_progress = self._callbacks.on_progress
+        if on_progress is None or (share, stage) == self._shown:
             return
         self._shown = (share, stage)
-        tell(share, stage, self._remaining(share))
+        on_progress(share, stage, self._remaining(share))
 
     def _remaining(self, share: float) -> Optional[float]:
         """Remaining seconds, from the speed since the first real progress: a cold start says nothing."""
@@ -203,14 +203,14 @@ class Job:
     def _finish(self, state: JobState, error: Optional[Exception], results: Tuple[Any, ...] = ()) -> None:
         self.state, self.error, self.results = state, error, results
         self._clean()
-        told = self._callbacks
+        callbacks = self._callbacks
         if error is None:
-            if told.on_done is not None:
-                told.on_done(*results)
-        elif state is JobState.CANCELLED and told.on_cancelled is not None:
-            told.on_cancelled()
-        elif told.on_error is not None:
-            told.on_error(sentence_of(error))
+            if callbacks.on_done is not None:
+                callbacks.on_done(*results)
+        elif state is JobState.CANCELLED and callbacks.on_cancelled is not None:
+            callbacks.on_cancelled()
+        elif callbacks.on_error is not None:
+            callbacks.on_error(sentence_of(error))
 
 
 def sentence_of(error: BaseException) -> str:

@@ -4,6 +4,6 @@
 worker, and `wire` their encoding.  Both sides use the same classes, so that each field is defined once.
 """
 
-from .wire import Mouth, decode, encode, read_lines
+from .wire import MessageWriter, decode, encode, read_lines
 
-__all__ = ["Mouth", "decode", "encode", "read_lines"]
+__all__ = ["MessageWriter", "decode", "encode", "read_lines"]

@@ -47,27 +47,27 @@ def read_lines(handle: int) -> Iterator[bytes]:
         yield pending
 
 
-class Mouth:
+class MessageWriter:
     """Sends messages, from any thread.
 
     Args:
         handle: a file descriptor.
 
     Attributes:
-        heard: False once the other side has closed the pipe.
+        is_open: False once the other side has closed the pipe.
     """
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
         self._lock = threading.Lock()
-        self.heard = True
+        self.is_open = True
 
-    def say(self, message: Dict[str, Any]) -> None:
+    def send(self, message: Dict[str, Any]) -> None:
         """Sends one message; does nothing if the other side has closed the pipe."""
         rest = memoryview(encode(message))
         with self._lock:
             try:
-                while rest and self.heard:
+                while rest and self.is_open:
                     rest = rest[os.write(self._handle, rest) :]
             except OSError:
-                self.heard = False
+                self.is_open = False

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..logic import LVNetSegmentationLogic
 
 
-class Foretelling:
+class RunEstimate:
     """A line below the button, based on earlier runs on this computer, or else on one slab in the worker."""
 
     def __init__(self, label: QLabel, panel: PanelContext, logic: LVNetSegmentationLogic) -> None:
@@ -44,7 +44,7 @@ class Foretelling:
         self._panel.refresh()
 
     def learn(self, device: str, secondsPerLitre: Optional[float]) -> None:
-        """One slab was tried after this computer had learnt to compute faster: what was known before is out of date."""
+        """Replaces what was known, after Numba was installed and one slab was computed with it."""
         self._tried = {device: secondsPerLitre}
 
     def show(self, volumeNode: Optional[slicer.vtkMRMLScalarVolumeNode], device: str) -> None:
@@ -61,7 +61,7 @@ class Foretelling:
         words = _("A run will take about {duration} on this computer.")
         seconds = pace.expected(device, litres)
         if seconds is None or self._logic.numbaIsMissing():
-            # The slab also tells whether Numba would help.
+            # The slab also shows whether Numba would help.
             self._try(device)
         if seconds is None:
             words = _("The first run will take about {duration}, as estimated from a short test of this computer.")
@@ -80,6 +80,6 @@ class Foretelling:
 
         def onDone(secondsPerLitre: Optional[float], computePath: ComputePath) -> None:
             self._tried[device] = secondsPerLitre
-            self._panel.tellComputePath(computePath)
+            self._panel.noteComputePath(computePath)
 
         self._logic.paceAsync(onDone=onDone, **self._panel.settings())
