@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Real scans for tests and training, where they are at hand.
 export LVNET_DATA_DIR ?= $(abspath $(wildcard ../shared/data))
 
-.PHONY: demo test test-first test-second test-slow lint clean
+.PHONY: demo test test-first test-second test-third test-slow lint clean
 
 $(VENV)/python: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,17 +36,17 @@ else
 endif
 	@echo "demo/liver.seg.nrrd opens in 3D Slicer; demo/overlay.png shows it"
 
-# One process a layer: the real slicer and a stand-in for it cannot share one.  Two streams of layers that take about
-# as long run side by side, with one thread each, since two that wait for each other take turns on two cores.
+# One process a layer: the real slicer and a stand-in for it cannot share one.  Three streams of layers that take about
+# as long run side by side, with one thread each: tests wait for processes, so that two would not fill two cores.
 # COVERAGE=1 also measures how much of lvnet the tests run, and takes half as long again.
 COVERAGE ?=
-test-first test-second: export OMP_NUM_THREADS = 1
+test-first test-second test-third: export OMP_NUM_THREADS = 1
 PYTEST = $(BIN)/python -m pytest -q -m "not slow" --durations=12 --durations-min=4 \
 	$(if $(COVERAGE),--cov --cov-report= --cov-append)
 test: $(VENV)/ready
 	rm -f .coverage .coverage.*
 	sh Testing/dicom-validator.sh
-	$(MAKE) --no-print-directory -j2 -Oline test-first test-second
+	$(MAKE) --no-print-directory -j3 -Oline test-first test-second test-third
 ifneq ($(COVERAGE),)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
@@ -55,15 +55,18 @@ endif
 test-first: export COVERAGE_FILE = .coverage.first
 test-first: $(VENV)/ready
 	$(PYTEST) Testing/core
-	$(PYTEST) Testing/faults
-	$(PYTEST) Testing/mrml
-	$(PYTEST) Testing/fuzz
 
 test-second: export COVERAGE_FILE = .coverage.second
 test-second: $(VENV)/ready
 	$(PYTEST) Testing/training
 	$(PYTEST) Testing/benchmarks
 	$(PYTEST) Testing/cmake
+
+test-third: export COVERAGE_FILE = .coverage.third
+test-third: $(VENV)/ready
+	$(PYTEST) Testing/faults
+	$(PYTEST) Testing/mrml
+	$(PYTEST) Testing/fuzz
 	sh Testing/system-libraries.sh
 	$(PYTEST) Testing/widget
 
