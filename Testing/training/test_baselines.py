@@ -2,11 +2,16 @@
 
 import io
 import math
+import os
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
 from lvnet import baselines
 from lvnet.baselines import NETWORKS, build
+from lvnet.baselines.cenet import StridedPointwise
 from lvnet.complexity import measure
 from lvnet.errors import ConfigurationError
 from lvnet_training.paper import TABLE_3
@@ -106,3 +111,35 @@ def test_an_unknown_network_is_refused_in_one_line():
     with pytest.raises(ConfigurationError, match="choose unet") as refusal:
         baselines.build("resnet")
     assert "\n" not in str(refusal.value)
+
+
+#: Trains every network for a few steps; broken memory shows when it is given back.
+STEPS = """
+import torch
+from lvnet.baselines import NETWORKS, build
+from lvnet.building import channels_last
+torch.manual_seed(0)
+torch.set_num_threads(1)
+for name, network in NETWORKS.items():
+    narrow = channels_last(build(name, narrower=16)).train()
+    x = torch.randn((32, 1, 32, 32) if network.planar else (2, 1, 16, 32, 32))
+    for _ in range(6):
+        narrow(x).square().mean().backward()
+print("ended")
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="these instructions are those of x86")
+def test_every_network_trains_with_the_instructions_of_a_processor_without_avx_512():
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+    ran = subprocess.run([sys.executable, "-c", STEPS], env=environment, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "ended"), ran.stderr
+
+
+def test_a_strided_convolution_of_single_pixels_is_pytorchs():
+    torch.manual_seed(2)
+    ours = StridedPointwise(3, 5, 1, 2)
+    theirs = torch.nn.Conv2d(3, 5, 1, 2)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 3, 9, 6)
+    assert torch.allclose(ours(x), theirs(x), atol=1e-6) and ours(x).shape == theirs(x).shape
