@@ -299,7 +299,8 @@ def test_half_precision_moves_no_edge_of_the_bundled_weights():
 
     model = load_model(None, "cpu")
     ct, _ = make_phantom(3, size=(16, 96, 128), spacing=(4.0, 2.5, 2.5))
-    slab = torch.from_numpy(normalise(ct.array, model.recipe.preprocessing))[None, None]
+    # The part with most of the liver: some processors compute float16 slowly.
+    slab = torch.from_numpy(normalise(ct.array[:, 16:80, :80], model.recipe.preprocessing))[None, None]
     largest = []
     for module in model.network.modules():
         if isinstance(module, torch.nn.Conv3d):
