@@ -20,7 +20,9 @@ from .lazynames import lazy_names
 if TYPE_CHECKING:
     from .evaluation import evaluate
     from .image_io import read_image, read_labels, write_image, write_labels
-    from .inference import Segmentation, load_model, segment
+    from .inference import Segmentation, load_model
+    from .pipeline import SegmentOptions, segment_file
+    from .pipeline.python import segment
     from .volume import Volume
 
 _LAZY = {
@@ -32,11 +34,14 @@ _LAZY = {
     "Volume": "volume",
     "evaluate": "evaluation",
     "load_model": "inference",
-    "segment": "inference",
+    "SegmentOptions": "pipeline",
+    "segment": "pipeline.python",
+    "segment_file": "pipeline",
 }
 
 __all__ = [
     "LVNetError",
+    "SegmentOptions",
     "Segmentation",
     "Volume",
     "__version__",
@@ -45,6 +50,7 @@ __all__ = [
     "read_image",
     "read_labels",
     "segment",
+    "segment_file",
     "write_image",
     "write_labels",
 ]

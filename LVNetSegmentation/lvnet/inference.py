@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
@@ -115,7 +115,7 @@ class Segmentation:
         write_labels(self.labels, home(path), self.recipe.classes)
 
 
-def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") -> Model:
+def load_model(path: Optional[Union[str, Path]] = None, device: str = SegmentOptions.device) -> Model:
     """Loads a checkpoint (the bundled one by default) onto a device.
 
     Raises:
@@ -141,68 +141,6 @@ def load_model(path: Optional[Union[str, Path]] = None, device: str = "auto") ->
             torch.set_default_dtype(default)
 
 
-def segment(
-    scan: Any,
-    *,
-    series: Optional[str] = None,
-    model: Optional[Model] = None,
-    weights: Optional[Union[str, Path]] = None,
-    device: str = SegmentOptions.device,
-    overlap: float = SegmentOptions.overlap,
-    postprocess: bool = SegmentOptions.postprocess,
-    search: bool = SegmentOptions.search,
-    probabilities: bool = False,
-    progress: Progress = silent,
-    cancelled: CancelCheck = never_cancelled,
-) -> Segmentation:
-    """Segments one scan.
-
-    Args:
-        scan: a path (file or DICOM folder) or a volume in HU, any orientation and spacing; or a SimpleITK
-            image; or a pair of a (z, y, x) array and its (z, y, x) spacing in mm, whose axes run to the
-            patient's head, back and left.
-        series: UID, number or description of the series in a DICOM folder; None takes the most suitable.
-        model: from :func:`load_model`, to load once and segment often; it replaces `weights` and `device`.
-        weights: a checkpoint file; None takes the bundled one.
-        device: auto, cpu, cuda, cuda:N or mps.
-        overlap: fraction of a slab that overlaps with the next one, 0 to 0.9.
-        postprocess: keep the largest component of every class and fill its holes.
-        search: locate the organ on a coarse grid first, and compute only the part of the scan that can contain
-            it; ignored with `probabilities`.
-        probabilities: also return the probability map.
-        progress: called with the fraction done and the stage.
-        cancelled: called between slabs and stages.
-
-    Returns:
-        The label map on the scan's own grid, with volumes, checks and notes.
-
-    Raises:
-        LVNetError: the scan, the weights or the device cannot be used.
-        Cancelled: `cancelled` returned True.
-    """
-    if model is not None:
-        weights, device = None, SegmentOptions.device
-    options = SegmentOptions(
-        weights=weights,  # type: ignore[arg-type]
-        device=device,
-        overlap=overlap,
-        series=series or None,
-        postprocess=postprocess,
-        search=search,
-    )
-    with readable_memory_errors():
-        if not isinstance(scan, Volume):
-            from .image_io import read_image
-            from .image_io.given import given_volume
-
-            progress(0.0, "reading the scan")
-            scan = given_volume(scan, "the scan", lambda path: read_image(path, series=series))
-        if model is None:
-            progress(0.02, "loading the network")
-            model = load_model(options.weights, options.device)
-    return run(scan, model, options, probabilities=probabilities, progress=progress, cancelled=cancelled)
-
-
 def run(
     scan: Volume,
     model: Model,
@@ -212,7 +150,7 @@ def run(
     progress: Progress = silent,
     cancelled: CancelCheck = never_cancelled,
 ) -> Segmentation:
-    """Segments a volume with a loaded network; see :func:`segment`.
+    """Segments a volume with a loaded network; see :func:`lvnet.pipeline.segment_volume`.
 
     Raises:
         LVNetError: the scan cannot be segmented.

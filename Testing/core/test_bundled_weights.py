@@ -16,9 +16,10 @@ from lvnet.checkpoint import BUNDLED_WEIGHTS, SUMS_FILE, load_checkpoint, save_c
 from lvnet.errors import CheckpointError
 from lvnet.evaluation import evaluate
 from lvnet.image_io import read_image, read_labels, write_image
-from lvnet.inference import load_model, segment
+from lvnet.inference import load_model
 from lvnet.network import LVNet
 from lvnet.phantom import make_phantom
+from lvnet.pipeline.python import segment
 from lvnet.recipe import Recipe
 from lvnet.volume import Volume
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from lvnet.acceleration.switch import SWITCH
-from lvnet.inference import load_model, segment
+from lvnet.inference import load_model
 from lvnet.phantom import make_phantom
+from lvnet.pipeline.python import segment
 from lvnet.volume import Volume
 
 

@@ -7,8 +7,9 @@ from lvnet import inference
 from lvnet.checkpoint import save_checkpoint
 from lvnet.devices import list_devices, select_device
 from lvnet.errors import Cancelled, CheckpointError, ConfigurationError, DeviceError
-from lvnet.inference import Model, load_model, segment
+from lvnet.inference import Model, load_model
 from lvnet.network import LVNet
+from lvnet.pipeline.python import segment
 from lvnet.recipe import Architecture, LabelClass, Preprocessing, Recipe
 from lvnet.slabs import predict, slab_starts, slab_weights
 from lvnet.volume import Volume
@@ -260,10 +261,32 @@ def test_other_failures_of_the_network_keep_their_traceback(model):
         segment(scan(), model=Model(Broken().eval(), model.recipe, torch.device("cpu"), ""))
 
 
+def test_settings_are_given_by_their_names(model):
+    seen = []
+
+    class Watched(Brightness):
+        def forward(self, x):
+            seen.append(torch.get_num_threads())
+            return super().forward(x)
+
+    before = torch.get_num_threads()
+    segment(scan(), model=Model(Watched().eval(), model.recipe, torch.device("cpu"), ""), threads=before + 1)
+    assert set(seen) == {before + 1} and torch.get_num_threads() == before
+    with pytest.raises(TypeError, match="no setting 'overlapp'; the settings are weights, device, overlap"):
+        segment(scan(), model=model, overlapp=0.5)
+    with pytest.raises(ConfigurationError, match="between 0 and 0.9"):
+        segment(scan(), model=model, overlap=2)
+
+
+def test_what_the_input_checks_find_comes_first_in_the_notes(model):
+    thin = segment(scan((4, 80, 96)), model=model)
+    assert "the usual height of the liver" in thin.notes[0]
+
+
 def test_the_package_offers_its_names_lazily():
     import lvnet
 
-    assert lvnet.segment is inference.segment
-    assert {"segment", "evaluate", "load_model"} <= set(dir(lvnet))
+    assert lvnet.load_model is inference.load_model
+    assert {"segment", "segment_file", "evaluate", "load_model"} <= set(dir(lvnet))
     with pytest.raises(AttributeError):
         lvnet.nothing  # noqa: B018

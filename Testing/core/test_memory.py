@@ -15,10 +15,11 @@ import torch
 from lvnet import blending, memory
 from lvnet.cli import main
 from lvnet.errors import DeviceError, ResourceError, is_out_of_memory
-from lvnet.inference import Model, segment
+from lvnet.inference import Model
 from lvnet.memory import IN_TILES, ON_THE_CPU, Computing, readable_memory_errors
 from lvnet.network import LVNet
 from lvnet.phantom import make_phantom
+from lvnet.pipeline.python import segment
 from lvnet.recipe import Architecture, Preprocessing, Recipe
 from lvnet.slabs import Selection, predict
 from lvnet.worker.messages.answers import FailureKind
@@ -231,7 +232,8 @@ import json, os, resource, sys
 import numpy as np, torch
 torch.set_num_threads(1)
 from lvnet.errors import LVNetError
-from lvnet.inference import Model, segment
+from lvnet.inference import Model
+from lvnet.pipeline.python import segment
 from lvnet.network import LVNet
 from lvnet.phantom import make_phantom
 from lvnet.recipe import Architecture, Preprocessing, Recipe

@@ -32,6 +32,7 @@ TILE = """    tile: int = setting(
 #: What then knows it, without another line changed.
 TRAVEL = """
 import contextlib, io, json, sys
+import lvnet
 from lvnet.cli import main
 from lvnet.errors import ConfigurationError
 from lvnet.worker import tasks
@@ -48,6 +49,10 @@ try:
     request_of({"do": "folder", **shared, "tile": 9})
 except ConfigurationError as error:
     refused = str(error)
+try:
+    lvnet.segment("ct.nrrd", tile=9)
+except ConfigurationError as error:
+    assert str(error) == refused
 reports = [json.loads(said.getvalue())[0], answer.scans[0]]
 print(json.dumps([code, [report["options"]["tile"] for report in reports], refused]))
 """
@@ -96,10 +101,10 @@ def test_the_command_line_and_the_worker_tell_the_same_of_a_scan(scan, tmp_path,
     first = (tmp_path / "out" / "ct.nrrd").read_bytes()
     options = SegmentOptions(weights=tiny_weights, device="cpu", overlap=0.25)
     request = FolderRequest(str(scan.parent), str(tmp_path / "out"), ".nrrd", options)
-    (scan,) = tasks.folder_task(request, lambda *_: None, lambda: False).scans
-    assert scan.pop("error") is None
-    assert said.pop("seconds") > 0 and scan.pop("seconds") > 0
-    assert said == scan
+    (entry,) = tasks.folder_task(request, lambda *_: None, lambda: False).scans
+    assert entry.pop("error") is None
+    assert said.pop("seconds") > 0 and entry.pop("seconds") > 0
+    assert said == entry
     assert said["options"] == {**SegmentOptions().to_dict(), "weights": tiny_weights, "device": "cpu", "overlap": 0.25}
     assert (tmp_path / "out" / "ct.nrrd").read_bytes() == first
 

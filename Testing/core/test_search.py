@@ -12,9 +12,10 @@ from lvnet import search
 from lvnet.cli.parser import build_parser
 from lvnet.errors import Cancelled, ConfigurationError
 from lvnet.image_io import read_image, read_labels
-from lvnet.inference import Model, load_model, segment
+from lvnet.inference import Model, load_model
 from lvnet.phantom import make_phantom
 from lvnet.pipeline.options import SegmentOptions
+from lvnet.pipeline.python import segment
 from lvnet.preprocessing import prepare
 from lvnet.recipe import Architecture, LabelClass, Preprocessing, Recipe
 from lvnet.slabs import Selection, predict

@@ -18,7 +18,7 @@ from corpus.studies import Pass, evenly, write_study
 from lvnet.checkpoint_summary import checkpoint_summary
 from lvnet.errors import Cancelled, CheckpointError, ComputationError, ConfigurationError, DeviceError, ImageError
 from lvnet.image_io import read_labels, write_image
-from lvnet.inference import segment
+from lvnet.pipeline.python import segment
 from lvnet.volume import Volume
 from lvnet.worker.client import logs
 from lvnet.worker.client.folder_job import FolderJob

@@ -10,7 +10,8 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
-from lvnet.inference import Model, load_model, segment
+from lvnet.inference import Model, load_model
+from lvnet.pipeline.python import segment
 from lvnet.volume import Volume
 
 from .case import BUNDLED, Case, Handled, Made, Refused

@@ -217,7 +217,8 @@ class Weights:
         loaded = checkpoint.load_checkpoint(path)
         network = loaded.build()
         json.dumps(loaded.recipe.to_dict(), allow_nan=False)
-        from lvnet.inference import Model, segment
+        from lvnet.inference import Model
+        from lvnet.pipeline.python import segment
         from lvnet.volume import Volume
 
         settings = loaded.recipe.preprocessing

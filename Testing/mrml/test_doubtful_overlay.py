@@ -45,7 +45,7 @@ def voxels_of(slicer, overlay, volume_node):
 def test_the_overlay_lies_where_the_core_says_that_the_network_was_unsure(
     slicer_core, scene, logic, volume_node, weights
 ):
-    from lvnet.inference import segment
+    from lvnet.pipeline.python import segment
     from LVNetSegmentationLib.doubtfuloverlay import addOverlay
     from LVNetSegmentationLib.nodes import volumeFromNode
 

@@ -62,7 +62,7 @@ def until_segmenting(logic, job, seen):
 
 
 def test_the_nodes_voxels_are_those_that_the_core_finds(slicer_core, scene, logic, volume_node, weights):
-    from lvnet.inference import segment
+    from lvnet.pipeline.python import segment
     from LVNetSegmentationLib.nodes import volumeFromNode
 
     expected = segment(volumeFromNode(volume_node), weights=weights, device="cpu")
@@ -157,7 +157,7 @@ def test_a_setting_that_is_added_to_the_options_goes_from_the_logics_keywords_to
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.uint16])
 def test_volumes_of_any_type_are_handed_over_with_their_values(slicer_core, scene, logic, weights, dtype):
-    from lvnet.inference import segment
+    from lvnet.pipeline.python import segment
     from LVNetSegmentationLib.nodes import volumeFromNode
 
     z, y, x = np.mgrid[:20, :40, :48]

@@ -8,7 +8,8 @@ from lvnet import phantom
 from lvnet.checkpoint import load_checkpoint
 from lvnet.errors import ConfigurationError
 from lvnet.image_io import write_image, write_labels
-from lvnet.inference import load_model, segment
+from lvnet.inference import load_model
+from lvnet.pipeline.python import segment
 from lvnet.quality import FEATURES, Quality
 from lvnet.recipe import LIVER
 from lvnet_training.calibration import Judged, collect, fit_quality, held_out, read_scores, report

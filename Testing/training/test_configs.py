@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from lvnet.errors import ConfigurationError
-from lvnet.inference import segment
+from lvnet.pipeline.python import segment
 from lvnet.preprocessing import prepare
 from lvnet.recipe import Architecture, Preprocessing
 from lvnet.volume import Volume

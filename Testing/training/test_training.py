@@ -11,8 +11,9 @@ import torch
 from lvnet.checkpoint import load_checkpoint, save_checkpoint
 from lvnet.errors import CheckpointError, ConfigurationError, GeometryError, ImageError
 from lvnet.image_io import write_image, write_labels
-from lvnet.inference import load_model, segment
+from lvnet.inference import load_model
 from lvnet.network import LVNet
+from lvnet.pipeline.python import segment
 from lvnet.recipe import LIVER, Architecture, LabelClass
 from lvnet.volume import Volume
 from lvnet_training.augmentation import draw_patch

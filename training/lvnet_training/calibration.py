@@ -17,7 +17,8 @@ import numpy as np
 from lvnet.errors import ConfigurationError, ImageError
 from lvnet.evaluation import evaluate
 from lvnet.files import write_whole
-from lvnet.inference import Model, segment
+from lvnet.inference import Model
+from lvnet.pipeline.python import segment
 from lvnet.progress import Progress, silent
 from lvnet.quality import FEATURES, Quality
 

@@ -8,7 +8,8 @@ import numpy as np
 from lvnet.acceleration import accelerate
 from lvnet.evaluation import evaluate
 from lvnet.image_io import read_image, read_labels
-from lvnet.inference import Model, segment
+from lvnet.inference import Model
+from lvnet.pipeline.python import segment
 from lvnet.postprocessing import postprocess
 from lvnet.progress import Progress, silent
 from lvnet.recipe import LIVER, LabelClass, Recipe

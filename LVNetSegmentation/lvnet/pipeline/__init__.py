@@ -5,6 +5,7 @@
 - `scan`: :func:`segment_file` and :func:`segment_volume`.
 - `report`: :class:`ScanReport`, the outcome for one scan.
 - `output`: writing the result's files.
+- `python`: :func:`lvnet.segment`, for Python users.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from lvnet.checkpoint import save_checkpoint
 from lvnet.complexity import measure
 from lvnet.evaluation import evaluate
 from lvnet.files import remove_stale, write_whole
-from lvnet.inference import load_model, segment
+from lvnet.inference import load_model
+from lvnet.pipeline.python import segment
 from lvnet.progress import Progress
 
 from ..batches import steps_of
