@@ -1,4 +1,4 @@
-"""The validator of Debian's dicom3tools, where it is installed (`apt-get install dicom3tools`)."""
+"""Runs dciodvfy, the validator of Debian's dicom3tools, where it is installed (`apt-get install dicom3tools`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MISSING = "dciodvfy is not installed (Debian: apt-get install dicom3tools), so n
 
 
 def errors_of(path) -> List[str]:
-    """What it calls an error in a DICOM file; nothing where the tool is missing, which a test of its own says."""
+    """The errors that dciodvfy reports for a DICOM file; empty if it is not installed, which another test reports."""
     if TOOL is None:
         return []
     run = subprocess.run([TOOL, str(path)], capture_output=True, text=True, errors="replace", timeout=60, check=False)
@@ -19,7 +19,7 @@ def errors_of(path) -> List[str]:
 
 
 def validate_what_is_saved(monkeypatch: Any) -> None:
-    """From here on a test fails for every DICOM SEG and SR that it has written by the product and that has an error."""
+    """Makes a test fail for every invalid DICOM SEG or SR that the product writes during it."""
     from lvnet.image_io import dicom_objects, dicom_seg, dicom_sr
 
     def save_and_validate(data: Any, path: Any) -> None:

@@ -1,4 +1,4 @@
-"""Series of CT as DICOM, for the tests of what is written beside them; needs pydicom."""
+"""DICOM CT series for the tests of the objects derived from them (SEG, SR); needs pydicom."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def place(height, orientation=(1, 0, 0, 0, 1, 0), shift=0.0):
 
 
 def write_series(target, heights=None, *, orientation=(1, 0, 0, 0, 1, 0), shift=0.0, shape=SHAPE, **fields):
-    """Writes a series into a folder, its files named against their order in space."""
+    """Writes a series into a folder; the order of the file names is the reverse of the order in space."""
     heights = [2.5 * index for index in range(shape[0])] if heights is None else heights
     target.mkdir(exist_ok=True)
     for index, height in enumerate(heights):
@@ -56,7 +56,7 @@ def write_series(target, heights=None, *, orientation=(1, 0, 0, 0, 1, 0), shift=
 
 
 def write_enhanced(path, order=(3, 0, 5, 1, 4, 2, 6)):
-    """Writes one file of all slices, its frames in this order in space; slice z has 10 z HU."""
+    """Writes one file of all slices, with its frames in this spatial order; slice z has 10 z HU."""
     data = slice_of(np.zeros(SHAPE[1:]), place(0), 1)
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = EnhancedCTImageStorage
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):

@@ -1,7 +1,7 @@
-"""A training patch: ours, drawn straight from the scan's voxels, beside the nearest that MONAI's transforms do.
+"""Time of one training patch: our augmentation, which samples the scan directly, and the closest MONAI transforms.
 
-MONAI gets the scan already at the network's spacing (which a cache could hold), crops with a margin around the
-organ or elsewhere, turns, scales and bends in one interpolation, and changes intensities.
+MONAI gets the scan already resampled to the network's spacing (which could be cached).  Its transforms crop with a
+margin around the organ or elsewhere, rotate, scale and deform in one interpolation, and change intensities.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WAYS: Dict[str, Dict[str, str]] = {"ours": {}, "ours, on a grid": {}, "MONAI": {
 
 
 def measure(task: harness.Task) -> Dict[str, Any]:
-    """Seconds of a patch, in a child."""
+    """Measures the seconds for one patch; runs in a child process."""
     import itertools
 
     import torch
@@ -83,14 +83,14 @@ def _monai(task: harness.Task) -> Any:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options beside the shared ones."""
+    """Adds the options of this benchmark."""
     parser.add_argument("--size", type=harness.size_of, default=(120, 256, 256), help="of the scan")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=12, help="counted patches a process, after one that is not")
 
 
 def run(options: argparse.Namespace) -> Dict[str, Any]:
-    """All measurements."""
+    """Runs all measurements."""
     patch, spacing = (16, 112, 144), (4.0, 2.5, 2.5)
     if options.quick:
         options.size, options.rounds, options.repeats, patch = (24, 64, 64), 1, 1, (16, 32, 32)
@@ -113,7 +113,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """For the README."""
+    """The table for the README."""
     rows = []
     for way, seconds in result["seconds"].items():
         low, high = result["spread"][way]

@@ -1,9 +1,9 @@
-"""Everything about a GPU in one run of less than eight minutes: are the kernels right there, and how fast are they?
+"""Tests the GPU kernels for correctness and measures their speed, in one run of less than eight minutes.
 
-First the Triton kernels are compared with PyTorch's own convolution in double precision, and their launches are chosen.
-Then a slab, a whole scan (a phantom) and a training step are timed, with their peak memory: LV-Net as it is used, the
-same in stock PyTorch and under torch.compile, and V-Net.  Every network has a process of its own; what fails stands in
-the table with its reason.  `gpu.sh` runs it from a checkout without installation.
+First, the Triton kernels are compared with PyTorch's convolution in double precision, and their launch parameters are
+tuned.  Then the time and peak memory of a slab, a whole scan (a phantom) and a training step are measured for LV-Net
+as shipped, for the same network in stock PyTorch and under torch.compile, and for V-Net.  Every network runs in its own
+process; a failure appears in the table with its reason.  `gpu.sh` runs this from a checkout without installation.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import gpu_card
 import gpu_ways
 import harness
 
-#: Seconds that one process may take; torch.compile compiles for a minute or two.
+#: Time limit of one process in seconds; torch.compile compiles for a minute or two.
 LIMITS = {"card": 60.0, "proof": 120.0, "tune": 100.0, "way": 150.0}
-#: Nobody's time is short while rehearsing.
+#: The time limit of a rehearsal on a CPU.
 REHEARSAL_LIMIT = 900.0
 
-#: Shapes of the proof: one voxel; ends of tiles; more channels than a block; stages of the network, in its own kernel.
+#: Shapes of the correctness test: one voxel; partial tiles; more channels than a block; the network's stages.
 SHAPES = [[1, 1, 1, 1, 1], [2, 5, 3, 7, 19], [1, 48, 2, 9, 33]]
 STAGES = [[1, 256, 8, 32, 32], [2, 64, 16, 48, 40]]
 CASES = [(5, [*SHAPES, *STAGES]), (3, SHAPES), (7, SHAPES)]
@@ -41,7 +41,7 @@ REHEARSED: harness.Task = {
 
 
 def measure(task: harness.Task) -> Dict[str, Any]:
-    """One job, in a child."""
+    """Runs one job; in a child process."""
     import torch
 
     torch.set_num_threads(task["threads"])
@@ -53,7 +53,7 @@ def measure(task: harness.Task) -> Dict[str, Any]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options beside the shared ones."""
+    """Adds the options of this benchmark."""
     parser.add_argument("--rehearse", action="store_true", help="tiny, on a CPU, the kernels in Triton's interpreter")
     parser.add_argument("--ways", nargs="+", choices=list(gpu_ways.WAYS), default=list(gpu_ways.WAYS))
     parser.add_argument("--parts", nargs="+", choices=gpu_ways.PARTS, default=list(gpu_ways.PARTS))
@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Dict[str, Any]:
-    """All measurements."""
+    """Runs all measurements."""
     basis = {**(REHEARSED if options.rehearse else REAL), "threads": options.threads}
     extra = {"TRITON_INTERPRET": "1"} if options.rehearse else {}
 
@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
         turns = {way: partial(child, "way", way=way, scan=str(scan), parts=options.parts) for way in options.ways}
         measured, failed = harness.in_turns(turns, 1)
         ways.update({way: runs[0] for way, runs in measured.items()})
-        # A process that was ended took all of its parts with it: each once more, in one of its own.
+        # If a process failed, all of its parts are lost: each part is run once more in its own process.
         again = {(way, part): partial(turns[way], parts=[part]) for way in failed for part in options.parts}
         if failed and not harness.stopped() and len(options.parts) > 1:
             singly, failed_parts = harness.in_turns({f"{way}, {part}": work for (way, part), work in again.items()}, 1)
@@ -125,7 +125,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def make_scan(path: Path, options: argparse.Namespace) -> None:
-    """The phantom of `pipeline.py`, or a tiny one."""
+    """Writes the phantom of `pipeline.py`, or a tiny one."""
     if options.rehearse:
         from lvnet.image_io import write_image
         from lvnet.phantom import make_phantom
@@ -140,7 +140,7 @@ def make_scan(path: Path, options: argparse.Namespace) -> None:
 def wrong(
     cases: Sequence[Mapping[str, Any]], left_out: Mapping[str, str], ways: Mapping[str, Any], asked: Sequence[str]
 ) -> List[str]:
-    """What is not as it has to be: kernels that are off, or that are not used; a sentence each."""
+    """Errors, one sentence each: kernels with wrong results, or kernels that are not used."""
     faults = [f"the proof failed: {left_out['proof']}"] if "proof" in left_out else []
     for case in cases:
         if not case.get("right"):
@@ -163,7 +163,7 @@ def wrong(
 
 
 def told_of(tuned: Mapping[str, Any]) -> str:
-    """What choosing the launches gave."""
+    """Describes the result of tuning the launch parameters."""
     choices = [choice for one in tuned.values() for choice in one.get("choices", [])]
     quicker = [choice["default_seconds"] / choice["seconds"] for choice in choices]
     quicker = [times for times in quicker if times > 1]
@@ -173,7 +173,7 @@ def told_of(tuned: Mapping[str, Any]) -> str:
 
 
 def described(card: Mapping[str, Any]) -> str:
-    """The card in a line."""
+    """Describes the card in one line."""
     if card.get("name") is None:
         return f"no CUDA card, PyTorch {card.get('torch')}, Triton {card.get('triton')}"
     return (
@@ -183,7 +183,7 @@ def described(card: Mapping[str, Any]) -> str:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """The card, the proof, and a row for each measurement."""
+    """The card, the result of the correctness test, and one row per measurement."""
     rows: List[Tuple[str, ...]] = []
     for what, key in (("slab", "slab"), ("whole scan", "scan"), ("training step", "step")):
         measured = [(way, line) for way, one in result["ways"].items() for line in _lines(key, one["parts"].get(key))]
@@ -217,7 +217,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def _lines(part: str, found: Any) -> List[Tuple[str, Dict[str, Any]]]:
-    """What a row is made of: a label, and seconds or why there are none."""
+    """The contents of each row: a label, and the seconds or the reason why there are none."""
     if not found or "failed" in found:
         return [("", found)] if found else []
     if part == "slab":

@@ -1,6 +1,6 @@
-"""The card that `gpu.py` measures, and the proof that the kernels are right on it.
+"""Describes the card that `gpu.py` measures and tests that the kernels give correct results on it.
 
-All of it also runs on a CPU, where Triton's interpreter computes the kernels.
+Everything also runs on a CPU, where Triton's interpreter computes the kernels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import harness
 
 
 def card() -> Dict[str, Any]:
-    """What the numbers belong to."""
+    """The hardware and software that the measurements belong to."""
     import torch
 
     facts: Dict[str, Any] = {"name": None, "torch": torch.__version__, "cuda": torch.version.cuda, "triton": None}
@@ -39,13 +39,13 @@ def _driver() -> Optional[str]:
 
 
 def pretend() -> None:
-    """Sends tensors on a CPU through the GPU's kernels, which Triton's interpreter computes."""
+    """Runs the GPU kernels on CPU tensors, using Triton's interpreter."""
     import torch
     from lvnet.acceleration import proof as checks
     from lvnet.acceleration import swapping
     from lvnet.acceleration.gpu import depthwise, modules
 
-    # The interpreter takes seconds for what a GPU does in none: each child would check the kernels anew.
+    # The interpreter is slow: skip the kernel check that every child process would repeat.
     depthwise.kernels_work = lambda *_: True  # type: ignore[assignment]
     checks._SLAB = (1, 1, 2)
     gpu, paths, swaps = torch.device("cuda"), swapping._paths, swapping._swaps
@@ -55,7 +55,7 @@ def pretend() -> None:
 
 
 def proof(task: harness.Task) -> Dict[str, Any]:
-    """Result and gradients of the kernels against PyTorch's convolution in double precision, case by case."""
+    """Compares the kernels' results and gradients with PyTorch's convolution in double precision, case by case."""
     cases: List[Dict[str, Any]] = []
     for size, shapes in task["cases"]:
         for shape in shapes:
@@ -66,7 +66,7 @@ def proof(task: harness.Task) -> Dict[str, Any]:
 
 
 def _compare(shape: List[int], size: int, kind: str, device: str) -> Dict[str, Any]:
-    """How far the kernels are off, in units of what rounding explains."""
+    """The errors of the kernels, in units of the expected rounding error."""
     import torch
     from lvnet.acceleration.gpu.depthwise import TritonDepthwiseFunction
     from torch.nn import functional as F  # noqa: N812
@@ -77,7 +77,7 @@ def _compare(shape: List[int], size: int, kind: str, device: str) -> Dict[str, A
         return torch.randn(sides, generator=generator).to(device=device, dtype=dtype)
 
     channels = shape[1]
-    # As in training: the weights are float32, whatever autocast makes of the rest.
+    # As in training: the weights are float32, also under autocast.
     x, weight, pull = draw(*shape), draw(channels, 1, size, size, size).float(), draw(*shape)
     exact = [t.detach().double().requires_grad_() for t in (x, weight)]
     wanted = F.conv3d(*exact, padding=size // 2, groups=channels)
@@ -85,7 +85,7 @@ def _compare(shape: List[int], size: int, kind: str, device: str) -> Dict[str, A
     given = [x.requires_grad_(), weight.requires_grad_()]
     found = TritonDepthwiseFunction.apply(*given)
     found_all = (found, *torch.autograd.grad(found, given, pull))
-    # One rounding of the result to its type, and what sums in float32 differ by.
+    # One rounding of the result to its type, plus the rounding of sums in float32.
     rounding = {torch.float32: 4e-6, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
     off = {}
     for what, got, want in zip(("result", "to_x", "to_weight"), found_all, wanted_all):
@@ -95,7 +95,7 @@ def _compare(shape: List[int], size: int, kind: str, device: str) -> Dict[str, A
 
 
 def guarded(work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
-    """What a piece of work gives, or why it failed."""
+    """The result of a piece of work, or the reason why it failed."""
     try:
         return work()
     except Exception as error:  # of one part; the table says it

@@ -1,6 +1,6 @@
-"""A slab, a whole scan and a training step of one network in `gpu.py`, in a process of its own.
+"""Measures one configuration for `gpu.py`: a slab, a whole scan and a training step, in its own process.
 
-All of it also runs on a CPU, where Triton's interpreter computes the kernels: tiny sizes, and no GPU timing.
+Everything also runs on a CPU, where Triton's interpreter computes the kernels, with tiny sizes and no GPU timing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple
 import harness
 from gpu_card import guarded
 
-#: What is measured beside each other, and its name in the table.
+#: The configurations to compare, with their names in the table.
 WAYS: Dict[str, str] = {
     "ours": "LV-Net (ours)",
     "stock": "LV-Net, stock PyTorch",
@@ -25,14 +25,14 @@ WAYS: Dict[str, str] = {
     "ours-compiled": "LV-Net (ours), torch.compile",
 }
 PARTS = ("slab", "scan", "step")
-#: Seconds after which a piece of work is not repeated any more.
+#: After this many seconds, a piece of work is not repeated.
 _ENOUGH = 4.0
-#: How far probabilities may be from those of the plain network in float32: 5e-3 is what half precision costs.
+#: Largest allowed difference of probabilities from the plain network in float32: half precision causes up to 5e-3.
 _PROBABILITIES = {"float32": 1e-3, "float16": 2e-2}
 
 
 def way(task: harness.Task) -> Dict[str, Any]:
-    """All parts of one way; a part that fails says why, and the others go on."""
+    """Measures all parts of one configuration; if one fails, its reason is recorded and the others continue."""
     import torch
 
     torch.backends.cudnn.benchmark = task["way"] != "ours"
@@ -50,7 +50,7 @@ def way(task: harness.Task) -> Dict[str, Any]:
 
 
 class _Messages(logging.Handler):
-    """Keeps what is said, such as why kernels are not used."""
+    """Collects log messages, for example why kernels are not used."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -62,7 +62,7 @@ class _Messages(logging.Handler):
 
 
 def tuned(task: harness.Task) -> Dict[str, Any]:
-    """Chooses the launches of the kernels for a slab and a training step; they are kept on this machine."""
+    """Tunes the kernels' launch parameters for a slab and a training step; they are saved on this machine."""
     import torch
     from lvnet.acceleration import accelerate
     from lvnet.acceleration.gpu.tuning import tune
@@ -86,7 +86,7 @@ def tuned(task: harness.Task) -> Dict[str, Any]:
         loss.backward()
 
     clock = (lambda work: harness.seconds_of(work, 1, 0)[0]) if task["rehearse"] else None
-    # Inference is tuned on its own, in case training runs out of memory.
+    # Inference is tuned separately, in case training runs out of memory.
     found: Dict[str, Any] = {}
     for name, work, share in (("slab", infer, 0.4), ("step", train, 0.6)):
         found[name] = guarded(lambda work=work, share=share: {  # type: ignore[misc]
@@ -96,7 +96,7 @@ def tuned(task: harness.Task) -> Dict[str, Any]:
 
 
 def _model(task: harness.Task) -> Any:
-    """The network of a way with its recipe, and what computes it."""
+    """The network of a configuration with its recipe, and the callable that computes it."""
     import torch
     from lvnet.acceleration import accelerate
     from lvnet.building import build_network, channels_last
@@ -104,7 +104,7 @@ def _model(task: harness.Task) -> Any:
 
     name, device = task["way"], torch.device(task["device"])
     if name == "vnet" or task["rehearse"]:
-        # What V-Net says is of no interest, nor what a tiny network says.
+        # Ignore messages about V-Net and about tiny networks.
         torch.manual_seed(1)
         recipe = _recipe(task)
         network = channels_last(build_network(recipe.architecture).to(device)).eval()
@@ -116,7 +116,7 @@ def _model(task: harness.Task) -> Any:
 
 
 def _compiled(network: Any, task: harness.Task) -> Any:
-    """The network under torch.compile, for the ways that have it; what our kernels compute is not looked into."""
+    """The network under torch.compile where the configuration asks for it; our kernels are excluded."""
     import torch
     from lvnet.acceleration.gpu.modules import TritonDepthwiseConv3d
 
@@ -147,7 +147,7 @@ def _architecture(task: harness.Task) -> Any:
 
 
 def _slab(task: harness.Task) -> Dict[str, Any]:
-    """Seconds of one slab in every precision, and how far ours is from the plain network."""
+    """Seconds for one slab in every precision, and the difference of our results from those of the plain network."""
     import torch
 
     model = _model(task)
@@ -156,7 +156,7 @@ def _slab(task: harness.Task) -> Dict[str, Any]:
     found: Dict[str, Any] = {"kernels": _kernels_in(model.fast)}
     wanted = None
     for kind in _precisions(task):
-        # Ours is channels-last; the others take the faster one.
+        # Ours uses channels-last memory; for the others the faster format is used.
         best: Optional[Dict[str, Any]] = None
         for layout in ("channels_last",) if task["way"] != "stock" and task["way"] != "vnet" else (
             "channels_last", "contiguous"):  # fmt: skip
@@ -192,7 +192,7 @@ def _kernels_in(network: Any) -> bool:
 
 
 def _scan(task: harness.Task) -> Dict[str, Any]:
-    """Seconds of a whole scan: the network with the hand-over of its slabs, and all stages for LV-Net."""
+    """Seconds for a whole scan: the network with transfer of its slabs, and all stages for LV-Net."""
     from lvnet.image_io import read_image
     from lvnet.inference import run
     from lvnet.pipeline.options import SegmentOptions
@@ -232,7 +232,7 @@ def _scan(task: harness.Task) -> Dict[str, Any]:
 
 
 def _step(task: harness.Task) -> Dict[str, Any]:
-    """Seconds of a training step: forward with the paper's loss, backward, Adam."""
+    """Seconds for a training step: forward pass with the paper's loss, backward pass, Adam."""
     import torch
     from lvnet.acceleration import accelerate
     from lvnet.building import build_network, channels_last
@@ -268,7 +268,7 @@ def _step(task: harness.Task) -> Dict[str, Any]:
 
 
 def _loss(out: Any, target: Any) -> Any:
-    """The paper's, with an auxiliary output for each stage of the decoder; cross entropy of a network without."""
+    """The paper's loss with an auxiliary output for each decoder stage; cross entropy for other networks."""
     from lvnet.network import DEEP_SUPERVISION_WEIGHTS
     from lvnet_training.loss import deep_supervision_loss
     from torch.nn import functional as F  # noqa: N812
@@ -279,7 +279,7 @@ def _loss(out: Any, target: Any) -> Any:
 
 
 def _precisions(task: harness.Task) -> List[str]:
-    """Those that the card is good at."""
+    """The precisions that the card supports well."""
     import torch
     from lvnet.acceleration.gpu.precision import HALF_CAPABILITY
 
@@ -296,11 +296,11 @@ def _autocast(kind: str, task: harness.Task) -> ContextManager[Any]:
 
 
 def _seconds(work: Callable[[], Any], task: harness.Task) -> Dict[str, Any]:
-    """The median of several runs; fewer of what takes long."""
+    """The median of several runs; slow work is repeated less often."""
     if task["rehearse"]:
         times = harness.seconds_of(work, 1, 0, task["device"])
     else:
-        # What the first run compiles does not count; the second shows how long a run is.
+        # The first run, which compiles, does not count; the second shows how long a run takes.
         (guess,) = harness.seconds_of(work, 1, 1, task["device"])
         repeats = max(3, min(task["repeats"], int(_ENOUGH / max(guess, 1e-4))))
         times = harness.seconds_of(work, repeats, 1, task["device"])
@@ -308,7 +308,7 @@ def _seconds(work: Callable[[], Any], task: harness.Task) -> Dict[str, Any]:
 
 
 def _peak(work: Callable[[], Any], task: harness.Task) -> Optional[float]:
-    """MiB that PyTorch has allocated at most, network included; None on a CPU."""
+    """Peak memory allocated by PyTorch in MiB, network included; None on a CPU."""
     if task["device"] == "cpu":
         return None
     import torch

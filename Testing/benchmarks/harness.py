@@ -1,10 +1,9 @@
-"""What all benchmarks share: a process for every configuration, medians, JSON and a Markdown table.
+"""Shared code of all benchmarks: one process per configuration, medians, JSON and a Markdown table.
 
-A benchmark script calls :func:`main`.  It measures one configuration in a child of its own, so that
-one cannot profit from memory or threads that another has set up, and so that the allocator can be
-set before the process starts.  Configurations take turns over several rounds: when the machine
-slows down it slows all of them down, and the ratios hold.  Ctrl-C, or the end of `--minutes`, ends the measuring: the
-table is of what there is.
+A benchmark script calls :func:`main`.  Each configuration is measured in its own child process, so that it cannot
+profit from memory or threads that another has set up, and so that the allocator can be set before the process starts.
+The configurations are measured alternately over several rounds, so that a slowdown of the machine affects all of them
+and their ratios stay valid.  Ctrl-C, or the end of `--minutes`, stops the run; the table then shows what was measured.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from session import Session, say
 
 ROOT = Path(__file__).resolve().parents[2]
-#: This checkout is measured, whatever is installed.
+#: This checkout is measured, even if another version is installed.
 SOURCES = [str(ROOT / "LVNetSegmentation"), str(ROOT / "training")]
 sys.path[:0] = SOURCES
 
@@ -35,7 +34,7 @@ ALLOCATORS: Dict[str, Dict[str, str]] = {
     "default": {},
     "tuned": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647", "MALLOC_TOP_PAD_": "67108864"},
 }
-#: PyTorch and our kernels do without AVX-512, as most desktop processors have to.
+#: Makes PyTorch and our kernels work without AVX-512, as on most desktop processors.
 AVX2 = {
     "NUMBA_CPU_NAME": "haswell",
     "ATEN_CPU_CAPABILITY": "avx2",
@@ -44,23 +43,23 @@ AVX2 = {
 }
 MARK = "measured: "
 
-#: Exit code of a benchmark that Ctrl-C stopped, as of any program.
+#: Exit code of a benchmark that was stopped with Ctrl-C, as usual for command-line programs.
 INTERRUPTED = 130
 
 Task = Dict[str, Any]
 Measure = Callable[[Task], Dict[str, Any]]
 
 
-#: The run that this process makes.
+#: The current run of this process.
 _now: Dict[str, Session] = {"session": Session()}
 
 
 class MeasurementError(RuntimeError):
-    """A child that ended without a measurement; the message says why."""
+    """A child process ended without a measurement; the message gives the reason."""
 
 
 class NothingMeasuredError(RuntimeError):
-    """Nothing that a table could be made of was measured; the message says why."""
+    """Nothing was measured, so there is no table; the message gives the reason."""
 
 
 def main(
@@ -73,13 +72,13 @@ def main(
     *,
     minutes: Optional[float] = None,
 ) -> int:
-    """The command line of a benchmark: the whole of it, or one task in a child.
+    """The command line of a benchmark: runs the whole benchmark, or one task in a child process.
 
     Args:
         script: the file of the benchmark.
-        measure: takes a task, in a child.
-        run: measures all, and answers what the table needs; of what was not measured, the reason.  Under `wrong` it
-            may answer what came out wrong: then the exit code is 1.
+        measure: measures one task; called in a child process.
+        run: measures everything and returns what the table needs, including reasons for missing measurements.  If its
+            result has errors under `wrong`, the exit code is 1.
         options: adds options to the shared ones.
         table: makes the table.
         arguments: of the command line.
@@ -128,18 +127,18 @@ def child(
     extra: Optional[Mapping[str, str]] = None,
     limit: Optional[float] = None,
 ) -> Dict[str, Any]:
-    """Measures a task in a process of its own.
+    """Measures one task in its own process.
 
     Args:
         script: the file of the benchmark.
-        task: what its `measure` gets.
-        threads: of the process.
-        allocator: its C library's, one of ALLOCATORS.
-        extra: more of its environment.
-        limit: seconds after which it is ended, with whatever it has started; None: no limit.
+        task: the argument of its `measure` function.
+        threads: number of threads of the process.
+        allocator: setting of the C library's allocator, a key of ALLOCATORS.
+        extra: additional environment variables.
+        limit: seconds after which the process and its children are killed; None: no limit.
 
     Raises:
-        MeasurementError: the process ended without a measurement, or was ended.
+        MeasurementError: the process ended without a measurement, or was killed.
     """
     command = [sys.executable, script, "--task", json.dumps(task)]
     done = _run(command, environment(threads, allocator, extra), limit)
@@ -154,7 +153,7 @@ def child(
 def _run(command: List[str], variables: Dict[str, str], limit: Optional[float]) -> subprocess.CompletedProcess:
     if limit is None:
         return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
-    # A group of its own: what a compiler has started ends with it, and holds no pipe open.
+    # The child gets its own process group, so that compilers it has started are killed too and hold no pipe open.
     process = subprocess.Popen(
         command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -170,7 +169,7 @@ def _run(command: List[str], variables: Dict[str, str], limit: Optional[float]) 
 
 
 def environment(threads: int, allocator: str = "default", extra: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
-    """The environment of a child: this checkout, a number of threads, an allocator and nothing of another run."""
+    """The environment of a child: this checkout, the number of threads, the allocator, nothing from other runs."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_") and k != "LVNET_ACCELERATION"}
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
     path = os.pathsep.join([*SOURCES, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
@@ -180,10 +179,10 @@ def environment(threads: int, allocator: str = "default", extra: Optional[Mappin
 def in_turns(
     configurations: Mapping[str, Callable[[], Dict[str, Any]]], rounds: int
 ) -> Tuple[Dict[str, List[Dict[str, Any]]], Dict[str, str]]:
-    """Measures every configuration once a round, one after the other.
+    """Measures every configuration once per round, one after the other.
 
     Returns:
-        The measurements by configuration, and of those that failed, or that nobody waited for, the reason.
+        The measurements by configuration, and the reasons for those that failed or were skipped.
     """
     found: Dict[str, List[Dict[str, Any]]] = {name: [] for name in configurations}
     failed: Dict[str, str] = {}
@@ -204,17 +203,17 @@ def in_turns(
 
 
 def stopped() -> str:
-    """Why this run measures nothing more; empty as long as it may."""
+    """Why this run measures nothing more; empty while it continues."""
     return _now["session"].stopped
 
 
 def seconds_left() -> Optional[float]:
-    """Until the end of `--minutes`; None where there is no limit."""
+    """Seconds until the end of `--minutes`; None without a limit."""
     return _now["session"].seconds_left()
 
 
 def seconds_of(work: Callable[[], Any], repeats: int, warm_up: int = 1, device: str = "cpu") -> List[float]:
-    """How long a piece of work takes, run by run, after runs that are not counted."""
+    """Seconds of each run of a piece of work, after warm-up runs that are not counted."""
     wait = _waiting(device)
     times = []
     for number in range(warm_up + repeats):
@@ -236,7 +235,7 @@ def _waiting(device: str) -> Callable[[], None]:
 
 
 def median(runs: Sequence[Mapping[str, Any]], key: str = "seconds") -> float:
-    """The median over all rounds; a measurement may be a number or a list of them."""
+    """The median over all rounds; a measurement may be a number or a list of numbers."""
     values: List[float] = []
     for run in runs:
         values += run[key] if isinstance(run[key], list) else [run[key]]
@@ -252,7 +251,7 @@ def spread(runs: Sequence[Mapping[str, Any]], key: str = "seconds") -> Tuple[flo
 
 
 def machine(threads: int) -> Dict[str, Any]:
-    """What the numbers belong to."""
+    """Describes the machine and the software versions."""
     facts: Dict[str, Any] = {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -260,7 +259,7 @@ def machine(threads: int) -> Dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.platform(terse=True),
         "commit": _commit(),
-        # Of the last minute, before the benchmark began: what else ran here.
+        # The load average of the last minute, before the benchmark began: shows other programs' use of the machine.
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
     for package in ("torch", "numba", "triton", "numpy"):
@@ -302,7 +301,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[Any]], result: Mapping
 
 
 def size_of(text: str) -> Tuple[int, ...]:
-    """1x16x256x256 as (1, 16, 256, 256)."""
+    """Parses 1x16x256x256 as (1, 16, 256, 256)."""
     size = tuple(int(part) for part in text.split("x"))
     if len(size) != 4 or min(size) < 1:
         raise argparse.ArgumentTypeError("give batch x depth x height x width, as in 1x16x256x256")

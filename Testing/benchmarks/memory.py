@@ -1,9 +1,8 @@
-"""Peak memory in inference and in training, the paper's own claim: LV-Net beside V-Net and 3D U-Net.
+"""Peak memory in inference and in training, which the paper makes a claim about: LV-Net, V-Net and 3D U-Net.
 
-On a CPU: how far the process's resident memory rises above what it is with PyTorch loaded and before
-the network is built, with the default allocator, at the better of both memory formats.  On a GPU:
-the most that PyTorch had allocated.  A training step is forward, backward and Adam; LV-Net's has its
-four auxiliary outputs.
+On a CPU, this is how far resident memory rises above its level with PyTorch loaded and no network built, using the
+default allocator and the better of both memory formats.  On a GPU, it is the peak memory that PyTorch allocated.  A
+training step is the forward pass, the backward pass and Adam; LV-Net's includes its four auxiliary outputs.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ import networks
 
 
 def measure(task: harness.Task) -> Dict[str, Any]:
-    """Peak in MiB, in a child."""
+    """Measures peak memory in MiB; runs in a child process."""
     import torch
 
     torch.set_num_threads(task["threads"])
     device, name = task["device"], task["network"]
-    # What loading code and a first operation cost belongs to no network.
+    # The memory for loading code and for a first operation is not attributed to the network.
     torch.nn.functional.conv3d(torch.ones(1, 1, 8, 8, 8, device=device), torch.ones(1, 1, 3, 3, 3, device=device))
     gc.collect()
     before = _start(device)
@@ -74,14 +73,14 @@ def _training(task: harness.Task) -> Any:
 
 
 def _start(device: str) -> int:
-    """Bytes in use now; the peak is counted from here on."""
+    """Bytes in use now; the peak is measured from here on."""
     if device.startswith("cuda"):
         import torch
 
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()
     try:
-        # The kernel forgets the peak so far.
+        # Resets the kernel's record of the peak.
         with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
             file.write("5")
     except OSError:
@@ -103,7 +102,7 @@ def _status(key: str) -> int:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options beside the shared ones."""
+    """Adds the options of this benchmark."""
     default = ["lvnet", "lvnet-stock", "vnet", "unet3d"]
     parser.add_argument("--size", type=harness.size_of, default=(1, 16, 256, 256), help="of inference")
     parser.add_argument(
@@ -114,7 +113,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Dict[str, Any]:
-    """All measurements."""
+    """Runs all measurements."""
     formats = networks.FORMATS
     if options.quick:
         options.size = options.training_size = (1, 16, 32, 32)
@@ -145,7 +144,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """For the README."""
+    """The table for the README."""
     rows = []
     ours = result["mib"].get("lvnet", {})
     for name, peaks in result["mib"].items():

@@ -1,10 +1,10 @@
-"""How fast DICE, ASSD and MSSD are, side by side with other tools in one run.
+"""Speed of DICE, ASSD and MSSD compared with other tools, in one run.
 
     python Testing/benchmarks/metrics.py [--cases A B A-islands B-islands] [--tools ...] [--medpy] [--json FILE]
 
-Every tool works in a process of its own, one after the other, on the same masks.  The time is the
-best of a few calls, without imports; the memory is how far the process grew beyond the masks during
-the first call.  MedPy takes minutes and is left out unless asked for.
+Every tool runs in its own process, one after the other, on the same masks.  The time is the best of a few calls,
+without imports; the memory is how far the process grew beyond the masks during the first call.  MedPy takes minutes
+and is left out by default.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from metrics_masks import CASES, make_pair
 from metrics_peers import SCORERS
 
 OURS = "lvnet"
-#: What is promised: how many times faster than each peer on a liver without islands, and how many
-#: megabytes beyond the masks.  With islands: faster than each.
+#: The promised minimum: the speed-up over each peer on a liver without islands, and the megabytes needed beyond
+#: the masks.  With islands: faster than each peer.
 BARS = {"LiTS scorer's method": 4.0, "surface-distance": 10.0, "MONAI": 24.0, "MedPy": 300.0}
 MOST_MB = 100.0
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Prints the table; exit code 1 where a bar is missed."""
+    """Prints the table; exit code 1 if a limit is missed."""
     parser = argparse.ArgumentParser(description="DICE + ASSD + MSSD against other tools.")
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=["A", "B", "A-islands", "B-islands"])
     parser.add_argument("--tools", nargs="+", choices=list(SCORERS), help="beside lvnet; default: all but MedPy")
@@ -54,7 +54,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def compare_tools(name: str, tools: Sequence[str]) -> Dict[str, Any]:
-    """Numbers of every tool on one case."""
+    """Results of every tool on one case."""
     case = CASES[name]
     prediction, reference = make_pair(case)
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def compare_tools(name: str, tools: Sequence[str]) -> Dict[str, Any]:
 
 
 def verdict(row: Dict[str, Any], *, islands: bool) -> tuple:
-    """The bar in words, and whether it is met."""
+    """The limit in words, and whether it is met."""
     if row["tool"] == OURS:
         return f"< {MOST_MB:.0f} MB", row["extra_mb"] < MOST_MB
     bar = 1.0 if islands else BARS[row["tool"]]
@@ -94,7 +94,7 @@ def measure(tool: str, folder: Path) -> Dict[str, Any]:
     score = make()
     prediction, reference = np.load(folder / "prediction.npy"), np.load(folder / "reference.npy")
     spacing = tuple(json.loads((folder / "spacing.json").read_text()))
-    # Read once, so that the pages are there before the memory is measured.
+    # Read the masks once, so that their pages are loaded before memory is measured.
     assert prediction.any() and reference.any()
     before = start_of_peak()
     seconds: List[float] = []
@@ -111,7 +111,7 @@ def measure(tool: str, folder: Path) -> Dict[str, Any]:
 
 
 def start_of_peak() -> float:
-    """Forgets the highest memory so far; the present one in MB."""
+    """Resets the record of peak memory; returns the current memory in MB."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -120,7 +120,7 @@ def start_of_peak() -> float:
 
 
 def peak_mb() -> float:
-    """The highest memory of this process in MB."""
+    """Peak memory of this process in MB."""
     if Path("/proc/self/status").exists():
         return status_mb("VmHWM")
     import resource
@@ -135,7 +135,7 @@ def status_mb(key: str) -> float:
 
 
 def machine() -> Dict[str, Any]:
-    """What the numbers were measured on."""
+    """Describes the machine."""
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}
@@ -148,7 +148,7 @@ def machine() -> Dict[str, Any]:
 
 
 def table(report: Dict[str, Any]) -> str:
-    """Markdown."""
+    """The results as a Markdown table."""
     lines = ["| case | tool | seconds | times slower | extra MB | DICE | ASSD mm | MSSD mm | bar |",
              "|---|---|---:|---:|---:|---:|---:|---:|---|"]  # fmt: skip
     for case in report["cases"]:

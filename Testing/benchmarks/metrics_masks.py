@@ -1,4 +1,4 @@
-"""Pairs of masks that metrics are timed on: a liver, and a prediction that resembles it."""
+"""Pairs of masks for the benchmark of the metrics: a liver, and a prediction similar to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from lvnet.phantom import make_phantom
 from scipy import ndimage
 
-#: Step of the grid on which a shape is drawn before it is brought to a case's own grid, in mm.
+#: Spacing in mm of the grid on which a shape is drawn before it is resampled to a case's own grid.
 _STEP = 3.0
 
 
@@ -18,11 +18,11 @@ class Case:
     """One pair of masks.
 
     Attributes:
-        name: what the table calls it.
+        name: name in the table.
         size: (z, y, x) voxels.
         spacing: (z, y, x) mm.
         liver_ml: volume of the reference.
-        islands: whether the prediction also has pieces far from the liver.
+        islands: whether the prediction also has components far from the liver.
     """
 
     name: str
@@ -43,7 +43,7 @@ CASES = {
     "quick": Case("quick", (60, 128, 128), (5.0, 3.0, 3.0), islands=True),
 }
 
-#: Where islands lie, as shares of the image (z, y, x), and their radius in mm.
+#: Positions of the islands as fractions of the image (z, y, x), and their radius in mm.
 _ISLANDS = (
     ((0.08, 0.20, 0.15), 6.0),
     ((0.10, 0.75, 0.85), 14.0),
@@ -54,16 +54,16 @@ _ISLANDS = (
 
 
 def make_pair(case: Case, dice: float = 0.956) -> Tuple[np.ndarray, np.ndarray]:
-    """Prediction and reference, (z, y, x) bool, the same for the same case everywhere.
+    """Prediction and reference, (z, y, x) bool; the same case always gives the same masks.
 
     Args:
-        case: which.
-        dice: how well the two overlap, islands aside, to about 0.001.
+        case: the case to make.
+        dice: DICE of the two without islands, to about 0.001.
     """
     shape = _liver()
     noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=shape.shape), 8.0 / _STEP)
     noise /= noise.std()
-    # The level that gives the volume, then the roughness that gives the overlap.
+    # Find the level that gives the volume, then the roughness that gives the overlap.
     level = _bisect(lambda v: _volume_ml(shape, v) > case.liver_ml, -40.0, 40.0)
     inside = shape < level
     rough = _bisect(lambda v: _dice(shape + v * noise < level, inside) < dice, 0.0, 20.0)
@@ -76,7 +76,7 @@ def make_pair(case: Case, dice: float = 0.956) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def _liver() -> np.ndarray:
-    """(z, y, x) signed distance in mm, negative inside, of a phantom's liver, in steps of 3 mm."""
+    """(z, y, x) signed distance in mm, negative inside, from a phantom's liver, on a grid of 3 mm."""
     _, label = make_phantom(3, size=(90, 130, 130), spacing=(_STEP,) * 3)
     mask = np.pad(label.array > 0, 16)
     outside, inside = ndimage.distance_transform_edt(~mask), ndimage.distance_transform_edt(mask)
@@ -84,13 +84,13 @@ def _liver() -> np.ndarray:
 
 
 def _on_grid(distance: np.ndarray, case: Case) -> np.ndarray:
-    """The shape on the case's grid, centred on the liver, a few slices at a time."""
+    """The shape resampled to the case's grid, centred on the liver, a few slices at a time."""
     centre = np.array(ndimage.center_of_mass(distance < 0))
     mask = np.zeros(case.size, bool)
     axes = [
         (np.arange(n) - (n - 1) / 2) * step / _STEP + middle for n, step, middle in zip(case.size, case.spacing, centre)
     ]
-    # Beyond the drawn shape there is nothing.
+    # The area outside the drawn shape is background.
     ranges = [np.flatnonzero((axis >= 0) & (axis < n)) for axis, n in zip(axes, distance.shape)]
     columns = slice(ranges[1][0], ranges[1][-1] + 1), slice(ranges[2][0], ranges[2][-1] + 1)
     for z in ranges[0]:

@@ -1,4 +1,4 @@
-"""DICE, ASSD and MSSD of one pair, as each tool's user would ask for them."""
+"""Adapters that compute DICE, ASSD and MSSD of one pair with other tools, through their usual API."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Callable, Dict, Tuple
 
 import numpy as np
 
-#: Takes prediction, reference (bool) and spacing (z, y, x); answers DICE, ASSD mm, MSSD mm.
+#: Takes prediction, reference (bool) and spacing (z, y, x); returns DICE, ASSD in mm, MSSD in mm.
 Scorer = Callable[[np.ndarray, np.ndarray, Tuple[float, float, float]], Tuple[float, float, float]]
 
 
@@ -22,7 +22,7 @@ def lvnet_scorer() -> Scorer:
 
 
 def lits_method_scorer() -> Scorer:
-    """The method of the LiTS challenge's scorer: crop, erode with 18 neighbours, ask a k-d tree."""
+    """The method of the LiTS challenge's scorer: crop, erode with 18 neighbours, query a k-d tree."""
     from scipy import ndimage
     from scipy.spatial import cKDTree
 
@@ -49,7 +49,7 @@ def surface_distance_scorer() -> Scorer:
     import surface_distance
     from scipy import ndimage
 
-    # The package still asks for names that newer NumPy and SciPy have dropped.
+    # The package uses names that newer versions of NumPy and SciPy have removed.
     if not hasattr(np, "Inf"):
         np.inf = np.inf
     for name in ("filters", "morphology"):
@@ -97,7 +97,7 @@ def medpy_scorer() -> Scorer:
     return score
 
 
-#: The name in the table, how to make the scorer, how often it is timed (the best time counts).
+#: The name in the table, how to make the scorer, and how often it is timed (the best time counts).
 SCORERS: Dict[str, Tuple[Callable[[], Scorer], int]] = {
     "lvnet": (lvnet_scorer, 7),
     "LiTS scorer's method": (lits_method_scorer, 5),

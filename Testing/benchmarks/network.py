@@ -1,9 +1,9 @@
-"""One slab through the networks: how much faster than V-Net is LV-Net?
+"""Inference time of one slab: the speed-up of LV-Net over V-Net and other networks.
 
-Every peer is measured at its best of {contiguous, channels_last} x {default, tuned allocator}: all
-of them once, then the best in turns with the others'.  Ours is what `lvnet segment` computes with.  By
-default three networks are measured in less than five minutes; all of them with `--networks all` and
-more `--minutes`.
+Every other network uses its best combination of {contiguous, channels_last} x {default, tuned allocator}: all four are
+measured once, then the best is measured alternately with the other networks.  LV-Net is configured as in
+`lvnet segment`.  By default, three networks are measured in less than five minutes; `--networks all` with a larger
+`--minutes` measures all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import networks
 
 
 def measure(task: harness.Task) -> Dict[str, Any]:
-    """Seconds of one forward pass, in a child."""
+    """Measures the seconds of one forward pass; runs in a child process."""
     import torch
 
     networks.keep_pages_as_ours_do(task["network"])
@@ -34,7 +34,7 @@ def measure(task: harness.Task) -> Dict[str, Any]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options beside the shared ones."""
+    """Adds the options of this benchmark."""
     parser.add_argument("--size", type=harness.size_of, default=(1, 16, 256, 256), help="default: 1x16x256x256")
     parser.add_argument(
         "--networks", nargs="+", choices=[*networks.TITLES, "all"], default=["lvnet", "lvnet-stock", "vnet"],
@@ -47,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Dict[str, Any]:
-    """All measurements."""
+    """Runs all measurements."""
     if "all" in options.networks:
         options.networks = list(networks.TITLES)
     if options.quick:
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
     skipped: Dict[str, str] = {}
     kept: Dict[str, Any] = {}
     for name in options.networks:
-        # Ours chooses layout and allocator itself, whatever it is given.
+        # Ours chooses memory format and allocator itself, whatever the options say.
         choices = [("channels_last", "default")] if name == "lvnet" else pairs
         names = {f"{name}, {f}, {a} allocator": (f, a) for f, a in choices}
         found, failed = harness.in_turns({n: partial(once, name, f, a, 1) for n, (f, a) in names.items()}, 1)
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
         {name: partial(once, name, f, a, options.repeats) for name, (f, a, _) in best.items()}, options.rounds
     )
     for name in [name for name in failed if trials.get(name) and failed[name] == harness.stopped()]:
-        # Of what nobody waited for there is at least the trial.
+        # If the run was stopped early, the trial measurement is used.
         rounds[name] = kept[best[name][2]]
         del failed[name]
     skipped.update(failed)
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """For the README."""
+    """The table for the README."""
     rows = []
     for name, seconds in result["seconds"].items():
         low, high = result["spread"][name]

@@ -1,10 +1,10 @@
-"""The networks that are measured against each other, each as it is computed at its best."""
+"""The networks that are compared with each other, each in its fastest configuration."""
 
 from __future__ import annotations
 
 from typing import Any, Callable, Dict, Sequence, Tuple
 
-#: Name in a table by name on the command line.  `lvnet` is ours, `lvnet-stock` the same in PyTorch's own operations.
+#: Command-line name -> name in the table.  `lvnet` is ours, `lvnet-stock` the same with PyTorch's own operations.
 TITLES: Dict[str, str] = {
     "lvnet": "LV-Net (ours)",
     "lvnet-stock": "LV-Net, stock PyTorch",
@@ -14,7 +14,7 @@ TITLES: Dict[str, str] = {
     "nnunet": "nnU-Net's default, 31 M",
 }
 FORMATS = ("contiguous", "channels_last")
-#: Environment of a child by network.
+#: Environment variables of the child process by network.
 EXTRA = {"lvnet-stock": {"LVNET_ACCELERATION": "off"}}
 
 
@@ -35,7 +35,7 @@ def build(name: str) -> Any:
 
 
 def _nnunet() -> Any:
-    """The 3D network that nnU-Net plans by default for a big organ: 6 stages of 32 to 320 channels, 31 M parameters."""
+    """nnU-Net's default 3D network for a large organ: 6 stages of 32 to 320 channels, 31 M parameters."""
     from dynamic_network_architectures.architectures.unet import PlainConvUNet
     from torch import nn
 
@@ -51,7 +51,7 @@ def _nnunet() -> Any:
 
 
 def input_of(name: str, size: Sequence[int], memory_format: str, device: str = "cpu") -> Any:
-    """Random voxels: a slab (N, 1, D, H, W), or its slices (N D, 1, H, W) for a network of slices."""
+    """Random input: a slab (N, 1, D, H, W), or its slices (N D, 1, H, W) for a 2D network."""
     import torch
 
     batch, depth, height, width = size
@@ -62,7 +62,7 @@ def input_of(name: str, size: Sequence[int], memory_format: str, device: str = "
 
 
 def in_format(tensor_or_network: Any, memory_format: str, planar: bool = False) -> Any:
-    """The same in another order in memory."""
+    """The same tensor or network in another memory format."""
     import torch
     from torch import nn
 
@@ -81,7 +81,7 @@ def prepared(name: str, memory_format: str, device: str = "cpu") -> Any:
 
 
 def for_inference(name: str, network: Any) -> Callable[[Any], Any]:
-    """What maps an input to logits; ours takes what `lvnet.acceleration` offers."""
+    """The callable that maps an input to logits; for our network, with the accelerations of `lvnet.acceleration`."""
     if name != "lvnet":
         return network
     from lvnet.acceleration import accelerate
@@ -90,7 +90,7 @@ def for_inference(name: str, network: Any) -> Callable[[Any], Any]:
 
 
 def keep_pages_as_ours_do(name: str) -> None:
-    """Our own processes set the allocator themselves."""
+    """Sets the allocator for our networks, as our own processes do."""
     if name == "lvnet":
         from lvnet.acceleration.allocator import keep_pages
 

@@ -1,9 +1,8 @@
-"""`lvnet segment` from the start of its process to the finished file, and where the time goes.
+"""Time of `lvnet segment` from the start of its process to the finished file, and of each stage.
 
-The scan is a made phantom of 512 x 512 x 280 voxels of 0.8 x 0.8 x 1.0 mm whose body fills 60 % of
-the field of view, the same bytes in every run.  The total is measured from outside; the stages are
-those that the command itself reports, in runs of their own.  It takes less than five minutes, unless `--minutes` gives
-more.
+The scan is a synthetic phantom of 512 x 512 x 280 voxels of 0.8 x 0.8 x 1.0 mm whose body fills 60 % of the field of
+view; it is identical in every run.  The total is measured from outside the process; the times of the stages are those
+that the command reports, in separate runs.  It takes less than five minutes, unless `--minutes` allows more.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ import numpy as np
 
 SIZE, SPACING, BODY = (280, 512, 512), (1.0, 0.8, 0.8), 0.6
 QUICK_SIZE = (24, 64, 64)
-#: A phantom of more slices is painted at half the voxels along each axis, and each of them is repeated.
+#: A phantom with more slices is generated with half as many voxels along each axis, and each voxel is repeated.
 PAINTED_WHOLE = 400
 
 
 def make_scan(path: Path, size: Tuple[int, int, int], seed: int = 7) -> Dict[str, Any]:
-    """Writes the phantom; its patient is enlarged or reduced until the body fills BODY of the field.
+    """Writes the phantom; the patient is scaled until the body fills the fraction BODY of the field of view.
 
     Returns:
-        The share of the field that the body fills, mean over slices, and what the patient was scaled by.
+        The fraction of the field that the body fills, mean over slices, and the scale of the patient.
     """
     from lvnet.image_io import write_image
     from lvnet.phantom import make_phantom
@@ -43,7 +42,7 @@ def make_scan(path: Path, size: Tuple[int, int, int], seed: int = 7) -> Dict[str
     coarse = (16, 64, 64)
 
     def at(scale: float, voxels: Tuple[int, int, int]) -> Any:
-        # A smaller field of view of the same patient is a bigger patient in the same field.
+        # A smaller field of view of the same patient is equivalent to a larger patient in the same field.
         spacing = tuple(f / (scale * n) for f, n in zip(field, voxels))
         return make_phantom(seed, size=voxels, spacing=spacing)[0]
 
@@ -66,7 +65,7 @@ def make_scan(path: Path, size: Tuple[int, int, int], seed: int = 7) -> Dict[str
 
 
 def body_share(array: np.ndarray) -> float:
-    """Share of the voxels that are body, lungs and bowel gas included."""
+    """Fraction of the voxels inside the body, lungs and bowel gas included."""
     from scipy import ndimage
 
     step = max(1, array.shape[0] // 16)
@@ -74,7 +73,7 @@ def body_share(array: np.ndarray) -> float:
 
 
 def measure(task: harness.Task) -> Dict[str, Any]:
-    """Seconds by stage, in a child that runs the command with a clock for a progress bar."""
+    """Seconds by stage, in a child process that runs the command with a clock in place of its progress bar."""
     began = time.perf_counter()
     import lvnet.cli.segment as command
     from lvnet.cli import main
@@ -82,7 +81,7 @@ def measure(task: harness.Task) -> Dict[str, Any]:
     marks: List[Tuple[float, str]] = [(began, "starting")]
 
     class Clock:
-        """Stands in for the progress bar."""
+        """Replaces the progress bar and records times."""
 
         def __init__(self, *_: object) -> None: ...
 
@@ -108,7 +107,7 @@ def measure(task: harness.Task) -> Dict[str, Any]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options beside the shared ones."""
+    """Adds the options of this benchmark."""
     parser.add_argument("--scan", type=Path, help="a scan of your own instead of the phantom")
     parser.add_argument("--keep", type=Path, help="write the phantom to this .nii.gz for other runs with --scan")
     parser.add_argument("--slices", type=int, default=SIZE[0], help="of the phantom, 1 mm each; 1000 are a whole body")
@@ -119,7 +118,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Dict[str, Any]:
-    """All measurements."""
+    """Runs all measurements."""
     rounds = 1 if options.quick else options.rounds
     with tempfile.TemporaryDirectory() as folder:
         scan, output = options.scan, Path(folder) / f"liver{options.format}"
@@ -143,11 +142,11 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
 
         task = {"scan": str(scan), "output": str(output), "options": more}
         stages = partial(harness.child, __file__, task, options.threads)
-        # A first run that is not counted fills the caches of files and of compiled kernels.
+        # A first run, which is not counted, fills the file cache and the cache of compiled kernels.
         harness.in_turns({"warm-up": whole}, 1)
         turns = {"whole": whole, "stages": stages}
         if options.beside_whole:
-            # What nothing was left out of: the operations that the search saves, and what it costs.
+            # The same without the organ search: the operations that the search saves, and its cost.
             turns["without a search"] = partial(whole, "--whole")
             task_without = {**task, "options": [*more, "--whole"]}
             turns["stages without"] = partial(harness.child, __file__, task_without, options.threads)
@@ -183,7 +182,7 @@ def by_stage(runs: List[Dict[str, Any]]) -> Dict[str, float]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """For the README."""
+    """The table for the README."""
     low, high = result["spread"]
     spacing = " x ".join(f"{s:g}" for s in result["spacing_mm"])
     rows = [

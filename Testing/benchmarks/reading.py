@@ -1,7 +1,7 @@
-"""How long a scan takes to be read, ours beside SimpleITK's own readers, by how it is stored.
+"""Time to read a scan, with our reader and with SimpleITK's, by storage format.
 
-The scan is a phantom with noise.  SimpleITK gets the slices' names in their order, which its user would have to find
-first, and gives the values alone; ours finds series, order and grid, and checks what there is to check.
+The scan is a phantom with noise.  SimpleITK gets the sorted names of the slices, which its user would have to find
+first, and only returns the voxels; ours finds the series, sorts the slices, computes the grid and validates the files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import harness
 
 TESTING = Path(__file__).parents[1]
 _BASE = "1.2.840.10008.1.2"
-#: How a scan is stored: the transfer syntax of its slices, or the name of its one file.
+#: How a scan is stored: the transfer syntax of its slices, or the name of its single file.
 STORED: Dict[str, str] = {
     "DICOM": f"{_BASE}.1", "DICOM, RLE": f"{_BASE}.5", "DICOM, lossless JPEG": f"{_BASE}.4.70",
     "DICOM, JPEG-LS": f"{_BASE}.4.80", "DICOM, JPEG 2000": f"{_BASE}.4.90", "NIfTI": "ct.nii.gz", "NRRD": "ct.nrrd",
@@ -27,7 +27,7 @@ WAYS = ("ours", "SimpleITK")
 
 
 def measure(task: harness.Task) -> Dict[str, Any]:
-    """Seconds of the whole scan, in a child."""
+    """Seconds for the whole scan; runs in a child process."""
     path = Path(task["path"])
     read = partial(_ours if task["way"] == "ours" else _simple_itk, path)
     return {"seconds": harness.seconds_of(read, task["repeats"]), "checksum": int(read().astype("i8").sum())}
@@ -51,7 +51,7 @@ def _simple_itk(path: Path) -> Any:
 
 
 def store(folder: Path, size: tuple, stored: str) -> Path:
-    """Writes the scan and returns what is to be read."""
+    """Writes the scan and returns the path to read."""
     import numpy as np
     from lvnet.image_io import write_image
     from lvnet.phantom import make_phantom
@@ -68,14 +68,14 @@ def store(folder: Path, size: tuple, stored: str) -> Path:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options beside the shared ones."""
+    """Adds the options of this benchmark."""
     parser.add_argument("--size", type=int, nargs=3, default=(100, 512, 512), help="of the scan, z y x")
     parser.add_argument("--stored", nargs="+", choices=list(STORED), default=list(STORED))
     parser.add_argument("--rounds", type=int, default=3)
 
 
 def run(options: argparse.Namespace) -> Dict[str, Any]:
-    """All measurements."""
+    """Runs all measurements."""
     if options.quick:
         options.size, options.rounds = (8, 64, 64), 1
     rows: Dict[str, Dict[str, Any]] = {}
@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """For the README."""
+    """The table for the README."""
     lines = []
     for name, row in result["rows"].items():
         seconds = row["seconds"]

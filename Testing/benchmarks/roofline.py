@@ -1,4 +1,4 @@
-"""What a processor can do at most: vector instructions and bytes per second, with all threads at work."""
+"""Measures the peak performance of a processor: vector instructions and memory bandwidth with all threads."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Roofline(NamedTuple):
 
     Attributes:
         lanes: float32 numbers in one vector register.
-        instructions: fused multiply-adds over whole vectors per second, of all threads together.
-        bytes: read from or written to memory per second, of all threads together.
+        instructions: fused multiply-adds on whole vectors per second, by all threads together.
+        bytes: bytes read from or written to memory per second, by all threads together.
     """
 
     lanes: int
@@ -23,7 +23,7 @@ class Roofline(NamedTuple):
     bytes: float
 
     def seconds(self, instructions: float, traffic: float) -> float:
-        """The least time for work of so many vector instructions and so many bytes of memory."""
+        """The shortest possible time for this number of vector instructions and bytes of memory traffic."""
         return max(instructions / self.instructions, traffic / self.bytes)
 
 
@@ -40,7 +40,7 @@ def _instructions(lanes: int, threads: int, seconds: float) -> float:
     from lvnet.acceleration.kernels.vector_code import Loop, VectorCode, intrinsic
     from numba.core import types
 
-    # Independent sums: enough to hide the latency of four cycles at two a cycle, and they all fit into 16 registers.
+    # Independent sums: enough to hide a latency of four cycles at two per cycle; they fit into 16 registers.
     sums = 12
 
     @intrinsic
@@ -60,7 +60,7 @@ def _instructions(lanes: int, threads: int, seconds: float) -> float:
     def work(numbers: int, turns: int) -> None:
         multiply_adds(numbers, turns)
 
-    # Different numbers in every vector, so that no sum can stand for another.
+    # Different numbers in every vector, so that the compiler cannot merge the sums.
     inputs = [np.arange(sums * lanes, dtype=np.float32) for _ in range(threads)]
     turns = 1_000_000
     work(inputs[0].ctypes.data, turns)
@@ -76,7 +76,7 @@ def _bytes(threads: int, seconds: float) -> float:
 
 
 def _best(work: Callable[[int], None], threads: int, seconds: float) -> float:
-    """Calls of `work` per second, of all threads together, in the fastest round."""
+    """Calls of `work` per second, by all threads together, in the fastest round."""
     rounds: List[float] = []
     with ThreadPoolExecutor(threads) as pool:
         end = time.perf_counter() + seconds

@@ -1,4 +1,4 @@
-"""One run of a benchmark: how long it may take, what it has measured so far, and what is kept when it is stopped."""
+"""One run of a benchmark: its time limit, the measurements so far, and what is kept when it is stopped."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Measurement = Dict[str, Any]
 
 
 class Session:
-    """Measurements as they come, each in the JSON file as soon as it is there.
+    """Collects measurements and writes each one to the JSON file as soon as it is taken.
 
     Args:
         file: for the measurements; None keeps them in memory only.
         minutes: no measurement begins that would end later than this after the start; None: no limit.
-        head: what else stands in the file.
+        head: additional entries of the file.
 
     Attributes:
-        stopped: why nothing more is measured; empty as long as something may be.
-        interrupted: whether that was Ctrl-C.
+        stopped: why nothing more is measured; empty while the run continues.
+        interrupted: whether it was stopped with Ctrl-C.
     """
 
     def __init__(
@@ -35,15 +35,15 @@ class Session:
         self.stopped, self.interrupted = "", False
 
     def measure(self, name: str, work: Callable[[], Measurement], turn: str) -> Optional[Measurement]:
-        """Takes one measurement, with a line about it, unless the time is up or somebody stops it.
+        """Takes one measurement and logs it, unless the time is up or the run was interrupted.
 
         Args:
-            name: of what is measured; where it was measured before, that says how long it takes.
-            work: takes it.
-            turn: which one it is, for the line.
+            name: of the configuration; its earlier measurements predict how long this one takes.
+            work: takes the measurement.
+            turn: number of the round, for the log.
 
         Returns:
-            The measurement; None where none was taken, and `stopped` says why.
+            The measurement; None if none was taken, and `stopped` gives the reason.
         """
         if self.stopped:
             return None
@@ -65,11 +65,11 @@ class Session:
         return measured
 
     def seconds_left(self) -> Optional[float]:
-        """Until the end of the time that was given; None where none was."""
+        """Seconds until the time limit; None without a limit."""
         return None if self._minutes is None else 60 * self._minutes - (time.monotonic() - self._began)
 
     def write(self, result: Mapping[str, Any]) -> None:
-        """Writes the file anew: the head, every measurement, and a result; it is whole at any time."""
+        """Rewrites the file with the head, every measurement and a result; the file is valid JSON at any time."""
         if self._file is None:
             return
         whole = {**self._head, **result, "measurements": self._measured}
@@ -79,7 +79,7 @@ class Session:
 
 
 def say(line: str) -> None:
-    """Progress, apart from the result."""
+    """Prints progress, separately from the result."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,8 +1,8 @@
-"""Where the time of one slab goes: every part of LV-Net's fast network on a CPU, beside what the processor allows.
+"""Time of each part of LV-Net's fast CPU network for one slab, compared with the limits of the processor.
 
-The last column compares each part with the roofline: the time that its vector instructions would take at the peak rate
-of fused multiply-adds, or its input and output at the bandwidth of the memory, whichever is longer, as a share of the
-time that it took.
+The last column is the fraction of the roofline that each part reaches: the shortest possible time divided by the
+measured time.  The shortest possible time is the larger of two: the vector instructions at the peak rate of fused
+multiply-adds, and the input and output at the memory bandwidth.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slab_work import Count, Work, of_block, of_doubling, of_halving, of_pointwi
 
 
 class Clock:
-    """Seconds by part; a part is a callable of the fast network that was wrapped."""
+    """Records seconds by part; a part is a wrapped callable of the fast network."""
 
     def __init__(self) -> None:
         self.seconds: Dict[str, List[float]] = defaultdict(list)
@@ -30,7 +30,7 @@ class Clock:
         self._counted: Dict[str, Work] = defaultdict(Work)
 
     def wrap(self, name: str, part: Callable[..., Any], count: Count) -> Callable[..., Any]:
-        """The same with a clock; `count` gets the same arguments."""
+        """Wraps a callable with a clock; `count` gets the same arguments."""
 
         def timed(*arguments: Any) -> Any:
             began = time.perf_counter()
@@ -42,7 +42,7 @@ class Clock:
         return timed
 
     def end_pass(self) -> None:
-        """One slab is through."""
+        """Ends the timing of one slab."""
         for name, seconds in self._pass.items():
             self.seconds[name].append(seconds)
         self.work = dict(self._counted)
@@ -51,7 +51,7 @@ class Clock:
 
 
 def measure(task: harness.Task) -> Dict[str, Any]:
-    """Median seconds of every part, in a child."""
+    """Measures the median seconds of every part; runs in a child process."""
     import torch
     from lvnet.acceleration.cpu_inference.network import CPUNetwork
     from lvnet.acceleration.kernels.processor import register_lanes
@@ -88,13 +88,13 @@ def measure(task: harness.Task) -> Dict[str, Any]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options beside the shared ones."""
+    """Adds the options of this benchmark."""
     parser.add_argument("--size", type=harness.size_of, default=(1, 16, 256, 256), help="default: 1x16x256x256")
     parser.add_argument("--repeats", type=int, default=7, help="counted passes, after one that is not")
 
 
 def run(options: argparse.Namespace) -> Dict[str, Any]:
-    """All measurements."""
+    """Runs all measurements."""
     if options.quick:
         options.size, options.repeats = (1, 16, 32, 32), 1
     task = {"size": options.size, "repeats": options.repeats, "threads": options.threads}
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """For the docs."""
+    """The table for the docs."""
     rows, limits = [], Roofline(**result["roofline"])
     parts = {**result["parts"], "the rest": max(0.0, result["whole"] - sum(result["parts"].values()))}
     least = 0.0

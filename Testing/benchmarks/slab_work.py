@@ -1,4 +1,4 @@
-"""How much work the parts of LV-Net's fast network on a CPU are: operations, vector instructions and bytes."""
+"""Counts the work of each part of LV-Net's fast CPU network: operations, vector instructions and bytes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any, Callable, NamedTuple
 
 from lvnet.acceleration.layout.winograd import OUTPUTS, POINTS
 
-#: Vector instructions of the input and the output transform of a tile of four voxels, see layout/winograd.py.
+#: Vector instructions of the input and output transforms of a tile of four voxels, see layout/winograd.py.
 _TRANSFORM_INPUT, _TRANSFORM_OUTPUT = 26, 16
 _KERNEL = 5
 
 
 class Work(NamedTuple):
-    """Work of a part of the network on one input.
+    """Work of a part of the network for one input.
 
     Attributes:
-        operations: multiply-adds as the network is written, with 125 per voxel of a 5x5x5 convolution.
-        instructions: vector instructions of the kernels that do arithmetic; nothing is counted that is computed twice
-            at the borders of tiles, moved or loaded.
-        bytes: of the input and the output, each once.
+        operations: multiply-adds of the network's definition, e.g. 125 per voxel for a 5x5x5 convolution.
+        instructions: arithmetic vector instructions of the kernels; without loads, moves and the values that are
+            computed twice at the borders of tiles.
+        bytes: size of the input and the output, each counted once.
     """
 
     operations: float = 0.0
@@ -26,7 +26,7 @@ class Work(NamedTuple):
     bytes: float = 0.0
 
     def plus(self, other: Work) -> Work:
-        """Of both."""
+        """The sum of both."""
         return Work(*(a + b for a, b in zip(self, other)))
 
 
@@ -76,7 +76,7 @@ def of_pointwise(lanes: int) -> Count:
 
 
 def of_halving(lanes: int) -> Count:
-    """Work of the mean over 2 x 2 x 2 voxels: seven sums and a product for each result."""
+    """Work of the mean over 2 x 2 x 2 voxels: seven additions and one multiplication per result."""
 
     def count(x: Any, *_: Any) -> Work:
         numbers = float(x.numel())
@@ -96,5 +96,5 @@ def of_doubling(lanes: int) -> Count:
 
 
 def _voxels(x: Any) -> float:
-    """Voxels of a tensor (D, H, W, C)."""
+    """Number of voxels of a tensor (D, H, W, C)."""
     return float(x.shape[0] * x.shape[1] * x.shape[2])

@@ -1,4 +1,4 @@
-"""The benchmarks run: the quick form of each, whose numbers mean nothing, and the parts they share."""
+"""Every benchmark runs in its quick mode, whose timings are meaningless; and tests of their shared code."""
 
 import contextlib
 import importlib.util
@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 
 def load(name):
-    """A module of this folder, which is no package."""
+    """Loads a module of this folder, which is not a package."""
     spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -73,7 +73,7 @@ def test_parts_of_a_slab_do_fewer_operations_than_the_network_is_written_with(tm
     assert first["operations"] == 16 * 32 * 32 * (2 * 4 * 16**2 + 125 * 4 * 16)
     assert first["bytes"] == 16 * 32 * 32 * 2 * 16 * 4
     assert 0.5 * first["operations"] < first["instructions"] * lanes < first["operations"]
-    # Nothing can be faster than the processor allows.
+    # Nothing can be faster than the processor's limit.
     assert 0 < float(rows[-1].split("|")[-2].strip(" %")) < 100
 
 
@@ -101,7 +101,7 @@ def test_a_training_step_is_compared_with_stock_pytorch(tmp_path):
 def test_peak_memory_is_measured_in_inference_and_training(tmp_path):
     result, _ = quick("memory", tmp_path, "--networks", "lvnet-stock", "vnet")
     assert result["left_out"] == {}
-    # V-Net's weights alone are 249 MiB, with gradients and Adam's two averages four times that.
+    # V-Net's weights alone are 249 MiB; gradients and Adam's two moments bring that to four times as much.
     assert result["mib"]["vnet"]["inference"] > 249
     assert result["mib"]["vnet"]["training"] > 4 * 249
     assert 0 < result["mib"]["lvnet-stock"]["inference"] < result["mib"]["vnet"]["inference"]
@@ -125,7 +125,7 @@ def test_a_second_click_is_timed_by_stage_each_with_its_bar(harness, tmp_path):
     stages, bars = result["stages"], load("worker_overhead").BARS
     assert list(stages) == list(bars) and len(rows) == 2 + len(bars) + 3
     assert all(seconds > 0 for seconds in stages.values())
-    # All stages together are the whole click.
+    # All stages together make up the whole click.
     assert sum(stages.values()) == pytest.approx(result["seconds"], rel=1e-6)
     over = [name for name, bar in bars.items() if stages[name] > bar]
     assert [name for name in result["over"] if name != "hold"] == over
@@ -165,7 +165,7 @@ def recorded(file):
 
 
 def benchmark(harness, tmp_path, configurations, *arguments, rounds=2):
-    """A benchmark of these configurations, run to its end in this process."""
+    """Runs a benchmark with these configurations to its end in this process."""
     file = tmp_path / "measured.json"
 
     def run(options):
@@ -175,7 +175,7 @@ def benchmark(harness, tmp_path, configurations, *arguments, rounds=2):
         return {"seconds": {name: harness.median(runs) for name, runs in found.items()}, "left_out": failed}
 
     def measure(task):
-        """Never asked."""
+        """Never called."""
 
     measure.__module__ = __name__
     code = harness.main(__file__, measure, run, lambda parser: None, str, ["--json", str(file), *arguments])
@@ -345,7 +345,7 @@ def gpu(harness):
 
 
 def measured_by(gpu, harness, monkeypatch, tmp_path, answers, *options):
-    """The benchmark with answers in the place of its processes."""
+    """The benchmark, with prepared answers in place of its child processes."""
 
     def child(script, task, *_):
         answer = answers(task)

@@ -1,7 +1,7 @@
-"""A training step of LV-Net, forward and backward with the paper's loss: ours beside stock PyTorch.
+"""Time of a training step of LV-Net, forward and backward with the paper's loss: ours and stock PyTorch.
 
-Stock is the same network in PyTorch's own operations, channels_last, with the tuned allocator.  It takes less than five
-minutes, unless `--minutes` gives more.
+Stock is the same network with PyTorch's own operations, channels_last and the tuned allocator.  It takes less than five
+minutes, unless `--minutes` allows more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WAYS = {"ours": {}, "stock": {"LVNET_ACCELERATION": "off"}}
 
 
 def measure(task: harness.Task) -> Dict[str, Any]:
-    """Seconds of forward pass and of the whole step, in a child."""
+    """Measures the seconds of the forward pass and of the whole step; runs in a child process."""
     from lvnet.system import let_waiting_threads_sleep
 
     if "LVNET_ACCELERATION" not in os.environ:
@@ -54,7 +54,7 @@ def measure(task: harness.Task) -> Dict[str, Any]:
 
 
 def layer(network: Any, task: harness.Task) -> Dict[str, Any]:
-    """Seconds of the widest depth-wise convolution by itself: forward, and forward and backward."""
+    """Seconds of the widest depth-wise convolution alone: forward, and forward plus backward."""
     import torch
 
     batch, *slab = task["size"]
@@ -72,7 +72,7 @@ def layer(network: Any, task: harness.Task) -> Dict[str, Any]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options beside the shared ones."""
+    """Adds the options of this benchmark."""
     parser.add_argument("--size", type=harness.size_of, default=(1, 16, 128, 128), help="default: 1x16x128x128")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=2, help="counted steps a process, after one that is not")
@@ -81,7 +81,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Dict[str, Any]:
-    """All measurements."""
+    """Runs all measurements."""
     if options.quick:
         options.size, options.rounds, options.repeats = (1, 16, 32, 32), 1, 1
 
@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """For the README."""
+    """The table for the README."""
     rows = []
     for way, seconds in result["seconds"].items():
         low, high = result["spread"][way]

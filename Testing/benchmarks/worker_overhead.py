@@ -1,10 +1,10 @@
-"""A second click in Slicer, stage by stage: from the call to the segmentation node, with a warm worker.
+"""Time of a second run in Slicer, stage by stage: from the call to the segmentation node, with a warm worker.
 
-Runs on slicer-core, Slicer's real MRML, with the real worker process; only the window is missing.  The scan is a
-synthetic abdomen, stretched to 512 x 512 x 150 voxels of 0.75 x 0.75 x 2 mm.  Each stage has a bar, for two cores with
-AVX-512 that do nothing else; beside them stand the longest time that one turn held the main thread, and the largest
-memory of the worker with the estimate of lvnet.scanchecks.  It takes less than five minutes, unless `--minutes` gives
-more.
+Runs on slicer-core, Slicer's real MRML, with the real worker process; only the windows are missing.  The scan is a
+synthetic abdomen, resampled to 512 x 512 x 150 voxels of 0.75 x 0.75 x 2 mm.  Each stage has a time limit, valid for
+two otherwise idle cores with AVX-512.  The table also shows the longest time that one turn of the event loop blocked
+the main thread, and the worker's peak memory with the estimate of lvnet.scanchecks.  It takes less than five minutes,
+unless `--minutes` allows more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 SIZE, SPACING = (512, 512, 150), (0.75, 0.75, 2.0)
 QUICK_SIZE = (64, 64, 40)
-#: Seconds that a stage may take, in their order.
+#: Time limit of each stage in seconds, in their order.
 BARS: Dict[str, float] = {
     "handing over the scan": 0.3,
     "checking the scan": 0.2,
@@ -36,12 +36,12 @@ BARS: Dict[str, float] = {
     "handing over the result": 0.2,
     "writing the node": 0.3,
 }
-#: Seconds that one turn may hold the main thread, without those in which the system let other programs run.
+#: Seconds for which one turn may block the main thread, without the time in which other programs ran.
 HOLD_BAR = 0.1
 
 
 def start_slicer_core() -> Any:
-    """As the tests start it."""
+    """Starts slicer-core as the tests do."""
     path = harness.ROOT / "Testing" / "mrml" / "conftest.py"
     specification = importlib.util.spec_from_file_location("mrml_conftest", path)
     assert specification is not None and specification.loader is not None
@@ -51,7 +51,7 @@ def start_slicer_core() -> Any:
 
 
 def made_scan(size: Tuple[int, int, int], spacing: Tuple[float, float, float]) -> Tuple[np.ndarray, np.ndarray]:
-    """A synthetic abdomen, stretched to the size by nearest neighbours: the voxels' number is what counts."""
+    """A synthetic abdomen, resampled with nearest neighbours: only the number of voxels matters."""
     from lvnet.phantom import make_phantom
 
     array = make_phantom(1)[0].array
@@ -60,7 +60,7 @@ def made_scan(size: Tuple[int, int, int], spacing: Tuple[float, float, float]) -
 
 
 def peak_memory(pid: int) -> int:
-    """Bytes that a process, or one that it started, had resident at most; 0 where the system does not say."""
+    """Peak resident memory in bytes of a process and its children; 0 where the system does not report it."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -71,7 +71,7 @@ def peak_memory(pid: int) -> int:
 
 
 def waiting() -> float:
-    """Seconds that this thread has waited for a processor that other programs used; 0 where the system does not say."""
+    """Seconds that this thread waited while other programs used the processor; 0 if the system does not report it."""
     try:
         return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
@@ -79,7 +79,7 @@ def waiting() -> float:
 
 
 def measure(task: harness.Task) -> Dict[str, Any]:
-    """A cold click and some warm ones, in a child."""
+    """One cold click and several warm ones; runs in a child process."""
     slicer = start_slicer_core()
     from lvnet.checkpoint import load_checkpoint
     from lvnet.scanchecks import memory_needed
@@ -105,7 +105,7 @@ def measure(task: harness.Task) -> Dict[str, Any]:
 
 
 def click(service: Any, node: Any, output: Any, settings: Mapping[str, Any]) -> Tuple[Dict[str, Any], Any]:
-    """One run, as a click on Apply starts it; the time of each stage, and the node."""
+    """One run, started like a click on Apply; returns the time of each stage and the node."""
     from lvnet.worker.client.job import Callbacks
     from LVNetSegmentationLib.segmenting import SegmentJob
 
@@ -132,14 +132,14 @@ def click(service: Any, node: Any, output: Any, settings: Mapping[str, Any]) -> 
     marks.append((time.perf_counter(), "end"))
     stages: Dict[str, float] = {}
     for (start, stage), (end, _) in zip(marks, marks[1:]):
-        # What comes before the worker's first own stage is the way to it.
+        # The time before the worker's first own stage is the hand-over.
         name = stage if stage in BARS else "handing over the scan"
         stages[name] = stages.get(name, 0.0) + end - start
     return {"seconds": marks[-1][0] - began, "held": max(held), "stages": stages}, job.results[0]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options beside the shared ones."""
+    """Adds the options of this benchmark."""
     parser.add_argument("--size", type=int, nargs=3, default=SIZE, help="x, y, z; default: 512 512 150")
     parser.add_argument("--spacing", type=float, nargs=3, default=SPACING, help="x, y, z in mm; default: 0.75 0.75 2")
     parser.add_argument("--runs", type=int, default=5, help="warm ones, after a cold one")
@@ -148,7 +148,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Dict[str, Any]:
-    """All measurements."""
+    """Runs all measurements."""
     if options.quick:
         options.size, options.runs = QUICK_SIZE, 1
     task = {"size": options.size, "spacing": options.spacing, "runs": options.runs, "threads": options.threads,
@@ -173,7 +173,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """For the docs."""
+    """The table for the docs."""
     rows = [(name, f"{seconds:.2f}", f"{BARS[name]:g}") for name, seconds in result["stages"].items()]
     size = " x ".join(map(str, result["size"]))
     rows += [

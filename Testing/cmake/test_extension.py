@@ -1,4 +1,4 @@
-"""The extension is configured, built and installed with real CMake, and the installed tree works alone."""
+"""The extension is configured, built and installed with real CMake, and the installed tree works by itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLACE = Path("lib/Slicer-5.8/qt-scripted-modules")
 
 
 def clean_environment(folder: Path) -> Dict[str, str]:
-    """No path of the checkout: what is found, is found in the installed tree."""
+    """An environment without paths of the checkout: everything has to be found in the installed tree."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return {**kept, "LVNET_LOG_DIR": str(folder / "logs"), "QT_QPA_PLATFORM": "offscreen", "OMP_NUM_THREADS": "1"}
 
@@ -35,7 +35,7 @@ def run(*command: object, cwd: Path = ROOT, env: Optional[Dict[str, str]] = None
 
 @pytest.fixture(scope="module")
 def cmake() -> str:
-    """The cmake of the path, or the one that the package of that name on PyPI brings."""
+    """The cmake on the PATH, or the one of the PyPI package `cmake`."""
     beside = Path(sys.executable).with_name("cmake")
     found = str(beside) if beside.exists() else shutil.which("cmake")
     assert found, "cmake is missing: pip install cmake"
@@ -44,7 +44,7 @@ def cmake() -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory, cmake) -> Path:
-    """The build tree; its path has a blank, as many on Windows have."""
+    """The build tree; its path contains a space, as is common on Windows."""
     folder = tmp_path_factory.mktemp("build tree")
     run(cmake, "-S", ROOT, "-B", folder, f"-DSlicer_DIR={STAND_IN}", "-DBUILD_TESTING=ON")
     run(cmake, "--build", folder)
@@ -53,7 +53,7 @@ def built(tmp_path_factory, cmake) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory, cmake, built) -> Path:
-    """The folder of scripted modules of an installed extension, read-only as some system installations are."""
+    """The folder of scripted modules of an installed extension, read-only as in some system installations."""
     prefix = tmp_path_factory.mktemp("Slicer extensions ü")
     run(cmake, "--install", built, "--prefix", prefix)
     return prefix / PLACE
@@ -103,7 +103,7 @@ def test_the_package_holds_the_installed_files(built, cmake):
 
 
 def test_a_list_that_names_a_missing_file_is_refused(tmp_path, cmake):
-    """The stand-in looks, as Slicer does: without that, the tests above would prove nothing."""
+    """The stand-in checks for missing files, as Slicer does; otherwise the tests above would prove nothing."""
     copy = tmp_path / "copy"
     left_out = shutil.ignore_patterns(".git", ".venv", "demo", "__pycache__", "build", ".*_cache")
     shutil.copytree(ROOT, copy, ignore=left_out)
@@ -148,7 +148,7 @@ print(json.dumps(dict(file=LVNetSegmentation.__file__, dice=metrics["dice"], com
 
 
 def test_the_installed_module_opens_its_panel_and_its_worker_segments_a_phantom(installed, tmp_path):
-    """In an empty folder, without any path of the checkout, beside a decoy that is called lvnet."""
+    """Runs in an empty folder, without any path of the checkout, beside a decoy package named lvnet."""
     decoy = tmp_path / "elsewhere" / "lvnet"
     decoy.mkdir(parents=True)
     (decoy / "__init__.py").write_text("raise RuntimeError('the wrong lvnet')\n", encoding="utf-8")
