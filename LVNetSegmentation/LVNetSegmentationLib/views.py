@@ -43,7 +43,7 @@ def showResult(
     if segmentationNode.GetDisplayNode() is not None:
         segmentationNode.GetDisplayNode().SetVisibility(True)
     display = volumeNode.GetDisplayNode()
-    if display is not None and display.IsA("vtkMRMLScalarVolumeDisplayNode") and display.GetAutoWindowLevel():
+    if display is not None and display.IsA("vtkMRMLScalarVolumeDisplayNode") and _isAsLoaded(display):
         display.SetAutoWindowLevel(False)
         display.SetWindowLevelMinMax(*ABDOMEN)
     centre = _centreOf(segmentationNode)
@@ -103,6 +103,16 @@ def resetThreeDViews() -> None:
         return
     for index in range(layoutManager.threeDViewCount):
         layoutManager.threeDWidget(index).threeDView().resetFocalPoint()
+
+
+def _isAsLoaded(display: slicer.vtkMRMLScalarVolumeDisplayNode) -> bool:
+    """Whether window and level are still those that Slicer chose, or took from the first preset of a DICOM series."""
+    if display.GetAutoWindowLevel():
+        return True
+    if not display.GetNumberOfWindowLevelPresets():
+        return False
+    preset = display.GetWindowPreset(0), display.GetLevelPreset(0)
+    return preset == (display.GetWindow(), display.GetLevel())
 
 
 def _sliceComposites() -> list:

@@ -117,7 +117,16 @@ def used_signals() -> Dict[str, str]:
 
 
 #: Attributes of modules that are there as long as Slicer is.
-WHAT_SLICER_IS = {"app", "util", "mrmlScene", "modules", "connect", "Qt", "PyTorchUtilsLogic"}
+WHAT_SLICER_IS = {
+    "app",
+    "util",
+    "mrmlScene",
+    "modules",
+    "connect",
+    "Qt",
+    "PyTorchUtilsLogic",
+    "vtkMRMLScalarVolumeDisplayNode",
+}
 
 
 def test_every_name_that_the_module_uses_is_in_the_list(entries):

@@ -118,6 +118,12 @@ def test_a_segment_that_was_edited_is_replaced_only_after_a_question(warm):
     run(warm)
     assert warm.parameters.outputSegmentation is node
     assert not np.array_equal(voxels(warm, node), edited)
+    # The next edit is a new question.
+    edit(warm, node)
+    edited = voxels(warm, node).copy()
+    warm.ui.applyButton.click()
+    assert not warm.panel.busy and warm.ui.anywayCheckBox.isVisible()
+    assert np.array_equal(voxels(warm, node), edited)
 
 
 def test_what_was_found_of_a_result_is_not_said_of_what_it_was_edited_to(warm):
@@ -183,6 +189,34 @@ def test_a_scene_that_is_closed_during_a_run_leaves_nothing_said(warm, slicer):
     warm.events(0.2)
     slicer.mrmlScene.Clear(0)
     warm.idle()
+    assert said(warm) == ""
+
+
+def test_an_error_of_one_volume_does_not_stand_below_another(two, slicer):
+    two.ui.applyButton.click()
+    two.parameters.inputVolume = two.other
+    slicer.mrmlScene.RemoveNode(two.volume)
+    two.idle()
+    assert "Failed: " in two.log()
+    assert said(two) == ""
+
+
+def test_an_error_after_the_scene_was_closed_is_not_said_in_the_next_one(warm, slicer, monkeypatch):
+    """Once the result is being written, a run cannot be cancelled any more."""
+    from LVNetSegmentationLib import segmenting
+
+    collect = segmenting.SegmentJob._collect
+
+    def collect_and_close(job, result):
+        collected = collect(job, result)
+        if job._written is not None and collected is None:
+            slicer.mrmlScene.Clear(0)
+        return collected
+
+    monkeypatch.setattr(segmenting.SegmentJob, "_collect", collect_and_close)
+    warm.ui.applyButton.click()
+    warm.idle()
+    assert "Failed: " in warm.log()
     assert said(warm) == ""
 
 
@@ -298,6 +332,21 @@ def test_a_result_comes_into_sight(warm, slicer):
     display.SetWindowLevelMinMax(-1000, 400)
     run(warm)
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-1000, 400)
+
+
+def test_the_window_that_a_dicom_series_came_with_gives_way_to_that_of_the_abdomen(warm):
+    """Slicer takes the first preset of a DICOM series, which switches its automatic window off."""
+    warm.volume.CreateDefaultDisplayNodes()
+    display = warm.volume.GetDisplayNode()
+    display.AddWindowLevelPreset(1500, -600)
+    display.AddWindowLevelPreset(400, 40)
+    display.SetWindowLevelFromPreset(0)
+    assert not display.GetAutoWindowLevel()
+    run(warm)
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-160, 240)
+    display.SetWindowLevel(1400, -500)
+    run(warm)
+    assert (display.GetWindow(), display.GetLevel()) == (1400, -500)
 
 
 def test_no_liver_is_drawn_over_the_scan_of_somebody_else(two, slicer):

@@ -58,6 +58,7 @@ class RunSection:
         self._input = ""
         self._settings: Settings = {}
         self._sceneIsGone = False
+        self._inputOfRun = ""
         self.devices = DeviceChooser(ui.deviceComboBox, panel.setterOf("device"))
         self.weights = WeightsChooser(ui.weightsPathLineEdit, ui.weightsInfoLabel, logic.weightsInfo)
         self.inputFindings = FindingsLabel(ui.inputFindingsLabel)
@@ -124,12 +125,13 @@ class RunSection:
         for severity, words in self._findings:
             if severity == "error":
                 return sentence(words)
-        if self._hasDoubts() and not self._ui.anywayCheckBox.checked:
+        if self._doubts() and not self._ui.anywayCheckBox.checked:
             return _("Read the findings above, then tick 'Segment it anyway'.")
         return self.weights.problem
 
-    def _hasDoubts(self) -> bool:
-        return any(severity == "warning" for severity, _words in self._findings)
+    def _doubts(self) -> List[str]:
+        """The warnings that the user has to confirm before a run."""
+        return [words for severity, words in self._findings if severity == "warning"]
 
     def _followInput(self, parameters: LVNetSegmentationParameterNode) -> None:
         """Clears the result and the output segmentation when the input changes, since they belong to its volume."""
@@ -157,9 +159,7 @@ class RunSection:
         if state == self._checked:
             return
         before, self._checked = self._checked, state
-        if before is None or identifiersOf(before) != identifiersOf(state):
-            self._ui.anywayCheckBox.checked = False
-        self._findings = []
+        confirmed, self._findings = self._doubts(), []
         if editedOf(output):
             # The findings refer to the result before the edits; doubtful regions stay as a guide for editing.
             self._forgetFindings()
@@ -167,9 +167,12 @@ class RunSection:
             if self._aboutVolume[0] != (state[0], weights):
                 self._aboutVolume = (state[0], weights), self._logic.checkInput(volumeNode, weights)
             self._findings = [*self._aboutVolume[1], *aboutOutput(output, volumeNode)]
+        if before is None or identifiersOf(before) != identifiersOf(state) or self._doubts() != confirmed:
+            # What the user confirmed was something else.
+            self._ui.anywayCheckBox.checked = False
         icons = {"error": "wrong", "warning": "look"}
         self.inputFindings.show([(icons.get(severity), words) for severity, words in self._findings])
-        self._ui.anywayCheckBox.visible = self._hasDoubts()
+        self._ui.anywayCheckBox.visible = bool(self._doubts())
 
     def _listSegments(self, output: Optional[slicer.vtkMRMLSegmentationNode]) -> None:
         """Lists the segments of the output with their volumes, as soon as these are counted."""
@@ -194,6 +197,7 @@ class RunSection:
         volumeNode = parameters.inputVolume
         self._panel.keepInput()
         self._began, self._took, self._lastStage, self.cancelling = time.monotonic(), None, "", False
+        self._inputOfRun = self._input
         self.resultFindings.show([])
         self.doubtful.forget()
         self._panel.addToLog(_("Segmenting {name}").format(name=volumeNode.GetName()))
@@ -271,16 +275,22 @@ class RunSection:
 
     def _onError(self, reason: str) -> None:
         self._stopped()
-        self.resultFindings.show([("wrong", reason)])
-        self._showStatus("")
         self._panel.addToLog(_("Failed: {reason}").format(reason=reason))
+        if self._inputIsThatOfTheRun():
+            self.resultFindings.show([("wrong", reason)])
+        self._showStatus("")
         self._panel.refresh()
 
     def _onCancelled(self) -> None:
         self._stopped()
-        self._showStatus("" if self._sceneIsGone else _("Cancelled; the scene is as it was."))
+        self._showStatus(_("Cancelled; the scene is as it was.") if self._inputIsThatOfTheRun() else "")
         self._panel.addToLog(_("Cancelled"))
         self._panel.refresh()
+
+    def _inputIsThatOfTheRun(self) -> bool:
+        """Whether the panel still shows the volume of the run, to which its errors refer."""
+        self._followInput(self._panel.currentParameters())
+        return not self._sceneIsGone and self._input == self._inputOfRun
 
     def _stopped(self) -> None:
         self._job = None
