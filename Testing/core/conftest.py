@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the worker and of bad input; and the validation of every DICOM object that a test writes."""
+"""Fixtures for the tests of the worker and of bad input; validates every DICOM object that a test writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _specification.loader.exec_module(worker_tools)
 
 @pytest.fixture(autouse=True)
 def valid_objects(monkeypatch):
-    """Every DICOM SEG and SR that a test writes in this process is valid; test_dicom_seg says where nobody looks."""
+    """Fails the test if it writes an invalid DICOM SEG or SR; does nothing without dciodvfy (see test_dicom_seg)."""
     if TOOL is not None:
         validate_what_is_saved(monkeypatch)
 
@@ -44,7 +44,7 @@ def temporary_folder(tmp_path):
 
 @pytest.fixture
 def service(log_folder, temporary_folder):
-    """A service whose worker, folders and processes are gone after the test."""
+    """A service whose worker, folders and processes are removed after the test."""
     from lvnet.worker.client.service import Service
 
     made = Service(folder=lambda: temporary_folder)
@@ -55,19 +55,19 @@ def service(log_folder, temporary_folder):
 
 @pytest.fixture
 def folder(request):
-    """Where a case of the corpus is made."""
+    """The folder in which a case of the corpus is created."""
     yield from removed_afterwards(make_place(large="slow" in request.keywords))
 
 
 @pytest.fixture
 def results(request):
-    """Where what comes of it is written."""
+    """The folder for the results."""
     yield from removed_afterwards(make_place(large="slow" in request.keywords))
 
 
 @pytest.fixture
 def everything_is_liver(monkeypatch):
-    """Every network that is loaded calls every voxel liver."""
+    """Makes every loaded network label every voxel as liver."""
     torch = pytest.importorskip("torch")
     from lvnet.inference import Model
     from lvnet.pipeline import scan

@@ -1,4 +1,4 @@
-"""Fast paths give the plain path's results, and are not missed where they are absent."""
+"""The accelerated code gives the same results as the plain code, and everything works where it is not available."""
 
 import copy
 import subprocess
@@ -22,19 +22,19 @@ EVERY = {plain: fast for swaps in SWAPS.values() for plain, fast in swaps.items(
 
 
 def swapped(layer):
-    """A layer of LV-Net as it is in training."""
+    """A layer of LV-Net as it is used in training."""
     swap(layer, EVERY)
     return layer.train()
 
 
 def depthwise_conv3d(x, weight):
-    """LV-Net's layer in training, with a given weight."""
+    """LV-Net's depth-wise layer as used in training, with the given weight."""
     layer = swapped(DepthwiseConv3d(weight.shape[0], weight.shape[-1]))
     return functional_call(layer, {"weight": weight}, (x,))
 
 
 def pointwise_conv3d(x, weight, bias):
-    """LV-Net's layer in training, with a given weight."""
+    """LV-Net's 1x1x1 layer as used in training, with the given weight and bias."""
     layer = swapped(PointwiseConv3d(weight.shape[1], weight.shape[0], bias=bias is not None))
     return functional_call(layer, {"weight": weight, **({} if bias is None else {"bias": bias})}, (x,))
 
@@ -63,7 +63,7 @@ def test_the_fast_backward_pass_gives_the_gradients_of_double_precision(shape):
 
 @pytest.fixture(params=[8, 16])
 def lanes(request, monkeypatch):
-    """Vectors of AVX2 and of AVX-512, which LLVM splits where the machine has none; all memory is poisoned."""
+    """Vector widths of AVX2 and of AVX-512, which LLVM splits if the machine lacks it; all memory starts as NaN."""
     from lvnet.acceleration.cpu_training import convolution, norm
 
     def poisoned(size):
@@ -212,7 +212,7 @@ def test_the_allocator_settings_are_taken_only_by_glibc_and_can_be_switched_off(
 
 
 def gradients(f, *tensors):
-    """f's result and the gradients to its inputs, for a fixed pull."""
+    """The result of f and the gradients of its inputs, for a fixed gradient of the output."""
     tensors = [t.detach().clone().requires_grad_() for t in tensors]
     out = f(*tensors)
     pull = torch.randn(out.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(out.dtype)
@@ -221,7 +221,7 @@ def gradients(f, *tensors):
 
 
 def sampling(name):
-    """Pooling or up-sampling of LV-Net in training, without the convolution beside it."""
+    """LV-Net's pooling or up-sampling in training, without the neighbouring convolution."""
     layer = swapped({"halve": DownSampling, "double": UpSampling}[name](16, 16))
     layer.convolve = torch.nn.Identity()
     return layer

@@ -1,4 +1,4 @@
-"""Every case of Testing/corpus through `lvnet segment`: its result is right, or one line says what is wrong."""
+"""Runs every case of Testing/corpus with `lvnet segment`: the result is correct, or one line names the error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lvnet.image_io import read_image, read_labels, write_labels
 from lvnet.recipe import LIVER
 from worker_tools import MODULE
 
-#: Also run as processes of their own, as a person would: one of each answer, and what could end a process.
+#: Also run in a real process: one case of each kind of answer, and those that might crash a process.
 AS_PROCESS = ("newline", "not-utf8")
 
 
@@ -65,11 +65,11 @@ def check(case, made, results, before, code, out, err, tiny):
     else:
         assert code == 2, (code, err)
         assert out == ""
-        # Warnings come before the network has run, and with it the disk full.
+        # Warnings are printed before the network runs; the full disk is noticed afterwards.
         (line,) = [line for line in lines if "computing on" not in line and "warning:" not in line]
         check_refusal(case.answer, line)
         assert result_names == []
-    # Neither the scan nor anything beside it was touched.
+    # Neither the scan nor the files beside it have changed.
     assert snapshot(before[0]) == before[1]
 
 
@@ -160,7 +160,7 @@ print(peak() - before)
 
 
 def test_no_memory_is_taken_for_voxels_that_a_file_does_not_hold(folder):
-    """ITK's reader of NRRD would take 17 GB, and a minute, before it finds the file too short."""
+    """ITK's NRRD reader would allocate 17 GB and take a minute before it finds that the file is too short."""
     paths = []
     for case in all_cases():
         if case.name.endswith(("of-18-GB", "of-54-TB", "counted")) or case.name == "huge-slices":
@@ -180,7 +180,7 @@ def test_no_memory_is_taken_for_voxels_that_a_file_does_not_hold(folder):
 
 
 def test_everything_after_it_takes_an_empty_result(folder, results, capsys):
-    """From the air of the scanner: every format, probabilities, DICOM SEG, the comparison either way, its report."""
+    """A scan of air gives an empty result, which works in every format, with probabilities and in evaluation."""
     air = next(case for case in all_cases() if case.name == "air").make(folder)
     common = ["--device", "cpu", "--quiet"]
     for suffix in (".nii.gz", ".nrrd", ".mha", ".seg.nrrd"):

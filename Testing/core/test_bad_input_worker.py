@@ -1,4 +1,4 @@
-"""Every case of Testing/corpus through one warm worker, as a batch of its folder: one bad scan is one answer."""
+"""Runs every case of Testing/corpus as a batch in one running worker: a bad scan affects only its own result."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ CASES = [case for case in all_cases() if case.worker is not None]
 
 
 class Warm:
-    """A worker that is asked one thing after another.
+    """A running worker that handles one request after another.
 
     Args:
-        prepare: runs in its process before it starts.
+        prepare: called in its process before it starts.
     """
 
     def __init__(self, prepare):
         self.asked = 0
-        # A file, since nobody would empty a pipe; what stands in it is noise.
+        # A file, since nothing would read a pipe; its contents are ignored.
         self.noise = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, str(WORKER_FILE)],
@@ -45,7 +45,7 @@ class Warm:
         )  # fmt: skip
 
     def ask(self, **message):
-        """The answer, and everything that was said of its progress."""
+        """The answer, and all progress messages."""
         self.asked += 1
         self.process.stdin.write(encode({"id": self.asked, "device": "cpu", "threads": 1, **message}))
         self.process.stdin.flush()
@@ -71,7 +71,7 @@ class Warm:
 
 @pytest.fixture(scope="module")
 def warm():
-    """Without the rights of root, which only the cases about permissions notice."""
+    """A worker without root's capabilities, which matters only for the cases about permissions."""
     worker = Warm(give_up_rights)
     yield worker
     noise = worker.said_on_stderr()
@@ -96,7 +96,7 @@ def check(case, made, results, answer, tiny):
         check_flagged(case, entry["input_checks"], entry["checks"])
         return
     if answer["type"] == "error":
-        # Nothing of the folder could be begun with.
+        # No scan of the folder could be started.
         assert answer["kind"] == "user"
         check_refusal(expected, answer["message"])
     else:
@@ -137,7 +137,7 @@ def limited(largest_file):
 
 
 def test_permissions_count_for_the_worker_even_for_root(folder, results, tiny_weights, warm):
-    """The cases about permissions would otherwise show nothing."""
+    """Otherwise the cases about permissions would not test anything."""
     (folder / "ct.nii").write_bytes(b"x")
     (folder / "ct.nii").chmod(0)
     answer, _ = warm.ask(do="folder", input=str(folder), output=str(results), suffix=".nii.gz", weights=tiny_weights)
@@ -147,7 +147,7 @@ def test_permissions_count_for_the_worker_even_for_root(folder, results, tiny_we
 
 
 def test_one_folder_with_every_bad_scan_costs_no_good_one_its_result(folder, results, tiny_weights, warm):
-    """All cases that are a file or a folder of their own in one batch, by turns refused and handled."""
+    """All cases that consist of one file or folder, in one batch, with refused and handled ones alternating."""
     made = {}
     for case in CASES:
         place = folder / case.name
@@ -168,7 +168,7 @@ def test_one_folder_with_every_bad_scan_costs_no_good_one_its_result(folder, res
     together.mkdir()
     expected = {}
     for name, (case, one) in made.items():
-        # Headers name the file of their voxels by its name.
+        # Some headers contain the name of the file with their voxels.
         os.rename(one.path, together / name)
         expected[os.fspath(together / name)] = case.worker
     answer, _ = warm.ask(do="folder", input=str(together), output=str(results), suffix=".nrrd", weights=tiny_weights)

@@ -1,4 +1,4 @@
-"""The benchmarks keep working; what they measure is not judged here, where the machine may be busy."""
+"""The benchmarks run; their timings are not checked here, since the machine may be busy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_metrics_benchmark_times_each_tool_and_finds_the_same_numbers():
         assert ours[key] == pytest.approx(peer[key], abs=1e-9)
     assert ours["ratio"] == 1
     assert peer["ratio"] == pytest.approx(peer["seconds"] / ours["seconds"])
-    # The islands are there: the largest distance is far beyond that of two alike livers.
+    # The islands are present: the maximum distance is much larger than that of two similar livers.
     assert ours["mssd_mm"] > 100
     assert done.returncode == (0 if ours["bar_met"] and peer["bar_met"] else 1)
 

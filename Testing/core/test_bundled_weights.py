@@ -1,4 +1,4 @@
-"""What the bundled weights promise: on phantoms always, on real scans where LVNET_DATA_DIR names them."""
+"""Quality of the bundled weights: on phantoms, and on real scans if LVNET_DATA_DIR points to them."""
 
 import hashlib
 import json
@@ -34,20 +34,20 @@ def model():
 
 @pytest.fixture(scope="module")
 def phantom():
-    """Half the resolution of a default phantom: fast, and still a liver."""
+    """A phantom at half the default resolution: fast, and the liver is still recognised."""
     return make_phantom(9001, size=(48, 128, 128))
 
 
 @pytest.fixture(scope="module")
 def piece(phantom):
-    """A part of the phantom that shows much of the liver: enough to see whether two results are the same."""
+    """A part of the phantom with much of the liver: enough to compare two results."""
     scan = phantom[0]
     return Volume(np.ascontiguousarray(scan.array[16:34]), scan.spacing, scan.origin, scan.direction)
 
 
 @pytest.fixture(scope="module")
 def straight(model, piece):
-    """The result for it, by one look at every voxel, as are those that are compared with it."""
+    """The result for `piece` without overlap of slabs, the setting of all compared results."""
     found = segment(piece, model=model, overlap=0.0).labels.array
     assert found.any()
     return found
@@ -59,7 +59,7 @@ def dice(a, b):
 
 
 def rotated(volume, degrees, axis):
-    """The same voxels under a header turned about one axis."""
+    """The same voxels with the header rotated about one axis."""
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     turn = np.eye(3)
     i, j = [k for k in range(3) if k != axis]
@@ -70,7 +70,7 @@ def rotated(volume, degrees, axis):
 
 
 def turned(volume, order, flips):
-    """The same scan with its index axes in another order and sense, voxels and header together."""
+    """The same scan with permuted and flipped index axes: voxels and header change together."""
     array = volume.array.transpose(order)
     spacing = tuple(volume.spacing[k] for k in order)
     columns, origin = [], np.array(volume.origin)
@@ -128,13 +128,13 @@ def test_the_model_card_names_the_file_that_is_there(pytestconfig):
 
 
 def test_the_sums_file_names_the_file_that_is_there():
-    """After new weights: `cd LVNetSegmentation/lvnet/weights && sha256sum *.safetensors > SHA256SUMS`."""
+    """To update it: `cd LVNetSegmentation/lvnet/weights && sha256sum *.safetensors > SHA256SUMS`."""
     line = f"{hashlib.sha256(BUNDLED_WEIGHTS.read_bytes()).hexdigest()}  {BUNDLED_WEIGHTS.name}\n"
     assert (BUNDLED_WEIGHTS.parent / SUMS_FILE).read_text(encoding="ascii") == line
 
 
 def test_bundled_weights_that_were_swapped_are_noticed(tmp_path, monkeypatch):
-    """Another sound checkpoint in the place of the bundled one, whose own checksum is right."""
+    """Replaces the bundled weights by another valid checkpoint, whose own checksum is correct."""
     for name in (BUNDLED_WEIGHTS.name, SUMS_FILE):
         shutil.copy(BUNDLED_WEIGHTS.parent / name, tmp_path / name)
     monkeypatch.setattr(checkpoint, "BUNDLED_WEIGHTS", tmp_path / BUNDLED_WEIGHTS.name)
@@ -146,7 +146,7 @@ def test_bundled_weights_that_were_swapped_are_noticed(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="SHA256SUMS") as refusal:
         load_checkpoint()
     assert "\n" not in str(refusal.value)
-    # Weights that are exported to that place are named anew.
+    # Exporting weights to that place updates SHA256SUMS.
     save_checkpoint(tmp_path / BUNDLED_WEIGHTS.name, LVNet(other.architecture).state_dict(), other)
     assert load_checkpoint().recipe.name == "another"
 

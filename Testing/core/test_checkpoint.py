@@ -1,4 +1,4 @@
-"""A checkpoint holds the whole recipe, and a damaged one is refused in one line."""
+"""A checkpoint contains the complete recipe; a damaged one is rejected with a one-line error."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def test_weights_and_recipe_come_back(path, network):
     loaded = load_checkpoint(path)
     assert loaded.recipe == RECIPE
     x = torch.randn(1, 1, 8, 8, 8)
-    # Half precision on disk, single precision in use.
+    # Stored in half precision, used in single precision.
     assert next(loaded.build().parameters()).dtype == torch.float32
     torch.testing.assert_close(loaded.build()(x), network(x), rtol=0.02, atol=0.02)
 
@@ -110,7 +110,7 @@ def test_one_changed_bit_is_noticed(path):
 
 
 def rewrite(path, **changes):
-    """The same file with other metadata; the checksum is made anew unless it is among the changes."""
+    """Rewrites a file with other metadata; the checksum is recomputed unless it is among the changes."""
     arrays, metadata = read_safetensors(path)
     metadata.update(changes)
     if "checksum" not in changes:

@@ -1,4 +1,4 @@
-"""The command line's contract: files, exit codes, one line for a user's error."""
+"""The command line interface: files, exit codes, and one-line messages for user errors."""
 
 import json
 import os
@@ -27,9 +27,9 @@ SETTINGS = Preprocessing(window=(-120.0, 240.0), mean=0.0, std=100.0, in_plane_s
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A real, tiny LV-Net that has learnt to call bright voxels the organ."""
+    """A tiny real LV-Net, trained to label bright voxels as the organ."""
     torch.manual_seed(1)
-    # Threads cost more than they bring on slabs this small.
+    # Threads cost more than they gain on slabs this small.
     torch.set_num_threads(1)
     network = LVNet(ARCHITECTURE)
     optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
@@ -71,7 +71,7 @@ def test_a_scan_goes_in_and_a_label_map_on_its_grid_comes_out(scan, weights, tmp
     assert 0 < sitk.GetArrayFromImage(made).sum() < 20 * 48 * 40 / 2
     said = capsys.readouterr().err
     assert "ml" in said
-    # Every check is a line with its verdict.
+    # Every check is printed as a line with its verdict.
     assert len(re.findall(r"^lvnet: (ok|look|wrong): the ", said, re.M)) >= 5
 
 
@@ -199,7 +199,7 @@ def test_a_users_error_is_one_line_and_exit_code_2(arguments, scan, weights, tmp
     assert len(lines) == 1
     assert lines[0].startswith("lvnet: ")
     assert "Traceback" not in captured.err
-    # Nothing half-written: at most an empty output folder.
+    # No partial files: at most an empty output folder.
     assert [p.name for p in tmp_path.rglob("*") if p.is_file() and p.name not in before] == []
 
 
@@ -301,7 +301,7 @@ def test_the_bar_is_drawn_on_a_terminal_and_nowhere_else(capsys):
 
 
 def heed_interrupts():
-    """A child of a process in the background, such as a job of CI, would ignore Ctrl+C from the start."""
+    """Restores SIGINT: children of a background process, such as a CI job, ignore Ctrl+C by default."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

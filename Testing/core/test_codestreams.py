@@ -1,4 +1,4 @@
-"""What a compressed image says of its size is believed before it is decoded, and a size without measure is refused."""
+"""The size in a compressed image's header is checked before decoding, and an unreasonable size is refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_jpeg_2000_tells_its_size(jpeg_2000):
     assert jpeg_2000_size(jpeg_2000) == (ROWS, COLUMNS, 1, 16)
     box = b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0\0\0\x14ftypjp2 \0\0\0\0jp2 "
     assert jpeg_2000_size(box + jpeg_2000) == (ROWS, COLUMNS, 1, 16)
-    # Its last marker may be missing, and a byte may have been added to make the length even.
+    # The end marker may be missing, and a padding byte may make the length even.
     assert jpeg_2000[-2:] == b"\xff\xd9" or jpeg_2000[-3:] == b"\xff\xd9\0"
     end = jpeg_2000.rindex(b"\xff\xd9")
     assert jpeg_2000_size(jpeg_2000[:end]) == jpeg_2000_size(jpeg_2000[:end] + b"\0") == (ROWS, COLUMNS, 1, 16)
@@ -62,7 +62,7 @@ def test_empty_parts_and_markers_without_a_length_are_passed_over(jpeg_2000):
     empty = bytes.fromhex("ff90000a00000000000c0100")
     assert jpeg_2000_size(jpeg_2000[:end] + empty + b"\xff\xd9") == (ROWS, COLUMNS, 1, 16)
     assert jpeg_2000_size(jpeg_2000[:first] + b"\xff\x30" + jpeg_2000[first:]) == (ROWS, COLUMNS, 1, 16)
-    # A part that goes to the end of the data.
+    # A tile-part that extends to the end of the data.
     assert jpeg_2000_size(behind(jpeg_2000, b"\xff\x90", 4, ">I", 0)) == (ROWS, COLUMNS, 1, 16)
 
 
@@ -74,12 +74,12 @@ def test_the_offset_of_a_jpeg_2000_image_is_no_part_of_it(jpeg_2000):
 @pytest.mark.parametrize(
     ("offset", "form", "values"),
     [
-        (20, ">2I", (0, 8)),  # tiles without width
-        (20, ">2I", (1, 1)),  # so many that they are cut off, or
-        (28, ">2I", (2**31, 0)),  # none
-        (4, ">4I", (COLUMNS, ROWS, COLUMNS, 0)),  # nothing behind the offset
+        (20, ">2I", (0, 8)),  # tiles of width 0
+        (20, ">2I", (1, 1)),  # a huge number of tiles
+        (28, ">2I", (2**31, 0)),  # a tile offset beyond the image
+        (4, ">4I", (COLUMNS, ROWS, COLUMNS, 0)),  # an offset as large as the image
         (36, ">H", (0,)),  # no components
-        (39, "2B", (0, 1)),  # subsampled to nothing
+        (39, "2B", (0, 1)),  # a subsampling factor of 0
     ],
 )
 def test_a_jpeg_2000_image_without_sense_is_refused(jpeg_2000, offset, form, values):
@@ -95,7 +95,7 @@ def test_a_jpeg_2000_image_without_sense_is_refused(jpeg_2000, offset, form, val
     [
         (512, None, 1, True),
         (2048, 0x88, 30, True),  # precincts of 256 x 256 pixels
-        (4096, 0x11, 1, False),  # of 2 x 2: a decoder takes 9 GB for them
+        (4096, 0x11, 1, False),  # of 2 x 2: a decoder would allocate 9 GB for them
         (512, 0x00, 1, False),
         (4096, 0x77, 65_535, False),
     ],

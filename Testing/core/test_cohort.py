@@ -1,4 +1,4 @@
-"""Many scans and many processes: each scan once, nothing lost, one table of all."""
+"""Many scans and several processes: each scan is processed once, no result is lost, one table lists all."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ OPTIONS = {"overlap": 0.5}
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A network that is done in a moment."""
+    """A network that takes almost no time."""
     import torch
     from lvnet.checkpoint import save_checkpoint
     from lvnet.network import LVNet
@@ -82,7 +82,7 @@ def test_maps_of_several_scans_go_into_a_folder_and_are_made_up_for(scans, tmp_p
     soft = read_image(maps / "case3_probabilities.nrrd")
     organ = read_labels(out / "case3.seg.nrrd").array == 1
     assert 0 <= soft.array.min() < soft.array[organ].mean() <= 1 and soft.array[organ].mean() > 0.5
-    # They are predictions, by the names of their scans.
+    # The results are named after their scans, so they can be evaluated as predictions.
     references = tmp_path / "references"
     references.mkdir()
     for seed in range(6):
@@ -159,7 +159,7 @@ def test_a_second_run_does_not_even_load_the_network(scans, tmp_path, weights, m
 
 
 def test_a_second_run_and_a_list_need_no_pytorch(scans, tmp_path, weights):
-    """Which takes most of the time of a command that has nothing to do."""
+    """Importing PyTorch would take most of the time of a command that has nothing to compute."""
     out = tmp_path / "out"
     run(scans, out, weights, "--resume")
     command = ["segment", str(scans), "-o", str(out), "--weights", str(weights), "--quiet"]
@@ -172,7 +172,7 @@ def test_a_second_run_and_a_list_need_no_pytorch(scans, tmp_path, weights):
 
 
 def test_whether_results_would_overwrite_scans_is_asked_once_a_scan(tmp_path, monkeypatch):
-    """Not once for every pair of a scan and a result: for thousands of scans that takes minutes."""
+    """Not once for every pair of scan and result, which takes minutes for thousands of scans."""
     from lvnet.batch import refuse_overwriting
 
     folders = [tmp_path / f"case{number}" for number in range(200)]
@@ -195,7 +195,7 @@ def test_what_failed_is_tried_again_on_request_only(scans, tmp_path, weights, ca
     assert run(scans, out, weights, "--retry-failed") == 2
     assert "bad.nii.gz" in capsys.readouterr().err
     assert [row["name"] for row in rows_in(out) if row["error"]] == ["bad.nii.gz"]
-    # A file that was mended is another input: no request is needed.
+    # A repaired file counts as a new input, so it is processed again automatically.
     write_image(scan_of(7), scans / "bad.nii.gz")
     assert run(scans, out, weights, "--resume") == 0
     assert not any(row["error"] for row in rows_in(out))
@@ -309,7 +309,7 @@ def test_a_record_that_is_damaged_counts_as_none(job, text):
 
 
 def test_tables_of_processes_that_end_together_hold_everything(job):
-    """The last to write has seen all that was noted before any of them wrote."""
+    """The process that writes last includes everything that was recorded before any of them wrote."""
     ledger = Ledger(job.target.parent, "0", OPTIONS)
     seen = []
 
@@ -394,12 +394,12 @@ def test_a_picture_of_each_result_is_kept(scans, tmp_path, weights):
 
 @pytest.mark.slow
 def test_five_hundred_scans_over_four_shards_two_of_them_killed_at_random(tmp_path):
-    """With the bundled weights: 500 results, one table of 500 rows, none twice, none lost."""
+    """With the bundled weights: 500 results and a table of 500 rows, without duplicates or losses."""
     random = np.random.default_rng(5)
     scans, out = tmp_path / "scans", tmp_path / "out"
     scans.mkdir()
     scan = make_phantom(seed=3)[0]
-    # A part of the liver, coarse: half a second of work.
+    # A coarse part of the liver: half a second of work.
     middle = tuple(slice(n // 4, 3 * n // 4, 2) for n in scan.shape)
     small = Volume(scan.array[middle], tuple(2 * mm for mm in scan.spacing), scan.origin, scan.direction)
     for number in range(500):

@@ -1,4 +1,4 @@
-"""How a network is computed is known, reported, and honest about what would be faster."""
+"""The program knows and reports how a network is computed, and says correctly what would make it faster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lvnet.acceleration.compute_path import NUMBA, PLAIN, TILES
 from lvnet.network import LVNet
 from lvnet.recipe import Architecture
 
-#: The kernels know the first, and not the second.
+#: The kernels support the first architecture, not the second.
 KNOWN, UNKNOWN = Architecture(widths=(16, 16)), Architecture(widths=(4, 8), kernel_size=3, expansion=1)
 
 
@@ -24,7 +24,7 @@ def network(architecture=KNOWN):
 
 @pytest.fixture
 def without_numba(monkeypatch):
-    """A computer of the usual kind without Numba."""
+    """An ordinary x86 computer without Numba."""
     monkeypatch.setattr(swapping, "numba_available", lambda: False)
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
 
@@ -64,7 +64,7 @@ def test_what_is_left_out_is_said_with_its_reason(monkeypatch):
 
     monkeypatch.setattr(swapping, "numba_available", lambda: True)
     monkeypatch.setattr("lvnet.acceleration.cpu_inference.fused_block.irb_kernels", broken)
-    # Installing what is installed would not help.
+    # Numba is already installed, so its installation must not be suggested.
     assert fastest(network())[1] == ComputePath(TILES, left_out="Numba kernels: DLL load failed")
 
 

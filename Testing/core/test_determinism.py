@@ -1,4 +1,4 @@
-"""The same scan gives the same result: bit for bit at one number of threads, nearly so at others and on other paths."""
+"""The same scan gives the same result: bit for bit with equal threads, almost so with other thread counts and paths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lvnet.volume import Volume
 
 @pytest.fixture(scope="module")
 def scan():
-    """Some slices through the liver, one slab or two for the network."""
+    """Some slices through the liver: one or two slabs for the network."""
     whole, liver = make_phantom(9001, size=(32, 80, 80))
     middle = int(np.argmax(liver.array.sum(axis=(1, 2))))
     return Volume(np.ascontiguousarray(whole.array[max(0, middle - 3) : middle + 3]), whole.spacing)
@@ -22,7 +22,7 @@ def scan():
 
 @pytest.fixture
 def run(scan):
-    """Segments with a model and so many threads."""
+    """Segments with a model and the given number of threads."""
     before = torch.get_num_threads()
 
     def segmented(model, threads):

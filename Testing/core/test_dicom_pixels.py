@@ -1,4 +1,4 @@
-"""From the pixels of a DICOM file to HU: the values that GDCM finds, without GDCM seeing the file."""
+"""Conversion of the pixels of a DICOM file to HU: equal to GDCM's values, although GDCM never sees the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
-#: Files of real scanners and of other programs that come with pydicom.
+#: Files of real scanners and of other programs, included in pydicom.
 REAL = (
     "693_J2KI.dcm", "CT_small.dcm", "J2K_pixelrep_mismatch.dcm", "JPEG-lossy.dcm", "JPEG2000.dcm",
     "JPEGLSNearLossless_08.dcm", "JPEGLSNearLossless_16.dcm", "JPGExtended.dcm", "MR_small.dcm", "MR_small_RLE.dcm",
@@ -66,7 +66,7 @@ def test_values_of_every_width_and_byte_order(tmp_path, kind, order):
     fields = {"BitsAllocated": size, "BitsStored": size, "HighBit": size - 1}
     syntax = {"syntax": ExplicitVRBigEndian} if order == ">" else {}
     path = save(slice_dataset(values, (0, 0, 0), **fields, **syntax), tmp_path / "a.dcm")
-    if kind == "u1" and order == ">":  # they may lie in words, and then in another order
+    if kind == "u1" and order == ">":  # bytes may be stored in words of two, in swapped order
         assert "in an unsupported way" in message_of(path)
     else:
         assert np.array_equal(in_hu(path)[0], values.astype(int) - 1024)
@@ -75,7 +75,7 @@ def test_values_of_every_width_and_byte_order(tmp_path, kind, order):
 @pytest.mark.parametrize("high", [10, 11, 13, 15, 16])
 @pytest.mark.parametrize("signed", [False, True])
 def test_graphics_in_the_bits_above_a_value_are_left_out(tmp_path, high, signed):
-    """The "high bit" says nothing new, is wrong in some files, and is passed over by other programs, too."""
+    """The "high bit" is redundant and wrong in some files; other programs ignore it too."""
     values = np.random.default_rng(4).integers(-2048 if signed else 0, 2048 if signed else 4096, (6, 8))
     graphics = np.random.default_rng(5).integers(0, 16, (6, 8)) << 12
     stored = ((values & 0xFFF) | graphics).astype(np.uint16)
@@ -193,7 +193,7 @@ def test_a_compressed_slice_of_another_size_than_its_header_tells_is_refused(tmp
         dataset.Rows, dataset.Columns = rows, columns
         dataset.save_as(path)
         text = message_of(path)
-        # RLE does not tell its size: what it lacks is found when it is decoded, or there is no room for it.
+        # RLE data do not contain their size: missing data are noticed on decoding, or when memory is allocated.
         assert "the size of a slice contradicts its header" in text or (syntax == RLELossless and "is damaged" in text)
 
 
@@ -205,7 +205,7 @@ def test_every_frame_of_a_compressed_enhanced_ct_is_decoded(tmp_path, plane, syn
     dataset.compress(syntax, generate_instance_uid=False)
     dataset.save_as(path)
     assert np.array_equal(read_image(path).array, stored.astype(int) - 1024)
-    # In several fragments, JPEG shows where a frame begins, and RLE does not.
+    # With several fragments per frame, the start of a frame can be found in JPEG but not in RLE.
     frames = list(generate_frames(dataset.PixelData, number_of_frames=3))
     dataset.PixelData = encapsulate([frames[0][:100], frames[0][100:], *frames[1:]], has_bot=False)
     dataset.save_as(path)

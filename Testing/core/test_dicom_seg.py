@@ -1,4 +1,4 @@
-"""DICOM SEG out: voxels, place, codes and references come back as an archive or a viewer reads them."""
+"""DICOM SEG export: voxels, position, codes and references are correct when read by an archive or a viewer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from dicom_scans import (  # noqa: E402
 
 @pytest.fixture
 def series(tmp_path):
-    """Writes a series, its files named against their order in space, and returns its folder."""
+    """Writes a series, with file names in reverse order of position, and returns its folder."""
 
     def write(heights=None, folder="ct", **options):
         return write_series(tmp_path / folder, heights, **options)
@@ -52,13 +52,13 @@ def write(folder, recipe=TWO, name="seg.dcm", labels=None, **options):
 
 
 def voxel_positions(volume):
-    """LPS of every slice's first voxel, from the volume's own grid."""
+    """LPS of every slice's first voxel, from the volume's grid."""
     normal = volume.direction_matrix[:, 2]
     return [np.asarray(volume.origin) + z * volume.spacing[0] * normal for z in range(volume.shape[0])]
 
 
 def frames_of(seg):
-    """(segment, position) and the mask of every frame, unpacked by pydicom alone."""
+    """(segment, position) and the mask of every frame, unpacked with pydicom alone."""
     pixels = pydicom.dcmread(seg.filename).pixel_array.reshape(-1, seg.Rows, seg.Columns)
     found = []
     for mask, group in zip(pixels, seg.PerFrameFunctionalGroupsSequence):
@@ -119,7 +119,7 @@ def test_simpleitk_reads_the_object(series):
     used = np.flatnonzero(labels.array.any(axis=(1, 2)))
     assert found.shape == (len(used), *SHAPE[1:])
     assert image.GetSpacing() == pytest.approx((0.7, 0.8, 2.5))
-    # Frames may run either way along the patient, as long as the header says so.
+    # Frames may be stored in either direction along the patient, as long as the header says so.
     heights = [image.TransformIndexToPhysicalPoint((0, 0, z)) for z in range(len(used))]
     for mask, position in zip(found, heights):
         z = round((position[2] - 20) / 2.5)
@@ -360,7 +360,7 @@ def test_the_command_line_writes_dicom_seg_and_says_what_to_look_at(series, tmp_
     assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.4.5"
     assert pydicom.dcmread(target).pixel_array.all()
     checks = {check["name"]: check for check in result["checks"]}
-    assert checks["liver volume"]["verdict"] == "ok"  # a part of a liver may be small
+    assert checks["liver volume"]["verdict"] == "ok"  # the liver may be cut off and small
     assert checks["liver edge"]["verdict"] == "look"
     assert "lvnet: look: the liver is cut off" in said.err
     assert not any(secret in said.err + said.out for secret in SECRETS)

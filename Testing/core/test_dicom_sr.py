@@ -1,4 +1,4 @@
-"""DICOM SR out: the measurements of a result come back as an archive or a viewer reads them."""
+"""DICOM SR export: the measurements of a result are correct when read by an archive or a viewer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIVER_FOUND = Findings(LIVER, 1432.75, HU, DICE, (("volume", "ok"), ("edge", "lo
 
 
 def written(path, *, seg=True, recipe=None, findings=(LIVER_FOUND,), labels=None, checksum="ab" * 32):
-    """The report, read again by highdicom, and the segmentation that it goes with."""
+    """The report, read back with highdicom, and its segmentation."""
     recipe = recipe or Recipe()
     labels = labels_for(path, recipe) if labels is None else labels
     source = open_seg_source(path)

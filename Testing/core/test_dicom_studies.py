@@ -1,4 +1,4 @@
-"""Which scan of a study is read: one pass, the right one, whole; and how another is chosen."""
+"""Selection of a scan from a study: a single, complete and suitable pass, and how to choose another one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lvnet.inputs import find_inputs
 
 
 def test_random_studies_are_one_pass_or_refused():
-    """A short form of `python Testing/corpus/study_generator.py --count 10000`."""
+    """A short version of `python Testing/corpus/study_generator.py --count 10000`."""
     outcomes = run(60)
     assert sum(outcomes.values()) >= 60
     assert outcomes["one pass"] > outcomes["refused"]
@@ -41,7 +41,7 @@ def study(tmp_path):
 
 
 def first(volume):
-    """The number of the pass that a volume is."""
+    """The number of the pass to which a volume belongs."""
     return int(volume.array[0, 0, 0])
 
 
@@ -123,7 +123,7 @@ def test_the_command_line_takes_the_series_that_is_asked_for(study, tmp_path, ti
 
 @pytest.fixture
 def clinic(tmp_path):
-    """Two patients, the second with two studies; an image, a segmentation, an empty folder, a text."""
+    """Two patients, the second with two studies; an image, a segmentation, an empty folder, a text file."""
     root = tmp_path / "clinic"
     write_study(root / "P1", (A,))
     other = {"PatientID": "0815"}
@@ -169,7 +169,7 @@ def test_series_of_one_study_in_folders_of_their_own_are_one_input(tmp_path):
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """Three studies of CT with eight series each, as many of MR and ultrasound, reports, and an index."""
+    """Three CT studies with eight series each, as many MR and ultrasound studies, reports, and a DICOMDIR."""
     root = tmp_path_factory.mktemp("archive") / "export"
     return root, write_archive(root, 3, every=3)
 

@@ -1,4 +1,4 @@
-"""Places where the network was unsure are found, measured and put where they lie in the patient."""
+"""Uncertain regions of the network are found, measured and given the right position in the patient."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from torch import nn
 
 STEPS = (4.0, 2.5, 2.5)
 SHAPE = (30, 60, 70)
-# A right-handed turn by 90 degrees, and one of 30 degrees about the second axis, as direction cosines.
+# A proper rotation by 90 degrees, and one by 30 degrees about the second axis, as direction cosines.
 TURNED = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 TILTED = (0.866025403784, 0.0, 0.5, 0.0, 1.0, 0.0, -0.5, 0.0, 0.866025403784)
 FLIPPED = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 
 
 def organ():
-    """A ball with the blurred border that every organ has."""
+    """A ball with a blurred border, as every organ has."""
     z, y, x = np.ix_(*[(np.arange(n) - n / 2) * s for n, s in zip(SHAPE, STEPS)])
     ball = (z**2 + y**2 + x**2 < 40**2).astype(np.float32)
     return ndimage.gaussian_filter(ball, [1.5 / step for step in STEPS])
@@ -101,7 +101,7 @@ def test_a_scan_that_is_smaller_than_any_region_has_none(shape):
 
 
 class Unsure(nn.Module):
-    """A network that is sure of bright voxels and cannot decide about grey ones."""
+    """A network that is certain about bright voxels and undecided about grey ones."""
 
     def forward(self, x):
         organ = torch.where(x > 1.5, 8.0, torch.where(x > 0.3, 0.0, -8.0))

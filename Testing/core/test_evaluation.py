@@ -1,4 +1,4 @@
-"""What scoring one pair promises."""
+"""Evaluation of one pair of prediction and reference."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPACING = (2.5, 0.7, 0.8)
 
 
 def label_map(*boxes, shape=(14, 16, 18), dtype=np.uint8, **fields):
-    """(value, (z, y, x) of the low corner, (z, y, x) of the size) a box."""
+    """A label map of boxes: (value, (z, y, x) of the low corner, (z, y, x) of the size)."""
     array = np.zeros(shape, dtype)
     for value, corner, size in boxes:
         array[tuple(slice(c, c + s) for c, s in zip(corner, size))] = value
@@ -116,7 +116,7 @@ def test_different_grids_are_refused_and_the_difference_named(change, words):
 
 
 def cropped(volume, z, y, x):
-    """A part of a label map, where it lies."""
+    """A part of a label map at its original position."""
     first = np.array([z.start, y.start, x.start]) * volume.spacing
     origin = tuple(float(o + d) for o, d in zip(volume.origin, first[::-1]))
     return replace(volume, array=volume.array[z, y, x], origin=origin)
@@ -162,7 +162,7 @@ def test_flipped_and_permuted_axes_need_no_resampling():
     rng = np.random.default_rng(0)
     prediction = GUESS.with_array((rng.random(GUESS.shape) < 0.5).astype(np.uint8))
     reference = LIVER.with_array((rng.random(GUESS.shape) < 0.5).astype(np.uint8))
-    # Axis x runs to the right from the far end, and y and z change places.
+    # Axis x runs to the right from the far end; y and z are swapped.
     turned = Volume(
         reference.array[:, :, ::-1].transpose(1, 0, 2),
         (SPACING[1], SPACING[0], SPACING[2]),

@@ -1,4 +1,4 @@
-"""What scoring two folders promises."""
+"""Evaluation of two folders of predictions and references."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ sitk = pytest.importorskip("SimpleITK")
 
 
 def save(path, *boxes, spacing=1.0):
-    """A label map of boxes (value, size) that share a corner."""
+    """Saves a label map of boxes (value, size) that share a corner."""
     array = np.zeros((8, 9, 10), np.uint8)
     for value, size in boxes:
         array[1 : 1 + size, 1 : 1 + size, 1 : 1 + size] = value
@@ -138,7 +138,7 @@ def test_several_labels_among_the_cases_give_labels_everywhere(folders):
     assert "labels" not in evaluate_folders(*folders, label=1)["summary"]
 
 
-def test_progress_is_told_and_cancelling_stops(folders):
+def test_progress_is_reported_and_cancelling_stops(folders):
     for folder in folders:
         for name in "ab":
             save(folder / f"{name}.nii.gz", (1, 4))

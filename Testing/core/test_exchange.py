@@ -1,4 +1,4 @@
-"""The private folder through which voxels pass: nobody else looks in, and it never stays."""
+"""The private folder that passes voxels to and from the worker: unreadable for others, and always removed."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_nothing_but_such_a_folder_is_ever_removed(tmp_path):
     assert (other / "kept").exists()
 
 
-def test_too_little_space_is_told_before_anything_is_written(tmp_path):
+def test_too_little_space_is_reported_before_anything_is_written(tmp_path):
     check_space(tmp_path, 1)
     with pytest.raises(ResourceError, match="MB are needed"):
         check_space(tmp_path, 10**18)
@@ -101,7 +101,7 @@ def test_too_little_space_is_told_before_anything_is_written(tmp_path):
 
 
 def test_a_folder_that_another_process_still_holds_is_removed_later(tmp_path, monkeypatch, log_folder):
-    """On Windows a file that is mapped cannot be removed."""
+    """On Windows a memory-mapped file cannot be removed."""
     from lvnet.worker.client import service as module
     from lvnet.worker.client.service import Service
 
@@ -117,7 +117,7 @@ def test_a_folder_that_another_process_still_holds_is_removed_later(tmp_path, mo
         assert held.path.exists() and service.is_busy()
     service.poll()
     assert not held.path.exists() and not service.is_busy()
-    # What was given up is for the next start.
+    # What could not be removed is left to the next start.
     assert stuck.path.exists()
     assert remove_stale(tmp_path) == 1
     service.shutdown()

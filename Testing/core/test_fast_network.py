@@ -1,4 +1,4 @@
-"""Fast inference on a CPU gives what the plain network gives, whatever the machine has and lacks."""
+"""Fast CPU inference gives the results of the plain network, on every kind of machine."""
 
 import os
 import subprocess
@@ -26,13 +26,13 @@ from lvnet.acceleration.cpu_inference.fused_stages import FusedStages
 from lvnet.acceleration.kernels.processor import register_lanes
 from lvnet.acceleration.layout import winograd
 
-#: The machine's own registers, and the narrow ones that every machine can compute with.
+#: The vector width of this machine, and the narrow one that works on every machine.
 LANES = sorted({register_lanes(), 8})
 SMALL = Architecture(widths=(16, 16, 32, 32, 48))
 
 
 def trained(architecture=None, seed=1):
-    """A network whose batch norms have seen something."""
+    """A network whose batch norms have non-trivial statistics."""
     torch.manual_seed(seed)
     network = LVNet(architecture).eval()
     for module in network.modules():
@@ -123,7 +123,7 @@ def test_a_fused_block_writes_into_half_of_a_wider_tensor_and_nowhere_else(lanes
 
 @pytest.mark.parametrize("shape", [(1, 1, 2, 2, 2), (1, 1, 4, 6, 2), (1, 1, 4, 16, 24)])
 def test_fused_blocks_take_tensors_of_any_layout(shape):
-    """A slab too narrow for the fused stem goes through PyTorch's, which lays voxels out in another way."""
+    """A slab too narrow for the fused stem goes through PyTorch's stem, which uses another memory layout."""
     folded = fold_network(trained(Architecture(widths=(16, 16))))
     x = torch.randn(shape)
     expected = CPUNetwork(folded)(x)
@@ -219,7 +219,7 @@ def test_tiles_that_give_something_else_are_left_out(monkeypatch, caplog):
 
 
 def test_folded_weights_are_compared_with_the_network_itself_on_every_path(monkeypatch, caplog):
-    """A fault in what all paths share would not show where one of them is compared with another."""
+    """An error in the code that all paths share would not show in a comparison of the paths with each other."""
     right = folding.fold
     monkeypatch.setattr(folding, "fold", lambda layers: (right(layers)[0] * 1.1, right(layers)[1]))
     network = trained(SMALL)

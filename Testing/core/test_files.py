@@ -1,4 +1,4 @@
-"""Files are whole or absent, and what killed processes leave is removed by the next one."""
+"""Files are written completely or not at all, and the next process removes what killed ones leave behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def names(folder):
 
 
 def killed(folder: Path, body: str) -> None:
-    """A process that is killed in the midst of these lines."""
+    """A process that is killed while it runs these lines."""
     script = f"import os, signal, sys\nfrom lvnet.files import *\nfolder = sys.argv[1]\n{body}"
     environment = {**os.environ, "PYTHONPATH": str(MODULE)}
     done = subprocess.run([sys.executable, "-c", script, str(folder)], env=environment, check=False)
@@ -82,7 +82,7 @@ def test_what_is_being_written_is_left_alone(tmp_path):
         file.write(b"half")
         (folder / "c.bin").write_bytes(b"half")
         assert remove_stale(tmp_path) == 0
-        # By another process as well.
+        # Also by another process.
         script = "import sys; from lvnet.files import remove_stale; sys.exit(remove_stale(sys.argv[1]))"
         environment = {**os.environ, "PYTHONPATH": str(MODULE)}
         subprocess.run([sys.executable, "-c", script, str(tmp_path)], env=environment, check=True)

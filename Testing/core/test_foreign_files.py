@@ -1,4 +1,4 @@
-"""The test files that come with pydicom and nibabel: each is read as these libraries do, or refused with one line."""
+"""The test files of pydicom and nibabel: each is read as by these libraries, or refused with a one-line error."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def test_no_verdict_is_a_fault():
 @pytest.mark.parametrize(
     ("failure", "said"), [(ValueError("x"), "traceback: ValueError('x')"), (None, "crashes"), (60, "hangs")]
 )
-def test_what_should_never_be_is_told(monkeypatch, tmp_path, failure, said):
-    """A traceback, a crash, a run that does not end."""
+def test_crashes_and_hangs_are_reported(monkeypatch, tmp_path, failure, said):
+    """A traceback, a crash and a run that does not end are recognised."""
     import time
 
     def read(path):
@@ -44,7 +44,7 @@ def test_what_should_never_be_is_told(monkeypatch, tmp_path, failure, said):
 
 @pytest.mark.slow
 def test_every_file_of_pydicom_and_nibabel_gets_its_verdict(tmp_path_factory):
-    """Fails on a traceback, a crash, a hang, and any other verdict than the one that is known."""
+    """Fails on a traceback, a crash, a hang, and any verdict that differs from the recorded one."""
     try:
         given = list(peers.files(tmp_path_factory.mktemp("nibabel")))
     except peers.PeersMissingError as error:

@@ -1,4 +1,4 @@
-"""What Python programs and shells hand over: arrays, images, paths with ~, threads, and where output goes."""
+"""Inputs from Python programs and shells: arrays, images, paths with ~, numbers of threads, and output paths."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_anything_else_is_one_sentence(given, model):
     assert "\n" not in str(caught.value)
 
 
-def test_an_array_alone_is_told_what_is_wanted(model):
+def test_an_array_alone_is_refused_with_what_is_needed(model):
     with pytest.raises(lvnet.LVNetError, match=r"give a path or an lvnet\.Volume"):
         lvnet.segment(np.zeros((3, 4, 5)), model=model)
 

@@ -1,4 +1,4 @@
-"""Files that fuzzing found, or that are made to harm: each is refused in one line, and before it takes any memory."""
+"""Files found by fuzzing or made with malicious intent: each is refused in one line, before it takes any memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def scan():
 
 @pytest.fixture(autouse=True)
 def _no_memory_for_what_is_not_there(monkeypatch):
-    """Arrays of the size that the headers claim are never asked for."""
+    """Fails if an array of the size that a header claims is allocated."""
     empty = np.empty
 
     def bounded(shape, *arguments, **more):
@@ -107,7 +107,7 @@ def dicom_element(group, element, form, length, value=b""):
 
 @pytest.mark.parametrize("where", ["top", "sequence", "unknown form", "behind the pixels", "garbage at the end"])
 def test_a_dicom_element_that_claims_more_bytes_than_its_file_has_takes_no_memory(tmp_path, where):
-    """GDCM would take memory for the length that an element claims, up to 4 GB, before it reads."""
+    """GDCM would allocate the length that an element claims, up to 4 GB, before it reads."""
     stored = np.arange(9 * 8 * 10, dtype=np.uint16).reshape(9, 8, 10)
     path = series(tmp_path / "ct", stored) / "IM0002.dcm"
     whole = path.read_bytes()
@@ -188,7 +188,7 @@ def test_weights_that_do_not_fit_are_refused_before_memory_is_taken_for_the_netw
     loaded, before = load_checkpoint(tmp_path / "w.safetensors"), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckpointError, match="do not match the architecture"):
         loaded.build()
-    # It would have taken 500 MB.
+    # Without the check it would take 500 MB.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 
@@ -203,7 +203,7 @@ def test_a_whole_number_is_nothing_else(value):
         fieldtypes.check_fields(Architecture, {"expansion": value})
 
 
-def test_an_odd_transfer_syntax_is_told_in_one_line(tmp_path):
+def test_an_odd_transfer_syntax_is_reported_in_one_line(tmp_path):
     meta = dicom_element(2, 0x10, b"UI", 20, b"1.2.\n40.10008.1.2.1\0")
     fields = [(0x60, b"CS", b"CT"), (0x18, b"UI", b"1.2.3\0")]
     body = b"".join(dicom_element(8, element, form, len(value), value) for element, form, value in sorted(fields))

@@ -1,4 +1,4 @@
-"""Folders of DICOM: which series, in what order, where in space, and what is said about it."""
+"""Reading folders of DICOM: choice of the series, order of slices, position in space, and messages."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ ROWS, COLUMNS = 6, 8
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
-#: In every file here, and nowhere else.
+#: In the headers of all files here; must not appear anywhere else.
 PERSONAL = dict(zip(("PatientName", "PatientID", "PatientBirthDate", "SeriesDescription"), SECRETS))
-#: Of every slice here: no side can be taken for another.
+#: All slices here have different sizes along each axis, so that no axis can be confused with another.
 SPACING = {"PixelSpacing": ["0.8", "0.7"], "SliceThickness": "2.5"}
 
 
 def ct_slice(values, position, **fields) -> Dataset:
-    """One slice of a patient whose name may not be told; `values` are stored ones, HU are these minus 1024."""
+    """One slice of a patient whose name must stay private; `values` are stored values, HU are these minus 1024."""
     return slice_dataset(values, position, **{**PERSONAL, **SPACING, **fields})
 
 
@@ -204,7 +204,7 @@ def test_voxels_cut_off_in_a_file_are_an_error_and_no_air(series, voxels, capfd)
     assert capfd.readouterr().err == ""
 
 
-# Order and place
+# Order and position
 
 
 def test_slices_are_sorted_by_place_whatever_their_names_and_numbers(tmp_path, voxels):
@@ -272,7 +272,7 @@ def test_slices_of_changing_distance_are_brought_to_an_even_one(series):
     assert "resampled" in volume.notes[0]
     assert volume.spacing[0] == pytest.approx(2.0, abs=0.15)
     assert places[-1] == pytest.approx(23.0)
-    # A ramp along z shows that every slice is where the volume says.
+    # The HU form a ramp along z, which shows whether every slice has the right position.
     assert np.abs(volume.array[:, 0, 0] + 24 - places * 10).max() <= 10 * 0.1 * volume.spacing[0] + 1
 
 
@@ -326,7 +326,7 @@ def test_a_single_slice_without_thickness_says_so(series, voxels):
     assert "1 mm is assumed" in volume.notes[0]
 
 
-# Which series
+# Choice of the series
 
 
 def test_the_largest_ct_series_is_taken_and_named_by_number_only(series, voxels):

@@ -1,4 +1,4 @@
-"""Names of outputs, and the scans in a folder."""
+"""Names of output files, and the scans found in a folder."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 @pytest.fixture(autouse=True)
 def silent_stderr(capfd):
-    """Nothing that a library prints may reach the user's terminal."""
+    """Fails if a library prints to the user's terminal."""
     yield
     assert capfd.readouterr().err == ""
 
@@ -261,7 +261,7 @@ def test_a_4d_image_is_refused(save, suffix):
 def test_a_trailing_axis_of_one_is_dropped_and_said(save, ct, suffix):
     image = sitk.JoinSeries([sitk.GetImageFromArray(ct)])
     path = save(image, suffix)
-    if suffix == ".nii":  # ITK itself leaves such an axis out
+    if suffix == ".nii":  # ITK itself drops such an axis
         packed(path, 40, "<8h", 4, 7, 6, 5, 1, 1, 1, 1)
     volume = read_image(path)
     assert np.array_equal(volume.array, ct)
@@ -577,7 +577,7 @@ def test_a_folder_is_no_label_map(tmp_path):
 
 @pytest.fixture
 def layered(tmp_path):
-    """Writes a .seg.nrrd as Slicer does for overlapping segments: layers first, then x, y, z."""
+    """Writes a .seg.nrrd as Slicer does for overlapping segments: axes are layers, x, y, z."""
 
     def write(layers, values=("1", "2"), dtype="uint8", **extra):
         layers = np.asarray(layers)

@@ -1,4 +1,4 @@
-"""Writing scans and label maps so that the grid comes back bit for bit, whole or not at all."""
+"""Writing scans and label maps: the grid is preserved bit for bit, and files are complete or absent."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def grid(path):
 
 
 def some_image(seed: int) -> sitk.Image:
-    """An oblique, every second time left-handed, image with all the digits of a double."""
+    """An oblique image with full double precision; every second one is left-handed."""
     draw = np.random.default_rng(seed)
     image = sitk.Image([6, 5, 4], sitk.sitkInt16)
     matrix = Rotation.random(random_state=seed).as_matrix() @ np.diag([1, 1, -1 if seed % 2 else 1])
@@ -79,7 +79,7 @@ def test_label_maps_have_the_scans_grid_bit_for_bit(tmp_path, source, target):
         assert got_size == size
         exact = target == ".mha" or ((source in NIFTI) == (target in NIFTI) and source != ".mha")
         for mine, theirs in zip(got, expected):
-            # What a format cannot hold exactly is rounded to its own precision, and not further.
+            # A format that cannot hold a value exactly rounds it to its own precision.
             tolerance = 0 if exact else 2e-5 if target in NIFTI else 2e-15
             assert np.allclose(mine, theirs, rtol=0, atol=tolerance)
             assert not exact or mine == theirs
@@ -98,7 +98,7 @@ def test_spacing_and_origin_of_float32_are_exact_in_every_format(tmp_path, targe
     write_labels(volume, out, [LIVER])
     size, *place, got_direction = grid(out)
     assert (size, *place) == ((6, 5, 4), volume.spacing[::-1], volume.origin)
-    # ITK reads 1 from an .nrrd as s * (1 / s), which for some spacings s is one bit less.
+    # ITK reads 1 from an .nrrd as s * (1 / s), which is one bit less for some spacings s.
     assert np.allclose(got_direction, volume.direction, rtol=0, atol=2.3e-16 if target in DOUBLES else 0)
 
 
@@ -158,7 +158,7 @@ def test_the_two_transforms_of_a_nifti_say_the_same(tmp_path):
         assert np.allclose(np.linalg.norm(sform[:, :3], axis=0), image.GetSpacing(), rtol=1e-6)
         data[252:256] = np.array([1, 0], "<i2").tobytes()
         path.write_bytes(data)
-        # A quaternion in float32 is worth no more than this close to half a turn.
+        # Near half a turn, a quaternion in float32 has no better precision.
         assert np.allclose(grid(path)[3], image.GetDirection(), atol=1e-4)
         assert np.allclose(grid(path)[2], image.GetOrigin(), atol=1e-4)
 

@@ -1,4 +1,4 @@
-"""From a volume to labels on its own grid."""
+"""Inference: from a volume to labels on its own grid."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ SETTINGS = Preprocessing(window=(-120.0, 240.0), mean=0.0, std=100.0, in_plane_s
 
 
 class Brightness(nn.Module):
-    """Stands in for a trained network: calls whatever is brighter than 100 HU the organ."""
+    """Replaces a trained network: labels voxels brighter than 100 HU as the organ."""
 
     def forward(self, x):
         organ = (x - 1.0) * 40
@@ -27,7 +27,7 @@ class Brightness(nn.Module):
 
 
 class TwoOrgans(nn.Module):
-    """Stands in for a network of three classes: above 100 HU the first organ, above 200 the second."""
+    """Replaces a network with three classes: above 100 HU the first organ, above 200 the second."""
 
     def forward(self, x):
         return torch.cat([torch.zeros_like(x), (x - 1) * 40, (x - 1.5) * 80 - 20 + 20 * (x - 1.5)], dim=1)
@@ -91,7 +91,7 @@ def test_edges_are_smooth_at_full_resolution_rather_than_blocky(model):
     edge = segment(volume, model=model).labels.array[16]
     columns = np.flatnonzero(edge.any(axis=0))
     tops = np.array([np.flatnonzero(edge[:, column])[0] for column in columns])
-    # Blocks of four pixels would step by four; a smooth circle steps by one near its top.
+    # Blocks of four pixels would give steps of four; a smooth circle has steps of one near its top.
     middle = tops[len(tops) // 2 - 25 : len(tops) // 2 + 25]
     assert np.abs(np.diff(middle)).max() <= 2
     assert dice(edge, disc[0] if disc.shape[0] == 1 else disc[16]) > 0.97
@@ -274,7 +274,7 @@ def test_settings_are_given_by_their_names(model):
     assert set(seen) == {before + 1} and torch.get_num_threads() == before
     with pytest.raises(TypeError, match="no setting 'overlapp'; the settings are weights, device, overlap"):
         segment(scan(), model=model, overlapp=0.5)
-    with pytest.raises(ConfigurationError, match="between 0 and 0.9"):
+    with pytest.raises(ConfigurationError, match=r"between 0 and 0.9"):
         segment(scan(), model=model, overlap=2)
 
 

@@ -1,4 +1,4 @@
-"""Compiled kernels are kept in files: used from the second start on, and never where they cannot be trusted."""
+"""Compiled kernels are cached in files: reused from the second start on, and ignored if they cannot be trusted."""
 
 import json
 import os
@@ -21,7 +21,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty place for kernels."""
+    """An empty folder for kernels."""
     place = tmp_path / "kernels"
     monkeypatch.setenv(SETTING, str(place))
     return place
@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def compiled(monkeypatch):
-    """Counts how often something is compiled; the code is made once for all tests of this file."""
+    """Records every compilation; the code is compiled once for all tests of this file."""
     counted = []
 
     def compile_kernels(functions):
@@ -278,7 +278,7 @@ def test_the_machine_code_calls_nothing_outside_itself():
     native_object = binding.ObjectFileRef.from_data(machine_code().code)
     names = {section.name() for section in native_object.sections()}
     assert any(b"text" in name if isinstance(name, bytes) else "text" in name for name in names)
-    # A function of Numba's run time or of Python would need an address from outside; see the ELF symbols.
+    # A call of Numba's runtime or of Python would need an external address: an undefined ELF symbol.
     undefined = [name for name in symbols(machine_code().code) if name]
     assert undefined == []
 
@@ -290,7 +290,7 @@ def symbols(code):
     word = lambda at, size: int.from_bytes(code[at : at + size], "little")  # noqa: E731
     sections = [word(0x28, 8) + i * word(0x3A, 2) for i in range(word(0x3C, 2))]
     for section in sections:
-        if word(section + 4, 4) != 2:  # the table of symbols
+        if word(section + 4, 4) != 2:  # the symbol table
             continue
         start, size, names = word(section + 24, 8), word(section + 32, 8), sections[word(section + 40, 4)]
         strings = word(names + 24, 8)

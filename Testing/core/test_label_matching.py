@@ -1,4 +1,4 @@
-"""Which labels are compared with which: as said, by name, by value, or not without a question."""
+"""Matching labels of prediction and reference: as requested, by name, by value, or an error if ambiguous."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def save(path, image, classes=None):
 
 OURS = volume()
 LITS = volume(tumour=2)
-#: Every form in which a reference of this liver is distributed, and the one option that it takes.
+#: The formats in which references of this liver are distributed, each with the single option that it needs.
 FORMS = {
     "lits": (LITS, {"reference_set": "lits"}),
     "msd": (LITS, {"reference_set": "msd"}),
@@ -102,7 +102,7 @@ def test_tumours_in_the_liver_count_as_liver_and_that_is_said():
 def test_a_network_with_tumours_is_scored_for_the_whole_liver_and_for_them():
     segments = named(liver=1, tumour=2)
     result = evaluate(volume(tumour=2, segments=segments), LITS, reference_set="lits")
-    assert result["dice"] == 1  # only the liver has a name on both sides: "tumour" may lie anywhere
+    assert result["dice"] == 1  # only the liver has a name in both: "tumour" could be in any organ
     result = evaluate(volume(tumour=2, segments=named(liver=1, liver_tumor=2)), LITS, reference_set="lits")
     assert {key: entry["dice"] for key, entry in result["labels"].items()} == {"liver": 1, "liver tumour": 1}
     whole, tumour = (result["labels"][key]["reference_ml"] for key in ("liver", "liver tumour"))
@@ -227,7 +227,7 @@ def test_folders_by_one_option_and_a_report_with_the_same_masks(tmp_path, capsys
 
 
 def test_what_one_case_leaves_open_all_cases_together_settle(tmp_path):
-    """A network of two labels that found no tumour in one case is not asked what its label 1 is."""
+    """A two-label prediction without a tumour in one case does not make its label 1 ambiguous."""
     save(tmp_path / "ours" / "a.nii.gz", volume(tumour=2))
     save(tmp_path / "ours" / "b.nii.gz", OURS)
     for case in "ab":

@@ -1,4 +1,4 @@
-"""The direction of imports, what importing costs, and what shipped code must never do."""
+"""Import rules of the packages, the cost of importing them, and forbidden constructs in shipped code."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MODULE = ROOT / "LVNetSegmentation"
 SOURCES = {"lvnet": MODULE, "LVNetSegmentationLib": MODULE, "lvnet_training": ROOT / "training"}
 
 CORE_MAY_IMPORT = {"numpy", "scipy", "SimpleITK", "torch"}
-#: Optional fast paths, only where this prefix allows it.
+#: Optional acceleration packages, allowed only below this prefix.
 ACCELERATION_MAY_IMPORT = CORE_MAY_IMPORT | {"numba", "llvmlite", "triton"}  # llvmlite is part of Numba
-#: DICOM SEG and RTSTRUCT, an extra: only in their own files, and only once something is read or written.
+#: DICOM SEG and RTSTRUCT, an optional extra: only in their own files, and imported only when needed.
 DICOM_SEG_MAY_IMPORT = CORE_MAY_IMPORT | {"highdicom", "pydicom", "skimage"}
 DICOM_SEG_FILES = ("dicom_codes", "dicom_seg", "dicom_sr", "dicom_objects", "rtstruct")
 NEVER_IMPORTED = {
@@ -43,7 +43,7 @@ NEVER_IMPORTED = {
 
 
 class Import(NamedTuple):
-    """One imported module, as it is called when relative names are resolved."""
+    """One imported module, under its absolute name."""
 
     name: str
     line: int
@@ -73,7 +73,7 @@ def parse(path: Path) -> ast.Module:
 
 
 def imports_of(module: str, path: Path, known: Set[str]) -> Iterator[Import]:
-    """Every import of a file; `from package import name` is `package.name` where that is a module."""
+    """Every import of a file; `from package import name` is `package.name` if that is a module."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
 
     def walk(node: ast.AST, at_import_time: bool, for_types_only: bool) -> Iterator[Import]:
@@ -165,7 +165,7 @@ def test_the_training_package_stands_on_the_core_and_not_on_slicer():
 
 
 def test_torch_is_never_imported_when_slicer_loads_the_module():
-    """Slicer loads every module at start, where PyTorch may be absent, broken or seconds slow."""
+    """Slicer loads every module at its start, when PyTorch may be absent, broken or slow to import."""
     facing = {"LVNetSegmentation": MODULE / "LVNetSegmentation.py", **modules_of("LVNetSegmentationLib")}
     known = set(shipped())
     for module, path in facing.items():
@@ -270,7 +270,7 @@ def test_the_search_for_forbidden_calls_lets_harmless_ones_pass(text):
 def import_in_fresh_interpreter(statement: str) -> dict:
     script = (
         "import json, sys, time\n"
-        # Of the processor, not of the clock on the wall: a busy machine must not fail this.
+        # CPU time instead of wall-clock time: a busy machine must not fail this.
         "before = time.process_time()\n"
         f"{statement}\n"
         "seconds = time.process_time() - before\n"

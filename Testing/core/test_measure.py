@@ -1,4 +1,4 @@
-"""Volume and HU of a segmentation in its scan."""
+"""Volume and mean HU of a segmentation in its scan."""
 
 from __future__ import annotations
 

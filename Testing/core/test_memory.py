@@ -1,4 +1,4 @@
-"""Out of memory: smaller tiles first, then the CPU, then one clear line; and nothing is different where it suffices."""
+"""Out of memory: smaller tiles, then the CPU, then a one-line error; results are unchanged if memory suffices."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ RECIPE = Recipe(
     Preprocessing(window=(-120.0, 240.0), mean=22.0, std=86.0, in_plane_spacing=(3.0, 3.0), slice_spacing=4.0),
 )
 CPU = torch.device("cpu")
-#: Takes part in everything but holds no numbers: a device that is not the CPU, on a computer without a GPU.
+#: A device that is not the CPU, for computers without a GPU: PyTorch's meta device, whose tensors hold no data.
 NOT_THE_CPU = torch.device("meta")
 
 
 class Short(LVNet):
-    """A network that runs out of a GPU's memory above so many voxels a slice, and anywhere but on the CPU.
+    """A network that runs out of memory above a number of voxels per slice, and always on a device other than the CPU.
 
-    It counts as much as it has memory for: `sizes` are the slices that it was given.
+    `sizes` records the sizes of the slices that it was given.
     """
 
     def __init__(self, most: int = 1 << 30) -> None:
@@ -55,7 +55,7 @@ class Short(LVNet):
 
 @pytest.fixture(autouse=True)
 def _plain_network(monkeypatch):
-    """A network that is copied to the CPU stays the stand-in that it is."""
+    """Switches the acceleration off, so that a copy on the CPU stays this stand-in."""
     monkeypatch.setenv("LVNET_ACCELERATION", "off")
 
 
@@ -66,7 +66,7 @@ def scan():
 
 @pytest.fixture(scope="module")
 def state():
-    """Random weights that call about half of a body organ."""
+    """Random weights that label about half of the body as organ."""
     torch.manual_seed(5)
     network = LVNet(RECIPE.architecture)
     with torch.no_grad():
@@ -107,14 +107,14 @@ def test_a_gpu_that_runs_out_of_memory_gets_smaller_and_smaller_tiles(state, sca
     assert IN_TILES in result.notes and ON_THE_CPU not in result.notes
     areas = [height * width for height, width in network.sizes]
     too_large = [area for area in areas if area > network.most]
-    # No size is tried twice: what was found out is kept for the slabs after it.
+    # No size is tried twice: the working tile size is kept for later slabs.
     assert len(too_large) >= 2 and too_large == sorted(set(too_large), reverse=True)
     assert max(areas[-3:]) <= network.most
     assert dice(result.labels.array > 0, reference) > 0.98
 
 
 def test_tiles_see_as_far_as_the_network_does_where_their_halo_reaches(state):
-    """With a halo as wide as the network sees, tiles are the whole to the last digits."""
+    """With a halo as wide as the receptive field, tiles equal the whole slab up to rounding."""
     network = model(state, LVNet(RECIPE.architecture))
     slab = np.random.default_rng(2).normal(size=(16, 64, 160)).astype(np.float32)
     whole, tiled = Computing(network), Computing(network)
@@ -132,7 +132,7 @@ def test_a_gpu_too_small_for_any_tile_leaves_the_work_to_the_cpu(state, scan, re
     result = segment(scan, model=short, postprocess=False)
     assert ON_THE_CPU in result.notes and IN_TILES not in result.notes
     assert dice(result.labels.array > 0, reference) > 0.9999
-    # The network that was handed in is where it was, for the next scan.
+    # The caller's network is unchanged and stays on its device for the next scan.
     assert len(set(short.network.sizes)) >= 3
 
 
@@ -176,7 +176,7 @@ def test_memory_that_runs_out_elsewhere_is_one_line_too(state, scan, monkeypatch
     assert capsys.readouterr().err.count("\n") == 1
 
 
-#: What is said where memory runs out: by Python, NumPy, PyTorch on a CPU and on GPUs, the system, C++ and oneDNN.
+#: Out-of-memory errors of Python, NumPy, PyTorch on CPU and GPUs, the operating system, C++ and oneDNN.
 SHORT = [
     MemoryError(),
     torch.cuda.OutOfMemoryError("Tried to allocate 9.00 GiB"),
@@ -305,7 +305,7 @@ def test_what_is_blended_on_a_device_is_bit_by_bit_what_is_blended_in_memory(sta
 
 
 def test_a_device_that_runs_out_of_memory_on_the_way_loses_no_slab(state, monkeypatch):
-    """The first slabs are blended on the device, the others in memory."""
+    """The first slabs are blended on the device, the others in main memory."""
     network = model(state, LVNet(RECIPE.architecture))
     array = np.random.default_rng(4).normal(size=(45, 32, 40)).astype(np.float32)
     wanted = predict(array, network)
@@ -322,7 +322,7 @@ def test_a_device_that_runs_out_of_memory_on_the_way_loses_no_slab(state, monkey
 
     monkeypatch.setattr(blending.BlendOnDevice, "add", lambda self, found, *a: add(self, Elsewhere(found), *a))
     assert np.array_equal(predict(array, network), wanted)
-    assert next(types) == "cuda"  # after the change of the device nothing was added there any more
+    assert next(types) == "cuda"  # nothing was added on the device after the change
 
 
 def test_without_room_for_the_sums_on_a_device_they_are_made_in_memory(state, monkeypatch):

@@ -1,4 +1,4 @@
-"""What the metrics promise: definitions, edge cases, closed forms."""
+"""The metrics: definitions, edge cases, and closed-form solutions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ball(radius_mm, spacing, shape, centre):
 
 
 def brute_force(prediction, reference, spacing, connectivity, outside):
-    """Surfaces by SciPy's erosion, every distance to every surface voxel."""
+    """Surfaces from SciPy's erosion, and all distances to all surface voxels."""
     structure = ndimage.generate_binary_structure(3, connectivity)
     points = []
     for mask in (prediction, reference):
@@ -137,7 +137,7 @@ def test_concentric_spheres_are_as_far_as_their_radii(preset, radii, spacing):
     small, large = (ball(radius, spacing, shape, centre) for radius in radii)
     result = compare(small, large, spacing, preset=preset, hd95=True)
     gap, voxel = radii[1] - radii[0], max(spacing)
-    # Surfels sit on a layer two corners thick, whose nearer sides face each other.
+    # Surfels form a layer two corners thick, whose inner sides face each other.
     assert result.assd_mm == pytest.approx(gap, abs=(0.5 if preset == "surfel" else 0.35) * voxel)
     assert gap - voxel < result.hd95_mm <= result.mssd_mm < gap + voxel
     assert result.dice == pytest.approx(2 * radii[0] ** 3 / (radii[0] ** 3 + radii[1] ** 3), rel=0.01)
@@ -153,7 +153,7 @@ def test_surfels_of_a_sphere_weigh_about_its_area():
     mask = ball(radius, spacing, shape, tuple(n * s / 2 for n, s in zip(shape, spacing)))
     lattice = Lattice(shape, (2, 2, 2))
     surface = surface_of(pack(mask, lattice), lattice, PRESETS["surfel"], spacing, ((False,) * 2,) * 3)
-    # Marching cubes on a binary mask overestimates a smooth surface by up to a tenth.
+    # Marching cubes on a binary mask overestimates the area of a smooth surface by up to a tenth.
     assert 4 * math.pi * radius**2 < surface.areas.sum() < 1.12 * 4 * math.pi * radius**2
 
 
@@ -224,17 +224,17 @@ def test_a_large_scan_takes_little_memory():
     compare(prediction, reference, (1.5, 0.8, 0.8))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # The nearest neighbours are looked up in bounded pieces; the masks take a bit a voxel.
+    # Nearest neighbours are searched in bounded chunks; the masks take one bit per voxel.
     assert peak < 60e6
 
 
 def test_the_image_border_is_surface_but_for_chaos():
-    # Both reach the border in front; only behind it do they differ.
+    # Both touch the image border in front; they differ only at the back.
     shallow, deep = box((20, 9, 9), (0, 4), (3, 6), (3, 6)), box((20, 9, 9), (0, 10), (3, 6), (3, 6))
     assert compare(shallow, deep, (1, 1, 1), preset="medpy").mssd_mm == 6
     long, short = box((20, 3, 3), (0, 12), (0, 3), (0, 3)), box((20, 3, 3), (0, 4), (0, 3), (0, 3))
     chaos = compare(long, short, (1, 1, 1), preset="chaos")
-    # One plane of voxels is the only surface of each.
+    # The only surface of each is one plane of voxels.
     assert chaos.assd_mm == chaos.mssd_mm == 8
     assert compare(long, short, (1, 1, 1), preset="medpy").assd_mm < 8
 

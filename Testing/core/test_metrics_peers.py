@@ -1,4 +1,4 @@
-"""Equal to what others compute under the same names, in the preset named after them."""
+"""Each preset of the metrics gives the values of the tool that it is named after."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def blobs(rng, shape, sigma, level):
 
 
 def pairs():
-    """Name, prediction, reference, spacing."""
+    """Name, prediction, reference and spacing."""
     rng = np.random.default_rng(7)
     for name, shape, sigma, level, spacing in (
         ("blobs", (20, 30, 40), 3.0, 0.02, (1.0, 1.0, 1.0)),
@@ -64,7 +64,7 @@ def test_medpy_with_18_neighbours_agrees_with_the_lits_preset(prediction, refere
 
 @pytest.fixture
 def surface_distance(monkeypatch):
-    """The package, which still asks for names that newer NumPy and SciPy have dropped."""
+    """The package, patched because it uses names that newer versions of NumPy and SciPy have removed."""
     package = pytest.importorskip("surface_distance")
     if not hasattr(np, "Inf"):
         monkeypatch.setattr(np, "Inf", np.inf, raising=False)
@@ -78,7 +78,7 @@ def test_surface_distance_agrees_with_the_surfel_preset(surface_distance, predic
     found = surface_distance.compute_surface_distances(reference, prediction, spacing)
     areas = found["surfel_areas_gt"], found["surfel_areas_pred"]
     sums = [(found[f"distances_{way}"] * a).sum() for way, a in zip(("gt_to_pred", "pred_to_gt"), areas)]
-    # An odd tolerance, so that no distance lies on it by rounding.
+    # An unusual tolerance, so that rounding never decides about a distance.
     result = compare(prediction, reference, spacing, preset="surfel", hd95=True, surface_dice_tolerance_mm=1.2345)
     assert result.assd_mm == pytest.approx(sum(sums) / sum(a.sum() for a in areas), abs=1e-3)
     assert result.mssd_mm == pytest.approx(surface_distance.compute_robust_hausdorff(found, 100), abs=1e-3)
@@ -113,6 +113,6 @@ def test_monai_agrees_with_the_medpy_preset(prediction, reference, spacing):
     options = {"include_background": True, "spacing": spacing}
     assd = monai.compute_average_surface_distance(one, other, symmetric=True, **options)
     mssd = monai.compute_hausdorff_distance(one, other, **options)
-    # MONAI answers in float32.
+    # MONAI returns float32.
     assert result.assd_mm == pytest.approx(float(assd), rel=1e-6, abs=1e-6)
     assert result.mssd_mm == pytest.approx(float(mssd), rel=1e-6, abs=1e-6)

@@ -1,4 +1,4 @@
-"""What holds for every pair of masks."""
+"""Properties of the metrics that hold for every pair of masks (tested with hypothesis)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from lvnet.metrics import PRESETS, compare
 
 FLIPPABLE = tuple(PRESETS)
-#: The image border is no surface for `chaos`, so that padding is not the same image.
+#: The image border is not a surface for `chaos`, so padding changes its result.
 PADDABLE = tuple(name for name in PRESETS if PRESETS[name].outside_is_background)
 
 
 @st.composite
 def pairs(draw):
-    """Two blocky masks, mostly alike, with a spacing."""
+    """Two blocky masks, mostly similar, with a spacing."""
     shape = tuple(draw(st.integers(1, 12)) for _ in range(3))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     coarse = rng.random((2, *(-(-n // 2) for n in shape))) < draw(st.floats(0.1, 0.9))

@@ -1,4 +1,4 @@
-"""A recipe names its network: baselines and variants run wherever LV-Net's weights do."""
+"""The recipe names the network: baselines and variants run wherever LV-Net's weights do."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""LV-Net is the network of the paper: its counts, its outputs, and what it refuses."""
+"""LV-Net is the paper's network: parameter counts, outputs, and rejected inputs."""
 
 import pytest
 import torch
@@ -76,7 +76,7 @@ def test_training_gives_four_auxiliary_outputs_of_full_size_from_the_coarsest_st
         head.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[1:])))
     main, auxiliary = network(torch.zeros(2, 1, 16, 32, 32))
     assert [tuple(a.shape) for a in (main, *auxiliary)] == [(2, 2, 16, 32, 32)] * 5
-    # Widths 256, 128, 64, 32 and an eighth to the whole of each side, as the paper's L1 to L4.
+    # Widths 256, 128, 64, 32 at an eighth to the whole of each side, as the paper's L1 to L4.
     assert seen == [(256, 2, 4, 4), (128, 4, 8, 8), (64, 8, 16, 16), (32, 16, 32, 32)]
     assert DEEP_SUPERVISION_WEIGHTS == (0.2, 0.4, 0.6, 0.8)
 

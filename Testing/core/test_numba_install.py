@@ -1,4 +1,4 @@
-"""Numba comes by Slicer's own pip, beside a NumPy that stays as it is, and whatever goes wrong is one line."""
+"""Installation of Numba with Slicer's pip: NumPy stays unchanged, and every failure gives a one-line message."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from LVNetSegmentationLib import numbainstall
 
 
 class Machine:
-    """A Slicer whose pip does what a test says.
+    """Simulates a Slicer and its pip.
 
     Attributes:
-        versions: of the packages that are installed.
+        versions: versions of the installed packages.
         pip: called when something is to be installed.
         asked: the arguments of each call.
     """
@@ -31,7 +31,7 @@ class Machine:
         self.versions["numba"] = "0.60.0"
 
     def pip_install(self, requirements):
-        # Slicer 5.8 looks at the very type.
+        # Slicer 5.8 checks the exact type.
         assert type(requirements) is list
         self.asked.append(requirements)
         self.pip()
@@ -113,7 +113,7 @@ def test_an_installation_that_leaves_nothing_behind_asks_for_a_restart(machine):
 
 
 @pytest.mark.parametrize(("platform", "least", "most"), [("linux", 48, 64), ("win32", 31, 45), ("aix", 48, 64)])
-def test_the_size_of_the_download_is_told_for_every_system(monkeypatch, platform, least, most):
+def test_the_size_of_the_download_is_stated_for_every_system(monkeypatch, platform, least, most):
     monkeypatch.setattr(sys, "platform", platform)
     sizes = set()
     for python in ((3, 9), (3, 12)):

@@ -1,6 +1,6 @@
-"""A change that makes the network heavier is seen here: operations and allocations, which no busy machine blurs.
+"""Limits the operations and allocations of the network, which do not depend on how busy the machine is.
 
-How fast it all is, `Testing/benchmarks` measures; time is nothing that a test on a shared machine can hold.
+Run times are measured by `Testing/benchmarks`; a test on a shared machine cannot check them.
 """
 
 import tracemalloc
@@ -19,7 +19,7 @@ VOXELS = 16 * 64 * 64
 
 
 class Count(TorchDispatchMode):
-    """Counts operations by name, and the bytes of the tensors that they make anew."""
+    """Counts operations by name, and the bytes of newly allocated tensors."""
 
     def __init__(self):
         super().__init__()
@@ -93,7 +93,7 @@ def test_the_fast_network_makes_a_tenth_of_the_tensors_and_leaves_no_convolution
             peak = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
-    # What NumPy allocates beside, such as the tiles of all threads.
+    # Additional allocations of NumPy, such as the tiles of all threads.
     assert peak / VOXELS < 100
 
 
@@ -104,6 +104,6 @@ def test_a_training_step_leaves_no_depthwise_gradient_to_pytorch():
     with Count() as count:
         main, auxiliary = network(slab())
         sum(out.mean() for out in (main, *auxiliary)).backward()
-    # The first layer's; depth-wise ones have kernels of their own, and those of 1 x 1 x 1 are products of matrices.
+    # That of the first layer; depth-wise layers have their own kernels, and 1x1x1 layers are matrix products.
     assert count.operations["convolution_backward"] == 1
     assert count.bytes / VOXELS < 11_000

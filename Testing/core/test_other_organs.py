@@ -1,4 +1,4 @@
-"""A checkpoint for another organ is judged by what its recipe says of that organ, and never asked about the liver."""
+"""Checkpoints for other organs use the checks in their recipe, and never those of the liver."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from lvnet.worker import tasks
 from lvnet.worker.exchange import SCAN_FILE, write_array
 from lvnet.worker.messages.requests import request_of
 
-#: What a user would write for other organs; the last says nothing of its anatomy.
+#: Recipes that a user could write for other organs; the last has no information on anatomy.
 RECIPES = {
     "spleen": Anatomy("abdomen", 220.0, 180.0, (80.0, 140.0), (Organ(3, volume_ml=Limits((80.0, 350.0))),)),
     "lung": Anatomy("chest", 220.0, 180.0, (180.0, 320.0), (Organ(3, median_hu=Limits((-950.0, -600.0))),)),
     "kidney": None,
 }
-#: The words of the liver's own recipe.
+#: Words from the liver's own recipe.
 LIVER_WORDS = ("liver", "hepat", "120 to 220", "600 to 2750")
 
 
@@ -55,7 +55,7 @@ def weights(request, tmp_path_factory) -> str:
 
 @pytest.fixture(autouse=True)
 def no_harm(monkeypatch):
-    """What is right for a process of its own would stay with this one."""
+    """Disables process-wide settings that are meant for the worker's own process."""
     monkeypatch.setattr("lvnet.acceleration.allocator.keep_pages", lambda: False)
     monkeypatch.setitem(tasks._torch, "module", None)
     monkeypatch.setitem(tasks._loaded, "key", None)
@@ -63,7 +63,7 @@ def no_harm(monkeypatch):
 
 @pytest.fixture(scope="module")
 def stub() -> Volume:
-    """A low, narrow piece of a body: everything that a check of size can say, it says."""
+    """A short, narrow piece of a body, for which all checks of size give a warning."""
     scan = make_phantom(2, size=(40, 64, 64), spacing=(5.0, 6.0, 6.0))[0]
     return Volume(np.ascontiguousarray(scan.array[18:24, 20:40, 20:40]), scan.spacing)
 

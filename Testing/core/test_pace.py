@@ -1,4 +1,4 @@
-"""What a scan will take is told by one slab, before the first scan."""
+"""The run time is estimated from one slab, before the first scan."""
 
 import time
 from dataclasses import replace
@@ -18,7 +18,7 @@ SETTINGS = Preprocessing(mean=0.0, std=100.0, in_plane_spacing=(5.0, 5.0), slice
 
 
 class Slow(nn.Module):
-    """A network of a known pace: so many seconds a million voxels, and the first time much more."""
+    """A network of known speed: seconds per million voxels, and much more for the first call."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def test_what_only_the_first_slab_takes_is_not_counted():
     assert seconds_per_litre(model(0.0)) < 0.1
 
 
-def test_a_network_without_a_voxel_size_is_not_foretold():
+def test_there_is_no_estimate_for_a_network_without_a_voxel_size():
     assert seconds_per_litre(model(settings=replace(SETTINGS, slice_spacing=None))) is None
     assert seconds_per_litre(model(settings=replace(SETTINGS, in_plane_spacing=None))) is None
 

@@ -1,4 +1,4 @@
-"""What is installed, what the catalogues say, and that all say the same."""
+"""Packaging: which files are installed, and that the metadata of all catalogues agree."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEXT_SUFFIXES = {".py", ".md", ".txt", ".toml", ".cff", ".json", ".s4ext", ".ui"
 
 
 def tracked(folder: str = ".") -> List[Path]:
-    """The repository's own files; those that are there where it is not a checkout."""
+    """The files tracked by git; all existing files if this is not a checkout."""
     try:
         done = subprocess.run(["git", "ls-files", "-z", "--", folder], cwd=ROOT, capture_output=True, check=True)
         paths = [ROOT / name for name in done.stdout.decode().split("\0") if name]
@@ -36,7 +36,7 @@ def tracked(folder: str = ".") -> List[Path]:
 
 
 def cmake_list(text: str, name: str) -> List[str]:
-    """The values of `set(NAME ...)`, variables for the module's name filled in, comments left out."""
+    """The values of `set(NAME ...)`, with variables for the module's name expanded and comments removed."""
     text = re.sub(r"#[^\n]*", "", text)
     match = re.search(rf"set\(\s*{name}\b([^)]*)\)", text)
     assert match, f"set({name} ...) is missing"
@@ -46,7 +46,7 @@ def cmake_list(text: str, name: str) -> List[str]:
 
 @pytest.fixture(scope="module")
 def extension() -> Dict[str, str]:
-    """EXTENSION_* of the extension's CMakeLists, read as the Extensions Index reads them: from one line each."""
+    """EXTENSION_* of the extension's CMakeLists, read as by the Extensions Index: from one line each."""
     text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     return dict(re.findall(r'^set\(EXTENSION_(\w+) "([^"\n]*)"\)$', text, re.MULTILINE))
 
@@ -84,7 +84,7 @@ def test_cmake_installs_every_other_file_by_name(module_lists):
 def test_cmake_names_no_file_twice_and_none_in_another_folder(module_lists):
     names = [*module_lists["SCRIPTS"], *module_lists["RESOURCES"]]
     assert len(names) == len(set(names))
-    # An absolute or upward path would be copied elsewhere than where the code looks for it.
+    # CMake would copy an absolute or upward path to a place where the code does not look for it.
     assert not [name for name in names if name.startswith(("/", "$")) or ".." in name]
 
 
@@ -96,7 +96,7 @@ def test_the_weights_are_installed_where_the_core_looks_for_them(module_lists):
 
 
 def test_the_wheel_takes_the_weights_along():
-    """setuptools takes them from the package's own folder, where CMake takes them from too."""
+    """setuptools takes them from the package's own folder, from which CMake takes them too."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert re.search(r'\[tool\.setuptools\.package-data\]\nlvnet = \[[^\]]*"weights/\*"', text)
 

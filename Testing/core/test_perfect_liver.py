@@ -1,4 +1,4 @@
-"""A perfect liver against its own reference in every form that people have, by `lvnet evaluate` itself."""
+"""`lvnet evaluate` gives a perfect score to a perfect liver for references in every common format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPACING, ORIGIN, SHAPE = (2.5, 0.8, 0.7), (-100.0, -50.0, 20.0), (7, 24, 32)
 
 
 def body():
-    """Liver with a tumour in it, and two other organs."""
+    """A liver with a tumour, and two other organs."""
     z, y, x = np.ogrid[tuple(slice(0, n) for n in SHAPE)]
     liver = ((z - 3) / 3.2) ** 2 + ((y - 12) / 9) ** 2 + ((x - 14) / 11) ** 2 < 1
     tumour = ((z - 3) / 1.5) ** 2 + ((y - 12) / 3) ** 2 + ((x - 12) / 3) ** 2 < 1
@@ -41,7 +41,7 @@ def labels(path, array, names=None):
 
 
 def numbered(**values):
-    """A label map with these numbers."""
+    """A label map with these label values."""
     array = np.zeros(SHAPE)
     for name, mask in (("spleen", SPLEEN), ("kidney", KIDNEY), ("liver", LIVER_MASK), ("tumour", TUMOUR)):
         if name in values:
@@ -67,7 +67,7 @@ def ones_and_255(folder):
 
 
 def cropped(folder):
-    """As Slicer saves a segmentation: the box around it, on the lattice of the scan."""
+    """Cropped as Slicer saves a segmentation: the bounding box, on the grid of the scan."""
     from lvnet.boxes import bounding_box
 
     box = bounding_box(LIVER_MASK)

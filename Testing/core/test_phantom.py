@@ -1,4 +1,4 @@
-"""A synthetic abdomen: plausible, exact, reproducible, and not to be solved by a threshold."""
+"""The synthetic abdomen is plausible, exact and reproducible, and cannot be segmented by a threshold."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_the_liver_lies_on_the_patients_right_whatever_the_header_says(phantoms)
         canonical, orientation = to_canonical(scan)
         mask = orientation.apply(label.array) > 0
         body = canonical.array > -300
-        # LPS: x grows to the left.
+        # LPS: x increases to the left.
         assert np.argwhere(mask)[:, 2].mean() < np.argwhere(body)[:, 2].mean()
 
 

@@ -1,4 +1,4 @@
-"""One way to segment a scan: each setting is defined once, and command line and worker tell the same of a scan."""
+"""The shared pipeline: each setting is defined once, and command line and worker report the same about a scan."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from lvnet.worker.messages.requests import FolderRequest, request_of
 from worker_tools import scan_array
 
 MODULE = Path(__file__).parents[2] / "LVNetSegmentation"
-#: Another setting, as somebody would write it into options.py.
+#: A new setting, as a developer would add it to options.py.
 TILE = """    tile: int = setting(
         1, Setting(count_within(1, 8, "must be 1 to 8"), "of rows", int, "the tile", "--tile", "N")
     )
 
     def __post_init__"""
-#: What then knows it, without another line changed.
+#: Tests that all interfaces then know it without any other change.
 TRAVEL = """
 import contextlib, io, json, sys
 import lvnet
@@ -68,7 +68,7 @@ def scan(tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_harm(monkeypatch):
-    """What is right for a process of its own would stay with this one."""
+    """Disables process-wide settings that are meant for the worker's own process."""
     monkeypatch.setattr("lvnet.acceleration.allocator.keep_pages", lambda: False)
     monkeypatch.setitem(tasks._torch, "module", None)
     monkeypatch.setitem(tasks._loaded, "key", None)

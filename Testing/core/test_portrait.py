@@ -1,4 +1,4 @@
-"""A result in one picture: true to scale, the right way round, and in front of the right scan."""
+"""The picture of a result: true to scale, in the right orientation, and drawn over the right scan."""
 
 import struct
 import zlib
@@ -40,7 +40,7 @@ def outlined(view):
 
 def test_each_plane_shows_the_segmentation_where_it_is_the_right_way_round():
     ct = scan(spacing=(2.0, 2.0, 2.0), shape=(60, 60, 60))
-    # Near the feet, anterior, at the patient's right: low indices of LPS.
+    # Near the feet, anterior, on the patient's right: low indices of LPS.
     labels = marked(ct, (5, 15), (5, 15), (5, 15))
     axial, coronal, sagittal = views(portrait(ct, labels, body=False, side=SIDE))
     _, bottom, _, right = outlined(axial)
@@ -56,7 +56,7 @@ def test_each_plane_shows_the_segmentation_where_it_is_the_right_way_round():
 
 def test_millimetres_are_the_same_in_all_directions():
     ct = scan()
-    labels = marked(ct, (10, 20), (20, 35), (20, 50))  # 30 mm each way
+    labels = marked(ct, (10, 20), (20, 35), (20, 50))  # 30 mm in each direction
     for view in views(portrait(ct, labels, body=False, side=SIDE)):
         top, bottom, left, right = outlined(view)
         assert abs((bottom - top) - 30) <= 2
@@ -97,7 +97,7 @@ def test_the_body_is_seen_from_the_front():
     array = marked(ct, (5, 55), (20, 30), (5, 15)).array | marked(ct, (5, 15), (20, 30), (5, 55)).array
     body = views(portrait(ct, ct.with_array(array), side=SIDE))[3].max(axis=2) > 40
     body[: SIDE // 8] = body[-SIDE // 8 :] = False
-    # An L: upright at the patient's right, which is left in the picture, and lying at the feet.
+    # An L: its upright is on the patient's right, which is on the left of the picture, and its foot is at the feet.
     upper, lower = body[SIDE // 3 : SIDE // 2], body[2 * SIDE // 3 :]
     assert upper[:, 15 : SIDE // 2].any()
     assert not upper[:, SIDE // 2 : -15].any()
@@ -108,7 +108,7 @@ def test_a_reference_is_drawn_below_in_the_planes_that_differ_most():
     ct = scan(spacing=(2.0, 2.0, 2.0), shape=(60, 60, 60))
     found = marked(ct, (10, 50), (10, 50), (10, 50))
     true = found.with_array(found.array.copy())
-    true.array[20, 30, 50:58] = 1  # missed in one slice only
+    true.array[20, 30, 50:58] = 1  # not visible in a single slice
     axial = views(portrait(ct, found, body=False, side=SIDE, reference=true))[0]
     assert (axial == rgb(REFERENCE)).all(axis=2).any()
     assert (axial == ORANGE).all(axis=2).any()

@@ -1,4 +1,4 @@
-"""What tidying a label map promises."""
+"""Postprocessing of a label map."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_tidying_twice_changes_nothing_more_for_one_class(array):
 
 
 def test_memory_is_a_few_bytes_a_voxel_whatever_the_map_holds():
-    """So the largest scans, 512 x 512 x 800 voxels, take less than 1.5 GB beside the map."""
+    """The largest scans, 512 x 512 x 800 voxels, take less than 1.5 GB in addition to the map."""
     array = np.zeros((60, 128, 128), np.uint8)
     array[5:55, 15:110, 15:110] = 1
     array[25:30, 50:60, 50:60] = 0

@@ -1,4 +1,4 @@
-"""Orientation, voxel size and window: the network always sees the same anatomy the same way."""
+"""Orientation, voxel size and window: the network always gets the same anatomy in the same form."""
 
 from itertools import permutations, product
 
@@ -18,7 +18,7 @@ BY_SPACING = Preprocessing(window=(-120.0, 240.0), mean=20.0, std=80.0, in_plane
 
 
 def place(volume, index_zyx):
-    """LPS position of a voxel, computed the way ITK does."""
+    """LPS position of a voxel, computed as in ITK."""
     return np.array(volume.origin) + volume.direction_matrix @ (
         np.array(index_zyx[::-1]) * np.array(volume.spacing[::-1])
     )

@@ -1,4 +1,4 @@
-"""What Slicer installs runs on Python 3.9 and PyTorch 2.1, as far as reading it can tell."""
+"""Static check that the code which Slicer installs is compatible with Python 3.9 and PyTorch 2.1."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_every_installed_file_parses_as_python_3_9(path):
 
 
 def run_vermin(*paths: object) -> subprocess.CompletedProcess:
-    # Annotations are never evaluated: `from __future__ import annotations` is everywhere it matters.
+    # Annotations are never evaluated: every affected file has `from __future__ import annotations`.
     options = ["-t=3.9-", "--violations", "--no-tips", "--no-parse-comments", "--backport", "typing"]
     command = [sys.executable, "-c", "import vermin; vermin.main()", *options, *map(str, paths)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -43,7 +43,7 @@ def test_the_search_for_newer_python_finds_it(tmp_path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(MODULE).as_posix())
 def test_unions_by_a_bar_stand_in_annotations_only_and_those_are_not_evaluated(path):
-    """`int | None` is an error at run time on Python 3.9 wherever it is evaluated."""
+    """`int | None` is a run-time error on Python 3.9 if it is evaluated."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     postponed = any(
         isinstance(node, ast.ImportFrom) and node.module == "__future__" and node.names[0].name == "annotations"
@@ -56,7 +56,7 @@ def test_unions_by_a_bar_stand_in_annotations_only_and_those_are_not_evaluated(p
 
 
 def torch_names(source: str) -> Set[str]:
-    """Every dotted name below `torch` that a file imports or reads, however it was renamed."""
+    """Every dotted name below `torch` that a file imports or reads, with aliases resolved."""
     tree = ast.parse(source)
     names: Dict[str, str] = {}
     found: Set[str] = set()

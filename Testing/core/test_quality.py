@@ -1,4 +1,4 @@
-"""Expected quality: what is measured of a result, and what is made of it."""
+"""The expected quality of a result: the features that are measured, and the prediction made from them."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ MODEL = Quality(
 
 @pytest.fixture
 def scene():
-    """A soft ball of 60 HU in fat, sure of itself."""
+    """A soft ball of 60 HU in fat, of which the network is certain."""
     z, y, x = np.meshgrid(*(np.arange(n) for n in (20, 48, 48)), indexing="ij")
     distance = np.sqrt(((z - 10) * 4.0) ** 2 + ((y - 24) * 2.5) ** 2 + ((x - 24) * 2.5) ** 2) - 30.0
     probability = (1 / (1 + np.exp(distance / 1.0))).astype(np.float32)
@@ -110,7 +110,7 @@ def test_the_self_check_prints_the_expected_dice_with_its_verdict(doubtful, verd
     assert ("compare the outline" in check.sentence) == (verdict != "ok")
 
 
-def test_where_a_dice_is_expected_the_share_of_doubtful_voxels_is_told_and_not_judged_twice():
+def test_with_an_expected_dice_the_share_of_doubtful_voxels_is_reported_and_not_judged_twice():
     labels = np.zeros((6, 8, 8), np.uint8)
     labels[2:4, 2:6, 2:6] = 1
     scan = Volume(np.full(labels.shape, 60, np.int16), SPACING)
@@ -122,7 +122,7 @@ def test_where_a_dice_is_expected_the_share_of_doubtful_voxels_is_told_and_not_j
 
 
 def test_noise_is_no_fault_of_the_organ():
-    """A low dose spreads the scan's own voxels widely, and the network's, which are means, hardly."""
+    """A low dose increases the spread of the scan's voxels, but hardly that of the network's output."""
     labels = np.zeros((6, 20, 20), np.uint8)
     labels[1:5, 4:16, 4:16] = 1
     noisy = Volume(np.random.default_rng(0).normal(60, 90, labels.shape).astype(np.int16), SPACING)

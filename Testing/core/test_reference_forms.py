@@ -1,4 +1,4 @@
-"""One liver in every form that people keep references in: each is read to the same voxels."""
+"""The same liver as a reference in every common format: all are read as the same voxels."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def save(path, array):
 
 
 def seg_nrrd(path, layers, fields):
-    """As Slicer writes it: layers first, then x, y, z; one layer is a plain 3D image."""
+    """Written as by Slicer: axes are layers, x, y, z; a single layer is a plain 3D image."""
     layers = np.asarray(layers, np.uint8)
     axes = "(1.25,0,0) (0,1.5,0) (0,0,2.5)"
     several = len(layers) > 1
@@ -93,7 +93,7 @@ def test_a_segment_is_known_by_its_terminology_or_its_name(tmp_path):
         assert evaluate(OURS, seg_nrrd(tmp_path / "a.seg.nrrd", [both], fields))["dice"] == 1
 
 
-# Numbers that are not labels
+# Invalid label values
 
 
 def test_a_mask_that_a_slope_made_uneven_is_rounded_and_that_is_said(tmp_path):
@@ -312,7 +312,7 @@ def test_a_damaged_object_is_one_line_without_the_patient(tmp_path, series, dama
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-200])
     elif damage == "odd length":
-        # Rows, a number of two bytes, gets three.
+        # The value of Rows, a two-byte number, gets a length of three bytes.
         whole = path.read_bytes()
         place = whole.index(b"\x28\x00\x10\x00US\x02\x00") + 6
         path.write_bytes(whole[:place] + b"\x03\x00" + whole[place + 2 : place + 4] + b"\x00" + whole[place + 4 :])

@@ -1,4 +1,4 @@
-"""What the report of an evaluation promises."""
+"""The HTML report of an evaluation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def save(path, array, spacing=SPACING, direction=None, origin=(0.0, 0.0, 0.0)):
 
 @pytest.fixture
 def folders(tmp_path):
-    """Three cases, of which `bad` is the worst, one without a partner and one that was missed."""
+    """Three cases, of which `bad` is the worst, one without a partner, and one with an empty prediction."""
     predictions, references = tmp_path / "net", tmp_path / "experts"
     for name, size, shift in (("good", 10, 0), ("fair", 10, 2), ("bad", 7, 9)):
         save(predictions / f"{name}.nii.gz", body(size, shift))
@@ -52,7 +52,7 @@ def folders(tmp_path):
 
 
 class Reader(HTMLParser):
-    """Checks that tags are closed in order, and gathers what a browser would load or show."""
+    """Checks that tags are closed in order, and collects what a browser would load or show."""
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
@@ -125,7 +125,7 @@ def test_every_case_has_its_slices_and_the_worst_its_surfaces(folders, tmp_path)
     assert [section.count("<svg") for section in sections] == [3, 3, 3, 1]
     names = [re.search(r"<h3>(\w+)<", section).group(1) for section in sections]
     assert names == ["missed", "bad", "fair", "good"]
-    # `missed` has no distances, so the map is that of the next.
+    # `missed` has no distances, so the map is that of the next case.
     surfaces = text[text.index("<h2>Distances between the surfaces") : text.index("<h2>Slices")]
     assert "<h3>bad</h3>" in surfaces and "missed</h3>" not in surfaces
     assert surfaces.count("<svg") == 12
@@ -176,7 +176,7 @@ def test_the_pictures_do_not_depend_on_how_the_file_stores_its_axes(tmp_path):
     one, other = body(10), body(10, 3)
     one[5, 9, 7:20:3] = 0
     scan = rng.integers(-100, 200, SHAPE).astype(np.int16)
-    # (x, y, z) index axes that run to S, A and R.
+    # Permutation of the (x, y, z) index axes to S, A and R.
     direction = (0, 0, -1, 0, -1, 0, 1, 0, 0)
     size = np.array(SHAPE[::-1]) - 1
     origin = (float(size[0]) * SPACING[2], float(size[1]) * SPACING[1], 0.0)
@@ -219,7 +219,7 @@ def test_each_label_has_its_rows_pictures_and_averages(tmp_path):
     page = Reader(text)
     assert "a, label 5" in page.words and "Label 1" in page.words and "Label 5" in page.words
     assert len([name for name in page.ids if name.startswith("case")]) == 4
-    assert text.count("<h4>The prediction’s surface</h4>") == 1  # label 5 is the same in both: no distances
+    assert text.count("<h4>The prediction’s surface</h4>") == 1  # label 5 is equal in both: no distances
 
 
 def test_several_processes_make_the_same_page(folders, tmp_path):

@@ -1,4 +1,4 @@
-"""What the report's single pictures and charts promise."""
+"""The pictures and charts of the evaluation report."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_masks_that_agree_show_one_slice_from_the_middle():
 def test_a_scan_on_another_grid_is_seen_at_the_same_place():
     z, y, x = np.mgrid[:12, :20, :24]
     scan = Volume((5 * x + 3 * y + z - 60).astype(np.int16), (4.0, 2.0, 2.0), (10.0, -20.0, 30.0))
-    scan.array[0, 0, 0] = -1000  # there is air in a CT
+    scan.array[0, 0, 0] = -1000  # a CT contains air
     same = Backdrop(scan, scan)
     assert same.same_grid
     half = Volume(np.zeros((12, 10, 12), np.uint8), (4.0, 4.0, 4.0), (10.0, -20.0, 30.0))
@@ -93,7 +93,7 @@ def test_a_scan_on_another_grid_is_seen_at_the_same_place():
     assert np.abs(whole[::2, ::2].astype(int) - some).max() <= 1
 
 
-# A marker at one end of each patient axis, and where the viewer must see it.
+# A marker at one end of each patient axis, and its expected position in the view.
 @pytest.mark.parametrize("side", SIDES, ids=lambda side: side.name)
 def test_each_side_shows_the_patient_the_right_way_round(side):
     ends = {"L": (2, 1), "R": (2, 0), "P": (1, 1), "A": (1, 0), "S": (0, 1), "I": (0, 0)}
@@ -109,7 +109,7 @@ def test_each_side_shows_the_patient_the_right_way_round(side):
         rows, columns = np.nonzero(hit)
         where, middle = (columns, hit.shape[1] / 2) if horizontal else (rows, hit.shape[0] / 2)
         assert np.sign(where.mean() - middle) == sign, letter
-        # The points are those of the voxels that are seen.
+        # The points belong to the visible voxels.
         far = points[np.argmax(where * sign)]
         assert far[axis] > 34 if high else far[axis] < 5
         assert (shade[hit] > 0.4).all() and (shade[~hit] == 0).all()
@@ -139,7 +139,7 @@ def test_surface_distances_are_those_that_the_metrics_sum_up(preset):
     result = compare(one, other, spacing, preset=preset)
     every = np.concatenate([here.distances, there.distances])
     assert every.max() == pytest.approx(result.mssd_mm, abs=1e-9)
-    if preset != "surfel":  # there points have areas
+    if preset != "surfel":  # only there do points have areas
         assert every.mean() == pytest.approx(result.assd_mm, abs=1e-9)
         z, y, x = here.points.astype(int).T
         assert one[z, y, x].all()

@@ -1,4 +1,4 @@
-"""What is no CT of an abdomen is asked about before the network calls a part of it liver."""
+"""Scans that are not an abdominal CT trigger a warning before the network labels a part of them as liver."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def normalised(values):
 
 
 def magnetic(values):
-    """A made MR: no value below zero, fat bright, bone and air dark."""
+    """A synthetic MR: no negative values, bright fat, dark bone and air."""
     return np.where(values < -300, 5, np.where(values > 200, 60, 500 - 2 * values)).clip(0).astype(np.int16)
 
 
@@ -103,7 +103,7 @@ def test_a_chest_without_an_abdomen_is_asked_about():
     assert any("chest" in s for s in sentences(check(Volume(chest.astype(np.int16), spacing))))
     both = np.concatenate([abdomen, chest]).astype(np.int16)
     assert check(Volume(both, spacing)) == []
-    # Shoulders hold no air either, and are no abdomen.
+    # Shoulders contain no air either, but they are not an abdomen.
     assert any("chest" in s for s in sentences(check(Volume(both[::-1], spacing))))
 
 
@@ -121,7 +121,7 @@ def test_a_scan_that_is_too_small_or_too_coarse_is_asked_about(scan, part, spaci
     assert any(words in sentence for sentence in sentences(findings)), findings
 
 
-def test_too_little_memory_is_told_with_both_numbers(scan):
+def test_too_little_memory_is_reported_with_both_numbers(scan):
     (sentence,) = sentences(check(scan, memory=1e8))
     assert "0.1 GB are free" in sentence
     assert check_input(scan, memory=None) == [] or "GB" in check_input(scan)[0].sentence
@@ -141,7 +141,7 @@ def real_scans(*parts):
     return {f"{path.parent.parent.name}/{path.parent.name}": path for path in paths}
 
 
-#: Chests whose scan ends above the liver.
+#: Chest scans that end above the liver.
 CHESTS = {"train/chest_negative", "train/lung_negative", "train/acrinflt001_chest_negative"}
 
 
@@ -166,7 +166,7 @@ def test_phantoms_pass(seed):
 
 
 def test_a_table_and_arms_beside_the_body_are_not_taken_for_lungs():
-    """Air between the body, the arms and a curved table is not air within the body."""
+    """Air between the body, the arms and a curved table is not counted as air inside the body."""
     y, x = np.mgrid[:128, :128]
     body = ((x - 64) / 44) ** 2 + ((y - 56) / 30) ** 2 < 1
     arms = (np.abs(x - 64) > 50) & (np.abs(x - 64) < 60) & (np.abs(y - 90) < 10)

@@ -1,4 +1,4 @@
-"""Only what can hold the organ is computed, and the result is the one of the whole scan."""
+"""The organ search: only the part of a scan that may contain the organ is computed, with the same result."""
 
 import json
 import os
@@ -31,7 +31,7 @@ SETTINGS = Preprocessing(
 
 
 class Brightness(nn.Module):
-    """Stands in for a trained network: calls whatever is brighter than 100 HU the organ, and counts its voxels."""
+    """Replaces a trained network: labels voxels brighter than 100 HU as the organ, and counts the voxels it gets."""
 
     def __init__(self):
         super().__init__()
@@ -48,7 +48,7 @@ class Brightness(nn.Module):
 
 
 class BlindWhereCoarse(Brightness):
-    """Sees nothing on a plane as small as that of the coarse grid."""
+    """Finds nothing in planes as small as those of the coarse grid."""
 
     def forward(self, x):
         logits = super().forward(x)
@@ -69,7 +69,7 @@ def body(organs=((90, 110, 30, 60, 30, 60),), shape=(200, 100, 110), spacing=(4.
 
 
 def both(volume, network=None, **more):
-    """The labels of the part and of the whole, and the voxels that the network took for each."""
+    """Results with and without the search, each followed by its network, which has counted its voxels."""
     results = []
     for wanted in (True, False):
         network = type(network)() if network is not None else Brightness()
@@ -121,7 +121,7 @@ def test_an_organ_that_the_coarse_grid_does_not_show_is_found_all_the_same():
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("end", ["low", "high"])
 def test_an_organ_that_reaches_out_of_the_part_makes_the_whole_scan_be_computed(monkeypatch, axis, end):
-    """The coarse grid shows a third of it: what was missed lies beyond the margin."""
+    """The coarse grid shows a third of the organ: the missed part is beyond the margin."""
     possible = search._possible
 
     def a_third(scores, steps):
@@ -132,7 +132,7 @@ def test_an_organ_that_reaches_out_of_the_part_makes_the_whole_scan_be_computed(
         sides[axis] = slice(side.start, side.start + third) if low else slice(side.stop - third, side.stop)
         return tuple(sides)
 
-    # Each side is longer than the margin, the context and a step of sixteen voxels take in.
+    # Each side is longer than the margin, the context and a step of sixteen voxels together.
     volume = body([(25, 85, 15, 105, 15, 105)], (110, 120, 120))
     whole = segment(volume, model=model_of(Brightness()), search=False)
     monkeypatch.setattr(search, "_possible", a_third)
@@ -176,7 +176,7 @@ def test_every_class_has_to_be_found_on_the_coarse_grid():
     class TwoOrgans(Brightness):
         def forward(self, x):
             super().forward(x)
-            # Background, brighter than 100 HU, brighter than 200 HU.
+            # Background, above 100 HU, above 200 HU.
             return torch.cat([torch.zeros_like(x), (x - 1) * 40, (x - 1.5) * 80 - 20 + 20 * (x - 1.5)], dim=1)
 
     recipe = Recipe(Architecture(classes=3), SETTINGS, (LabelClass(4, "spleen"), LabelClass(9, "kidney")))
@@ -318,7 +318,7 @@ def test_no_validation_label_changes_by_more_than_half_a_thousandth(case):
     model = load_model(device="cpu")
     scan, label = read_image(DATA / case / "ct.nii.gz"), read_labels(DATA / case / "liver.nii.gz")
     if scan.shape[0] * scan.spacing[0] < 200:
-        # Too short to be searched: there is but one way.
+        # Too short to be searched: the whole scan is always computed.
         assert search.find_part(scan, model, SegmentOptions.overlap) is None
         return
     part, whole = (segment(scan, model=model, search=wanted) for wanted in (True, False))

@@ -1,4 +1,4 @@
-"""No network, no code from files, no identifiers, private temporary files: see SECURITY.md."""
+"""Security: no network access, no code from files, no identifiers, private temporary files; see SECURITY.md."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lvnet.worker.messages import decode, encode
 
 ROOT = Path(__file__).parents[2]
 WORKER = ROOT / "LVNetSegmentation" / "lvnet" / "worker" / "__main__.py"
-#: Installed as sitecustomize in a child: writes down what it does that inference has no business with.
+#: Installed as sitecustomize in a child process: logs operations that inference must not perform.
 WATCH = """
 import atexit, os, sys
 log = os.open(os.environ["LVNET_WATCH"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -55,7 +55,7 @@ atexit.register(sockets)
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    """Weights of a tiny network, a scan, its label map, and the watching sitecustomize."""
+    """Weights of a tiny network, a scan, its label map, and the logging sitecustomize."""
     folder = tmp_path_factory.mktemp("scene")
     settings = Preprocessing(mean=0.0, std=100.0, in_plane_spacing=(4.0, 4.0), slice_spacing=6.0)
     recipe = Recipe(Architecture(widths=(4, 6, 8), kernel_size=3, expansion=1), settings, name="tiny")
@@ -69,7 +69,7 @@ def scene(tmp_path_factory):
     return folder
 
 
-#: Runs several command lines in one process, one after the other, as each would run in its own.
+#: Runs several command lines in one process, one after the other, each as if in its own process.
 SEVERAL = """
 import json, sys
 from importlib import import_module
@@ -85,7 +85,7 @@ for module, arguments in json.loads(sys.argv[1]):
 
 @pytest.fixture
 def watched(scene, tmp_path):
-    """Runs a Python program in a child; what it did that is written down, its exit code and all that it said."""
+    """Runs a Python program in a child process; returns its logged operations, its exit code and its output."""
     log = tmp_path / "watch.log"
 
     def run(*arguments, stdin=b""):
@@ -101,7 +101,7 @@ def watched(scene, tmp_path):
 
 @pytest.fixture
 def watched_commands(watched):
-    """Runs command lines of `lvnet`, or of another module, in one child: what it did, all exit codes, what it said."""
+    """Runs command lines of `lvnet` or another module in one child process; logged operations, exit codes, output."""
 
     def run(*commands, module="lvnet.cli"):
         told = json.dumps([[module, [str(part) for part in command]] for command in commands])
@@ -142,7 +142,7 @@ def test_the_command_line_opens_no_socket_and_starts_no_program(scene, watched_c
     )
     assert (seen, codes) == ([], [0, 0, 0])
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    # Nothing that a browser would fetch.
+    # Nothing that a browser would download.
     assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!data:|#)|url\((?!data:|[\"']data:)|@import", page)
 
 
@@ -154,7 +154,7 @@ def test_the_worker_opens_no_socket_and_starts_no_program(scene, watched, tmp_pa
     place = {"spacing": scan.spacing, "origin": scan.origin, "direction": scan.direction}
     request = {"do": "segment", "id": 1, "folder": str(folder), "weights": str(scene / "w.safetensors"), **place}
     lines = encode({"do": "devices", "id": 0}) + encode({**request, "device": "cpu"}) + encode({"do": "torch", "id": 2})
-    # Stdin stays open until it ends by itself: a closed one would end it in the midst of its work.
+    # Keep stdin open until the worker ends: closing it would end the worker in the middle of its work.
     (tmp_path / "lines").write_bytes(lines)
     feeder = "import subprocess, sys, time; p = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE);"
     feeder += "p.stdin.write(open(sys.argv[1], 'rb').read()); p.stdin.flush(); sys.exit(p.wait())"
@@ -174,7 +174,7 @@ def test_the_worker_opens_no_socket_and_starts_no_program(scene, watched, tmp_pa
 
 
 class Evil:
-    """Unpickled, it makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, canary: Path) -> None:
         self.canary = canary
@@ -270,7 +270,7 @@ IDENTIFIERS = {
 
 @pytest.fixture
 def series(tmp_path):
-    """A CT series that names its patient in every way, and a short one beside it."""
+    """A CT series with all kinds of patient identifiers, and a short series beside it."""
     pydicom = pytest.importorskip("pydicom", reason="pydicom writes the test series")
     from pydicom.dataset import Dataset, FileMetaDataset
 

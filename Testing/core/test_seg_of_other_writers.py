@@ -1,7 +1,7 @@
-"""DICOM SEGs as other programs write them: one liver in each form, read to the same voxels.
+"""DICOM SEG files as other programs write them: each form of the same liver is read to the same voxels.
 
-No files of these programs can be had that may be shipped.  Each maker below stands in for one program and does what
-its public sources do; what it says of the program was read there.
+Files from these programs are not available under a licence that allows shipping them.  Each function below imitates one
+program according to its public source code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pydicom.uid import (  # noqa: E402
     generate_uid,
 )
 
-#: 27 x 35 = 945 pixels, which fill no whole number of bytes.
+#: 27 x 35 = 945 pixels, not a multiple of 8: frames do not end at a byte boundary.
 SHAPE, SPACING, ORIGIN = (12, 27, 35), (2.5, 1.5, 1.25), (-20.0, 15.0, -40.0)
 
 
@@ -63,7 +63,7 @@ def segment(number, label):
 
 
 def seg(segments, frames, *, syntax=ExplicitVRLittleEndian, **fields):
-    """A bare SEG of these segments and groups of frames."""
+    """A minimal SEG of these segments and functional groups."""
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = syntax
@@ -81,13 +81,13 @@ def seg(segments, frames, *, syntax=ExplicitVRLittleEndian, **fields):
 
 
 def packed(planes):
-    """All frames in one run of bits, without a gap between them."""
+    """The bits of all frames, packed without gaps."""
     bits = np.packbits(np.concatenate([plane.ravel() for plane in planes]).astype(np.uint8), bitorder="little")
     return bits.tobytes() + b"\0" * (bits.size % 2)
 
 
 def rle(planes):
-    """Every frame in a fragment of its own, as bytes."""
+    """Every frame as bytes in its own RLE fragment."""
     from pydicom.encaps import encapsulate
     from pydicom.pixels.encoders import RLELosslessEncoder
 
@@ -104,12 +104,12 @@ def position(z, flipped=False):
 
 
 def dcmqi(masks, *, numbers=None, flipped=False, skip_empty=True):
-    """dcmqi (itkimage2segimage, also of IDC's collections): libsrc/Itk2DicomConverter.cpp.
+    """dcmqi (itkimage2segimage, also used for the IDC's collections): libsrc/Itk2DicomConverter.cpp.
 
-    Segment by segment; with `--skip` the slices of a segment's bounding box, empty ones inside it included, else all
-    slices.  Orientation and measures are shared, the measures in scientific notation.  Images that came from NIfTI
-    keep their axes: rows and columns then run to the right and to the front.  Segment numbers may be those of the
-    labels, whatever their order.
+    Writes segment by segment: with `--skip` the slices of the segment's bounding box, including empty ones, otherwise
+    all slices.  Orientation and pixel measures are shared, the measures in scientific notation.  Images that came from
+    NIfTI keep their axes: rows and columns then run to the right and to the front.  Segment numbers may be the label
+    values, in any order.
     """
     orientation = [-1, 0, 0, 0, -1, 0] if flipped else [1, 0, 0, 0, 1, 0]
     shared = item(
@@ -139,11 +139,11 @@ def dcmqi(masks, *, numbers=None, flipped=False, skip_empty=True):
 
 
 def dcmjs(masks, *, compressed=False, occupied=1):
-    """dcmjs with the adapters of Cornerstone, which OHIF uses: src/derivations/Segmentation.js.
+    """dcmjs with Cornerstone's adapters, which OHIF uses: src/derivations/Segmentation.js.
 
-    Frames follow the images of the viewer, here from head to feet, and only those that a segment is painted on are
-    there.  Orientation stands in every frame where the source's is there; a sequence of one item is written as one.
-    `rleEncode` calls the bytes of a mask fractions of 255, though they are 0 and 1 (or 255 in later versions).
+    Frames follow the order of the viewer's images, here from head to feet; slices without the segment are left out.
+    The orientation is repeated in every frame if the source's is; a sequence of one item is written as one item.
+    `rleEncode` declares the bytes of a mask as fractions of 255, although they are 0 and 1 (later versions: 0 and 255).
     """
     frames, planes = [], []
     for number, mask in enumerate(masks.values(), 1):
@@ -171,7 +171,7 @@ def dcmjs(masks, *, compressed=False, occupied=1):
 
 
 def bare(masks, *, syntax=ExplicitVRLittleEndian):
-    """What the standard allows, at its barest: no index values, measures and planes in every frame, slice by slice."""
+    """The minimum that the standard allows: no index values, measures and planes in every frame, slice by slice."""
     frames, planes = [], []
     for z in range(SHAPE[0]):
         for number, mask in enumerate(masks.values(), 1):
@@ -209,7 +209,7 @@ def series():
 
 
 def of_highdicom(masks, kind, array=None, **options):
-    """highdicom itself, which TotalSegmentator, MONAI Label and others call."""
+    """highdicom itself, which TotalSegmentator, MONAI Label and others use."""
     coded = highdicom.sr.CodedConcept
     described = [
         highdicom.seg.SegmentDescription(
@@ -231,7 +231,7 @@ def of_highdicom(masks, kind, array=None, **options):
 
 
 def total_segmentator(masks):
-    """TotalSegmentator (save_mask_as_dicomseg in dicom_io.py): highdicom, a segment for each class that was found."""
+    """TotalSegmentator (save_mask_as_dicomseg in dicom_io.py): highdicom, one segment for each class found."""
     return of_highdicom({name: mask for name, mask in masks.items() if mask.any()}, "BINARY")
 
 
@@ -282,7 +282,7 @@ def test_every_segment_has_its_own_voxels_and_name(tmp_path, form):
     assert {"liver", "spleen"} <= set(masks)
 
 
-def test_fractions_that_are_zeros_and_ones_are_told(tmp_path):
+def test_fractions_that_are_zeros_and_ones_are_reported(tmp_path):
     path = tmp_path / "a.dcm"
     dcmjs(TWO, compressed=True).save_as(path, enforce_file_format=True)
     (note,) = [note for note in read_segments(path).notes if "fractions" in note]

@@ -1,4 +1,4 @@
-"""Checks of a segmentation without a reference: each finds its fault, and says nothing of a sound result."""
+"""Checks of a segmentation without a reference: each detects its error and accepts a correct result."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_every_check_is_valid_json():
 
 
 def test_the_checks_of_a_large_scan_are_fast_and_take_little_memory():
-    """A whole body of 512 x 512 slices has a float copy of 800 MB; a third of it is tried here."""
+    """A whole-body scan of 512 x 512 slices takes 800 MB as float; a third of it is tested here."""
     shape, spacing = (256, 512, 512), (1.0, 0.8, 0.8)
     labels = ball(75, (128, 256, 200), shape, spacing).view(np.uint8)
     raw = labels.copy()
@@ -245,5 +245,5 @@ def test_the_checks_of_a_large_scan_are_fast_and_take_little_memory():
     self_check(scan, scan.with_array(labels), None, LIVER, before_postprocessing=raw)
     seconds, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 6 * raw.size  # specks in two corners make the box the whole scan
-    assert seconds < 3  # 0.5 on a quiet computer
+    assert peak < 6 * raw.size  # the bounding box is the whole scan because of specks in two corners
+    assert seconds < 3  # 0.5 on an idle computer

@@ -1,4 +1,4 @@
-"""PyTorch comes through the PyTorch extension, and whatever goes wrong is one line that says what to do."""
+"""Installation of PyTorch through the PyTorch extension: every failure gives a one-line message with a remedy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from LVNetSegmentationLib import dependencies
 
 
 class Machine:
-    """A Python whose torch and PyTorchUtils are what a test says; nothing real is imported."""
+    """A Python with simulated torch and PyTorchUtils; nothing real is imported."""
 
     def __init__(self, torch=None, extension=None):
         self.torch = torch
@@ -26,7 +26,7 @@ class Machine:
         return None if self.torch is None else types.SimpleNamespace()
 
     def version(self, name):
-        """As the installed package says it, without an import."""
+        """The version from the installed package's metadata, without an import."""
         assert name == "torch"
         if self.torch is None or not self.torch.__version__:
             raise importlib.metadata.PackageNotFoundError(name)
@@ -39,7 +39,7 @@ class Machine:
         return self.extension
 
     def offer(self, result):
-        """Puts an extension there whose installation gives a torch, None (declined) or an error."""
+        """Adds an extension whose installation gives a torch, None (declined) or an error."""
 
         class PyTorchUtilsLogic:
             def installTorch(logic, askConfirmation=False, torchVersionRequirement=None):  # noqa: N802, N803, N805

@@ -1,4 +1,4 @@
-"""What a surface and its files promise."""
+"""Surfaces of a segmentation and their files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ball(radius=20.0, direction=(1, 0, 0, 0, 1, 0, 0, 0, 1), shape=(24, 70, 54))
 
 
 def assert_closed(surface):
-    """Every edge is passed as often one way as the other."""
+    """Every edge is traversed equally often in both directions."""
     edges = np.concatenate([surface.triangles[:, [0, 1]], surface.triangles[:, [1, 2]], surface.triangles[:, [2, 0]]])
     ways, counts = np.unique(edges, axis=0, return_counts=True)
     there = {tuple(edge): count for edge, count in zip(ways, counts)}

@@ -1,4 +1,4 @@
-"""How much memory is left, as the system says it."""
+"""Free memory as reported by the operating system."""
 
 from __future__ import annotations
 

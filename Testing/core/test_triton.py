@@ -1,7 +1,7 @@
-"""The GPU's convolution: right without a GPU at hand, and never in the way where Triton is not.
+"""The GPU's Triton convolution: tested without a GPU; without Triton, everything works as before.
 
-The numbers are checked by Triton's interpreter on the CPU, and the kernels are compiled for a GPU
-down to machine code.  Neither says how fast they are.
+Triton's interpreter checks the numbers on the CPU, and the kernels are compiled to GPU machine code.  Neither tests
+their speed.
 """
 
 import importlib.util
@@ -37,7 +37,7 @@ def plain(x, weight):
 
 @pytest.fixture
 def fresh(monkeypatch):
-    """Nothing has been tried yet."""
+    """Clears what was remembered about Triton, as in a new process."""
 
     remembered = (depthwise_cuda.triton_available, depthwise_cuda.kernels_work)
 
@@ -53,7 +53,7 @@ def fresh(monkeypatch):
 
 
 def interpreted(which):
-    """Runs the tests of triton_interpreted.py that a marker expression chooses."""
+    """Runs the tests of triton_interpreted.py selected by a marker expression."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", which,
                str(HERE / "triton_interpreted.py")]  # fmt: skip
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
@@ -146,7 +146,7 @@ def test_launches_that_were_chosen_are_kept_and_whatever_else_is_in_the_file_is_
         assert launches.read(file) == {}
     assert launches.read(tmp_path / "none.json") == {}
     (tmp_path / "taken").write_text("")
-    launches.keep(tmp_path / "taken" / "kernels" / "triton.json", chosen)  # nobody can write there
+    launches.keep(tmp_path / "taken" / "kernels" / "triton.json", chosen)  # a path that nobody can write to
 
 
 def test_a_launch_is_chosen_by_kernel_type_and_class_of_shapes():
@@ -283,7 +283,7 @@ def test_the_switch_turns_the_kernels_and_half_precision_off(monkeypatch):
     gpu = torch.device("cuda")
     assert depthwise_cuda.usable(x, weight)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns where it was built without CUDA
+        warnings.simplefilter("ignore")  # torch warns if it was built without CUDA
         assert isinstance(inference_precision(gpu), torch.autocast)
         assert inference_precision(gpu).fast_dtype == torch.float16
     monkeypatch.setenv("LVNET_ACCELERATION", "off")
@@ -292,14 +292,14 @@ def test_the_switch_turns_the_kernels_and_half_precision_off(monkeypatch):
 
 
 def test_half_precision_moves_no_edge_of_the_bundled_weights():
-    """On the CPU, where float16 rounds as on a GPU; sums of products may come in another order there."""
+    """On the CPU, where float16 rounds as on a GPU; the order of summation may differ."""
     from lvnet.inference import load_model
     from lvnet.phantom import make_phantom
     from lvnet.preprocessing import normalise
 
     model = load_model(None, "cpu")
     ct, _ = make_phantom(3, size=(16, 96, 128), spacing=(4.0, 2.5, 2.5))
-    # The part with most of the liver: some processors compute float16 slowly.
+    # The part with most of the liver: some processors are slow with float16.
     slab = torch.from_numpy(normalise(ct.array[:, 16:80, :80], model.recipe.preprocessing))[None, None]
     largest = []
     for module in model.network.modules():
@@ -307,7 +307,7 @@ def test_half_precision_moves_no_edge_of_the_bundled_weights():
             module.register_forward_hook(lambda m, i, out: largest.append(float(out.abs().max())))
     with torch.inference_mode():
         whole = torch.softmax(model.network(slab).float(), dim=1)[0, 1]
-        assert max(largest) < 65504 / 500  # the largest float16: nothing comes near
+        assert max(largest) < 65504 / 500  # 65504 is the largest float16: all values are far below it
         with torch.autocast("cpu", dtype=torch.float16):
             half = torch.softmax(model.network(slab).float(), dim=1)[0, 1]
     assert (whole > 0.5).sum() > 1000
@@ -324,7 +324,7 @@ def test_half_precision_is_for_gpus_that_have_it(monkeypatch):
 
 @pytest.fixture
 def tritons(monkeypatch):
-    """What is swapped on a GPU is swapped here; on a CPU it goes PyTorch's way."""
+    """Replaces layers as on a GPU; on a CPU the new layers use PyTorch's convolution."""
     from lvnet.acceleration.gpu.modules import SWAPS
 
     monkeypatch.delenv("LVNET_ACCELERATION", raising=False)

@@ -1,4 +1,4 @@
-"""The worker process: its language, how long it lives, and that it finds its own package."""
+"""The worker process: its protocol, its lifetime, and which `lvnet` package it imports."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def raw():
         worker.end()
 
 
-# Its language.
+# Protocol.
 
 
 def test_it_says_that_it_is_ready_and_answers_with_json_lines(raw):
@@ -63,7 +63,7 @@ def test_before_any_scan_it_tells_how_fast_the_next_one_will_be(raw, tiny_weight
     worker.ask(do="pace", id=1, weights=tiny_weights, device="cpu", overlap=None, threads=0)
     result = worker.hear("result")
     assert 0 < result["seconds_per_litre"] < 100
-    # And how: these weights are of a network that the kernels do not know.
+    # The compute path as well: the kernels do not support the network of these weights.
     assert result["compute_path"] == {"name": "PyTorch tiles", "left_out": "", "faster_with": ""}
     worker.ask(do="pace", id=2, weights="nowhere.safetensors")
     assert worker.hear("error")["kind"] == "user"
@@ -106,7 +106,7 @@ def test_a_request_that_is_cancelled_while_it_waits_is_not_begun(raw, tiny_weigh
     assert worker.hear("result")["id"] == 3
 
 
-# Its life.
+# Lifetime.
 
 
 def test_it_ends_by_itself_when_nothing_is_asked_for_a_while(raw):
@@ -129,7 +129,7 @@ def test_it_ends_when_its_parent_is_killed_even_if_somebody_holds_the_pipe_open(
         worker = raw("--parent", str(parent.pid))
         worker.hear("ready")
         assert worker.process.poll() is None
-        parent.kill()  # not fetched yet: what a dead process leaves behind must not count as life
+        parent.kill()  # not yet reaped: a zombie process must not count as alive
         assert worker.process.wait(6) == 0
     finally:
         parent.kill()
@@ -197,7 +197,7 @@ def test_a_renewed_worker_finishes_what_runs_and_the_next_job_finds_another(serv
     answer, _mask = ScanJob(service, scan_array(), tiny_weights, hook=renew).start().wait()
     assert len(answer.classes) == 1
     assert len(set(pids)) == 1 and service.worker_pid is None
-    # From then on it stays as usual.
+    # Afterwards the worker stays, as usual.
     ScanJob(service, scan_array(), tiny_weights).start().wait()
     second = service.worker_pid
     assert second not in (None, *pids)
@@ -211,7 +211,7 @@ def test_a_worker_that_ended_itself_is_replaced_without_a_word(log_folder, tempo
     service = Service(idle_seconds=0.2, folder=lambda: temporary_folder)
     ScanJob(service, scan_array(), tiny_weights).start().wait()
     time.sleep(1.0)
-    # In this very moment it may be ending: the request must not be lost either way.
+    # The worker may be ending at this very moment: the request must not be lost either way.
     ScanJob(service, scan_array(), tiny_weights).start().wait()
     service.shutdown()
 
@@ -233,12 +233,12 @@ def test_ending_the_worker_ends_what_a_launcher_started(log_folder, temporary_fo
     assert list(temporary_folder.iterdir()) == []
 
 
-# It finds its own package.
+# Imports its own package.
 
 
 @pytest.fixture
 def decoys(tmp_path):
-    """A folder with an `lvnet` that must not be taken."""
+    """A folder with an `lvnet` that must not be imported."""
     folder = tmp_path / "decoy"
     (folder / "lvnet" / "worker").mkdir(parents=True)
     for file in (folder / "lvnet" / "__init__.py", folder / "lvnet" / "worker" / "__init__.py"):
@@ -283,7 +283,7 @@ service.shutdown()
 
 @contextlib.contextmanager
 def read_only(folder):
-    """Makes a folder read-only and says how to run a command so: to the superuser only a mount is."""
+    """Makes a folder read-only and wraps commands accordingly: for root only a read-only mount has an effect."""
     paths = [os.path.join(place, name) for place, names, files in os.walk(folder) for name in (*names, *files)]
     if os.getuid():
         for path in (*paths, folder):
@@ -310,7 +310,7 @@ def test_it_runs_from_a_read_only_folder_with_spaces_and_letters_of_any_language
     assert sorted(os.walk(folder)) == before
 
 
-# What it computes.
+# Results.
 
 
 def test_the_result_is_what_the_core_finds(service, tiny_weights):
@@ -360,7 +360,7 @@ def test_what_the_user_can_put_right_keeps_its_kind_and_its_line(service, tiny_w
     with pytest.raises(kind) as caught:
         ScanJob(service, scan_array(), **settings).start().wait()
     assert str(caught.value) and "\n" not in str(caught.value)
-    # The worker has taken no harm.
+    # The worker still works.
     pid = service.worker_pid
     ScanJob(service, scan_array(), tiny_weights).start().wait()
     assert service.worker_pid == pid
@@ -378,7 +378,7 @@ def test_two_segmentations_at_once_are_refused_and_questions_wait_their_turn(ser
     assert not service.is_busy()
 
 
-# Its state.
+# State.
 
 
 def test_nothing_happens_before_a_job_is_started(service, tiny_weights, temporary_folder):
@@ -476,7 +476,7 @@ def test_a_callback_may_wait_for_another_job(service, tiny_weights):
     assert "works" in found[0]
 
 
-def test_remaining_seconds_are_told_once_the_pace_is_known(service, tiny_weights):
+def test_remaining_seconds_are_reported_once_the_pace_is_known(service, tiny_weights):
     seen = []
 
     class Telling(ScanJob):
@@ -536,7 +536,7 @@ def test_a_cancelled_job_without_a_callback_for_that_says_so_as_an_error(service
     assert calls == ["cancelled; nothing was changed"]
 
 
-# Folders.
+# Temporary folders.
 
 
 def test_a_folder_is_segmented_into_a_folder_and_a_bad_scan_does_not_stop_the_rest(
@@ -604,7 +604,7 @@ def test_a_folder_without_scans_is_one_line(service, tmp_path, tiny_weights):
         FolderJob(service, str(tmp_path), str(tmp_path / "out"), ".nii.gz", settings).start().wait()
 
 
-# Around it.
+# Logs, and the Python that runs the worker.
 
 
 def test_the_log_tells_the_run_and_is_kept(service, log_folder, tiny_weights):

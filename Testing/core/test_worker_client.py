@@ -1,4 +1,4 @@
-"""The parts of the worker's client that need no process: messages, sentences, steps, and how long a run will take."""
+"""The parts of the worker's client that need no process: messages, error texts, steps, and estimated run times."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_an_answer_arrives_as_it_was_said(answer):
 @pytest.mark.parametrize(
     "message",
     [
-        {"type": "exit", "code": 0, "lines": []},  # is noticed, never said
+        {"type": "exit", "code": 0, "lines": []},  # is handled, but never sent
         {"type": "hello"},
         {"type": ["progress"]},
         {"type": "progress", "id": 1},
@@ -146,7 +146,7 @@ def test_the_box_of_a_class_is_an_index():
 
 
 class EndingProcess:
-    """A process that ended for want of work before it saw what it was sent."""
+    """A process that ended because it was idle, before it saw the request."""
 
     def __init__(self):
         self.said = [Exit(EXIT_DONE, [])]
@@ -162,7 +162,7 @@ class EndingProcess:
         return said
 
 
-def test_a_request_that_needs_a_second_process_is_told_where_none_can_be_started(tmp_path, monkeypatch):
+def test_a_request_that_needs_a_second_process_fails_where_none_can_be_started(tmp_path, monkeypatch):
     monkeypatch.setenv("LVNET_LOG_DIR", str(tmp_path))
     service = Service(python=lambda: "/nowhere/PythonSlicer")
     service._process = EndingProcess()
@@ -206,10 +206,10 @@ def test_voxels_of_any_type_become_the_usual_ones_or_are_refused():
         usual_voxels(Volume(np.full((2, 2, 2), np.nan)))
 
 
-def test_a_run_is_foretold_by_the_usual_run_and_the_size_of_the_scan(monkeypatch, tmp_path):
+def test_run_time_is_estimated_from_the_usual_run_and_the_size_of_the_scan(monkeypatch, tmp_path):
     monkeypatch.setenv("LVNET_LOG_DIR", str(tmp_path))
     assert pace.expected("cpu", 20.0) is None
-    for seconds in (41.0, 11.0, 11.0):  # the first run loads the network
+    for seconds in (41.0, 11.0, 11.0):  # the first run includes loading the network
         pace.remember("cpu", 20.0, seconds)
     assert pace.expected("cpu", 40.0) == pytest.approx(21.0)
     assert pace.expected("cuda:0", 40.0) is None

@@ -1,4 +1,4 @@
-"""What can go wrong with the worker: each is one readable sentence, and nothing is left behind."""
+"""Failures of the worker: each gives one readable sentence and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -55,20 +55,20 @@ def sentence_of(job) -> str:
     return sentence
 
 
-# Killed, at every stage.
+# Killed at every stage.
 
 STAGES = ("loading PyTorch", "loading the network", "preparing the scan", "segmenting", "checking the result")
 
 
 @pytest.mark.parametrize("stage", ["starting", *STAGES])
-def test_a_worker_that_is_killed_is_told_and_the_next_job_works(start, temporary_folder, tiny_weights, stage):
+def test_a_worker_that_is_killed_is_reported_and_the_next_job_works(start, temporary_folder, tiny_weights, stage):
     service = start()
 
     def kill(job, share, now):
         if now == stage and stage in STAGES:
             os.kill(job._service.worker_pid, signal.SIGKILL)
 
-    # Long enough to be killed in its midst, or short enough to come to its end.
+    # Long enough to be killed half-way, or short enough to finish.
     array, overlap = (scan_array(LONG), 0.9) if stage == "segmenting" else (scan_array(), None)
     job = ScanJob(service, array, tiny_weights, hook=kill, overlap=overlap).start()
     if stage == "starting":
@@ -79,7 +79,7 @@ def test_a_worker_that_is_killed_is_told_and_the_next_job_works(start, temporary
     while job.is_running():
         job.poll()
         time.sleep(0.01)
-    # From the last stage on, the result may be on its way already.
+    # In the last stage the result may already have been sent.
     assert messages or stage == "checking the result"
     for sentence in messages:
         assert "ended from outside" in sentence and "memory" in sentence and service.log_path in sentence
@@ -102,13 +102,13 @@ def test_shutting_down_in_the_midst_leaves_nothing(start, temporary_folder, tiny
 # PyTorch.
 
 
-def test_a_torch_that_cannot_be_loaded_is_told_with_its_reason(start, tmp_path, tiny_weights):
+def test_a_torch_that_cannot_be_loaded_is_reported_with_its_reason(start, tmp_path, tiny_weights):
     reason = "[WinError 126] The specified module could not be found. Error loading c10.dll"
     service = start(environment=with_torch(tmp_path / "broken", f"raise OSError({reason!r})"))
     for job in (TorchQuestion(service), ScanJob(service, scan_array(), tiny_weights)):
         sentence = sentence_of(job)
         assert "cannot be loaded" in sentence and "c10.dll" in sentence and "PyTorch Utils" in sentence
-    # Its files can be replaced: no process holds them any more.
+    # Its files can be replaced, since no process uses them any more.
     assert eventually(lambda: service.worker_pid is None)
 
 
@@ -126,16 +126,16 @@ def test_a_torch_that_is_mended_works_without_a_restart_of_slicer(start, tmp_pat
     assert "works" in TorchQuestion(service).start().wait()[0]
 
 
-def test_an_old_torch_is_told(start, tmp_path):
+def test_an_old_torch_is_reported(start, tmp_path):
     service = start(environment=with_torch(tmp_path / "old", "__version__ = '1.13.1'"))
     assert "1.13.1 is too old" in sentence_of(TorchQuestion(service))
 
 
-def test_a_torch_that_crashes_is_told_with_its_last_words(start, tmp_path):
+def test_a_torch_that_crashes_is_reported_with_its_last_words(start, tmp_path):
     text = "import sys, os\nfor i in range(2000): print('line', i, file=sys.stderr)\nprint('bad é', file=sys.stderr)\n"
     service = start(environment=with_torch(tmp_path / "crash", text + "sys.stderr.flush()\nos._exit(7)"))
     sentence = sentence_of(TorchQuestion(service))
-    # What was left in the pipe after the end has been read.
+    # The output that was left in the pipe has been read.
     assert "exit code 7" in sentence and "bad é" in sentence and "PyTorch cannot be loaded" in sentence
     assert "line 1999" in Path(service.log_path).read_text()
     text = "import os, signal\nos.write(2, b'caf\\xe9 \\xff')\nos.kill(os.getpid(), signal.SIGSEGV)"
@@ -144,7 +144,7 @@ def test_a_torch_that_crashes_is_told_with_its_last_words(start, tmp_path):
 
 
 def test_without_torch_it_says_where_to_get_it(start, tmp_path, monkeypatch):
-    """A Python of its own that has everything but PyTorch, which this Python has: Apply would not install it."""
+    """A separate Python with all packages except PyTorch; since this Python has PyTorch, Apply would not install it."""
     import SimpleITK  # noqa: F401
 
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "python")], check=True)
@@ -168,8 +168,8 @@ def test_without_torch_it_says_where_to_get_it(start, tmp_path, monkeypatch):
 # Disk and memory.
 
 
-def test_a_full_disk_while_the_result_is_written_is_told(start, tmp_path, tiny_weights, temporary_folder):
-    """The worker may write files of 8 KiB: its result is larger."""
+def test_a_full_disk_while_the_result_is_written_is_reported(start, tmp_path, tiny_weights, temporary_folder):
+    """The worker may write files of up to 8 KiB, and its result is larger."""
     limited = tmp_path / "limited"
     limited.write_text(f'#!/bin/sh\nulimit -f 8\nexec "{sys.executable}" "$@"\n')
     limited.chmod(0o755)
@@ -195,7 +195,7 @@ service.shutdown()
 """
 
 
-def test_a_full_disk_while_the_scan_is_handed_over_is_told(tiny_weights, temporary_folder, log_folder):
+def test_a_full_disk_while_the_scan_is_handed_over_is_reported(tiny_weights, temporary_folder, log_folder):
     names = {"module": str(MODULE), "tools": os.path.dirname(__file__), "folder": str(temporary_folder)}
     script = FULL.format(weights=tiny_weights, **names)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -203,14 +203,14 @@ def test_a_full_disk_while_the_scan_is_handed_over_is_told(tiny_weights, tempora
     assert list(temporary_folder.iterdir()) == []
 
 
-def test_a_folder_for_temporary_files_that_is_not_there_is_told(log_folder, tmp_path, tiny_weights):
+def test_a_folder_for_temporary_files_that_is_not_there_is_reported(log_folder, tmp_path, tiny_weights):
     service = Service(folder=lambda: tmp_path / "absent")
     sentence = sentence_of(ScanJob(service, scan_array(), tiny_weights))
     assert "no temporary files can be written" in sentence and "absent" in sentence
     service.shutdown()
 
 
-def test_a_python_that_is_not_there_is_told(start):
+def test_a_python_that_is_not_there_is_reported(start):
     service = start(python=lambda: "/nowhere/PythonSlicer")
     sentence = sentence_of(TorchQuestion(service))
     assert "cannot be started" in sentence and "/nowhere/PythonSlicer" in sentence
@@ -239,7 +239,7 @@ def test_every_failure_has_a_kind_and_a_sentence_that_says_what_to_do(error, kin
 
 
 def test_after_an_error_of_the_gpu_the_worker_is_replaced(start, tmp_path):
-    """A process whose CUDA has failed cannot use the GPU any more."""
+    """A process whose CUDA has failed cannot use the GPU again."""
     (tmp_path / "sitecustomize.py").write_text(
         "import torch\ndef fail(): raise RuntimeError('CUDA error: unspecified launch failure')\n"
         "torch.cuda.is_available = fail\n"
@@ -251,7 +251,7 @@ def test_after_an_error_of_the_gpu_the_worker_is_replaced(start, tmp_path):
     assert pid is None or not lives(pid)
 
 
-def test_exits_are_told_by_what_they_mean():
+def test_exits_are_reported_by_what_they_mean():
     killed = str(error_of_exit(Exit(-9, ["noise"]), "segmenting", "/logs/a.log"))
     assert "memory" in killed and "while segmenting" in killed and "/logs/a.log" in killed
     windows = str(error_of_exit(Exit(0xC0000005, ["Fatal Python error", "  frame"]), "", ""))
@@ -259,7 +259,7 @@ def test_exits_are_told_by_what_they_mean():
 
 
 def test_a_worker_that_says_nothing_any_more_is_ended_all_the_same(log_folder, tmp_path):
-    """A stopped process answers nothing and ends by no polite word."""
+    """A stopped process neither answers nor ends when asked to."""
     process = WorkerProcess()
     process.start()
     assert eventually(lambda: any(isinstance(answer, Ready) for answer in process.receive()), 20)

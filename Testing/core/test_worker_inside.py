@@ -1,4 +1,4 @@
-"""The worker's loop and tasks within this process: every answer to a request, without a process around it."""
+"""The worker's loop and tasks, run in the test's own process: the answer to every kind of request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from worker_tools import eventually, scan_array
 
 @pytest.fixture(autouse=True)
 def no_harm(monkeypatch):
-    """What is right for a process of its own would stay with this one."""
+    """Disables process-wide settings that are meant for the worker's own process."""
     from lvnet.acceleration import allocator
 
     monkeypatch.setattr(allocator, "keep_pages", lambda: False)
@@ -78,7 +78,7 @@ def test_a_scan_is_segmented_and_the_network_stays_loaded(tmp_path, tiny_weights
     }  # fmt: skip
     _, answers = serve({**request, "id": 1}, {**request, "id": 2, "overlap": 0.25, "postprocess": False})
     first, second = (answer for answer in answers if answer["type"] == "result")
-    (entry,) = second["classes"]  # its file has replaced that of the first
+    (entry,) = second["classes"]  # its file has replaced the first result's file
     mask = map_array(exchange.path / entry["file"])
     assert mask.shape == tuple(stop - start for start, stop in entry["box"])
     assert set(np.unique(mask)) <= {0, 1}
@@ -169,11 +169,11 @@ def test_a_pytorch_that_cannot_be_used_has_its_kind(monkeypatch, spec, module, k
     code, answers = serve({"do": "torch", "id": 1})
     (error,) = (answer for answer in answers if answer["type"] == "error")
     assert error["kind"] == kind
-    # The next process may find another one.
+    # The next process may find a working one.
     assert code == EXIT_RENEW
 
 
-def test_a_failure_of_the_gpu_ends_it_after_it_was_told(monkeypatch):
+def test_a_failure_of_the_gpu_ends_it_after_it_was_reported(monkeypatch):
     def fail(*_arguments):
         raise RuntimeError("CUDA error: device-side assert triggered")
 
@@ -183,7 +183,7 @@ def test_a_failure_of_the_gpu_ends_it_after_it_was_told(monkeypatch):
     assert kinds(answers) == ["ready", "accepted", "error", "bye"]
 
 
-def test_progress_of_one_stage_is_told_ten_times_a_second_at_most():
+def test_progress_of_one_stage_is_reported_ten_times_a_second_at_most():
     def busy(_request, progress, _cancelled):
         for step in range(10_000):
             progress(step / 10_000, "one stage")
@@ -220,7 +220,7 @@ def test_lines_come_whole_whatever_the_pieces():
     assert decode(b"[1]") is None
 
 
-# What a request may be ------------------------------------------------------------------------------------------------
+# Validation of requests -----------------------------------------------------------------------------------------------
 
 PLACE = {"folder": "/tmp/lvnet-exchange-none", "spacing": [1, 1, 1], "origin": [0, 0, 0],
          "direction": [1, 0, 0, 0, 1, 0, 0, 0, 1]}  # fmt: skip

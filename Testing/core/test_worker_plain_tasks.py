@@ -1,4 +1,4 @@
-"""Comparing and the phantom in the worker: the same numbers and voxels as in this process, without PyTorch."""
+"""Evaluation and the phantom in the worker: same numbers and voxels as in this process, without PyTorch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def never() -> bool:
 
 @pytest.fixture
 def pair(tmp_path):
-    """Two masks on grids of their own, as files in a folder, and the request to compare them."""
+    """Two masks on different grids, as files in a folder, and the request to compare them."""
     rng = np.random.default_rng(5)
     one = Volume((rng.random((20, 24, 26)) > 0.4).astype(np.uint8), (3.0, 2.0, 2.0), (1.0, 2.0, 3.0))
     other = Volume((rng.random((20, 24, 26)) > 0.5).astype(np.uint8), (3.0, 2.0, 2.0), (1.7, 2.0, 3.0))

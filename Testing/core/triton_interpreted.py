@@ -1,6 +1,6 @@
-"""The Triton kernels on the CPU, by Triton's interpreter; run by test_triton.py in a process of its own.
+"""The Triton kernels on the CPU with Triton's interpreter; run by test_triton.py in a separate process.
 
-The interpreter has to be chosen before Triton is imported: TRITON_INTERPRET=1.
+The interpreter has to be selected before Triton is imported: TRITON_INTERPRET=1.
 """
 
 import os
@@ -19,13 +19,13 @@ from torch.nn import functional as F  # noqa: N812
 
 assert os.environ.get("TRITON_INTERPRET") == "1"
 
-#: One rounding to the type, relative to the value.
+#: Relative error of one rounding to the type.
 ROUNDING = {torch.float64: 1e-13, torch.float32: 2e-6, torch.float16: 2**-10, torch.bfloat16: 2**-7}
 HALF, BRAIN, SINGLE, DOUBLE = torch.float16, torch.bfloat16, torch.float32, torch.float64
 
 
 def poison(monkeypatch):
-    """Fills what the kernels shall write with NaN first, so that an element left out shows."""
+    """Fills the kernels' output with NaN first, so that a missing element shows."""
     empty = torch.empty
 
     def poisoned(*sizes, **options):
@@ -54,7 +54,7 @@ def check(shape, k, kind, monkeypatch, seed=0, weight_kind=None, change=lambda x
     assert [t.dtype for t in found] == [kind, kind, weight.dtype]
     for got, want in zip(found, wanted):
         assert got.shape == want.shape and got.isfinite().all()
-        # The type's rounding of the result; sums themselves are in float32.
+        # The rounding of the result to its type; sums are computed in float32.
         limit = ROUNDING[got.dtype] * want.abs() + ROUNDING[SINGLE if kind != DOUBLE else DOUBLE] * want.abs().max()
         assert bool(((got.double() - want).abs() <= limit + 1e-12).all())
 
@@ -90,7 +90,7 @@ def test_random_shapes(seed, monkeypatch):
 
 
 def test_weights_of_another_type_keep_it_and_so_does_their_gradient(monkeypatch):
-    """As under autocast: half precision through the network, float32 in the optimiser."""
+    """As under autocast: half precision in the network, float32 in the optimiser."""
     check((1, 3, 2, 3, 3), 3, BRAIN, monkeypatch, weight_kind=SINGLE)
 
 
@@ -212,7 +212,7 @@ def test_the_self_check_trusts_right_kernels_and_finds_wrong_ones(monkeypatch, c
 
 
 class OnGpu(torch.Tensor):
-    """A tensor on the CPU that says it is on a GPU."""
+    """A tensor on the CPU that claims to be on a GPU."""
 
     is_cuda = True
     __torch_function__ = torch._C._disabled_torch_function_impl

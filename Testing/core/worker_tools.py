@@ -1,4 +1,4 @@
-"""What the tests of the worker share: a tiny network, a scan that takes its time, and a job without Slicer."""
+"""Shared helpers of the worker tests: a tiny network, a scan that takes a while, and a job without Slicer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATIENT = "Doe^Jane"
 
 
 def save_tiny_weights(path: Path) -> str:
-    """A checkpoint of a network so small that only what is around it takes time."""
+    """A checkpoint of a network so small that its own run time is negligible."""
     import torch
     from lvnet.checkpoint import save_checkpoint
     from lvnet.network import LVNet
@@ -44,13 +44,13 @@ def save_tiny_weights(path: Path) -> str:
 
 
 def scan_array(shape=(30, 60, 64)) -> np.ndarray:
-    """Voxels that a network with random weights calls neither all organ nor all background."""
+    """Voxels for which a network with random weights predicts both organ and background."""
     y, x = np.mgrid[: shape[1], : shape[2]]
     plane = 200 * np.sin(x / 3.0) * np.cos(y / 4.0)
     return np.stack([plane + 20 * np.sin(z) for z in range(shape[0])]).astype(np.int16)
 
 
-#: With an overlap of 0.9 this is some 900 slabs, each of which takes even the tiny network a while.
+#: With an overlap of 0.9 these are about 900 slabs, which take a while even with the tiny network.
 LONG = (900, 72, 72)
 
 
@@ -59,7 +59,7 @@ PLACE = Place((3.0, 2.0, 2.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 
 @dataclass(frozen=True)
 class UncheckedRequest(SegmentRequest):
-    """A request whose settings only the worker checks."""
+    """A request whose settings are checked only by the worker."""
 
     unchecked: Dict[str, Any] = field(default_factory=dict)
 
@@ -104,7 +104,7 @@ class ScanJob(RemoteJob):
 
 
 class Raw:
-    """A worker that is spoken to directly."""
+    """A worker that the test communicates with directly."""
 
     def __init__(self, *options, executable=sys.executable, script=WORKER_FILE, **popen):
         self.process = subprocess.Popen(
