@@ -1,10 +1,10 @@
-"""Bad input, bad luck, bad intent: small made files and folders, each with the answer it must get.
+"""Invalid and unusual input: small synthetic files and folders, each with the expected answer.
 
-A case is a function that makes something in an empty folder.  What the program must answer stands
-beside it: *handled* (the result is that of the true scan, which the maker knows) or *refused* (one line with
-these words, exit code 2, nothing left behind).  The same cases run through the command line and the
-worker (Testing/core), and where they can exist as a node, through the Logic (Testing/mrml).
-`python Testing/corpus/table.py` prints them as docs/bad_input.md.
+A case is a function that creates an input in an empty folder.  Its expected answer is either *handled* (the result is
+that of the correctly read scan, which the case provides) or *refused* (a one-line error with these words, exit code 2,
+and no files left behind).  The same cases run with the command line and the worker (Testing/core) and, if a Slicer
+node can represent them, with the Logic (Testing/mrml).  `python Testing/corpus/table.py` prints them as
+docs/bad_input.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .case import Case
 
 
 def all_cases() -> List[Case]:
-    """Every case, by kind, in the order of the table."""
+    """Every case in the order of the table, grouped by kind."""
     from . import (
         contents,
         dicom,

@@ -1,4 +1,4 @@
-"""What a case is."""
+"""The classes that describe a case of the corpus."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ TINY, BUNDLED = "tiny", "bundled"
 
 @dataclass(frozen=True)
 class Handled:
-    """A result comes, and it is that of the true scan.
+    """A result is expected, equal to that of the correctly read scan.
 
     Attributes:
-        notes: words that must stand in the notes, one text a note; empty: there is none.
-        warnings: words that must stand in what was noticed before the network ran.
-        empty: nothing may be found; None where that is not the point.
-        flagged: what was noticed before the network ran, or a check of the result, asks for somebody's eyes.
+        notes: words that the notes must contain, one text per note; empty: no notes are allowed.
+        warnings: words that the warnings before the network's run must contain.
+        empty: whether the result must be empty; None if either is correct.
+        flagged: a warning, or a check of the result, must ask the user to review it.
     """
 
     notes: Tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Handled:
     flagged: bool = False
 
     def described(self) -> str:
-        """For the table."""
+        """The answer in the words of the table."""
         said = "handled"
         if self.empty:
             said += ", with an empty result"
@@ -42,22 +42,22 @@ class Handled:
 
 @dataclass(frozen=True)
 class Refused:
-    """One line, exit code 2, nothing left behind.
+    """A one-line error, exit code 2, and no files left behind.
 
     Attributes:
-        words: that stand in the line.
+        words: words that the line must contain.
     """
 
     words: str
 
     def described(self) -> str:
-        """For the table."""
+        """The answer in the words of the table."""
         return f"refused: “{self.words}”"
 
 
 @dataclass(frozen=True)
 class Node:
-    """The case as Slicer could hold it.
+    """The case as a Slicer node.
 
     Attributes:
         array: (z, y, x) voxels, (z, y, x, components), or None for a node without voxels.
@@ -70,17 +70,17 @@ class Node:
 
 @dataclass(frozen=True)
 class Made:
-    """What a maker has made.
+    """The input that a case has created.
 
     Attributes:
-        path: what is given to the program.
-        truth: the scan in HU on its grid, as it must be understood; None for what is refused.
-        output: where the command line is told to write; None takes a file in an empty folder.
-        surroundings: a context in which the program runs, such as one without rights.
-        batch_output: where the worker is told to write; None takes an empty folder.
-        into_folder: the command line is given a folder, so that the result is called after the scan.
+        path: input of the program.
+        truth: the scan in HU on its grid, as it must be understood; None if it must be refused.
+        output: output path of the command line; None: a file in an empty folder.
+        surroundings: context in which the program runs, for example without root's capabilities.
+        batch_output: output folder of the worker; None: an empty folder.
+        into_folder: the command line gets an output folder, so that the result is named after the scan.
         suffix: of the result.
-        largest_file: bytes that a file may have; the programs then run as processes of their own.
+        largest_file: limit of the file size in bytes; the programs then run in separate processes.
     """
 
     path: Path
@@ -116,7 +116,7 @@ class Kind:
     """Collects the cases of one kind.
 
     Args:
-        name: what the table calls them.
+        name: heading in the table.
     """
 
     def __init__(self, name: str) -> None:
@@ -135,19 +135,19 @@ class Kind:
         slow: bool = False,
         name: Optional[str] = None,
     ) -> Callable[[Callable[[Path], Made]], Callable[[Path], Made]]:
-        """Registers a maker.
+        """Registers the function that creates a case.
 
         Args:
-            title: what the table calls the case.
-            answer: what the command line must answer.
-            worker: what a batch of the worker must answer: "same", another answer where a folder is
-                seen differently than a file, or None where only a file can be named.
-            node: the case as Slicer could hold it; None lets Slicer's own reader load the file.
-            in_slicer: what the Logic must answer to that node: "same", another answer, or None where
-                there is no such node.
-            weights: TINY where the network is not the point, else BUNDLED.
-            slow: minutes long.
-            name: of the test; None takes the function's.
+            title: name of the case in the table.
+            answer: expected answer of the command line.
+            worker: expected answer of a batch in the worker: "same", another answer if a folder is handled
+                differently from a file, or None if the case cannot be part of a batch.
+            node: the case as a Slicer node; None: Slicer's own reader loads the file.
+            in_slicer: expected answer of the Logic for that node: "same", another answer, or None if
+                no such node can exist.
+            weights: BUNDLED if the network's output matters, otherwise TINY.
+            slow: takes minutes.
+            name: of the test; None: the function's name.
         """
 
         def register(make: Callable[[Path], Made]) -> Callable[[Path], Made]:

@@ -1,4 +1,4 @@
-"""What the layers check alike."""
+"""Checks shared by the tests of the command line, the worker and the Logic."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .dicom_files import PATIENT
 def make_place(*, large: bool = False) -> Path:
     """An empty folder for a case, with a short path; the caller removes it.
 
-    In memory where there is such a place: every result waits for its disk, and a busy one takes seconds.
+    It is in memory if possible: every result is flushed to disk, which takes seconds on a busy one.
 
     Args:
-        large: for files that memory should not hold.
+        large: for files too large for memory.
     """
     memory = "/dev/shm"
     place = memory if not large and os.access(memory, os.W_OK) else None
@@ -32,7 +32,7 @@ def make_place(*, large: bool = False) -> Path:
 
 
 def open_up(folder: Path) -> None:
-    """Lets everything below a folder be removed again."""
+    """Makes everything below a folder removable again."""
     for root, folders, _ in os.walk(folder):
         for name in folders:
             path = os.path.join(root, name)
@@ -41,12 +41,12 @@ def open_up(folder: Path) -> None:
 
 
 def snapshot(folder: Path) -> Dict[str, Tuple[int, int, int]]:
-    """Every entry below a folder with mode, size and time of change: what a run may not touch."""
+    """Every entry below a folder with mode, size and modification time: a run must not change them."""
     found = {}
     for root, folders, files in os.walk(folder):
         for name in (*folders, *files):
             facts = os.lstat(os.path.join(root, name))
-            # A folder's own time changes with the files that are tried out in it.
+            # A folder's own modification time changes when temporary files are created in it.
             found[os.path.join(root, name)] = (
                 (facts.st_mode, 0, 0) if name in folders else (facts.st_mode, facts.st_size, facts.st_mtime_ns)
             )
@@ -62,7 +62,7 @@ _labels: Dict[Tuple[Any, ...], np.ndarray] = {}
 
 
 def expected_labels(case: Case, truth: Volume, tiny: str) -> np.ndarray:
-    """What the network says of the true scan, which never saw a file; computed once for equal scans."""
+    """The network's result for the correct scan, passed in memory; cached for equal scans."""
     weights = None if case.weights == BUNDLED else tiny
     key = (truth.array.tobytes(), truth.array.dtype, truth.shape, truth.spacing, truth.direction, weights)
     if key not in _labels:
@@ -71,14 +71,14 @@ def expected_labels(case: Case, truth: Volume, tiny: str) -> np.ndarray:
 
 
 def check_result_file(case: Case, made: Made, path: Path, tiny: str) -> float:
-    """A file holds what the network says of the true scan, on its grid; read with ITK alone.
+    """Checks that a file contains the network's result for the correct scan, on its grid; reads it with ITK only.
 
     Returns:
-        Millilitres of the result.
+        Volume of the result in ml.
     """
     truth = made.truth
     assert truth is not None
-    # ITK does not take every name that a file can have.
+    # ITK does not accept every file name.
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / f"result{made.suffix}"
         plain.write_bytes(path.read_bytes())
@@ -94,14 +94,14 @@ def check_result_file(case: Case, made: Made, path: Path, tiny: str) -> float:
 
 
 def check_labels(case: Case, labels: np.ndarray, truth: Volume, tiny: str) -> None:
-    """(z, y, x) labels are those of the true scan."""
+    """Checks that (z, y, x) labels are those of the correct scan."""
     assert np.array_equal(labels, expected_labels(case, truth, tiny))
     if isinstance(case.answer, Handled) and case.answer.empty is not None:
         assert labels.any() != case.answer.empty
 
 
 def check_words(words: Sequence[str], said: Sequence[str], *, nothing_else: bool) -> None:
-    """Each text stands in what was said; with `nothing_else`, nothing was said that no text stands in."""
+    """Every text must occur in a message; with `nothing_else`, every message must contain one of the texts."""
     for text in words:
         assert any(text in one for one in said), (text, said)
     if nothing_else:
@@ -109,14 +109,14 @@ def check_words(words: Sequence[str], said: Sequence[str], *, nothing_else: bool
 
 
 def check_flagged(case: Case, findings: Sequence[Mapping[str, Any]], checks: Sequence[Mapping[str, Any]]) -> None:
-    """Whatever the network has made of a scan that is no CT of an abdomen, somebody is told to look at it."""
+    """A scan that is not an abdominal CT must give a warning or fail a check, whatever the network's result is."""
     if isinstance(case.answer, Handled) and case.answer.flagged:
         graver = [found for found in findings if found["severity"] in ("error", "warning")]
         assert graver or any(check["verdict"] == "wrong" for check in checks), (findings, checks)
 
 
 def check_said(text: str) -> List[str]:
-    """Lines that a person is shown: no noise of a library, no traceback, no patient, nothing that moves a cursor."""
+    """Checks messages for the user: no output of libraries, no traceback, no patient data, no control characters."""
     lines = text.split("\n")
     assert lines.pop() == ""
     for line in lines:
@@ -127,27 +127,27 @@ def check_said(text: str) -> List[str]:
 
 
 def check_refusal(answer: Refused, line: str) -> None:
-    """One line that says what is wrong and what to do."""
+    """Checks for a one-line error with the expected words."""
     assert answer.words in line, line
     assert "\n" not in line and PATIENT not in line and "Traceback" not in line
-    # However long a path is that the line names.
+    # Even if the line contains a very long path.
     assert len(line) < 6000
 
 
 def results_in(folder: Path) -> List[str]:
-    """Names of everything in a folder, hidden files too."""
+    """Names of all entries of a folder, including hidden ones."""
     return sorted(os.listdir(folder))
 
 
 def entry_of(made: Made, scans: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The one answer of a batch that belongs to the case."""
+    """The entry of a batch's answer that belongs to the case."""
     found = [entry for entry in scans if entry["input"] == os.fspath(made.path)]
     assert len(found) == 1, scans
     return found[0]
 
 
 def removed_afterwards(folder: Path) -> Iterator[Path]:
-    """For fixtures: gives the folder, and removes it whatever its permissions are by then."""
+    """For fixtures: yields the folder, then removes it whatever its permissions are by then."""
     import shutil
 
     try:

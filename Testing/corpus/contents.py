@@ -1,6 +1,6 @@
-"""Scans that are in order and show something else than a CT of an abdomen.
+"""Valid scans of something other than an abdominal CT.
 
-These run with the bundled weights: what they answer is the point.  An empty result is a valid one.
+These run with the bundled weights, since their results are what is tested.  An empty result is valid.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _SHAPE, _SPACING = (10, 40, 40), (6.0, 7.0, 7.0)
 
 
 def _ellipse(radii: Tuple[float, float], centre: Tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-    """(y, x) mask in mm around the middle of the usual slice."""
+    """(y, x) mask of an ellipse, in mm from the centre of the slice."""
     y, x = ((np.arange(40) - 19.5) * 7.0 for _ in range(2))
     return ((y[:, None] - centre[0]) / radii[0]) ** 2 + ((x[None, :] - centre[1]) / radii[1]) ** 2 <= 1
 
 
 def _noisy(plane: np.ndarray, sigma: float = 12.0) -> np.ndarray:
-    """(z, y, x) int16: the plane in every slice, with the same noise at every run."""
+    """(z, y, x) int16: the plane in every slice, with the same noise in every run."""
     noise = np.random.default_rng(4).normal(0.0, sigma, (_SHAPE[0], *plane.shape))
     return np.clip(plane[None] + noise, -1024, 32767).astype(np.int16)
 
@@ -71,7 +71,7 @@ def _leg() -> np.ndarray:
 def _metal() -> np.ndarray:
     array = _noisy(_abdomen())
     array[2:8, 28:31, 18:22] = 30000
-    # Streaks of either sign, as implants throw them.
+    # Streak artefacts of both signs, as caused by implants.
     array[2:8, 29, :] = 3000
     array[2:8, :, 20] = -1024
     return array

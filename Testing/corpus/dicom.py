@@ -1,4 +1,4 @@
-"""Folders of DICOM: damaged, mixed, tilted, compressed, and of other kinds."""
+"""DICOM folders: damaged, mixed, tilted, compressed, and of other kinds."""
 
 from __future__ import annotations
 
@@ -271,7 +271,7 @@ def frames_without_places(folder: Path) -> Made:
 
 
 def fillers(folder: Path, names: Sequence[str]) -> None:
-    """Files that are no DICOM, as they come with an exported disc."""
+    """Files that are not DICOM, as they occur on exported discs."""
     for name in names:
         (folder / name).write_bytes(b"\0" * 128 + b"DICM" if name == "DICOMDIR" else b"hello")
 

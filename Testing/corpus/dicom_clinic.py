@@ -1,4 +1,4 @@
-"""Studies as clinics send them: time series, cardiac phases, dual energy, two fields of view, scans there and back."""
+"""Clinical DICOM studies: time series, cardiac phases, dual energy, two fields of view, bidirectional scans."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _case(name: str, title: str, passes: Sequence[Pass], answer: Any, truth: Any
 
 
 def _by_place(passes: Sequence[Pass]) -> Sequence[Pass]:
-    """Instance numbers that run through the passes at each place."""
+    """Numbers the instances position by position, alternating between the passes."""
     count = len(passes)
     return [
         replace(one, each=[{"InstanceNumber": count * i + k + 1, **(one.each[i] if i < len(one.each) else {})}
@@ -36,7 +36,7 @@ def _by_place(passes: Sequence[Pass]) -> Sequence[Pass]:
     ]  # fmt: skip
 
 
-# There and back.
+# Bidirectional scans.
 _case("there_and_back", "two passes half a slice apart, the second in reverse, continuous numbers",
       (_A, Pass(160, _BACK)), Handled((_TOLD,)))  # fmt: skip
 _case("there_and_back_by_time", "two passes half a slice apart, the second in reverse, separated by time",
@@ -45,7 +45,7 @@ _case("there_and_back_by_time", "two passes half a slice apart, the second in re
           Pass(160, _BACK, {}, "", [{"AcquisitionTime": f"12{20 + i:02d}00"} for i in range(_COUNT)]),
       ]), Handled((_TOLD,)))  # fmt: skip
 
-# Time.
+# Time series.
 _TIMES = [Pass(20 + 40 * k, evenly(8, _STEP), {"TemporalPositionIdentifier": k + 1}) for k in range(6)]
 _case("perfusion_alone", "only a perfusion series, 6 times at 8 positions: one time is used", _by_place(_TIMES),
       Handled((_TOLD,)))  # fmt: skip
@@ -70,7 +70,7 @@ _case("mixed_beside_virtual", "mixed images next to virtual monoenergetic ones a
 _case("virtual_beside_map", "virtual monoenergetic images next to an iodine map, without mixed images",
       (_VMI, _MAP), Handled(("series 1 was chosen from 2 scans",)))  # fmt: skip
 
-# One series, two reconstructions.
+# One series with two reconstructions.
 _case("two_fields_of_view", "two fields of view in one series, the narrow one first",
       (Pass(160, _A.heights, {"PixelSpacing": [1.0, 1.0]}), _A),
       Handled(("was chosen from 2 scans, the one with a wide field of view",)), truth_of(_A))  # fmt: skip

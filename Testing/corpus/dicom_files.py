@@ -1,4 +1,4 @@
-"""DICOM files, written with pydicom; lossless JPEG and JPEG 2000 by ITK's own writer."""
+"""Writes DICOM files with pydicom, and lossless JPEG and JPEG 2000 with ITK's own writer."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from pydicom.uid import (
 from .scans import ORIGIN, SPACING, waves
 
 HU_OFFSET = 1024
-#: Stands in the files and may stand nowhere else.
+#: A name in the files that must not appear in any output.
 PATIENT = "DOE^JANE^4711"
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-# pydicom writes none that it does not know; a known one of the same length is changed in the file.
+# pydicom cannot write unknown transfer syntaxes: the UID of a known one is replaced in the file, at equal length.
 _WRITTEN = dict.fromkeys(("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.999"), UID("1.2.840.10008.1.2.4.201"))
 _BY_ITK = {"1.2.840.10008.1.2.4.70": "JPEG", "1.2.840.10008.1.2.4.90": "JPEG2000"}
 
 
 def stored(array: Optional[np.ndarray] = None) -> np.ndarray:
-    """The values that slices store for HU (those of `waves` if none are given)."""
+    """The stored values for these HU (by default those of `waves`)."""
     return ((waves() if array is None else array) + HU_OFFSET).astype(np.uint16)
 
 
@@ -47,12 +47,12 @@ def item(**fields: Any) -> Dataset:
 
 
 def base(storage: str, syntax: str, **fields: Any) -> Dataset:
-    """What every file of one series has, ready to be written.
+    """A data set with the fields that all files of one series share.
 
     Args:
         storage: the SOP class.
         syntax: the transfer syntax.
-        **fields: by keyword, besides or instead of the usual ones.
+        **fields: by keyword, added to the defaults or replacing them.
     """
     uid = generate_uid()
     dataset = item(
@@ -82,12 +82,12 @@ def slice_dataset(
     """One CT slice.
 
     Args:
-        values: (y, x) as stored; HU are these minus 1024 unless the fields say otherwise.
+        values: (y, x) stored values; HU are these minus 1024 unless the fields say otherwise.
         position: (x, y, z) of its first pixel.
         storage: the SOP class.
-        syntax: of the file.
+        syntax: transfer syntax of the file.
         orientation: directions of its rows and columns.
-        **fields: by keyword; None writes an empty one.
+        **fields: by keyword; None writes an empty element.
     """
     dataset = base(storage, syntax)
     dataset.update(
@@ -126,17 +126,17 @@ def series(
     each: Optional[Callable[[int], Dict[str, Any]]] = None,
     **fields: Any,
 ) -> Path:
-    """A folder of slices, one file each.
+    """Writes a folder of slices, one file each.
 
     Args:
-        folder: is made.
-        values: (z, y, x) as stored.
-        heights: of each slice along the normal, from the usual origin on.
-        shift: along rows and columns, a mm of height.
-        prefix: of the files.
-        syntax: in which they are written.
-        claimed_syntax: the header's, with a few bytes of nonsense for pixels.
-        each: fields of the slice of that number.
+        folder: is created.
+        values: (z, y, x) stored values.
+        heights: position of each slice along the normal, relative to the usual origin.
+        shift: along rows and columns, per mm of height.
+        prefix: of the file names.
+        syntax: transfer syntax of the pixels.
+        claimed_syntax: transfer syntax named in the header; the pixels are then a few meaningless bytes.
+        each: fields of the slice with that number.
         **fields: see :func:`slice_dataset`.
     """
     row, column = np.asarray(fields.get("orientation", _AXIAL), float).reshape(2, 3)
@@ -167,7 +167,7 @@ def series(
 
 def _write_by_itk(plane: np.ndarray, place: np.ndarray, path: Path, codec: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # ITK's writer takes HU and writes no rescale.
+    # ITK's writer takes HU and writes no rescale fields.
     image = sitk.JoinSeries([sitk.GetImageFromArray((plane.astype(int) - HU_OFFSET).astype(np.int16))])
     x, y, z = SPACING[::-1]
     image.SetSpacing((x, y, z))
@@ -184,7 +184,7 @@ def _write_by_itk(plane: np.ndarray, place: np.ndarray, path: Path, codec: str) 
     writer.UseCompressionOn()
     writer.SetCompressor(codec)
     writer.SetFileName(str(path))
-    # GDCM's encoder leaves the whole process in the C locale, in which later tests would read ASCII only.
+    # GDCM's encoder switches the whole process to the C locale, in which later tests would read only ASCII.
     before = locale.setlocale(locale.LC_ALL)
     try:
         writer.Execute(image)
@@ -200,14 +200,14 @@ def enhanced(
     rescale_each: bool = False,
     content: Optional[Callable[[int], Dataset]] = None,
 ) -> Path:
-    """One file with all slices as frames.
+    """Writes one file with all slices as frames.
 
     Args:
         path: of the file.
-        values: (z, y, x) as stored.
+        values: (z, y, x) stored values.
         heights: of each frame.
-        rescale_each: every frame has a slope of its own.
-        content: the item of FrameContentSequence of the frame of that number.
+        rescale_each: gives every frame its own slope.
+        content: the item of FrameContentSequence for the frame with that number.
     """
     dataset = base(EnhancedCTImageStorage, ExplicitVRLittleEndian, ImageType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])
     dataset.NumberOfFrames, dataset.Rows, dataset.Columns = values.shape

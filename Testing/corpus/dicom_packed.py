@@ -1,4 +1,4 @@
-"""Slices of DICOM by how their pixels are stored: every transfer syntax, and compressed pixels that are damaged."""
+"""DICOM slices in every transfer syntax, and compressed pixels that are damaged."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _changed(name: str, title: str, answer: Any, syntax: str, change: Callable[[
 
 
 def _codestream(marker: bytes, offset: int, form: str, *values: int) -> Callable[[bytes], bytes]:
-    """A change of the fields that lie behind a marker of JPEG 2000."""
+    """A change of fields after a marker of a JPEG 2000 codestream."""
     return lambda data: behind(data, marker, offset, form, *values, start=b"\xff\x4f\xff\x51")
 
 

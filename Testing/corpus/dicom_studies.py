@@ -1,4 +1,4 @@
-"""Studies of DICOM in which more than one scan can be found: passes, reconstructions, derived siblings, padding."""
+"""DICOM studies that contain more than one scan: passes, reconstructions, derived series, padding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIZE = (24, 28)
 _COUNT, _STEP = 14, 3.0
 _ORIGIN = (-40.0, -30.0, 12.0)
 
-#: How two passes of one series can differ, by name: fields of the pass of a number.
+#: How two passes of one series can differ: name -> fields of the pass with a given number.
 DIFFERENCES: Dict[str, Callable[[int], Dict[str, Any]]] = {
     "acquisition number": lambda i: {"AcquisitionNumber": i + 1},
     "acquisition UID": lambda i: {"AcquisitionUID": f"1.2.3.4.8.{i + 1}"},
@@ -38,7 +38,7 @@ _TAKEN = "passes of one series were separated"
 
 
 def truth_of(one: Pass, *, size: Tuple[int, int] = _SIZE, **place: Any) -> Volume:
-    """The scan that a pass is, if its slices lie on a grid."""
+    """The correct scan of a pass, if its slices lie on a regular grid."""
     texture = np.add.outer(np.arange(size[0]), np.arange(size[1])) % 7
     heights = sorted(one.heights)
     array = np.stack([texture + one.hu(height) for height in heights]).astype(np.int16)
@@ -56,7 +56,7 @@ def study_case(
     truth: Optional[Volume] = None,
     **how: Any,
 ) -> None:
-    """Registers a study with shuffled file names; the truth is its first pass unless another is given."""
+    """Registers a study with shuffled file names; by default, its first pass is the correct scan."""
 
     def make(folder: Path) -> Made:
         names = shuffled_names(sum(len(one.heights) for one in passes), 5)
@@ -71,7 +71,7 @@ def _study(name: str, title: str, passes: Sequence[Pass], answer: Any, truth: An
 
 
 def with_middle(volume: Volume, index: int) -> Volume:
-    """A scan with one slice that is the mean of its neighbours."""
+    """A scan in which one slice is the mean of its neighbours."""
     array = volume.array.copy()
     array[index] = np.rint((array[index - 1].astype(float) + array[index + 1]) / 2)
     return replace(volume, array=array)
@@ -129,7 +129,7 @@ _study("copies_with_other_uids", "two duplicated slices, each copy a separate ob
        (replace(_A, each=[_blind] * _COUNT), _copy),
        Handled(("2 slices at duplicate positions",)))  # fmt: skip
 
-# Images of bolus tracking among the slices.
+# Bolus-tracking images among the slices.
 _IN = _STEP * 6
 _study("bolus_tracking_by_acquisition", "a bolus-tracking image at a slice's position, another acquisition",
        (_A.of(AcquisitionNumber=5), Pass(300, (_IN,), {"AcquisitionNumber": 4})), Handled((_TAKEN,)))  # fmt: skip
@@ -143,7 +143,7 @@ _study("bolus_tracking_unlabelled", "an image between slices that only its posit
        (replace(_A, each=[_blind] * _COUNT), Pass(300, (_IN + 1.2,), _blind)), Handled((_TAKEN,)))  # fmt: skip
 
 
-# Passes that follow one another are one scan.
+# Consecutive passes form one scan.
 def _parts(size: int, count: int, **more: Any) -> Sequence[Pass]:
     heights = evenly(size * count, _STEP)
     return [Pass(20, heights[size * i : size * (i + 1)], {"AcquisitionNumber": i + 1, **more}) for i in range(count)]
@@ -163,7 +163,7 @@ _study("one_slice_missing_in_each", "two phases half a slice apart, each with a 
         for k, one in enumerate(_two("acquisition number", 1.5))],
        Handled((_TAKEN, "1 slice is missing")), with_middle(truth_of(_A), 5))  # fmt: skip
 
-# Series beside the scan, all of them longer or with a lower number.
+# Additional series, all of them longer or with a lower number than the scan.
 _SIBLINGS: Dict[str, Tuple[str, Dict[str, Any]]] = {
     "mip": ("a MIP", {"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "MIP"]}),
     "min_ip": ("a MinIP", {"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "MINIP"]}),
@@ -197,11 +197,11 @@ _study("beside_thick_slices", "the scan next to one with slices 12 mm apart that
        Handled(("series 3 was chosen from 2 scans",)))  # fmt: skip
 
 
-# Voxels that stand for no value.
+# Padding values.
 def _padding(
     name: str, title: str, values: np.ndarray, pad: int, *, note: bool = True, missing: bool = False, **fields: Any
 ) -> None:
-    """Corners of stored value `pad`; the truth has air there."""
+    """Sets corners to the stored value `pad`; the correct scan has air there."""
 
     def make(folder: Path) -> Made:
         offset = int(fields.get("RescaleIntercept", -1024))

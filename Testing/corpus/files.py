@@ -1,4 +1,4 @@
-"""Files that are damaged, lie about themselves, or are something else."""
+"""Files that are damaged, have false headers, or are of another kind."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .scans import SHAPE, scan, waves
 
 CASES = Kind("files")
 DAMAGED = Refused("is damaged or incomplete; copy or export it again")
-#: 54 TB and 18 GB of voxels.  The second one fits into the memory of many computers: nothing but the
-#: length of the file says that it holds none.
+#: 54 TB and 18 GB of voxels.  18 GB fit into the memory of many computers, so that only the length of the file shows
+#: that the voxels are missing.
 _HUGE, _LARGE = (30000, 30000, 30000), (3000, 3000, 1000)
 
 

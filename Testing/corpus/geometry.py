@@ -1,4 +1,4 @@
-"""Grids that make no sense, and grids that only look as if."""
+"""Invalid grids, and valid grids that look invalid."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def oblique(folder: Path) -> Made:
     return Made(write(folder / "ct.mha", metaimage(truth)), truth)
 
 
-# NIfTI's RAS; the header says that y runs to the left in the sform, and to the back in the qform.
+# RAS, as in NIfTI: y runs to the left in the sform, and to the back in the qform.
 _OTHER_SFORM = field(280, "12f", 0, -2, 0, 40, -2, 0, 0, 30, 0, 0, 3, 12)
 
 

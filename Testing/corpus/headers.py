@@ -1,4 +1,4 @@
-"""Files written byte by byte, so that any of their fields can be wrong."""
+"""Writes files byte by byte, so that any field can be wrong."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _META = {"i1": "MET_CHAR", "u1": "MET_UCHAR", "i2": "MET_SHORT", "u2": "MET_USHO
 
 
 def nifti(volume: Optional[Volume] = None, change: Optional[Callable[[bytearray, str], Any]] = None) -> bytes:
-    """A NIfTI-1 file with its sform and qform in agreement.
+    """A NIfTI-1 file with consistent sform and qform.
 
     Args:
         volume: (z, y, x) voxels of any real type and byte order, with an axial grid.
-        change: gets the header and its byte order, to spoil it.
+        change: gets the header and its byte order, to damage it.
     """
     volume = scan() if volume is None else volume
     order = ">" if volume.array.dtype.byteorder == ">" else "<"
@@ -42,7 +42,7 @@ def nifti(volume: Optional[Volume] = None, change: Optional[Callable[[bytearray,
     header[123] = 2
     ox, oy, oz = volume.origin
     struct.pack_into(order + "2h", header, 252, 1, 1)
-    # RAS: a turn by 180 degrees around z is LPS.
+    # RAS: a rotation by 180 degrees about z converts to LPS.
     struct.pack_into(order + "6f", header, 256, 0.0, 0.0, 1.0, -ox, -oy, oz)
     struct.pack_into(order + "12f", header, 280, -x, 0, 0, -ox, 0, -y, 0, -oy, 0, 0, z, oz)
     header[344:348] = b"n+1\0"
@@ -57,7 +57,7 @@ def field(offset: int, form: str, *values: Any) -> Callable[[bytearray, str], No
 
 
 def changes(*each: Callable[[bytearray, str], Any]) -> Callable[[bytearray, str], None]:
-    """Several changes, one after another."""
+    """Several changes in sequence."""
 
     def change(header: bytearray, order: str) -> None:
         for one in each:
@@ -67,7 +67,7 @@ def changes(*each: Callable[[bytearray, str], Any]) -> Callable[[bytearray, str]
 
 
 def behind(data: bytes, marker: bytes, offset: int, form: str, *values: int, start: bytes = b"") -> bytes:
-    """The same with other numbers at an offset behind a marker, the first after `start`."""
+    """The data with numbers replaced at an offset after the first occurrence of a marker from `start` on."""
     result = bytearray(data)
     place = data.index(marker, data.index(start)) + len(marker) + offset
     struct.pack_into(form, result, place, *values)
@@ -83,7 +83,7 @@ def nrrd(
     data: Optional[bytes] = None,
     more: str = "",
 ) -> bytes:
-    """An NRRD file; `sizes`, `directions` and `data` replace what is true."""
+    """An NRRD file; `sizes`, `directions` and `data` replace the correct values."""
     volume = scan() if volume is None else volume
     axes = volume.direction_matrix * np.asarray(volume.spacing[::-1])
     true = " ".join("(" + ",".join(repr(float(v)) for v in axes[:, i]) + ")" for i in range(3))
@@ -106,7 +106,7 @@ def metaimage(
     data: Optional[bytes] = None,
     **fields: Union[str, None],
 ) -> bytes:
-    """An MHA file; fields replace those of the header, None leaves one out."""
+    """An MHA file; fields replace those of the header, None omits one."""
     volume = scan() if volume is None else volume
     raw = volume.array.tobytes() if data is None else data
     packed = zlib.compress(raw) if compressed else raw
@@ -122,13 +122,13 @@ def metaimage(
     }  # fmt: skip
     if compressed:
         header.setdefault("CompressedDataSize", str(len(packed)))
-    # The last field by definition.
+    # By definition, the last field.
     header["ElementDataFile"] = header.pop("ElementDataFile", "LOCAL")
     lines = [f"{key} = {value}\n" for key, value in header.items() if value is not None]
     return "".join(lines).encode() + packed
 
 
 def write(path: Path, data: bytes) -> Path:
-    """A file with these bytes."""
+    """Writes a file with these bytes."""
     path.write_bytes(data)
     return path

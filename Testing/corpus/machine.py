@@ -1,4 +1,4 @@
-"""Permissions, full disks, and outputs in the wrong place."""
+"""Permissions, full disks, and unusable output paths."""
 
 from __future__ import annotations
 

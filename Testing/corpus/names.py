@@ -1,4 +1,4 @@
-"""Names that trip up programs."""
+"""File names that cause trouble."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def odd_dicom_folder(folder: Path) -> Made:
 
 
 def _deep(folder: Path, length: int) -> Path:
-    """A folder whose path has at least so many characters."""
+    """A folder whose path has at least this many characters."""
     while len(str(folder)) < length:
         folder = folder / ("deep " * 20)
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A tree of DICOM as an archive exports it: opaque names without extensions, several patients, studies and modalities.
+"""A DICOM tree as exported by an archive: opaque names without extensions, several patients, studies and modalities.
 
 `python Testing/corpus/pacs.py FOLDER --studies 200` writes one.
 """
@@ -22,11 +22,11 @@ _DERIVED = ["DERIVED", "SECONDARY"]
 
 
 class Kind(NamedTuple):
-    """A series of a CT of the abdomen.
+    """A series of an abdominal CT.
 
     Attributes:
         words: its description.
-        heights: mm of its slices.
+        heights: of its slices in mm.
         fields: of all its slices.
         turned: whether its slices are coronal.
     """
@@ -37,7 +37,7 @@ class Kind(NamedTuple):
     turned: bool = False
 
 
-#: The series of one study, the one that is right for a liver first; 24 cm of the patient.
+#: The series of one study; the first is the right one for a liver.  They cover 24 cm of the patient.
 KINDS = (
     Kind("Abdomen portal venous 1.0 Br38", evenly(49, 5.0), {"ConvolutionKernel": "Br38d", "SliceThickness": 1.0}),
     Kind("Abdomen portal venous 5.0 Br38", evenly(25, 10.0), {"ConvolutionKernel": "Br38d", "SliceThickness": 5.0}),
@@ -57,14 +57,14 @@ def write_archive(
     """Writes a tree.
 
     Args:
-        root: is made.
-        studies: of CT; a patient has one to three.  As many studies again are of MR or ultrasound only.
+        root: is created.
+        studies: number of CT studies; a patient has one to three.  As many MR or ultrasound studies are added.
         seed: of the names.
-        index: also write a DICOMDIR and what else lies on an exported disc.
-        every: only this share of the slices, to save time: every n-th, the distances n times as large.
+        index: also writes a DICOMDIR and other files of an exported disc.
+        every: writes only every n-th slice, with n times the distance, to save time.
 
     Returns:
-        UIDs of the series that should be taken.
+        UIDs of the series that should be selected.
     """
     noise = np.random.default_rng(seed)
     right: List[str] = []
@@ -113,7 +113,7 @@ def _write_others(home: Path, common: Dict[str, Any], number: int, modality: str
 
 
 def _index() -> bytes:
-    """The beginning of a DICOMDIR: the storage class of a directory, and no image."""
+    """The beginning of a DICOMDIR: the storage class of a directory, without an image."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.filebase import DicomBytesIO
 

@@ -1,12 +1,12 @@
-"""Reads the test files of pydicom and nibabel, and compares what was read with what these libraries read.
+"""Reads the test files of pydicom and nibabel, and compares the results with those of these libraries.
 
-`PYTHONPATH=LVNetSegmentation python Testing/corpus/peers.py CACHE` prints the table of docs/dicom.md and fails where a
-verdict is not that of `peers.json`; `--write` writes that file.  pydicom's files come with the package that is
-installed; nibabel is put into the folder CACHE by pip.  (The packages of dcmqi 1.5.7 and highdicom 0.22.0 and 0.28.2
-on PyPI hold no images.)
+`PYTHONPATH=LVNetSegmentation python Testing/corpus/peers.py CACHE` prints the table of docs/dicom.md and fails if a
+verdict differs from `peers.json`; `--write` writes that file.  pydicom's files are part of the installed package;
+nibabel is installed into the folder CACHE with pip.  (The packages of dcmqi 1.5.7 and highdicom 0.22.0 and 0.28.2 on
+PyPI contain no images.)
 
-Every file lies alone in a folder, but for those that share its name and for the folders of `SERIES`; it is read in a
-process of its own, which has a minute and two gigabytes.
+Every file is copied to a separate folder, together with files of the same name; the folders in `SERIES` are kept
+together.  Each is read in a separate process, which is limited to one minute and two gigabytes.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ import numpy as np
 NIBABEL = "nibabel==5.4.2"
 VERDICTS = Path(__file__).with_name("peers.json")
 SECONDS, BYTES = 60, 2 << 30
-#: Folders of pydicom's files that are series.
+#: Folders in pydicom's files that are series.
 SERIES = tuple(
     f"test_files/dicomdirtests/{name}"
     for name in ("77654033/CT2", "98892001/CT2N", "98892001/CT5N", "98892003/MR1", "98892003/MR2", "98892003/MR700")
 )
 _NIBABEL_FOLDERS = ("tests/data", "nicom/tests/data", "externals/tests/data", "gifti/tests/data")
-#: Of files that hold no image for certain.
+#: Extensions of files that are certainly not images.
 _SCRIPTS = (".py", ".m", ".rst", ".txt", ".gitignore")
 
 
 class PeersMissingError(Exception):
-    """A package cannot be had here."""
+    """A package is not available."""
 
 
 class Given(NamedTuple):
     """One test file, or a folder of them.
 
     Attributes:
-        name: of the package, and of the file in it.
+        name: of the package and of the file in it.
         path: of the file or folder.
     """
 
@@ -68,10 +68,10 @@ def package(name: str) -> Path:
 
 
 def fetch(cache: Path) -> None:
-    """Puts nibabel into a folder, and in the way of imports.
+    """Installs nibabel into a folder and adds the folder to the import path.
 
     Raises:
-        PeersMissingError: it cannot be had.
+        PeersMissingError: it is not available.
     """
     if not (cache / "nibabel").is_dir():
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(cache), NIBABEL]
@@ -103,7 +103,7 @@ def files(cache: Path) -> Iterator[Given]:
 
 
 def verdict(given: Given) -> str:
-    """What becomes of it: `read, as ...`, `refused: ...`, or what should never be."""
+    """The result of reading it: `read, as ...`, `refused: ...`, or a crash, a hang or a traceback."""
     mother, child = multiprocessing.get_context("fork").Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=_answer, args=(child, given))
     process.start()
@@ -129,7 +129,7 @@ def _answer(pipe: Any, given: Given) -> None:
         try:
             volume = read_image(path)
         except LVNetError as error:
-            # Without the folder, which is another one each time.
+            # Without the name of the folder, which differs in every run.
             said = f"refused: {error}".replace(str(path), "FILE").replace(folder, "FOLDER")
             pipe.send(said if "\n" not in said else f"several lines: {said}")
         except BaseException as error:
@@ -149,7 +149,7 @@ def _alone(path: Path, folder: Path) -> Path:
 
 
 def _compared(volume: Any, path: Path) -> str:
-    """Whether the library that the file comes from reads the same."""
+    """Whether the library that the file comes from reads the same values."""
     matrix: Optional[np.ndarray]
     try:
         kind, array, matrix = _by_nibabel(path) if ".nii" in path.name else _by_pydicom(path)
@@ -157,7 +157,7 @@ def _compared(volume: Any, path: Path) -> str:
         return f"not compared: {type(error).__name__}"
     said = kind
     if len(array) > len(volume.array) and any("only the longest part was used" in note for note in volume.notes):
-        # The part that is left is the lower or the upper one.
+        # The remaining part may be the lower or the upper one.
         part = (
             slice(len(volume.array))
             if np.allclose(volume.origin, matrix[:, 3], atol=1e-2)
@@ -212,7 +212,7 @@ def _by_pydicom(path: Path) -> Tuple[str, np.ndarray, np.ndarray]:
 
 
 def kind_of(said: str) -> str:
-    """A verdict without what is the file's own."""
+    """A verdict without the details of the file."""
     if said.startswith("read, not compared"):
         return "read; the library itself cannot, or tells no place"
     if said.startswith("read"):
@@ -240,7 +240,7 @@ def table(verdicts: Dict[str, str]) -> str:
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Reads all and prints the table."""
+    """Reads all files and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cache", type=Path, help="folder for nibabel")
     parser.add_argument("--write", action="store_true", help="write peers.json")

@@ -1,8 +1,7 @@
-"""Running without the right to read and write everything, also where the tests run as root.
+"""Enforces file permissions also where the tests run as root.
 
-An administrator may open any file, whatever its permissions say.  What lets root do so are two
-capabilities of Linux; without them root is its files' owner like anybody else, and a file of mode 000
-is closed.
+Root can open any file regardless of its permissions because of two Linux capabilities.  Without them, root is an
+ordinary owner of its files, and cannot open a file of mode 000.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ class _Data(ctypes.Structure):
 
 
 def is_almighty() -> bool:
-    """Whether permissions mean nothing to this process."""
+    """Whether this process can ignore permissions."""
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 @contextlib.contextmanager
 def without_rights() -> Iterator[None]:
-    """Permissions count for this thread; does nothing where they do anyway."""
+    """Enforces permissions for this thread; does nothing if they are enforced anyway."""
     if not is_almighty():
         yield
         return
@@ -51,7 +50,7 @@ def without_rights() -> Iterator[None]:
 
 
 def give_up_rights() -> None:
-    """The same for good, to be called in a child process before it runs another program."""
+    """Enforces permissions permanently; for a child process before it runs another program."""
     if not is_almighty():
         return
     libc = ctypes.CDLL(None, use_errno=True)

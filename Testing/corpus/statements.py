@@ -1,4 +1,4 @@
-"""One quantity stated twice, or not at all, in headers of single files."""
+"""Headers that give one quantity twice or not at all, in single files."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Studies of DICOM with a known answer: passes that overlap, interlock, lack slices, or share a series' UID.
+"""DICOM studies with known correct scans: passes that overlap, interleave, lack slices, or share a series UID.
 
-Slices are written here and not with pydicom, so that ten thousand studies take minutes.  The HU of a pass are its own
-number of tens plus half of a slice's height in mm: every slice of a volume tells which pass it is of, and slices
-that are filled in are exact.
+Slices are written without pydicom, so that ten thousand studies take minutes.  The HU of a pass are its own multiple of
+ten plus half of a slice's height in mm: every slice of a volume shows its pass, and interpolated slices are exact.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ SLOPE = 0.5
 
 
 def element(keyword: str, value: Any) -> bytes:
-    """One element in explicit little endian."""
+    """One element in explicit VR little endian."""
     tag = tag_for_keyword(keyword)
     assert tag is not None, keyword
     form = {"US or SS": "US", "OB or OW": "OW"}.get(dictionary_VR(tag), dictionary_VR(tag))
@@ -41,7 +40,7 @@ def element(keyword: str, value: Any) -> bytes:
 
 
 def write_slice(path: Path, fields: Dict[str, Any], pixels: np.ndarray) -> None:
-    """One CT slice; fields by keyword, None leaves one out."""
+    """Writes one CT slice; fields by keyword, None omits one."""
     everything = {
         "SOPClassUID": _CT, "StudyInstanceUID": "1.2.3.4", "SeriesInstanceUID": "1.2.3.4.5", "Modality": "CT",
         "PatientID": "4711-SECRET", "SeriesNumber": 3, "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
@@ -67,8 +66,8 @@ class Pass:
         value: HU at height 0; different for every pass.
         heights: of its slices in mm along the normal.
         fields: by keyword, of all its slices.
-        folder: its own, if any.
-        each: for every slice its own fields; shorter lists are fine.
+        folder: its own folder, if any.
+        each: additional fields of each slice; the list may be shorter.
     """
 
     value: int
@@ -78,16 +77,16 @@ class Pass:
     each: Sequence[Dict[str, Any]] = ()
 
     def hu(self, height: float) -> int:
-        """Of a slice."""
+        """HU of a slice."""
         return round(self.value + SLOPE * height)
 
     def of(self, **fields: Any) -> Pass:
-        """The same with other fields."""
+        """The same pass with other fields."""
         return replace(self, fields={**self.fields, **fields})
 
 
 def evenly(count: int, step: float, start: float = 0.0) -> Tuple[float, ...]:
-    """Heights of a pass."""
+    """Heights of equidistant slices."""
     return tuple(round(start + step * index, 4) for index in range(count))
 
 
@@ -103,12 +102,12 @@ def write_study(
     """Writes passes as a folder of slices.
 
     Args:
-        folder: is made.
-        passes: each slice gets an instance number that runs on from pass to pass, unless its fields say otherwise.
+        folder: is created.
+        passes: instance numbers continue from pass to pass, unless the fields say otherwise.
         orientation: of every slice.
-        shift: along the columns, a mm of height: a tilted gantry.
-        names: of the files, in the order of passes and slices; the usual ones otherwise.
-        size: pixels of a slice.
+        shift: along the columns, per mm of height: a gantry tilt.
+        names: of the files, in the order of passes and slices; None: default names.
+        size: of a slice in pixels.
     """
     row, column = np.asarray(orientation, float).reshape(2, 3)
     normal = np.cross(row, column)
@@ -130,11 +129,11 @@ def write_study(
 
 
 def passes_in(array: np.ndarray, heights: Sequence[float], passes: Sequence[Pass]) -> List[int]:
-    """Which pass every slice of a volume is of; -1 for one that is of none.
+    """The pass to which every slice of a volume belongs; -1 for none.
 
     Args:
         array: (z, y, x) HU that were read.
-        heights: of its slices, as the passes have them.
+        heights: of its slices, in the coordinates of the passes.
         passes: of the study.
     """
     return [
@@ -144,6 +143,6 @@ def passes_in(array: np.ndarray, heights: Sequence[float], passes: Sequence[Pass
 
 
 def shuffled_names(count: int, seed: int) -> List[str]:
-    """File names that say nothing."""
+    """File names in random order."""
     order = np.random.default_rng(seed).permutation(count)
     return [f"{number:05d}{os.extsep}dcm" for number in order]

@@ -1,4 +1,4 @@
-"""Voxels of every type, and values that are not in HU."""
+"""Voxels of every type, and values that are not HU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AIR = -1024
 
 def _typed(name: str, title: str, file: str, make: Callable[..., bytes], stored: np.ndarray) -> None:
     def maker(folder: Path) -> Made:
-        # What is exact in int16 becomes int16, everything else float32.
+        # Values that are exact in int16 become int16, all others float32.
         values = stored.astype(stored.dtype.newbyteorder("="))
         truth = scan(values.astype(np.int16) if stored.dtype.kind != "f" else values.astype(np.float32))
         return Made(write(folder / file, make(scan(stored))), truth)

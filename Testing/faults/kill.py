@@ -1,9 +1,10 @@
-"""Kills commands with SIGKILL at random moments and at every touch of the file system, and looks at what they leave.
+"""Kills commands with SIGKILL at random moments and before every file system operation, and checks what they leave.
 
-`python Testing/faults/kill.py --kills 50 segment batch training export` prints JSON; exit code 1 if anything was half.
+`python Testing/faults/kill.py --kills 50 segment batch training export` prints JSON; exit code 1 if a file was
+incomplete.
 
-Commands run in children that are forked from a process which has imported everything, so that moments fall into the
-work and not into the start of Python.
+Commands run in children forked from a process that has already imported everything, so that the kills hit the work and
+not Python's start.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ from lvnet.recipe import LIVER, Architecture, Preprocessing, Recipe  # noqa: E40
 from lvnet_training.config import load_config  # noqa: E402
 from lvnet_training.state import Run  # noqa: E402
 
-#: Audit events that change what lies in a folder.
+#: Audit events that change the contents of a folder.
 _TOUCHES = ("open", "os.rename", "os.remove", "os.mkdir", "os.truncate", "shutil.rmtree")
 _SMALL = {"widths": [4, 6, 8, 8, 10], "expansion": 1, "kernel_size": 3}
 
 
 class HalfWrittenError(AssertionError):
-    """A file that is neither whole nor absent, or something else that a kill must not leave."""
+    """A file that is neither complete nor absent, or another error that a kill must not cause."""
 
 
 class Scenario:
@@ -60,7 +61,7 @@ class Scenario:
         folder: for its inputs.
     """
 
-    #: Whether the next run goes on where a killed one stopped.
+    #: Whether the next run continues where a killed one stopped.
     resumes = False
 
     def __init__(self, folder: Path) -> None:
@@ -68,17 +69,17 @@ class Scenario:
         self.reference: Dict[str, bytes] = {}
 
     def command(self, output: Path) -> Callable[[], int]:
-        """What runs in the child."""
+        """The function that runs in the child."""
         raise NotImplementedError
 
     def check(self, output: Path) -> None:
-        """Every file that is there must be the one that an undisturbed run writes, byte for byte."""
+        """Every existing file must be identical to that of an uninterrupted run."""
         for name, data in files_of(output).items():
             if self.reference.get(name) != data:
                 raise HalfWrittenError(f"{name} has {len(data)} bytes and is not what an undisturbed run writes")
 
     def finished(self, output: Path) -> None:
-        """After a run that was not killed."""
+        """Checks the files after a run that was not killed."""
         self.check(output)
         missing = self.reference.keys() - files_of(output).keys()
         if missing:
@@ -86,7 +87,7 @@ class Scenario:
 
 
 def files_of(folder: Path) -> Dict[str, bytes]:
-    """Contents by name, without hidden ones."""
+    """Contents by name, without hidden files."""
     found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
@@ -99,7 +100,7 @@ def left_in(folder: Path) -> List[Path]:
 class Segment(Scenario):
     """`lvnet segment` with a probability map."""
 
-    #: In-plane mm of the network's grid.
+    #: In-plane spacing of the network's grid in mm.
     spacing = 2.0
 
     def __init__(self, folder: Path) -> None:
@@ -114,7 +115,7 @@ class Segment(Scenario):
         return lambda: lvnet.cli.main([*place, *more])
 
     def check(self, output: Path) -> None:
-        """What is there can be read, too."""
+        """Existing files must also be readable."""
         super().check(output)
         for name in files_of(output):
             read_image(output / name)
@@ -123,7 +124,7 @@ class Segment(Scenario):
 class Batch(Segment):
     """`lvnet segment` of a folder."""
 
-    # So coarse that the network does not take up all the moments.
+    # Coarse, so that kills do not always hit the network.
     spacing = 8.0
 
     def __init__(self, folder: Path) -> None:
@@ -139,7 +140,7 @@ class Batch(Segment):
 
 
 class Training(Scenario):
-    """`lvnet-train fit`, cache included; a killed run is resumed by the same command."""
+    """`lvnet-train fit`, including its cache; the same command resumes a killed run."""
 
     resumes = True
 
@@ -166,7 +167,7 @@ class Training(Scenario):
         return lambda: lvnet_training.cli.main([*arguments, *more])
 
     def check(self, output: Path) -> None:
-        """What is there can be resumed from, and the log is a whole table."""
+        """The run can be resumed from existing files, and the log is a complete table."""
         for path in output.glob("*.pt"):
             Run.start(load_config(self.config), torch.device("cpu")).restore(path)
         for path in output.glob("*.csv"):
@@ -176,7 +177,7 @@ class Training(Scenario):
                 raise HalfWrittenError(f"{path.name}: {rows}")
 
     def finished(self, output: Path) -> None:
-        """The weights, the average and Adam's state are those of an undisturbed run, bit for bit."""
+        """The weights, their average and Adam's state equal those of an uninterrupted run, bit for bit."""
         self.check(output)
         for name, data in self.reference.items():
             if _plain_bytes(output / name) != data:
@@ -199,14 +200,14 @@ class Export(Scenario):
         return lambda: lvnet_training.cli.main([*place, "--provenance", str(self.folder / "provenance.json")])
 
     def check(self, output: Path) -> None:
-        """What is there can be loaded, too."""
+        """Existing files can also be loaded."""
         super().check(output)
         for name in files_of(output):
             load_checkpoint(output / name).build()
 
 
 class Careless(Scenario):
-    """Writes a file where it belongs, piece by piece: what the harness is there to find."""
+    """Writes a file in place, piece by piece: an error that this program must find."""
 
     def command(self, output: Path) -> Callable[[], int]:
         """See the class."""
@@ -227,7 +228,7 @@ _OTHERS = {"careless": Careless}
 
 
 def save_weights(folder: Path, spacing: float) -> str:
-    """A checkpoint of a network so small that only what is around it takes time; in-plane spacing in mm."""
+    """A checkpoint of a network so small that its own run time is negligible; in-plane spacing in mm."""
     settings = Preprocessing(mean=0.0, std=100.0, in_plane_spacing=(spacing, spacing), slice_spacing=1.5 * spacing)
     recipe = Recipe(Architecture(widths=(4, 6, 8, 8, 10), kernel_size=3, expansion=1), settings, name="tiny")
     torch.manual_seed(3)
@@ -236,10 +237,10 @@ def save_weights(folder: Path, spacing: float) -> str:
 
 
 def start(command: Callable[[], int], output: Path, touch: Optional[int] = None) -> int:
-    """Forks a child that runs a command; the process id.
+    """Forks a child that runs a command; returns its process id.
 
     Args:
-        touch: the child kills itself right before its so-manieth touch of the output.
+        touch: the child kills itself right before this operation on the output (1 is the first).
     """
     child = os.fork()
     if child:
@@ -276,21 +277,21 @@ def _killer(folder: str, touch: int) -> Callable[[str, tuple], None]:
 
 
 def ended(child: int) -> int:
-    """Waits for a child; its exit code, negative for a signal."""
+    """Waits for a child; returns its exit code, negative for a signal."""
     status = os.waitpid(child, 0)[1]
     return os.waitstatus_to_exitcode(status)
 
 
 def run(name: str, kills: int, seed: int, touches: Optional[int] = None) -> Dict[str, object]:
-    """Kills a scenario at random moments, then before each touch of its output.
+    """Kills a scenario at random moments, then before each operation on its output.
 
     Args:
-        kills: random moments.
-        touches: at most so many of the touches; None takes all.
+        kills: number of random moments.
+        touches: maximum number of these operations; None: all.
 
     Returns:
-        `command`, `seconds` of an undisturbed run, `kills`, `whole` and `absent` outputs after them, `temporary` files
-        that they left, `touches`, `resumed` runs that came to their end, and `problems`.
+        `command`, `seconds` of an uninterrupted run, `kills`, `whole` and `absent` outputs after them, `temporary`
+        files left behind, `touches`, number of `resumed` runs that finished, and `problems`.
     """
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="lvnet-kill-") as place:
@@ -309,7 +310,7 @@ def run(name: str, kills: int, seed: int, touches: Optional[int] = None) -> Dict
         output.mkdir()
 
         def one(touch: Optional[int]) -> bool:
-            """One run that is killed; False where it came to its end before."""
+            """One run that is killed; False if it finished before."""
             child = start(scenario.command(output), output, touch)
             if touch is None:
                 time.sleep(rng.uniform(0, seconds))
@@ -330,7 +331,7 @@ def run(name: str, kills: int, seed: int, touches: Optional[int] = None) -> Dict
             result["absent"] += len(scenario.reference) - len(there)
             result["temporary"] += len(left_in(output))
             if not scenario.resumes:
-                # Only what is hidden stays: the next run has to remove it.
+                # Only hidden files stay: the next run has to remove them.
                 for file in files_of(output):
                     (output / file).unlink()
             return True
@@ -338,7 +339,7 @@ def run(name: str, kills: int, seed: int, touches: Optional[int] = None) -> Dict
         while result["kills"] < kills and not problems:
             result["kills"] += one(None)
         if scenario.resumes:
-            # From the start again, or there would be little left to touch.
+            # Start from the beginning: a finished run performs hardly any operations.
             result["resumed"] += _settle(scenario, output, problems)
         touch = 1
         while not problems and (touches is None or touch <= touches) and one(touch):
@@ -355,7 +356,7 @@ def _reference(scenario: Scenario, whole: Path) -> Dict[str, bytes]:
 
 
 def _plain_bytes(path: Path) -> bytes:
-    """The contents of a .pt file in bytes that depend on nothing else; the time that a run took is its own."""
+    """The contents of a .pt file in reproducible bytes, without the run's time."""
     file = io.BytesIO()
     state = torch.load(path, weights_only=True)
     torch.save({name: value for name, value in state.items() if name != "seconds"}, file)
@@ -363,7 +364,7 @@ def _plain_bytes(path: Path) -> bytes:
 
 
 def _settle(scenario: Scenario, output: Path, problems: List[str], again: bool = True) -> int:
-    """Lets a run come to its end, which must leave whole files and nothing temporary; begins anew."""
+    """Lets a run finish, which must leave complete files and nothing temporary; then starts from the beginning."""
     code = ended(start(scenario.command(output), output)) if again else 0
     try:
         if code:

@@ -1,7 +1,7 @@
-"""Many scans in one process: memory, open files, and whether results are those of single runs.
+"""Processes many scans in one process and checks memory, open files, and results against single runs.
 
-`python Testing/faults/load.py --count 200 batch worker` prints JSON; exit code 1 where memory grew by 5 % or more,
-files stayed open, or a result differed.
+`python Testing/faults/load.py --count 200 batch worker` prints JSON; exit code 1 if memory grew by 5 % or more, files
+stayed open, or a result differed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lvnet.volume import Volume  # noqa: E402
 from lvnet.worker.exchange import SCAN_FILE, Exchange, write_array  # noqa: E402
 from lvnet.worker.messages import decode, encode  # noqa: E402
 
-#: Growth of memory that is let pass.
+#: Tolerated growth of memory.
 MOST_GROWTH = 0.05
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(MODULE)}
 Sample = Tuple[int, int]
@@ -44,10 +44,10 @@ def sample(process: str = "self") -> Sample:
 
 
 def judged(samples: List[Sample]) -> Dict[str, Any]:
-    """Growth between the second tenth of the scans, when everything is loaded and warm, and the last.
+    """Growth between the second tenth of the scans, when everything is loaded and warm, and the last tenth.
 
-    The least of each part counts, and of few scans more than a tenth: a process gives free pages back after its
-    answer, so that a sample may be taken before or after that.  What leaks is never given back.
+    The minimum of each part is used, and with few scans the parts are larger than a tenth: a process frees memory after
+    its answer, so that a sample may be taken before or after that.  Leaked memory is never freed.
     """
     start = max(2, len(samples) // 10)
     window = max(len(samples) // 10, min(8, len(samples) // 2 - start))
@@ -65,12 +65,12 @@ def judged(samples: List[Sample]) -> Dict[str, Any]:
 
 
 def phantom(kind: int) -> Volume:
-    """A small scan; kinds differ in size, since memory is taken and given back by size."""
+    """A small scan; kinds differ in size, since the size affects how memory is allocated and freed."""
     return make_phantom(kind, size=(14 + 2 * kind, 40, 44 + 2 * kind))[0]
 
 
 def scans(folder: Path, count: int, kinds: int) -> List[Path]:
-    """Files of so many scans of so many kinds."""
+    """Files with the given number of scans and kinds."""
     made = []
     for kind in range(kinds):
         write_image(phantom(kind), folder / f"kind{kind}.nii.gz")
@@ -82,7 +82,7 @@ def scans(folder: Path, count: int, kinds: int) -> List[Path]:
 
 
 def weights(folder: Path) -> str:
-    """A network so small that what is around it takes most of the time."""
+    """A network so small that the rest of the program takes most of the time."""
     import torch
     from lvnet.checkpoint import save_checkpoint
     from lvnet.network import LVNet
@@ -98,7 +98,7 @@ _singles: Dict[int, List[bytes]] = {}
 
 
 def singles(folder: Path, network: str, kinds: int) -> List[bytes]:
-    """What `lvnet segment` makes of every kind in a process of its own."""
+    """Results of `lvnet segment` for every kind, each in a separate process."""
     if kinds not in _singles:
         _singles[kinds] = []
         for kind in range(kinds):
@@ -113,7 +113,7 @@ def batch(count: int, kinds: int) -> Dict[str, Any]:
     """`lvnet segment` of a folder, in this process."""
     from lvnet.cli import main
 
-    # The command takes it from there when it runs.
+    # The command uses this function when it runs.
     from lvnet.pipeline import scan as command
 
     with tempfile.TemporaryDirectory() as name:
@@ -144,7 +144,7 @@ def batch(count: int, kinds: int) -> Dict[str, Any]:
 
 
 def worker(count: int, kinds: int) -> Dict[str, Any]:
-    """Requests to one worker, each with a folder of its own, as the panel makes them."""
+    """Requests to one worker, each with its own folder, as the panel sends them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scans(folder, 0, kinds)

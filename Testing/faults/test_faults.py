@@ -1,4 +1,4 @@
-"""Killed at any moment, a command leaves whole files or none; hundreds of scans take no more memory than one."""
+"""A killed command leaves complete files or none; hundreds of scans take no more memory than one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = linux
 
 
 def results(script: str, *arguments: object) -> list:
-    """What one of the programs of this folder prints, and that it found nothing."""
+    """The output of a program of this folder, which must have found no problems."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(HERE / script), *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -30,9 +30,9 @@ def kills(count: int, touches: list) -> None:
     assert [entry["command"] for entry in found] == ["segment", "batch", "training", "export"]
     for entry in found:
         assert entry["kills"] == count and entry["problems"] == [], entry
-        # Killed before the file system was touched, and after: outputs were absent at times.
+        # Some kills were before the first output, so that outputs were absent, and some after.
         assert entry["touches"] >= 2 and entry["absent"] > 0, entry
-    # And temporary files were there to be removed.
+    # There were temporary files to remove.
     assert sum(entry["temporary"] for entry in found) > 0
     assert found[2]["resumed"] >= 1
 

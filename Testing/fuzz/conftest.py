@@ -1,4 +1,4 @@
-"""Makes the modules of this folder importable by its tests."""
+"""Makes the modules of this folder importable for its tests."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Runs one target on what it is sent, so that a crash of a library ends this process and no other.
+"""Runs one target on the payloads it receives, so that a crash of a library ends only this process.
 
-`python fuzz_child.py TARGET`; a message is four bytes with its length and then itself.  Payloads come on stdin, one
-JSON object goes to stdout for each: `outcome` ("valid", "refused" or "finding"), `what`, `where`, `peak_mb`.
+`python fuzz_child.py TARGET`; a message is its length in four bytes followed by its contents.  Payloads come on stdin;
+for each, one JSON object is written to stdout: `outcome` ("valid", "refused" or "finding"), `what`, `where`, `peak_mb`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import tempfile
 import traceback
 from pathlib import Path
 
-#: Address space that a payload may take beyond what the libraries need: bounded memory is part of the promise.
+#: Address space allowed for a payload, in addition to that of the libraries: memory must be bounded.
 EXTRA_BYTES = 6 << 30
-#: Memory in use beyond which a payload of a few kilobytes is a finding.
+#: Memory use above which a payload of a few kilobytes is a finding.
 PEAK_MB = 700
 
 

@@ -1,4 +1,4 @@
-"""Feeds a target in a child process with what hypothesis makes, and gathers what it finds."""
+"""Feeds a target in a child process with payloads from hypothesis, and collects the findings."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
-#: Seconds after which an answer is overdue; a machine with much else to do may be slow.
+#: Timeout of an answer in seconds; generous, since the machine may be busy.
 PATIENCE = 20.0
 
 
 class _Over(BaseException):
-    """The time is over; hypothesis lets this through at once, since it is no mere exception."""
+    """The time is up; hypothesis passes this on at once, since it is not an Exception."""
 
 
 class Child:
-    """A process that runs a target; another one takes its place when it dies."""
+    """A process that runs a target; it is replaced when it dies."""
 
     def __init__(self, target: str) -> None:
         self.target = target
@@ -39,7 +39,7 @@ class Child:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the child
 
     def run(self, payload: bytes) -> Dict[str, Any]:
-        """The child's answer; its death and its silence are findings."""
+        """The child's answer; a crash and a timeout are findings."""
         if self._process is None:
             self._start()
         assert self._process is not None and self._process.stdin is not None
@@ -72,7 +72,7 @@ class Child:
         path = os.pathsep.join([str(ROOT / "LVNetSegmentation"), str(ROOT / "training"), str(FOLDER)])
         self._errors.seek(0)
         self._errors.truncate()
-        # The plain network: kernels that are compiled anew in every child would only take time.
+        # The plain network: compiling kernels in every child would only take time.
         variables = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "LVNET_ACCELERATION": "off"}
         self._process = subprocess.Popen(
             [sys.executable, str(FOLDER / "fuzz_child.py"), self.target],
@@ -105,15 +105,15 @@ def fuzz(target: str, seconds: float, seed: int, executions: Optional[int] = Non
 
     Args:
         target: a key of `TARGETS`.
-        seconds: at most so long, apart from the start.
+        seconds: time limit, without the start.
         seed: the same seed gives the same payloads.
-        executions: at most so many.
+        executions: maximum number of payloads.
         save: folder for the smallest payload of every finding.
-        least: goes on beyond `seconds` until so many are done, however busy the computer is.
+        least: continues after `seconds` until this many payloads are done, however busy the computer is.
 
     Returns:
         `target`, `seed`, `seconds`, `executions`, `outcomes` by name, `peak_mb`, and `findings`: each with `what`,
-        `where`, `count` and `payload` (hexadecimal, of the smallest).
+        `where`, `count` and `payload` (hexadecimal, the smallest one).
     """
     child = Child(target)
     outcomes: collections.Counter = collections.Counter()

@@ -1,4 +1,4 @@
-"""Damage: of bytes, of the words of a text header, and of the values in nested data."""
+"""Mutations: of bytes, of the words of a text header, and of values in nested data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _WORDS = (
     b"raw", b"gzip", b"ascii", b"bzip2", b"hex", b"LIST", b"LOCAL", b"short", b"double", b"block", b"big", b"True",
     b"MET_DOUBLE", b"\xff\xfe", b"(1,0,0)", b"none", b"scan.raw", b"scan.nrrd", b"\\",
 )  # fmt: skip
-#: Values that no field wants.
+#: Values that are invalid in most fields.
 ODD: Tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 1.5, 1e308, -1e308, 1e-320, float("nan"), float("inf"), 2**31, 2**63, 10**30,
     "", "x", "0", "1", "nan", "\0", "a\0b", "\ud800", "../../../etc/passwd", "/dev/zero", "/dev/null", ".", "é" * 300,
@@ -46,7 +46,7 @@ ODD: Tuple[Any, ...] = (
 
 
 def edits(most: int = 6) -> st.SearchStrategy[List[Edit]]:
-    """Some changes for :func:`damaged`."""
+    """A few changes for :func:`damaged`."""
     number = st.integers(0, 2**16 - 1)
     return st.lists(st.tuples(st.integers(0, 11), number, number, st.integers(0, 255)), min_size=1, max_size=most)
 
@@ -57,7 +57,7 @@ def damaged(data: bytes, changes: Sequence[Edit], head: int) -> bytes:
     Args:
         data: the whole file.
         changes: from :func:`edits`.
-        head: bytes at its begin where most changes go, since there the decisions are made.
+        head: number of bytes at the beginning where most changes go, since headers decide how a file is read.
     """
     for kind, place, more, value in changes:
         if not data:
@@ -73,7 +73,7 @@ def damaged(data: bytes, changes: Sequence[Edit], head: int) -> bytes:
         elif kind == 3:
             data = data[:at] + data[at + 1 + more % 64 :]
         elif kind == 4:
-            # Now and then so much that it fills what a library holds ready for a word.
+            # Sometimes long enough to overflow a library's buffer for a word.
             data = data[:at] + bytes([value]) * (more % 300 * (1 if value % 8 else 20)) + data[at:]
         elif kind == 5:
             data = data[:at] + data[at : at + more % 200] + data[at:]
@@ -93,7 +93,7 @@ def damaged(data: bytes, changes: Sequence[Edit], head: int) -> bytes:
 
 
 def _with_word(data: bytes, place: int, more: int, value: int, head: int) -> bytes:
-    """Puts a word in place of one of the head's words."""
+    """Replaces one of the head's words."""
     words = list(re.finditer(rb"[^\s=:,()]+", data[:head]))
     if not words:
         return data
@@ -102,13 +102,13 @@ def _with_word(data: bytes, place: int, more: int, value: int, head: int) -> byt
 
 
 def odd_edits(most: int = 3) -> st.SearchStrategy[List[Tuple[int, int, int]]]:
-    """Some changes for :func:`altered`."""
+    """A few changes for :func:`altered`."""
     number = st.integers(0, 2**16 - 1)
     return st.lists(st.tuples(st.integers(0, 5), number, number), min_size=1, max_size=most)
 
 
 def altered(value: Any, changes: Sequence[Tuple[int, int, int]]) -> Any:
-    """Nested data with other values, and with entries fewer and more."""
+    """Nested data with changed values, and with added and removed entries."""
     value = copy.deepcopy(value)
     for kind, place, choice in changes:
         places = list(_places(value))
@@ -128,7 +128,7 @@ def altered(value: Any, changes: Sequence[Tuple[int, int, int]]) -> Any:
 
 
 def _places(value: Any) -> Any:
-    """Every entry as (what holds it, key)."""
+    """Every entry as (container, key)."""
     keys = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     for key in list(keys):
         yield value, key

@@ -1,4 +1,4 @@
-"""Small valid inputs that the fuzzers damage, by target and kind."""
+"""Small valid inputs that the fuzzers mutate, by target and kind."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 SHAPE = (4, 8, 10)
-#: Kinds of scans and the file names that they are read under.
+#: Kinds of scans, with the file names under which they are read.
 SCANS = {
     "nii": "scan.nii", "nii.gz": "scan.nii.gz", "nii in gz": "scan.nii.gz", "nrrd": "scan.nrrd",
     "nrrd.gz": "scan.nrrd", "labels": "scan.nrrd", "layers": "scan.seg.nrrd", "mha": "scan.mha", "mha.z": "scan.mha",
     "mhd": "scan.mhd", "dicom": "1.dcm", "dicom implicit": "1.dcm", "dicom deflated": "1.dcm", "dicom rle": "1.dcm",
     "dicom jpeg": "1.dcm", "dicom jpegls": "1.dcm", "dicom jpeg2000": "1.dcm", "dicom enhanced": "1.dcm",
 }  # fmt: skip
-#: Ways that a slice is stored in which it is read by itself too: of a series the largest part is taken, so that a
-#: slice whose size is damaged would never be decoded.
+#: Kinds of slices that are also read as a single file: of a series, the largest valid part is used, so that a slice
+#: with a damaged size would never be decoded.
 ALONE = ("", " implicit", " rle", " jpeg", " jpegls", " jpeg2000")
 SCANS.update({f"alone{kind}": "1.dcm" for kind in ALONE})
-#: A recipe as a checkpoint holds it, of the smallest network that has every part.
+#: The recipe of the smallest network that has every part, as stored in a checkpoint.
 RECIPE = {
     "architecture": {"in_channels": 1, "classes": 2, "widths": [2, 3], "expansion": 1, "kernel_size": 3},
     "preprocessing": {
@@ -41,12 +41,12 @@ RECIPE = {
 
 
 def voxels() -> np.ndarray:
-    """(z, y, x) int16 that show every kind of tissue."""
+    """(z, y, x) int16 with every kind of tissue."""
     return np.random.default_rng(1).integers(-1000, 1500, SHAPE).astype(np.int16)
 
 
 def scans() -> Dict[str, bytes]:
-    """A valid file of every kind of `SCANS`, by kind."""
+    """A valid file of every kind in `SCANS`, by kind."""
     from lvnet.image_io import write_image
     from lvnet.volume import Volume
 
@@ -67,7 +67,7 @@ def scans() -> Dict[str, bytes]:
 
 
 def _through_itk(folder: Path) -> Dict[str, bytes]:
-    """What our own writers do not make: uncompressed files, a header by itself, layers of segments."""
+    """Files that our writers do not make: uncompressed ones, a detached header, layers of segments."""
     import SimpleITK as sitk  # noqa: N813
 
     image = sitk.GetImageFromArray(voxels())
@@ -86,7 +86,7 @@ def _through_itk(folder: Path) -> Dict[str, bytes]:
 
 
 def dicom_series() -> Dict[str, List[bytes]]:
-    """The slices of one series by how they are stored; keys as in `SCANS` without "dicom"."""
+    """The slices of one series by storage format; keys as in `SCANS` without "dicom"."""
     from pydicom.uid import (
         DeflatedExplicitVRLittleEndian,
         ExplicitVRLittleEndian,
@@ -202,7 +202,7 @@ def checkpoint() -> bytes:
 
 
 def config() -> Dict[str, object]:
-    """The settings of a small run, with every kind of setting."""
+    """The settings of a small run, with every type of setting."""
     settings = yaml.safe_load((ROOT / "training" / "configs" / "tiny.yaml").read_text(encoding="utf-8"))
     settings.update(
         samples_per_epoch=4, phantoms=0, trust={"case": 0.5}, labels={1: "liver"}, split="2/1/1", eta=[],
@@ -231,7 +231,7 @@ def run_file() -> bytes:
 
 
 def load(folder: Path, settings: Dict[str, object]) -> object:
-    """The configuration of these settings."""
+    """The configuration with these settings."""
     from lvnet_training.config import load_config
 
     path = folder / "c.yaml"
@@ -240,7 +240,7 @@ def load(folder: Path, settings: Dict[str, object]) -> object:
 
 
 def requests(folder: str) -> List[Dict[str, object]]:
-    """Requests to the worker; the scan lies in `folder`."""
+    """Requests to the worker; the scan is in `folder`."""
     return [
         {"do": "segment", "id": 1, "folder": folder, "spacing": [2.5, 0.8, 0.7], "origin": [0.0, 0.0, 0.0],
          "direction": [1, 0, 0, 0, 1, 0, 0, 0, 1], "device": "cpu", "weights": f"{folder}/w.safetensors",
@@ -254,5 +254,5 @@ def requests(folder: str) -> List[Dict[str, object]]:
 
 
 def as_json(value: object) -> bytes:
-    """JSON, with NaN and infinity as Python's own reader takes them."""
+    """JSON, with NaN and infinity as accepted by Python's own reader."""
     return json.dumps(value).encode("utf-8", "surrogatepass")

@@ -1,7 +1,7 @@
-"""What is fuzzed: how its inputs are made, and what is done with one.
+"""The fuzzing targets: how payloads are generated, and how each one is processed.
 
-`strategies` runs in the asking process, `Target.run` in a child, where a crash is a finding and no more.
-A target answers "valid" or "refused", or raises whatever it came to; that is a finding then.
+`Target.payloads` is used in the main process, `Target.run` in a child, where a crash is just a finding.  `run` returns
+"valid" or "refused"; any exception is a finding.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from fuzz_mutations import altered, damaged, edits, odd_edits
 from hypothesis import strategies as st
 
 KINDS = list(seeds.SCANS)
-#: Bytes at the begin of a file where most damage goes.
+#: Number of bytes at the beginning of a file where most damage goes.
 _HEAD = {"nii": 352, "nii in gz": 352, "nii.gz": 40, "nrrd": 500, "nrrd.gz": 500, "labels": 500, "layers": 700,
          "mha": 400, "mha.z": 400, "mhd": 400}  # fmt: skip
-#: Where a slice that is read by itself is damaged: from its number of rows on.
+#: A slice that is read as a single file is damaged from its element Rows on.
 _ROWS = b"\x28\0\x10\0"
 
 
 class WrongResultError(AssertionError):
-    """A result that no caller may get."""
+    """A wrong result that was returned to the caller."""
 
 
-# Strategies: payloads are bytes, the first of them the kind -----------------------------------------------------------
+# Strategies: the first byte of a payload is its kind ------------------------------------------------------------------
 
 
 def reader_payloads() -> st.SearchStrategy[bytes]:
@@ -68,7 +68,7 @@ def weights_payloads() -> st.SearchStrategy[bytes]:
 
 
 def protocol_payloads() -> st.SearchStrategy[bytes]:
-    """Lines to the worker: requests with other values, damaged lines, and mere bytes; FOLDER stands for a real one."""
+    """Lines to the worker: requests with other values, damaged lines, and random bytes; FOLDER is a placeholder."""
     requests = seeds.requests("FOLDER")
     one = st.one_of(
         st.builds(lambda r, c: seeds.as_json(altered(r, c)), st.sampled_from(requests), odd_edits()),
@@ -87,7 +87,7 @@ def protocol_payloads() -> st.SearchStrategy[bytes]:
 
 
 def config_payloads() -> st.SearchStrategy[bytes]:
-    """Settings of training with other values, and damaged text."""
+    """Training settings with other values, and damaged text."""
     settings = seeds.config()
     text = yaml.safe_dump(settings).encode()
     bombs = [
@@ -100,7 +100,7 @@ def config_payloads() -> st.SearchStrategy[bytes]:
         st.builds(lambda c: damaged(text, c, len(text)), edits()),
         st.builds(lambda b, c: b + damaged(text, c, len(text)), st.sampled_from(bombs), edits(1)),
         st.builds(lambda b: text + b"\n" + b, st.sampled_from(bombs)),
-        # The sound one itself: a short run, too, shall see what is valid.
+        # Also the unchanged text, so that even a short run includes a valid one.
         st.just(text),
     )
 
@@ -125,7 +125,7 @@ class Reader:
         (folder / "scan.raw").write_bytes(seeds.voxels().tobytes())
 
     def run(self, payload: bytes) -> str:
-        """Writes the file, reads it."""
+        """Writes the file and reads it."""
         from lvnet.image_io import read_image, read_labels, read_segments
 
         kind, data = KINDS[payload[0] % len(KINDS)], payload[1:]
@@ -158,7 +158,7 @@ def _listing(folder: Path) -> List[str]:
 
 
 def check_volume(volume: Any) -> None:
-    """What every scan and label map that a reader hands out must be."""
+    """Properties of every scan and label map that a reader returns."""
     array = volume.array
     if array.ndim != 3 or not array.size or array.dtype.kind not in "iuf" or not array.dtype.isnative:
         raise WrongResultError(f"voxels of {array.dtype} in {array.shape}")
@@ -174,7 +174,7 @@ def check_volume(volume: Any) -> None:
 
 
 class Weights:
-    """The loader of checkpoints and of the files of runs."""
+    """The loaders of checkpoints and run files."""
 
     payloads = staticmethod(weights_payloads)
 
@@ -240,7 +240,7 @@ class Weights:
 
 
 class Protocol:
-    """The worker: whatever it hears, it answers, and goes on."""
+    """The worker: it answers every input and keeps running."""
 
     payloads = staticmethod(protocol_payloads)
 
@@ -258,7 +258,7 @@ class Protocol:
         self.scan = _npy()
 
     def run(self, payload: bytes) -> str:
-        """Says the lines; every answer but a result must be a refusal, and the next request must be answered."""
+        """Sends the lines; every answer must be a result or a refusal, and the next request must be answered."""
         from lvnet.worker.messages import MessageWriter, decode
         from lvnet.worker.server import Server
 
@@ -322,13 +322,13 @@ class Config:
 
 
 class Broken:
-    """Has every fault that the fuzzer is there to find; only the fuzzer's own test asks for it."""
+    """Has every kind of error that the fuzzer must find; used only by the fuzzer's own test."""
 
     def __init__(self, folder: Path) -> None:
         pass
 
     def run(self, payload: bytes) -> str:
-        """Does what the payload says."""
+        """Triggers the error that the payload names."""
         if payload == b"raise":
             raise ZeroDivisionError
         if payload == b"crash":
@@ -343,5 +343,5 @@ class Broken:
 
 
 TARGETS = {"reader": Reader, "weights": Weights, "protocol": Protocol, "config": Config}
-#: What a child can run.
+#: All targets.
 SUBJECTS = {**TARGETS, "broken": Broken}

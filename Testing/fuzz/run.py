@@ -1,4 +1,7 @@
-"""Fuzzes for as long as told: `python Testing/fuzz/run.py --minutes 10 reader`; exit code 1 on findings, JSON."""
+"""Runs the fuzzer and prints JSON; exit code 1 if there are findings.
+
+`python Testing/fuzz/run.py --minutes 10 reader` fuzzes one target for the given number of minutes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fuzzing has found, made again and a little worse: a result or one line, and bounded memory."""
+"""Earlier findings of the fuzzer and similar inputs: a result or a one-line error, with bounded memory."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_fragments_that_do_not_follow_one_another_take_no_memory(child, scans, k
 )  # fmt: skip
 def test_a_jpeg_2000_header_takes_no_memory_for_what_is_not_there(child, scans, offset, form, values):
     data = behind(scans["alone jpeg2000"], SIZE, offset, form, *values)
-    # Tiles of a pixel are few in so small a slice, and those of the file are then cut off or misplaced.
+    # Such a small slice has few tiles of one pixel; the file's own tiles are then cut off or misplaced.
     assert answer(child, "alone jpeg2000", data) in ({"outcome": "refused"}, {"outcome": "valid"})
 
 

@@ -1,4 +1,4 @@
-"""Whatever the bytes, the answer is a result or one line; never another error, a crash, or memory without end."""
+"""Any input gives a result or a one-line error; never another error, a crash, or unbounded memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUN = Path(__file__).with_name("run.py")
 def test_damaged_input_is_read_or_refused_in_one_line(target, least):
     report = fuzz(target, seconds=7.0, seed=20261124, executions=250, least=least)
     assert report["findings"] == []
-    # A fuzzer that is refused everything, or nothing, tests nothing.
+    # A fuzzer whose inputs are all refused, or all valid, tests nothing.
     assert {"valid", "refused"} <= report["outcomes"].keys(), report
 
 
