@@ -98,6 +98,6 @@ def guarded(work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
     """The result of a piece of work, or the reason why it failed."""
     try:
         return work()
-    except Exception as error:  # of one part; the table says it
+    except Exception as error:  # only this part failed; the table shows why
         message = (str(error).strip().splitlines() or [""])[0][:160]
         return {"failed": f"{type(error).__name__}: {message}".rstrip(": ")}

@@ -115,7 +115,7 @@ def start_of_peak() -> float:
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
-        return peak_mb()  # elsewhere the peak so far is all there is: growth may then seem smaller
+        return peak_mb()  # other systems cannot reset the peak: the growth may be underestimated
     return status_mb("VmRSS")
 
 

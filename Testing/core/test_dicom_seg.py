@@ -294,7 +294,7 @@ def test_odd_values_in_the_headers_are_never_printed(series, capfd, recwarn, cap
     source = open_seg_source(folder)
     target = folder.parent / "seg.dcm"
     recwarn.clear()
-    caplog.clear()  # of what writing the series said
+    caplog.clear()  # messages from writing the series
     capfd.readouterr()
     try:
         write_dicom_seg(labels, target, source, TWO)

@@ -126,7 +126,7 @@ def test_a_dicom_element_that_claims_more_bytes_than_its_file_has_takes_no_memor
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     volume = read_image(tmp_path / "ct")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 100_000
-    if where == "top":  # what comes after it cannot be found; what lies beside the fields and pixels does not matter
+    if where == "top":  # the elements after it are lost; the other places do not affect the required elements
         assert volume.notes[0] == "left out: 1 x damaged files"
         stored[2] = (stored[1] + stored[3]) // 2
     assert np.array_equal(volume.array, stored.astype(int) - 1024)

@@ -1,4 +1,4 @@
-"""A running slicer-core: Slicer's real MRML, and the stand-in for its windows that Testing/widget uses too."""
+"""Starts slicer-core: Slicer's real MRML, with the stand-in for Slicer's windows that Testing/widget uses too."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def slicer_core() -> Any:
 
 
 def start_slicer_core() -> Any:
-    """The module `slicer` with everything that its windows would otherwise have started."""
+    """The module `slicer` with everything started that Slicer's windows would normally start."""
     from slicer_windows.application import start
 
     return start()
@@ -71,7 +71,7 @@ def module(slicer_core) -> Any:
 
 @pytest.fixture(scope="session")
 def shared_logic(module, tmp_path_factory):
-    """A logic whose worker is kept for all tests."""
+    """A logic with one worker for all tests."""
     os.environ["LVNET_LOG_DIR"] = str(tmp_path_factory.mktemp("logs"))
     made = module.LVNetSegmentationLogic()
     yield made
@@ -81,7 +81,7 @@ def shared_logic(module, tmp_path_factory):
 
 @pytest.fixture
 def logic(shared_logic, tmp_path):
-    """The logic, with a folder for temporary files that is empty again after the test."""
+    """The shared logic, with a folder for temporary files that must be empty after the test."""
     folder = tmp_path / "exchange"
     folder.mkdir()
     shared_logic.service._folder = lambda: folder
@@ -95,7 +95,7 @@ def logic(shared_logic, tmp_path):
 
 @pytest.fixture
 def oblique_volume(slicer_core, scene):
-    """Voxels that are neither all organ nor all background, on an oblique grid."""
+    """A volume on an oblique grid for which the network predicts both organ and background."""
     turn = np.radians(25.0)
     matrix = np.eye(4)
     axes = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])

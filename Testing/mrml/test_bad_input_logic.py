@@ -1,6 +1,6 @@
-"""The cases of Testing/corpus that can exist as a node, through the Logic: a right segmentation, or one sentence.
+"""Runs the cases of Testing/corpus that can exist as a node through the Logic: correct result or one-line error.
 
-Files are loaded by Slicer's own reader, so that what it makes of them is what is segmented.
+Slicer's own reader loads the files, so that the segmented volume is what Slicer makes of them.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def nodes_in(scene):
 
 
 def flips_of(truth, node):
-    """Axes (z, y, x) along which Slicer's reader turned the voxels round, which it does to left-handed ones.
+    """Axes (z, y, x) along which Slicer's reader has flipped the voxels, as it does for left-handed grids.
 
-    The node's voxels lie where those of the true scan lie.
+    Also checks that the node's voxels are at the positions of the correct scan.
     """
     from LVNetSegmentationLib.nodes import volumeFromNode
 
@@ -72,7 +72,7 @@ def test_a_volume_that_looks_bad_gets_its_right_segmentation(slicer_core, scene,
     check_words(case.in_slicer.notes, logic.lines, nothing_else=False)
     volume_ml = float(np.count_nonzero(labels)) * made.truth.voxel_volume_ml
     assert logic.outcome.volumes["liver"] == pytest.approx(volume_ml, rel=1e-4, abs=1e-6)
-    # What a person does next works for a result of any kind, an empty one too.
+    # The next steps of a user work for every result, including an empty one.
     segmentation.CreateClosedSurfaceRepresentation()
     result, table = logic.evaluate(segmentation, segmentation)
     assert table.GetNumberOfRows() == 1

@@ -1,4 +1,4 @@
-"""What can be segmented, and what is asked about first."""
+"""Checks of the input before segmentation: which volumes are accepted, and which trigger a question."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_weights_for_another_organ_are_asked_about_that_organ(scene, logic, scan
     assert "height of the liver" in " ".join(sentence for _, sentence in logic.checkInput(slab))
     ((severity, sentence),) = logic.checkInput(slab, str(tmp_path / "absent.safetensors"))
     assert severity == "error" and "absent.safetensors" in sentence
-    # A whole run: nothing that is shown of the result is about a liver.
+    # A whole run: no message about the result mentions a liver.
     logic.segment(addVolumeNode(scan, "ct"), device="cpu", weights=paths["kidney"])
     messages = [*logic.outcome.lines, *(sentence for _, sentence in logic.outcome.checks)]
     assert messages and not any("liver" in line for line in messages)

@@ -1,4 +1,4 @@
-"""The overlay of the regions in which the network was unsure lies where they are, and nowhere else in Slicer."""
+"""The overlay of uncertain regions has the right position, and is hidden from the rest of Slicer."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 
 @pytest.fixture
 def volume_node(turned_volume):
-    """A scan that is oblique and under a transform that turns and moves it."""
+    """An oblique scan under a transform that rotates and translates it."""
     return turned_volume
 
 
 @pytest.fixture
 def doubtful(volume_node):
-    """One region that fills a small box, at its middle voxel."""
+    """One region that fills a small box; its reported position is the middle voxel."""
     from LVNetSegmentationLib.outcome import DoubtfulRegion, DoubtfulRegions
 
     box = (slice(4, 7), slice(10, 15), slice(20, 31))
@@ -24,7 +24,7 @@ def doubtful(volume_node):
 
 
 def local_of(volume_node):
-    """(4, 4) from the indices of a volume to its own space, RAS."""
+    """(4, 4) from a volume's indices to its local RAS coordinates."""
     import vtk
 
     matrix = vtk.vtkMatrix4x4()
@@ -33,7 +33,7 @@ def local_of(volume_node):
 
 
 def world_of(slicer, volume_node):
-    """The same to the world."""
+    """(4, 4) from a volume's indices to world RAS coordinates."""
     return slicer.util.arrayFromTransformMatrix(volume_node.GetParentTransformNode()) @ local_of(volume_node)
 
 
@@ -60,7 +60,7 @@ def test_the_overlay_lies_where_the_core_says_that_the_network_was_unsure(
     overlay = addOverlay(found, volume_node)
     assert np.array_equal(voxels_of(slicer_core, overlay, volume_node), mask)
     assert overlay.GetParentTransformNode() is volume_node.GetParentTransformNode()
-    # The place that is named is a voxel of the overlay.
+    # The reported position is inside the overlay.
     x, y, z, _ = np.linalg.solve(local_of(volume_node), [*found.regions[0].place, 1.0])
     assert mask[round(z), round(y), round(x)] == 1
 
@@ -91,7 +91,7 @@ def test_a_jump_centres_the_slices_on_the_region_under_the_transform(slicer_core
 
 
 def test_slicers_subject_hierarchy_has_no_reason_to_complain(slicer_core, scene, volume_node, doubtful):
-    """It listens to each segmentation node as soon as that is added, and logs an error where it has no item for it."""
+    """It observes each segmentation node as soon as that is added, and logs an error if the node has no item."""
     import vtk
     from LVNetSegmentationLib.doubtfuloverlay import addOverlay, removeOverlay
 
@@ -109,7 +109,7 @@ def test_slicers_subject_hierarchy_has_no_reason_to_complain(slicer_core, scene,
     listen.CallDataType = vtk.VTK_OBJECT
     tag = scene.AddObserver(scene.NodeAddedEvent, listen)
     overlay = addOverlay(doubtful, volume_node)
-    # It does hear what it listens to.
+    # The observers do receive events.
     overlay.GetDisplayNode().SetOpacity2DFill(0.41)
     assert heard == complains[-1:]
     removeOverlay(overlay)

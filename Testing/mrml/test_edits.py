@@ -1,4 +1,4 @@
-"""Whose segmentation it is, and whether somebody has edited it since."""
+"""To which volume a segmentation belongs, and whether it has been edited since the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lvnet.recipe import LIVER
 
 @pytest.fixture
 def made(slicer_core, scene, module):
-    """A volume of a DICOM study and a result of it."""
+    """A volume in a DICOM study and its segmentation result."""
     from LVNetSegmentationLib import nodes
 
     scan, label = make_phantom(3, size=(30, 64, 64), spacing=(6.0, 6.0, 6.0))
@@ -46,7 +46,7 @@ def test_a_result_is_not_edited_until_a_single_voxel_is(slicer_core, made):
 
 
 def test_more_room_around_the_voxels_or_another_segment_beside_them_is_no_edit(slicer_core, made):
-    """Segment Editor stores more empty space, and several segments in one image."""
+    """Segment Editor enlarges the stored image, and stores several segments in one image."""
     _scan, _label, volume, result = made
     name = result.GetSegmentation().GetNthSegmentID(0)
     array = slicer_core.util.arrayFromSegmentBinaryLabelmap(result, name, volume)
@@ -92,7 +92,7 @@ def test_a_result_belongs_to_its_volume_and_to_no_other_of_the_same_size(slicer_
     other = nodes.addVolumeNode(scan, "other")
     assert belongsTo(result, volume)
     assert not belongsTo(result, other)
-    # Loaded from a file it names no volume: its grid decides.
+    # After loading from a file it has no reference volume: its grid decides.
     result.SetNodeReferenceID(result.GetReferenceImageGeometryReferenceRole(), None)
     assert belongsTo(result, volume)
     other.SetSpacing(1, 1, 1)
@@ -100,7 +100,7 @@ def test_a_result_belongs_to_its_volume_and_to_no_other_of_the_same_size(slicer_
 
 
 def test_an_export_to_dicom_finds_patient_study_and_series(slicer_core, scene, made):
-    """Slicer takes them from the study that holds the segmentation and from its reference volume."""
+    """Slicer takes them from the study that contains the segmentation, and from its reference volume."""
     _scan, _label, volume, result = made
     hierarchy = slicer_core.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     items = [hierarchy.GetItemByDataNode(node) for node in (volume, result)]
@@ -111,7 +111,7 @@ def test_an_export_to_dicom_finds_patient_study_and_series(slicer_core, scene, m
 
 
 def test_surfaces_are_smooth_from_the_start(slicer_core, made):
-    """Stairs of a label map have normals along the axes only; those of a smooth surface point anywhere."""
+    """A staircase surface has only axis-parallel normals; a smooth surface has normals in all directions."""
     from vtk.util.numpy_support import vtk_to_numpy
 
     _scan, _label, _volume, result = made

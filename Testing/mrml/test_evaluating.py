@@ -1,4 +1,4 @@
-"""Comparing nodes where they lie: transforms, other grids, label maps, surfaces; tables and CSV."""
+"""Evaluation of nodes: transforms, different grids, label maps, surfaces; tables and CSV files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OBLIQUE[:3, 3] = (-20.0, 35.0, 5.0)
 
 @pytest.fixture
 def make(slicer_core, scene):
-    """Makes volume, segmentation and label map nodes, and transforms."""
+    """Creates volume, segmentation and label map nodes, and transforms."""
     from LVNetSegmentationLib import nodes
 
     class Make:
@@ -114,7 +114,7 @@ def test_a_reference_that_lies_elsewhere_by_its_transform_does_not_overlap(make,
     result = logic.evaluate(one, other)[0]
     assert result["dice"] == 0
     assert result["mssd_mm"] > 400
-    # What lies outside of the segmentation's grid counts in full.
+    # Voxels outside the segmentation's grid count in full.
     assert result["reference_ml"] == pytest.approx(result["prediction_ml"], rel=0.02)
 
 
@@ -126,7 +126,7 @@ def test_a_move_by_whole_voxels_is_exact(make, logic):
 
 
 def test_a_transform_that_brings_the_reference_back_is_honoured(make, logic):
-    """The reference was drawn on a copy that lay elsewhere; its transform brings it home."""
+    """The reference was drawn on a displaced copy of the volume; its transform moves it back."""
     away = move(50.0, -20.0, 7.0) @ OBLIQUE
     one, other = make.segmentation(ONE), make.segmentation(OTHER, make.volume(away))
     assert logic.evaluate(one, other)[0]["dice"] < 0.5
@@ -147,7 +147,7 @@ def test_axes_that_are_permuted_and_flipped_are_matched_without_resampling(make,
 def test_other_grids_are_resampled_and_that_is_said_or_refused(make, logic):
     fine = OBLIQUE.copy()
     fine[:3, :3] /= 2
-    # The corner of the first voxel stays where it is.
+    # The corner of the first voxel stays in place.
     fine[:3, 3] += OBLIQUE[:3, :3] @ [-0.25, -0.25, -0.25]
     doubled = OTHER.repeat(2, 0).repeat(2, 1).repeat(2, 2)
     reference = make.labelmap(doubled.astype(np.uint8), fine)
@@ -159,7 +159,7 @@ def test_other_grids_are_resampled_and_that_is_said_or_refused(make, logic):
 
 
 def test_a_reference_that_sticks_out_of_the_grid_counts_in_full(make, logic):
-    """A scan that was cropped after the reference was drawn."""
+    """The volume was cropped after the reference was drawn."""
     crop = (slice(8, 16), slice(10, 30), slice(12, 32))
     matrix = OBLIQUE @ move(12, 10, 8)
     one = make.segmentation(ONE[crop], make.volume(matrix, ONE[crop].shape))
@@ -233,7 +233,7 @@ def test_the_scene_is_not_changed_but_for_the_table(make, logic, scene):
     assert scene.GetNumberOfNodes() == len(nodes) + 1
 
 
-# Which segment.
+# Choice of the segment.
 
 
 def two_segments(make):
@@ -280,7 +280,7 @@ TUMOUR = LabelClass(value=2, name="liver tumour")
 
 
 def with_tumour(make):
-    """A segmentation whose liver has a hole, which is a segment of its own."""
+    """A segmentation whose liver has a hole, which is filled by a segment for the tumour."""
     from LVNetSegmentationLib import nodes
 
     volume = make.volume()
@@ -310,7 +310,7 @@ def test_labels_of_a_label_map_are_put_together(make, logic):
     assert result["reference_segment"] == "labels (labels 1 + 2)"
 
 
-def test_what_cannot_be_compared_is_told(make, logic, scene, slicer_core):
+def test_what_cannot_be_compared_is_reported(make, logic, scene, slicer_core):
     one = make.segmentation(ONE)
     with pytest.raises(ImageError, match="nothing was chosen"):
         logic.evaluate(one, None)
@@ -362,7 +362,7 @@ def test_undefined_values_are_empty_cells_with_their_reason(make, logic, tmp_pat
     (row,) = rows_of(tmp_path / "a.csv")
     assert row["RVD"] == "" and row["ASSD [mm]"] == "" and "rvd: " in row["Notes"]
     assert float(row["DICE"]) == 0
-    # A defined row after it: numbers stay numbers for a reader.
+    # A defined row after it: programs still read the column as numbers.
     logic.evaluate(one, make.segmentation(OTHER, volume, SPLEEN), tableNode=table)
     logic.exportTableToCsv(table, str(tmp_path / "a.csv"))
     assert float(rows_of(tmp_path / "a.csv")[1]["RVD"]) == pytest.approx(expected_of()["rvd"])

@@ -1,4 +1,4 @@
-"""What a run gives survives being saved, as a file and with the scene."""
+"""Results survive saving and loading, as files and with the scene."""
 
 from __future__ import annotations
 
@@ -71,6 +71,6 @@ def test_a_saved_scene_opens_as_it_was_and_a_new_run_replaces_its_own_segment(
     again = logic.segment(volume, segmentation, device="cpu", weights=weights)
     assert again.GetSegmentation().GetNumberOfSegments() == 1
     assert again.GetSegmentation().GetNthSegmentID(0) == identifier
-    # A table that was read from a file takes another row.
+    # A further row can be added to a table that was read from a file.
     logic.evaluate(again, again, preset="surfel", tableNode=table)
     assert table.GetNumberOfRows() == 2

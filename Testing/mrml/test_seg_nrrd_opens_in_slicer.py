@@ -1,4 +1,4 @@
-"""What lvnet writes as .seg.nrrd, opened with the storage node that 3D Slicer itself uses."""
+""".seg.nrrd files written by lvnet are opened with 3D Slicer's own storage node, and the reverse."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_overlapping_segments_that_slicer_saves_in_layers_are_merged(slicer, ope
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_segments_that_slicer_saves_are_read_one_by_one_where_they_overlap_and_are_cropped(slicer, tmp_path, shared):
-    """Each segment with an extent of its own; `shared` puts those that do not overlap into one layer."""
+    """Each segment has its own extent; `shared` puts those that do not overlap into one layer."""
     from vtk.util.numpy_support import vtk_to_numpy
 
     scene = slicer.vtkMRMLScene()
@@ -196,7 +196,7 @@ def test_segments_that_slicer_saves_are_read_one_by_one_where_they_overlap_and_a
     volume = read_segments(tmp_path / "layers.seg.nrrd")
     assert volume.shape == (10, 4, 5)
     assert volume.spacing == (3.0, 2.0, 0.5)
-    # LPS of the first voxel that is kept: index (3, 2, 2) in RAS.
+    # LPS of the first voxel that remains after cropping: index (3, 2, 2) in RAS.
     assert volume.origin == pytest.approx((-(10.0 + 3 * 0.5), -(-20.0 + 2 * 2.0), 30.0 + 2 * 3.0))
     assert [segment.name for segment in volume.segments] == list(boxes)
     for segment, (begin, end) in zip(volume.segments, boxes.values()):

@@ -21,7 +21,7 @@ def nodes(slicer_core):
 
 @pytest.fixture
 def scan() -> Volume:
-    """Oblique, anisotropic, far from the origin, every voxel different."""
+    """Oblique, anisotropic, far from the origin, with a different value in every voxel."""
     a, b = np.radians(20.0), np.radians(-13.0)
     about_z = np.array([[np.cos(a), -np.sin(a), 0.0], [np.sin(a), np.cos(a), 0.0], [0.0, 0.0, 1.0]])
     about_x = np.array([[1.0, 0.0, 0.0], [0.0, np.cos(b), -np.sin(b)], [0.0, np.sin(b), np.cos(b)]])
@@ -37,7 +37,7 @@ def volume_node(scene, nodes, scan):
 
 @pytest.fixture
 def moved(slicer_core, scene, volume_node):
-    """A transform that moves and turns, with the volume under it."""
+    """A transform that translates and rotates, applied to the volume."""
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     turn = np.eye(4)
     turn[:3, :3] = [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
@@ -152,7 +152,7 @@ def test_the_output_is_named_after_the_input_and_lies_beside_it(slicer_core, sce
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def make_item(_scene, _event, node):
-        # What Slicer with its windows does for every new segmentation.
+        # Slicer's application does this for every new segmentation.
         if made_by_slicer and node.IsA("vtkMRMLSegmentationNode"):
             hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
 
@@ -170,7 +170,7 @@ def test_a_second_run_replaces_its_own_segments_and_keeps_those_of_others(slicer
     labels = labels_on(scan)
     write(nodes, labels, [LIVER], volume_node, output)
     identifier = output.GetSegmentation().GetNthSegmentID(0)
-    # By hand, within the liver: overlapping segments must not eat each other.
+    # A segment drawn by hand inside the liver: overlapping segments must not erase each other.
     add_foreign_segment(slicer_core, output, (4, 6, 3, 4, 2, 2), volume_node)
     larger = labels.with_array(np.where(labels.array == SPLEEN.value, LIVER.value, labels.array).astype(np.uint8))
     write(nodes, larger, [LIVER], volume_node, output)

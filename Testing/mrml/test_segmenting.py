@@ -1,4 +1,4 @@
-"""From a volume node to a segmentation node by way of the real worker process, on Slicer's real MRML."""
+"""From a volume node to a segmentation node with the real worker process, on Slicer's real MRML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lvnet.phantom import make_phantom
 
 @pytest.fixture
 def volume_node(slicer_core, scene, oblique_volume):
-    """Voxels that are neither all organ nor all background, oblique and under a transform."""
+    """An oblique volume under a transform, for which the network predicts both organ and background."""
     node = oblique_volume
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     moved = np.eye(4)
@@ -29,7 +29,7 @@ def volume_node(slicer_core, scene, oblique_volume):
 
 @pytest.fixture
 def long_volume_node(slicer_core, scene):
-    """With an overlap of 0.9, some 900 slabs."""
+    """A volume that takes about 900 slabs with an overlap of 0.9."""
     y, x = np.mgrid[:72, :72]
     plane = 200 * np.sin(x / 3.0) * np.cos(y / 4.0)
     array = np.stack([plane + 20 * np.sin(z) for z in range(900)]).astype(np.int16)
@@ -37,10 +37,10 @@ def long_volume_node(slicer_core, scene):
 
 
 def state_of(scene):
-    """Everything in the scene that a run could change: nodes, their times and their references."""
+    """Everything in the scene that a run could change: nodes, their modification times and their references."""
     import slicer
 
-    # A real Slicer always has this node; slicer-core makes it when it is first asked for.
+    # A real Slicer always has this node; slicer-core creates it on first use.
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     nodes = [scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())]
     return sorted((n.GetID(), n.GetName() or "", n.GetMTime()) for n in nodes if n is not hierarchy), (
@@ -196,7 +196,7 @@ def test_slicer_goes_on_while_it_runs_and_callbacks_come_from_poll(scene, logic,
     assert longest < 2
 
 
-# What leaves the scene as it was.
+# Failures that must leave the scene unchanged.
 
 
 def test_a_run_that_fails_leaves_the_scene_as_it_was(scene, logic, volume_node, tmp_path):
@@ -310,7 +310,7 @@ def test_writing_surfaces_and_callback_take_a_turn_each(scene, logic, volume_nod
 
 
 def run_with(logic, volume_node, weights, change, output=None):
-    """A run during which the scene is changed once the network is at work."""
+    """A run during which the scene is changed as soon as the network is running."""
     done = []
 
     def once(share, stage, remaining):
@@ -334,7 +334,7 @@ def test_a_volume_that_is_replaced_meanwhile_gets_no_result(slicer_core, scene, 
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
-def test_an_output_that_is_removed_meanwhile_is_told(scene, logic, volume_node, weights):
+def test_an_output_that_is_removed_meanwhile_is_reported(scene, logic, volume_node, weights):
     output = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
     with pytest.raises(ImageError, match="output segmentation was removed"):
         run_with(logic, volume_node, weights, lambda: scene.RemoveNode(output), output)
@@ -365,7 +365,7 @@ def test_a_second_run_at_once_is_refused_by_its_error(scene, logic, volume_node,
     first.wait()
 
 
-def test_no_volume_at_all_is_told(scene, logic):
+def test_no_volume_at_all_is_reported(scene, logic):
     errors = []
     job = logic.segmentAsync(None, onError=errors.append)
     logic.poll()
@@ -374,7 +374,7 @@ def test_no_volume_at_all_is_told(scene, logic):
 
 @pytest.mark.parametrize("limited", ["the scan", "the result"])
 def test_a_full_disk_leaves_the_scene_as_it_was(scene, logic, long_volume_node, weights, limited, tmp_path):
-    """The scan is larger than the disk of this test, or the worker's result is."""
+    """Either the scan or the worker's result is larger than the simulated disk."""
     import resource
     import sys
 
@@ -404,7 +404,7 @@ def test_a_full_disk_leaves_the_scene_as_it_was(scene, logic, long_volume_node, 
     assert list(folder.iterdir()) == []
 
 
-# Many runs, real organs, and the rest of the logic.
+# Repeated runs, real organs, and the rest of the logic.
 
 
 def test_a_hundred_runs_leave_no_node_no_file_and_no_process_behind(scene, logic, volume_node, weights):
@@ -474,7 +474,7 @@ def test_a_batch_tells_descriptions_of_series_and_slicers_log_holds_none(scene, 
 
 
 def test_torch_is_not_imported_into_slicer(weights):
-    """In a process of its own, since these tests import it themselves."""
+    """In a separate process, since these tests import torch themselves."""
     import subprocess
     import sys
 

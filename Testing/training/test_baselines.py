@@ -1,4 +1,4 @@
-"""The networks that LV-Net is compared with are those of the paper's Table 3."""
+"""The baseline networks are those of the paper's Table 3."""
 
 import io
 import math
@@ -17,7 +17,7 @@ from lvnet.errors import ConfigurationError
 from lvnet_training.paper import TABLE_3
 from torch.nn import functional as F  # noqa: N812
 
-#: As small as each network takes.
+#: The smallest input that each network accepts.
 SMALL = {
     "unet": (2, 1, 48, 32),
     "cenet": (2, 1, 192, 224),
@@ -58,7 +58,7 @@ def test_operations_counted_as_the_paper_counts_them_are_the_papers(measured, na
 def test_the_saved_state_has_the_papers_size(measured, name):
     file = io.BytesIO()
     torch.save(build(name).state_dict(), file)
-    # The file has some kilobytes of names and padding beside the numbers.
+    # The file also contains some kilobytes of names and padding.
     assert measured[name].megabytes == pytest.approx(file.tell() / 2**20, abs=0.2)
     assert file.tell() / 2**20 == pytest.approx(TABLE_3[name].megabytes, rel=0.02 if name == "lvnet" else 0.001)
 
@@ -113,7 +113,7 @@ def test_an_unknown_network_is_refused_in_one_line():
     assert "\n" not in str(refusal.value)
 
 
-#: Trains every network for a few steps; broken memory shows when it is given back.
+#: Trains every network for a few steps; memory corruption shows when memory is freed.
 STEPS = """
 import torch
 from lvnet.baselines import NETWORKS, build

@@ -1,4 +1,4 @@
-"""The expected DICE: fitted to known results, honest about patients it has not seen, kept with the weights."""
+"""The expected DICE: fitted to known results, with a valid uncertainty for new patients, stored with the weights."""
 
 import csv
 
@@ -17,7 +17,7 @@ from lvnet_training.cli import main
 
 
 def results(count=120, patients=20, seed=0, noise=0.1):
-    """Results whose error grows with the doubtful share and with the disagreement of slabs."""
+    """Results whose error increases with the fraction of doubtful voxels and with the disagreement of slabs."""
     rng = np.random.default_rng(seed)
     rows = []
     for number in range(count):
@@ -89,13 +89,13 @@ def scans(tmp_path_factory):
 
 
 def test_the_command_measures_fits_and_writes_weights_that_print_what_to_expect(scans, tmp_path, capsys):
-    """Results measured here, and made ones from which a fit is possible, in one file of scores."""
+    """Combines measured results with synthetic ones, which make a fit possible, in one file of scores."""
     scores, weights = tmp_path / "scores.csv", tmp_path / "calibrated.safetensors"
     rows = collect(load_model(None, "cpu"), [scans], scores)
     assert [row.case for row in rows] == [f"{scans.name}/phantom7", f"{scans.name}/phantom8"]
     assert all(0.5 < row.dice < 1 and set(row.features) == set(FEATURES) for row in rows)
     assert [row.dice for row in read_scores(scores)] == pytest.approx([row.dice for row in rows], abs=1e-5)
-    # A file of scores is kept: with errors from 0.02 to 0.4 in it, of 40 patients, there is something to fit.
+    # An existing file of scores is reused: synthetic errors from 0.02 to 0.4 of 40 patients allow a fit.
     with scores.open(newline="") as file:
         table = list(csv.DictReader(file))
     names = []
@@ -122,7 +122,7 @@ def test_the_command_measures_fits_and_writes_weights_that_print_what_to_expect(
     check = next(check for check in result.checks if check.name == "liver expected dice")
     assert check.sentence.startswith("expected DICE of the liver 0.")
     assert result.expected[1].low < result.expected[1].dice < result.expected[1].high
-    # Without the calibration nothing is promised.
+    # Without a calibration there is no expected DICE.
     plain = segment(scans / "phantom7" / "ct.nii.gz", model=load_model(None, "cpu"))
     assert plain.measured[1].keys() == set(FEATURES)
     np.testing.assert_array_equal(plain.labels.array, result.labels.array)

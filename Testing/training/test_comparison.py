@@ -1,4 +1,4 @@
-"""The paper's comparison by one command: the same for all, whole after kills, and a report at its end."""
+"""The paper's comparison in one command: equal conditions for all networks, resumable, with a final report."""
 
 import csv
 import json
@@ -65,7 +65,7 @@ def arguments(place, output, *more):
 
 @pytest.fixture(scope="module")
 def whole(place):
-    """An undisturbed comparison of the five networks."""
+    """An uninterrupted comparison of the five networks."""
     assert main(arguments(place, place / "whole")) == 0
     return place / "whole"
 
@@ -80,7 +80,7 @@ def start(place, output, *more):
 
 
 def kill_once(process, there):
-    """SIGKILL as soon as a file is there."""
+    """Kills the process with SIGKILL as soon as a file exists."""
     deadline = time.monotonic() + 100
     while not there.exists():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
@@ -92,7 +92,7 @@ def kill_once(process, there):
 
 def test_one_command_killed_twice_ends_as_if_nothing_had_happened(place, whole):
     output, few = place / "killed", ("--networks", "lvnet,unet,cenet")
-    # In the midst of the first network's first epoch, and of the last network's training.
+    # During the first network's first epoch, and during the last network's training.
     kill_once(start(place, output, *few), output / "lvnet" / "last.pt")
     state = torch.load(output / "lvnet" / "last.pt", weights_only=True)
     assert (state["epoch"], state["step"] > 0) == (0, True)
@@ -125,7 +125,7 @@ def test_every_network_sees_the_same_and_is_scored_on_the_same(whole):
 
 
 def test_patches_do_not_depend_on_the_network(place, monkeypatch):
-    """The voxels themselves, in their order."""
+    """Compares the voxels themselves, in their order."""
     seen = {}
     for name in FIVE:
 
@@ -223,7 +223,7 @@ def test_a_validation_part_chooses_the_epoch(place, tmp_path):
 
 
 def test_going_on_without_the_split_keeps_to_it(place, whole, tmp_path):
-    """Else the test cases would be trained on."""
+    """Otherwise it would train on the test cases."""
     output = tmp_path / "again"
     bare = arguments(place, output, "--networks", "lvnet")
     del bare[bare.index("--split") : bare.index("--split") + 2]

@@ -1,4 +1,4 @@
-"""The paper's run, its ablations and its baselines are configurations of one loop; the manifest names every scan."""
+"""The paper's run, ablations and baselines are configurations of one training loop; the manifest is complete."""
 
 import csv
 import dataclasses
@@ -96,7 +96,7 @@ def test_settings_that_do_not_fit_together_are_refused(changes, words):
 
 
 def test_the_papers_slabs_are_what_inference_sees():
-    """The same window, size and normalisation by the whole scan; only the slices are chosen."""
+    """Same window, size and normalisation over the whole scan; only the slices are selected."""
     scan, label = scan_and_label()
     case = make_case("one", scan, label)
     settings = Preprocessing(in_plane_size=(32, 32), slab_depth=16)
@@ -228,7 +228,7 @@ def test_settings_that_are_none_are_refused_in_one_line_and_soon(tmp_path, text)
 
 
 def test_the_comparison_keeps_patients_apart_and_scores_no_label_of_its_own():
-    """Of the split that is run here: whole patients, labels of others, every source that has several scans."""
+    """The split has whole patients, excludes labels of this project, and covers every source with several scans."""
     split = read_split(ROOT / "training" / "data" / "compare_split.yaml")
     with (ROOT / "training" / "data" / "manifest.csv").open(newline="", encoding="utf-8") as file:
         rows = {row["case"]: row for row in csv.DictReader(file) if row["split"] == "train"}

@@ -1,4 +1,4 @@
-"""Cross-validation: every case is judged once, by a network that has not seen it or another scan of its patient."""
+"""Cross-validation: every case is tested once, by a network that was not trained on any scan of the same patient."""
 
 import csv
 import json
@@ -52,7 +52,7 @@ def arguments(place, output, *more):
 
 @pytest.fixture(scope="module")
 def whole(place):
-    """An undisturbed cross-validation."""
+    """An uninterrupted cross-validation."""
     assert main(arguments(place, place / "whole")) == 0
     return place / "whole"
 

@@ -1,4 +1,4 @@
-"""Data sets in the layouts that people have, labels by name, splits by patient, and a check before training."""
+"""Data sets in common layouts, labels by name, splits by patient, and validation before training."""
 
 import base64
 import csv
@@ -33,7 +33,7 @@ NAMES = [LabelClass(value, f"value {value}") for value in range(1, 14)]
 
 
 def scan_and_label(seed=0, values=(1,)):
-    """A body with a block of every value."""
+    """A body with one block per label value."""
     rng = np.random.default_rng(seed)
     image = np.full((20, 24, 28), -1000, np.int16)
     image[:, 2:-2, 2:-2] = rng.integers(-30, 30, (20, 20, 24))
@@ -82,7 +82,7 @@ def test_liver_and_tumour_become_two_classes_where_two_are_asked_for(tmp_path):
     lits(tmp_path, [3])
     case = cached_case(find_cases(tmp_path)[0], tmp_path / "cache", (LIVER, TUMOUR))
     assert [int((case.label == value).sum()) for value in (1, 2)] == [480, 480]
-    # The cache of one labelling is not that of another.
+    # Different label mappings use different caches.
     merged = cached_case(find_cases(tmp_path)[0], tmp_path / "cache", (LIVER, TUMOUR), {1: "liver", 2: "liver"})
     assert [int((merged.label == value).sum()) for value in (1, 2)] == [960, 0]
 
@@ -92,7 +92,7 @@ def test_liver_and_tumour_become_two_classes_where_two_are_asked_for(tmp_path):
                                                                                       "tumor": 2}])  # fmt: skip
 def test_folders_of_the_decathlon_and_of_nnunet_are_taken(tmp_path, ending, labels):
     decathlon(tmp_path, ["liver_0", "liver_12"], labels, ending)
-    # What macOS leaves in the Decathlon's archives is no case.
+    # The hidden files of macOS in the Decathlon's archives are not cases.
     (tmp_path / "imagesTr" / "._liver_0.nii.gz").write_bytes(b"x")
     (tmp_path / "labelsTr" / "._liver_0.nii.gz").write_bytes(b"x")
     cases, refused = load_cases(find_cases(tmp_path), tmp_path / "cache")
@@ -262,7 +262,7 @@ def test_a_run_splits_once_and_keeps_to_it(tmp_path):
     split = read_split(tmp_path / "run" / "split.yaml")
     assert [case.name for case in material.cases] == list(split.train)
     assert [pair[0] for pair in material.pairs] == list(split.validation)
-    # Later cases change nothing in a run that has begun.
+    # New cases do not change a run that has already started.
     lits(tmp_path / "data", [7, 8])
     again = gather(run, tmp_path / "run", tmp_path / "data")
     assert [case.name for case in again.cases] == list(split.train)
@@ -304,7 +304,7 @@ def test_several_classes_are_trained_and_scored_each(tmp_path):
         validate=lambda network: validate(network, config.recipe(), material.pairs))  # fmt: skip
     scores = score(model_of(run.averaged_network(), config.recipe()), material.pairs)
     assert list(scores["volume-1"]["labels"]) == ["liver", "tumour"]
-    # Against themselves, the labels of the pairs have both classes whole.
+    # Compared with themselves, the labels of the pairs are perfect for both classes.
     for _, _, label in material.pairs:
         assert [evaluate(label, label, label=value)["dice"] for value in (1, 2)] == [1.0, 1.0]
     assert dice_of({"labels": {"liver": {"dice": 0.9}, "tumour": {"dice": 0.5}}}) == pytest.approx(0.7)

@@ -1,4 +1,4 @@
-"""Scans on a grid: fewer voxels, borders that keep their place, and a cache that knows which grid it holds."""
+"""Resampling scans to a grid: fewer voxels, borders in place, and a cache that depends on the grid."""
 
 import dataclasses
 
@@ -51,10 +51,10 @@ def test_an_empty_label_stays_empty(case):
 
 @pytest.mark.parametrize("spacing", [(4.0, 2.5, 2.5), (4.5, 3.5, 3.5)])
 def test_patches_from_the_grid_are_those_from_the_scan(case, spacing):
-    """The same stream draws the same place, interpolated from fewer voxels."""
+    """The same random stream gives the same position, interpolated from fewer voxels."""
     coarse = on_grid(case, (2.0, 2.4, 2.4))
     full = draw_patch(np.random.default_rng(1), case, (16, 64, 64), spacing, STILL, 0.0)
-    # The centre is drawn in voxels, uniformly over the scan: the same share of the way is the same place.
+    # The centre is drawn uniformly in voxels: the same fraction of the scan is the same position.
     fast = draw_patch(np.random.default_rng(1), coarse, (16, 64, 64), spacing, STILL, 0.0)
     assert dice(full[1], fast[1]) > 0.97
     inside = (full[1] > 0) & (fast[1] > 0)

@@ -1,4 +1,4 @@
-"""Hard scans and hard places are drawn more often, within bounds, and a resumed run draws the same."""
+"""Hard example mining: difficult scans and regions are drawn more often, within limits, also after resuming."""
 
 import dataclasses
 

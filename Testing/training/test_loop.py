@@ -1,4 +1,4 @@
-"""The loop: a killed run ends as if nothing had happened, several processes are one run, and a run can be watched."""
+"""The training loop: resuming after a kill gives the same result, several processes train together, live logs."""
 
 import csv
 import dataclasses
@@ -76,7 +76,7 @@ def silent(_):
 
 @pytest.fixture
 def recipe(tmp_path):
-    """A configuration and a small scan in a cache that every run of the test shares."""
+    """A configuration and a small scan in a cache shared by every run of the test."""
     scan, label = make_phantom(3, size=(24, 48, 48))
     (tmp_path / "data" / "p3").mkdir(parents=True)
     write_image(scan, tmp_path / "data" / "p3" / "ct.nii.gz")
@@ -117,7 +117,7 @@ def test_a_process_that_is_killed_at_a_random_moment_and_run_again_ends_with_the
     with (recipe / "whole" / "log.csv").open() as file:
         seconds = min(float(row["seconds"]) for row in csv.DictReader(file))
     process = start(recipe, recipe / "killed")
-    # Somewhere between the end of the first epoch and the middle of the fifth.
+    # At a random moment between the end of the first epoch and the middle of the fifth.
     epoch, moment = random.randint(1, 4), random.uniform(0, seconds)
     log = recipe / "killed" / "log.csv"
     deadline = time.monotonic() + 120
@@ -152,13 +152,13 @@ def test_two_processes_train_one_network_together(recipe):
     set_in(recipe, samples_per_epoch=8, hardness=1.0,
            stages=[{"epochs": 1, "spacing": [8, 8, 8], "patch": [16, 32, 32], "batch": 2}])  # fmt: skip
     output = finish(start(recipe, recipe / "two", "--devices", "2"))
-    # Only the first of the two speaks and writes.
+    # Only the first process prints and writes files.
     assert output.count("epoch 1") == 1
     with (recipe / "two" / "log.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert 0 < float(row["loss"]) < 5
     assert all(torch.isfinite(v.float()).all() for v in weights_of(recipe / "two" / "last.pt").values())
-    # What was hard is counted from the patches of both: eight, none twice.
+    # Hardness is counted over the patches of both processes: eight, without duplicates.
     hardness = torch.load(recipe / "two" / "last.pt", weights_only=True)["hardness"]
     assert set(hardness) == {"p3"} and torch.isfinite(hardness["p3"]).any()
 
@@ -186,12 +186,12 @@ def test_two_processes_resume_exactly_and_come_to_what_one_comes_to(recipe):
     process = start(recipe, recipe / "killed", "--devices", "2")
     while not (recipe / "killed" / "last.pt").exists() and process.poll() is None:
         time.sleep(0.01)
-    # The other process is of the same group.
+    # The other process belongs to the same process group.
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     finish(start(recipe, recipe / "killed", "--devices", "2"))
     assert_same_weights(recipe / "whole" / "last.pt", recipe / "killed" / "last.pt")
-    # Batch norm sees the patches of its own process only: the losses are near, not equal.
+    # Batch norm uses only the patches of its own process: the losses are similar, not equal.
     finish(start(recipe, recipe / "one"))
     losses = {}
     for run in ("whole", "one"):
@@ -375,7 +375,7 @@ def test_a_run_of_another_network_is_scored_and_exported(recipe, capsys):
 
 
 class StopError(Exception):
-    """Ends a run from within, as a kill does from without."""
+    """Ends a run from inside, like a kill from outside."""
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

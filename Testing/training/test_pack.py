@@ -1,4 +1,4 @@
-"""A pack: prepared once, small, checked, and trained on as the scans themselves."""
+"""Packs of prepared scans: written once, small, verified, and equivalent to the scans for training."""
 
 import dataclasses
 import zipfile

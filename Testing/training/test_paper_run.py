@@ -1,8 +1,8 @@
-"""The paper's run from beginning to end: LiTS' layout, 90 / 10 / 31 cases, whole slices, the epoch best on validation.
+"""The paper's whole run: LiTS layout, 90 / 10 / 31 cases, whole slices, the best epoch by validation.
 
-Shrunk, so that it takes minutes on two CPU cores: scans of 16 or 17 slices of 64 x 64 pixels, 2 epochs of 12 slabs for
-the 20 of 2,500, and a network of 4 to 8 channels with 3x3x3 kernels.  Slabs of 16 x 256 x 256, batches of four, window,
-split, optimiser, schedule and the choice of the epoch are the paper's, as `configs/paper.yaml` has them.
+It is reduced so that it takes minutes on two CPU cores: scans of 16 or 17 slices of 64 x 64 pixels, 2 epochs of 12
+slabs (instead of 20 of 2,500), and a network of 4 to 8 channels with 3x3x3 kernels.  Slabs of 16 x 256 x 256, batches
+of four, window, split, optimiser, schedule and the choice of the epoch are the paper's, as in `configs/paper.yaml`.
 """
 
 import csv
@@ -27,12 +27,12 @@ SHRUNK = {
     "architecture": {"widths": [4, 4, 8, 8, 8], "expansion": 1, "kernel_size": 3},
     "stages": [{"epochs": 2, "spacing": None, "patch": [16, 256, 256], "batch": 4, "learning_rate": 1.0e-3}],
 }
-#: As LiTS has them.
+#: The numbers of cases in LiTS.
 CLASSES = [LabelClass(1, "liver"), LabelClass(2, "tumour")]
 
 
 def make_lits(folder):
-    """131 scans named as LiTS names them: a body, a liver in it, in every other one a tumour in that."""
+    """131 scans with LiTS' file names: a body and a liver, every other one with a tumour in it."""
     for number in range(131):
         rng = np.random.default_rng(number)
         depth = 16 + number % 2

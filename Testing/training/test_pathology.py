@@ -1,4 +1,4 @@
-"""Made pathologies: each changes what it should, where it should, and its label is known."""
+"""Synthetic pathologies: each changes the right voxels in the right place, and its label is correct."""
 
 import dataclasses
 
@@ -22,7 +22,7 @@ LIVER, MUSCLE, FAT, LUNG, AIR = 100.0, 55.0, -100.0, -850.0, -1000.0
 
 @pytest.fixture(params=[AIR, -200.0, -128.0], ids=["whole HU", "floor at -200", "floor at -128"])
 def anatomy(request):
-    """A trunk: skin and fat, a muscular wall, fat inside, a liver on the right and lung above and behind it."""
+    """A trunk: skin and fat, a muscular wall, fat inside, a liver on the right, and lung above and behind it."""
     z, y, x = np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij")
     across = ((y - 32) / 26.0) ** 2 + ((x - 40) / 34.0) ** 2
     hu = np.full(SHAPE, AIR, np.float32)
@@ -45,7 +45,7 @@ def ml(mask):
 
 
 def many(anatomy, make, count=6):
-    """The same thing made with several seeds, each in an anatomy of its own."""
+    """The same pathology generated with several seeds, each in a new anatomy."""
     for seed in range(count):
         fresh = Anatomy(anatomy.hu, anatomy.organ, anatomy.spacing)
         if make(np.random.default_rng(seed), fresh):
@@ -62,11 +62,11 @@ def test_a_mass_is_soft_background_of_the_size_asked_for_and_leaves_the_rest_alo
         assert (result.organ[mass] < 0.5).all()
         assert -20 < np.median(result.hu[mass]) < 130
         np.testing.assert_array_equal(result.hu[result.made == 0], hu[result.made == 0])
-        # What the organ loses is where the mass indents it, a centimetre at most.
+        # The organ loses voxels only where the mass indents it, up to about a centimetre.
         lost = (organ > 0.5) & (result.organ <= 0.5)
         assert (mass | ~lost).all()
         assert anatomy.distance[lost].min(initial=0) > -16
-        # No mass lies in the air around the body.
+        # The mass must not extend into the air around the body.
         assert not (mass & ~anatomy.body).any()
 
 

@@ -1,4 +1,4 @@
-"""The training scans are made again from what anybody can download: found, prepared as the manifest says, compared."""
+"""Rebuilding the training scans from public downloads: found, prepared according to the manifest, compared."""
 
 import csv
 import dataclasses
@@ -49,7 +49,7 @@ def put(scan, label, scan_path, label_path=None, value=1):
 
 
 def put_dicom(volume, folder, offset=1024):
-    """A series with the volume's own grid (axial, upwards)."""
+    """A series on the volume's own grid (axial, upwards)."""
     heights = [volume.spacing[0] * index for index in range(volume.shape[0])]
     stored = (volume.array.astype(int) + offset).astype(np.uint16)
     series(folder, stored, heights=heights, PixelSpacing=[str(s) for s in volume.spacing[1:]],
@@ -82,7 +82,7 @@ def rebuilt(tmp_path, folders, *rows, **options):
     return rebuild(entries, folders, tmp_path / "data", **options)
 
 
-# What the manifest says
+# Contents of the manifest
 
 
 def test_every_row_of_the_manifest_is_understood_and_its_source_known():
@@ -130,7 +130,7 @@ def test_a_manifest_that_is_none_is_refused_in_one_line(tmp_path, change):
 
 
 def test_the_first_slice_is_kept_of_every_two():
-    """3D-IRCADb-01 says how many slices its scans have: the halves of odd numbers are rounded up."""
+    """The number of slices of 3D-IRCADb-01's scans is known: halves of odd numbers are rounded up."""
     slices = {2: 172, 3: 200, 5: 139, 6: 135, 8: 124, 9: 111, 10: 122, 12: 260, 13: 122, 14: 113, 15: 125, 16: 155,
               19: 124, 20: 225}  # fmt: skip
     found = {
@@ -141,7 +141,7 @@ def test_the_first_slice_is_kept_of_every_two():
     assert found == {case: (count + 1) // 2 for case, count in slices.items()}
 
 
-# The steps
+# The preparation steps
 
 TILTED = (0.96, -0.28, 0.0, 0.28, 0.96, 0.0, 0.0, 0.0, 1.0)
 
@@ -200,7 +200,7 @@ def test_hu_are_averaged_then_clipped_then_rounded_and_windowed_ones_clipped_fir
     array[3, :2, :2] = [[12, 12], [12, 12]]
     array[4, :2, :2] = -2000
     scan = scan.with_array(array)
-    # 260 is no multiple of 8, halves go to the even multiple.
+    # 260 is not a multiple of 8; halves are rounded to the even multiple.
     true = take_steps(parse_steps(TRAIN, "true HU"), scan, None).scan.array[:5, 0, 0]
     assert true.tolist() == [248, 256, 0, 16, -200]
     window = take_steps(parse_steps(TRAIN, "HU known in [-160, 240]"), scan, None).scan.array[:5, 0, 0]
@@ -236,7 +236,7 @@ def test_a_scan_that_a_step_does_not_fit_is_refused():
         take_steps(parse_steps("slices with liver only; own grid", "true HU"), scan, label.with_array(label.array * 0))
 
 
-# The layouts
+# The layouts of the data sets
 
 
 def lay_lits(folder, scan, label):
@@ -304,7 +304,7 @@ def test_a_scan_and_its_label_are_found_as_they_were_downloaded(tmp_path, lay):
     assert np.array_equal(liver.array, wanted.label.array)
     assert image.same_grid(liver)
     if lay is not lay_ircad:
-        # The DICOM of the tests lies at a place of its own.
+        # The DICOM files of this test have their own position.
         assert image.same_grid(wanted.scan)
 
 
@@ -394,7 +394,7 @@ def test_the_same_voxels_are_known_again_whichever_way_a_file_holds_them(tmp_pat
     entry = row("a", "BTCV", "img0007")
     (verdict,) = rebuilt(tmp_path, {"BTCV": tmp_path / "d"}, entry)
     assert verdict.scan == verdict.label == "other voxels"
-    # The manifest is measured from the folder itself.
+    # The manifest is filled with measurements of the folder itself.
     assert fill(tmp_path / "manifest.csv", tmp_path / "data") == 1
     shutil.move(tmp_path / "data", tmp_path / "first")
     flipped = Volume(scan.array[:, ::-1, ::-1], scan.spacing, scan.origin, (-1, 0, 0, 0, -1, 0, 0, 0, 1))
@@ -419,7 +419,7 @@ def flipped_place(volume):
     return volume.spacing, volume.origin, volume.direction
 
 
-def test_another_size_spacing_and_volume_are_told(tmp_path):
+def test_another_size_spacing_and_volume_are_reported(tmp_path):
     lay_btcv(tmp_path / "d", *scan_and_label())
     entry = {**row("a", "BTCV", "img0007"), "size": "9 x 20 x 24", "spacing_mm": "5 x 1.6 x 1.4"}
     (verdict,) = rebuilt(tmp_path, {"BTCV": tmp_path / "d"}, entry)
@@ -431,7 +431,7 @@ def test_another_size_spacing_and_volume_are_told(tmp_path):
     assert (line["case"], line["made"], line["manifest_ml"]) == ("a", "True", "10.0")
 
 
-# What is missing
+# Missing data
 
 
 def test_what_is_missing_is_named_and_the_rest_made(tmp_path):
@@ -484,7 +484,7 @@ def test_wrong_words_are_one_line_and_leave_nothing(tmp_path, capsys, arguments,
     assert list(tmp_path.iterdir()) == []
 
 
-# Going on
+# Resuming
 
 
 def test_what_is_there_is_not_made_again_unless_it_is_asked_for(tmp_path):
@@ -497,7 +497,7 @@ def test_what_is_there_is_not_made_again_unless_it_is_asked_for(tmp_path):
     assert (ct.stat().st_ino, ct.stat().st_mtime_ns) == inode
     assert rebuilt(tmp_path, folders, entry, again=True) == [first]
     assert ct.stat().st_mtime_ns != inode[1]
-    # Another original, other steps and damage make it again by themselves.
+    # Another original, other steps, or damage cause a rebuild.
     ct.write_bytes(b"x")
     assert rebuilt(tmp_path, folders, entry) == [first] and ct.stat().st_size > 1000
     (other,) = rebuilt(tmp_path, folders, {**entry, "preparation": "own grid"})
@@ -548,7 +548,7 @@ def test_a_case_is_whole_or_absent(tmp_path, monkeypatch):
         assert list((tmp_path / "data" / "train").iterdir()) == []
 
 
-# Real scans, and the whole way
+# Real scans, and the complete workflow
 
 REAL = Path(os.environ.get("LVNET_DATA_DIR") or "none")
 
@@ -556,7 +556,7 @@ REAL = Path(os.environ.get("LVNET_DATA_DIR") or "none")
 @pytest.mark.skipif(not (REAL / "val").is_dir(), reason="LVNET_DATA_DIR names no real scans")
 @pytest.mark.parametrize(("case", "number"), [("ircad17", 17), ("btcv26", 26)])
 def test_a_real_scan_keeps_its_liver_volume_when_it_is_prepared_for_training(tmp_path, case, number):
-    """A validation scan, which has its own grid, stands for an original of BTCV."""
+    """A validation scan on its own grid replaces an original scan of BTCV."""
     place = tmp_path / "d" / "Training"
     scan, label = (read(REAL / "val" / case / name) for read, name in
                    ((read_image, "ct.nii.gz"), (read_labels, "liver.nii.gz")))  # fmt: skip
@@ -582,7 +582,7 @@ def test_the_very_scans_of_the_manifest_are_known_as_such(tmp_path):
 
 
 def spikes_and_notches(label):
-    """Pixels of a label that hang on by one side, and pixels outside that are shut in on three."""
+    """Label pixels with only one neighbour in the label, and outside pixels with three."""
     around = np.pad(label.astype(np.int8), ((0, 0), (1, 1), (1, 1)))
     beside = around[:, :-2, 1:-1] + around[:, 2:, 1:-1] + around[:, 1:-1, :-2] + around[:, 1:-1, 2:]
     return int(((label == 1) & (beside == 1)).sum()), int(((label == 0) & (beside == 3)).sum())
@@ -590,7 +590,7 @@ def spikes_and_notches(label):
 
 @pytest.mark.skipif(not (REAL / "train").is_dir(), reason="LVNET_DATA_DIR names no real scans")
 def test_outlines_of_the_labels_at_hand_are_as_halving_by_two_of_four_leaves_them():
-    """Two of four leaves more spikes than notches, three of four the other way round; the labels are of one source."""
+    """Two of four gives more spikes than notches, three of four the reverse; checks labels from a single source."""
     for case in ("ircad17", "lits47_every2nd"):
         array = read_labels(REAL / "val" / case / "liver.nii.gz").array.astype(int)
         four = array[:, ::2, ::2] + array[:, ::2, 1::2] + array[:, 1::2, ::2] + array[:, 1::2, 1::2]
@@ -611,7 +611,7 @@ def test_outlines_of_the_labels_at_hand_are_as_halving_by_two_of_four_leaves_the
 def test_with_lits_or_the_decathlon_alone_the_bundled_configuration_runs_to_the_end(
     tmp_path, pytestconfig, capsys, layout
 ):
-    """The README's commands; only the numbers that make it last hours are smaller."""
+    """The commands of the README, with smaller numbers, so that they do not take hours."""
     downloads = tmp_path / "downloads"
     for number in (0, 2, 5, 47):
         scan, label = scan_and_label(number, shape=(24, 64, 64), spacing=(4.0, 2.0, 2.0))

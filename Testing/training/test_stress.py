@@ -1,4 +1,4 @@
-"""The stress set: pathologies made into scans, with their truth, and how weights do on them."""
+"""The stress set: synthetic pathologies in real scans with reference labels, and the scores of weights on them."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`lvnet-train tables` prints the paper's numbers and ours, and invents none."""
+"""`lvnet-train tables` prints the paper's numbers and ours, without inventing any."""
 
 import json
 
@@ -75,7 +75,7 @@ def test_results_of_a_comparison_are_printed_where_the_repository_holds_them(tmp
     assert main(["tables", "--table", "2"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("0.5000") == 2 and "| eps = 1 " in printed
-    # The paper's 25 numbers are there all the same.
+    # The paper's 25 numbers are printed in any case.
     numbers = [f"{value:.4f}" for row in TABLE_2.values() for value in row.values()]
     assert len(numbers) == 25 and all(number in printed for number in numbers)
 

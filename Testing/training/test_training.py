@@ -1,4 +1,4 @@
-"""Training: the paper's loss, honest data, and a run that resumes as if nothing had happened."""
+"""Training: the paper's loss, correct data, and a run that resumes with the same result."""
 
 import csv
 import dataclasses
@@ -129,12 +129,12 @@ def test_a_damaged_run_file_is_refused(tmp_path):
 
 
 def test_a_changed_bit_of_a_run_file_is_noticed(tmp_path):
-    """PyTorch writes checksums and does not look at them."""
+    """PyTorch writes checksums but does not verify them."""
     Run.start(config(), CPU).save(tmp_path / "last.pt")
     data = bytearray((tmp_path / "last.pt").read_bytes())
     sound = torch.load(tmp_path / "last.pt", weights_only=True)
     name, largest = max(sound["network"].items(), key=lambda entry: entry[1].numel())
-    # Channels-last tensors lie in the file in the order of their memory.
+    # Channels-last tensors are stored in the file in their memory order.
     voxels = largest.as_strided((largest.numel(),), (1,)).numpy().tobytes()
     data[data.index(voxels) + len(voxels) // 2] ^= 4
     (tmp_path / "bent.pt").write_bytes(data)

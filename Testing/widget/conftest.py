@@ -36,7 +36,7 @@ def slicer(tmp_path_factory) -> Any:
 
 @pytest.fixture(autouse=True)
 def no_error_goes_unseen(monkeypatch) -> Any:
-    """Exceptions in slots and observers only reach the console; here they fail the test."""
+    """Makes exceptions in slots and observers, which otherwise only reach the console, fail the test."""
     seen: list = []
     monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: seen.append((kind, error, trace)))
     yield
@@ -81,9 +81,9 @@ _turns = itertools.count(1)
 
 
 def turn(slicer: Any) -> None:
-    """One turn of the event loop, as in a busy Slicer: other Python threads only run every tenth turn.
+    """One turn of the event loop, as in a busy Slicer: other Python threads run only every tenth turn.
 
-    PySide6 releases the GIL whenever it waits; PythonQt, and this function, hold it.
+    PySide6 releases the GIL whenever it waits; PythonQt holds it, and so does this function.
     """
     slicer.qt_application.processEvents()
     if next(_turns) % 10:
@@ -131,7 +131,7 @@ class Bench:
         self.until(lambda: not self.panel.busy, seconds)
 
     def findings(self, which: str = "result") -> list:
-        """The findings about the input or the result in the panel."""
+        """The messages about the input or the result in the panel."""
         label = getattr(self.ui, f"{which}FindingsLabel")
         return [html.unescape(row) for row in re.findall(r"</td><td>(.*?)</td>", label.text())]
 

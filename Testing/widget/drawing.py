@@ -40,7 +40,7 @@ def slice_picture(scan: Any, outlines: Sequence[Outline], axis: int, index: int,
 
 
 def beside(panel: QtGui.QPixmap, pictures: List[QtGui.QImage], background: QtGui.QColor) -> QtGui.QImage:
-    """The panel on the left, pictures below each other on the right."""
+    """The panel on the left and the pictures one below another on the right."""
     gap = 10
     width = panel.width() + 3 * gap + max(picture.width() for picture in pictures)
     height = max(panel.height() + 2 * gap, gap + sum(picture.height() + gap for picture in pictures))

@@ -1,4 +1,4 @@
-"""Measures how long the window was unresponsive, apart from time in which other processes ran."""
+"""Measures how long the window was unresponsive, without the time in which other processes ran."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import List, Tuple
 
 
 class StallWatch:
-    """Gaps between two turns of the event loop, less the time in which the kernel let other processes run.
+    """Gaps between two turns of the event loop, without the time in which the kernel let other processes run.
 
-    A thread that could run and waits for a processor is counted by Linux (`schedstat`); everything else that delays
-    the thread, such as its own work, file access, or another thread that holds the GIL, counts as a stall.
+    Linux counts the time in which a thread was runnable but waited for a processor (`schedstat`); all other delays,
+    such as the thread's own work, file access, or another thread that holds the GIL, count as a stall.
     """
 
     def __enter__(self) -> StallWatch:
@@ -22,7 +22,7 @@ class StallWatch:
         return self
 
     def _now(self) -> Tuple[float, float]:
-        """The time of the clock, and the time spent waiting for a processor so far, in seconds."""
+        """The clock's time and the total time spent waiting for a processor, in seconds."""
         return time.perf_counter(), int(self._statistics.read_text().split()[1]) * 1e-9
 
     def turn(self) -> None:

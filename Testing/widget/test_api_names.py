@@ -1,4 +1,4 @@
-"""Every name of Slicer, CTK and Qt that the module uses stands in the checked list, and the list holds no other."""
+"""Every name of Slicer, CTK and Qt that the module uses is in the checked list, and the list has no others."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from slicer_windows.pythonqt import Entry, api_entries
 
 MODULE = Path(__file__).parents[2] / "LVNetSegmentation"
 UI = MODULE / "Resources" / "UI" / "LVNetSegmentation.ui"
-#: Declares types for names of Qt and CTK, and neither defines nor uses them.
+#: Only declares types for names of Qt and CTK.
 INTERFACES = MODULE / "LVNetSegmentationLib" / "interfaces.py"
 CONTEXT = MODULE / "LVNetSegmentationLib" / "panel" / "context.py"
 FACING = [MODULE / "LVNetSegmentation.py", *sorted({*(MODULE / "LVNetSegmentationLib").rglob("*.py")} - {INTERFACES})]
 CMAKE = [MODULE / "CMakeLists.txt"]
-#: Modules whose names are somebody else's business.
+#: Modules whose names need not be checked.
 OTHER_ROOTS = set(sys.stdlib_module_names) | {"np", "lvnet", "Path", "dependencies", "numpy", "PyTorchUtils"}
 
 
@@ -36,7 +36,7 @@ def root_of(node: ast.AST) -> str:
 
 
 def own_names() -> Set[str]:
-    """Whatever the product defines itself, by name."""
+    """All names that the product defines itself."""
     names = {widget.get("name") for widget in ElementTree.parse(UI).getroot().iter("widget")}
     for path in {*MODULE.rglob("*.py")} - {INTERFACES}:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -54,7 +54,7 @@ def own_names() -> Set[str]:
 
 
 def python_names() -> Set[str]:
-    """What objects of Python, its library, NumPy and VTK have."""
+    """Names of attributes of Python's, NumPy's and VTK's objects."""
     names: Set[str] = set()
     kinds = (str, bytes, list, dict, set, tuple, float, int, Exception, OSError, type, property)
     library = {
@@ -94,7 +94,7 @@ def python_names() -> Set[str]:
 
 
 def used_names() -> Dict[str, str]:
-    """Attributes that the product reads of objects that are not its own, and where."""
+    """Attributes that the product reads from other objects, with the place of their use."""
     known = own_names() | python_names()
     found = {}
     for path in FACING:
@@ -116,7 +116,7 @@ def used_signals() -> Dict[str, str]:
     return found
 
 
-#: Attributes of modules that are there as long as Slicer is.
+#: Attributes of modules that always exist in Slicer.
 WHAT_SLICER_IS = {
     "app",
     "util",

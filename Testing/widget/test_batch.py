@@ -1,4 +1,4 @@
-"""The section `Batch`, and what is rarely needed."""
+"""The section `Batch`, and the advanced settings."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ def test_a_folder_is_segmented_into_another_and_the_scene_stays_as_it_was(ready,
     assert " ml" in results["one.nii.gz"]
     assert " ml" not in results["two.nii.gz"]
     assert ready.ui.batchStatusLabel.text().startswith("2 of 3 scans segmented in ")
-    # Nobody has seen these scans before: what was noticed of them is told here.
+    # The messages about scans of a folder are shown here, since the user has not seen them before.
     assert "1 voxel without a finite value" in results["three.nii.gz"]
     assert "the scan is only 20 mm high" in results["three.nii.gz"]
     assert ready.names_of_nodes() == before
 
 
 def test_a_scan_that_is_done_changes_no_row_of_another(ready):
-    """However many scans a folder holds: each is written into the table once."""
+    """Each scan is written into the table once, however many scans a folder contains."""
     written = []
     table = ready.ui.batchTableWidget
     table.cellChanged.connect(lambda row, column: written.append((row, column)))
@@ -127,7 +127,7 @@ def test_a_folder_batch_can_be_cancelled(ready, phantom, tmp_path):
     ready.parameters.batchInputFolder = str(tmp_path / "in")
     ready.parameters.batchOutputFolder = str(tmp_path / "out")
     ready.ui.batchButton.click()
-    # Each scan is told as it is done.
+    # Each scan is listed as soon as it is finished.
     ready.until(lambda: len(rows(ready)) >= 2)
     assert ready.panel.busy
     ready.ui.batchButton.click()

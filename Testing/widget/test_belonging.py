@@ -1,4 +1,4 @@
-"""A result belongs to the volume that it was made of: no patient gets the liver, or the numbers, of another."""
+"""A result belongs to the volume it was made from: it is never shown for, or attached to, another patient."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def run(bench) -> None:
 
 
 def said(bench) -> str:
-    """Everything that the panel tells about a result."""
+    """All messages of the panel about a result."""
     return bench.ui.statusLabel.text() + " ".join(bench.findings())
 
 
@@ -40,7 +40,7 @@ def choose(bench, volume) -> None:
 
 
 def edit(bench, node) -> None:
-    """What Segment Editor does: the voxels of a segment are others."""
+    """Changes a segment's voxels, as Segment Editor does."""
     array = voxels(bench, node).copy()
     array[20] = 1 - array[20]
     name = node.GetSegmentation().GetNthSegmentID(0)
@@ -80,7 +80,7 @@ def test_inputs_cannot_be_changed_while_a_run_uses_them(two):
 
 
 def test_a_result_that_arrives_while_another_volume_is_chosen_is_not_bound_to_it(two, slicer):
-    """A script, or a scene that is loaded, may change the input during a run."""
+    """The input may change during a run, by a script or by loading a scene."""
     two.ui.applyButton.click()
     two.parameters.inputVolume = two.other
     two.idle()
@@ -109,7 +109,7 @@ def test_a_segment_that_was_edited_is_replaced_only_after_a_question(warm):
     node = warm.parameters.outputSegmentation
     edit(warm, node)
     edited = voxels(warm, node).copy()
-    # The panel did not see the edit; the click does.
+    # The panel did not notice the edit; the click does.
     warm.ui.applyButton.click()
     assert not warm.panel.busy
     assert "Liver of ct segmentation was edited" in warm.findings("input")[0]
@@ -118,7 +118,7 @@ def test_a_segment_that_was_edited_is_replaced_only_after_a_question(warm):
     run(warm)
     assert warm.parameters.outputSegmentation is node
     assert not np.array_equal(voxels(warm, node), edited)
-    # The next edit is a new question.
+    # A further edit triggers the question again.
     edit(warm, node)
     edited = voxels(warm, node).copy()
     warm.ui.applyButton.click()
@@ -130,7 +130,7 @@ def test_what_was_found_of_a_result_is_not_said_of_what_it_was_edited_to(warm):
     run(warm)
     assert warm.findings() and warm.ui.statusLabel.isVisible()
     edit(warm, warm.parameters.outputSegmentation)
-    # As on coming back from Segment Editor.
+    # As after returning from Segment Editor.
     warm.widget.exit()
     warm.widget.enter()
     warm.events()
@@ -202,7 +202,7 @@ def test_an_error_of_one_volume_does_not_stand_below_another(two, slicer):
 
 
 def test_an_error_after_the_scene_was_closed_is_not_said_in_the_next_one(warm, slicer, monkeypatch):
-    """Once the result is being written, a run cannot be cancelled any more."""
+    """A run cannot be cancelled while its result is being written."""
     from LVNetSegmentationLib import segmenting
 
     collect = segmenting.SegmentJob._collect
@@ -237,14 +237,14 @@ def test_the_volume_that_is_shown_is_the_one_that_is_chosen(bench, slicer, phant
 
 
 def show(bench, volume) -> None:
-    """What Slicer does with a volume that it has loaded."""
+    """Shows a loaded volume, as Slicer does."""
     bench.slicer.application_logic.GetSelectionNode().SetActiveVolumeID(volume.GetID())
     bench.events()
 
 
 @pytest.fixture
 def loaded(bench, phantom):
-    """A volume that was loaded while the panel is open, and then a second one."""
+    """A volume that was loaded while the panel is open, followed by a second one."""
     bench.first = bench.add_volume(phantom[0], "first")
     show(bench, bench.first)
     bench.second = bench.add_volume(phantom[0], "second")
@@ -259,7 +259,7 @@ def test_a_second_volume_that_is_loaded_while_the_panel_is_open_is_the_one_that_
 
 
 def test_what_the_user_picked_stays_when_another_volume_is_loaded(loaded, phantom):
-    """Picking the volume that is there already is a choice too."""
+    """Selecting the current volume again also counts as a choice."""
     loaded.ui.inputSelector.pick(loaded.first)
     show(loaded, loaded.second)
     assert loaded.parameters.inputVolume is loaded.first
@@ -335,7 +335,7 @@ def test_a_result_comes_into_sight(warm, slicer):
 
 
 def test_the_window_that_a_dicom_series_came_with_gives_way_to_that_of_the_abdomen(warm):
-    """Slicer takes the first preset of a DICOM series, which switches its automatic window off."""
+    """Slicer uses the first window preset of a DICOM series, which disables its automatic window."""
     warm.volume.CreateDefaultDisplayNodes()
     display = warm.volume.GetDisplayNode()
     display.AddWindowLevelPreset(1500, -600)
@@ -400,7 +400,7 @@ def test_the_result_goes_to_segment_editor_with_its_volume(warm, slicer):
     assert {"module": "SegmentEditor"} in slicer.messages
 
 
-def test_the_time_of_a_run_is_foretold_after_the_first(warm, phantom):
+def test_the_time_of_a_run_is_estimated_after_the_first(warm, phantom):
     assert not warm.ui.estimateLabel.isVisible()
     run(warm)
     assert not warm.ui.estimateLabel.isVisible()
@@ -409,7 +409,7 @@ def test_the_time_of_a_run_is_foretold_after_the_first(warm, phantom):
     assert warm.ui.estimateLabel.text().startswith("A run will take about ")
 
 
-def test_the_first_run_is_foretold_by_a_test_of_the_computer(warm, warm_service, phantom, monkeypatch):
+def test_the_first_run_is_estimated_by_a_test_of_the_computer(warm, warm_service, phantom, monkeypatch):
     asked = []
     ask = warm_service.ask
     monkeypatch.setattr(warm_service, "ask", lambda request: (asked.append(request.do), ask(request))[1])
@@ -417,7 +417,7 @@ def test_the_first_run_is_foretold_by_a_test_of_the_computer(warm, warm_service,
     warm.widget.enter()
     warm.until(warm.ui.estimateLabel.isVisible)
     assert warm.ui.estimateLabel.text().startswith("The first run will take about ")
-    # One test is enough, and the real thing replaces it.
+    # One speed test is enough, and the times of real runs replace it.
     warm.widget.enter()
     warm.panel.refresh()
     warm.idle()

@@ -70,7 +70,7 @@ def test_a_reference_can_be_a_label_map_and_the_label_is_chosen(pair, slicer, ph
 
 
 def test_segments_to_compare_have_their_volumes_behind_their_names(pair, slicer, phantom):
-    """Segments that do not overlap share an image, as in a segmentation that was loaded from a file."""
+    """Segments that do not overlap share an image, as in a segmentation loaded from a file."""
     node = pair.parameters.referenceNode
     empty = node.GetSegmentation().AddEmptySegment("", "tail")
     tail = np.zeros_like(phantom[1].array)
@@ -119,7 +119,7 @@ def test_the_numbers_of_public_data_sets_are_named_beside_the_labels(pair, slice
 
 
 def choose_data_set(bench, name: str) -> None:
-    """As a user does it."""
+    """Chooses a data set as a user does."""
     box = bench.ui.referenceSetComboBox
     box.setCurrentIndex(box.findText(name))
     box.activated.emit(box.currentIndex())
@@ -169,7 +169,7 @@ def test_with_the_numbers_of_lits_tumours_count_as_liver(pair, slicer, phantom):
 def test_where_the_data_set_has_no_liver_among_the_labels_nothing_is_compared_until_one_is_chosen(
     pair, slicer, phantom
 ):
-    """Never a table of zeros: in BTCV, 1 is the spleen."""
+    """Otherwise the table would contain zeros: in BTCV, label 1 is the spleen."""
     label = phantom[1]
     both = label.array.copy()
     both[0, 0, 0] = 2
@@ -198,7 +198,7 @@ def test_a_single_label_that_the_data_set_calls_otherwise_can_still_be_chosen(pa
 
 @pytest.mark.parametrize("pattern", ["Segment_{}", "Label_{}", "{}"])
 def test_segments_that_slicer_named_by_number_take_the_names_of_the_data_set(pair, pattern):
-    """As a label map becomes a segmentation: its segments are called after their values."""
+    """As after converting a label map to a segmentation: the segments are named after their values."""
     segmentation = pair.parameters.referenceNode.GetSegmentation()
     segmentation.GetNthSegment(0).SetName(pattern.format(6))
     segmentation.AddEmptySegment("other", pattern.format(1))
@@ -314,7 +314,7 @@ def test_closing_the_scene_takes_the_numbers_away(pair, slicer):
 
 
 def test_a_large_comparison_does_not_hold_the_window(bench, phantom):
-    """512 x 512 x 119 voxels, as the case on which it used to take a second."""
+    """512 x 512 x 119 voxels, as the case that used to block the window for a second."""
     label = phantom[1]
     wide = np.repeat(np.repeat(label.array, 6, axis=1), 6, axis=2)[:, :512, :512]
     wide = np.ascontiguousarray(np.repeat(wide, 3, axis=0)[:119])

@@ -1,4 +1,4 @@
-"""Doubtful regions in the panel: an overlay and a place to jump to, as long as the result stands there."""
+"""Uncertain regions in the panel: an overlay and a button to jump to them, as long as the result is shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lvnet.worker.client.service import Conversation
 from lvnet.worker.messages.answers import Done
 from lvnet.worker.messages.results import DoubtfulRegions, FoundClass, SegmentResult, box_of
 
-#: Boxes (z, y, x) in the phantom, the largest first.
+#: Boxes (z, y, x) in the phantom, in descending order of size.
 BOXES = [
     (slice(10, 14), slice(30, 40), slice(50, 60)),
     (slice(20, 23), slice(20, 26), slice(30, 40)),
@@ -23,7 +23,7 @@ BOXES = [
 WORKER_BOX = (slice(8, 35), slice(20, 64), slice(15, 60))
 VOXEL_ML = 5.0 * 4.2 * 4.2 / 1000
 VOLUMES = [400 * VOXEL_ML, 180 * VOXEL_ML, 40 * VOXEL_ML]
-#: The row in the panel.
+#: The row's widgets in the panel.
 ROW = ("showDoubtfulButton", "nextDoubtfulButton", "doubtfulLabel")
 
 
@@ -39,10 +39,10 @@ def middle_of(box) -> list:
 
 
 class Worker:
-    """Answers at once, as a worker that finds a liver and is unsure in some places.
+    """Replaces the worker: answers at once with a liver and some uncertain regions.
 
     Attributes:
-        boxes: of the doubtful regions.
+        boxes: of the uncertain regions.
     """
 
     def __init__(self, label) -> None:
@@ -72,7 +72,7 @@ class Worker:
 
 @pytest.fixture
 def made(ready, phantom, monkeypatch):
-    """A panel whose worker finds what it is told to find."""
+    """A panel whose worker returns the prepared result."""
     ready.worker = Worker(phantom[1])
     monkeypatch.setattr(ready.widget.logic.service, "ask", ready.worker.ask)
     return ready
@@ -80,7 +80,7 @@ def made(ready, phantom, monkeypatch):
 
 @pytest.fixture
 def shown(made):
-    """A result with three doubtful regions stands in the panel; its volume lies turned and under a transform."""
+    """A result with three uncertain regions in the panel; its volume is rotated and under a transform."""
     slicer = made.slicer
     made.composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     made.slices = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode")
@@ -113,7 +113,7 @@ def text(bench) -> str:
 
 
 def centre_of_slices(bench) -> list:
-    """In indices (z, y, x) of the volume, through its transform."""
+    """Centre of the slice views as indices (z, y, x) of the volume, through its transform."""
     world = [bench.slices.GetSliceToRAS().GetElement(line, 3) for line in range(3)]
     matrix = vtk.vtkMatrix4x4()
     bench.volume.GetIJKToRASMatrix(matrix)
@@ -154,7 +154,7 @@ def test_a_result_without_doubtful_regions_has_no_row(made):
 
 
 def test_regions_are_those_of_the_real_worker(warm):
-    """The network of these tests is unsure almost everywhere."""
+    """The network of these tests is uncertain almost everywhere."""
     run(warm)
     (region,) = warm.widget.logic.outcome.doubtful.regions
     assert text(warm) == f"1 doubtful region: {region.volume:.0f} ml"
@@ -215,7 +215,7 @@ def test_the_overlay_is_neither_offered_nor_taken_for_a_result(shown):
         offered = getattr(shown.ui, name)._nodes
         assert result in offered and overlay not in offered
     assert shown.parameters.outputSegmentation is result and shown.parameters.comparedNode is result
-    # The next run fills the same segmentation, with the same segment.
+    # The next run writes to the same segmentation and segment.
     run(shown)
     assert shown.parameters.outputSegmentation is result
     assert result.GetSegmentation().GetNumberOfSegments() == 1

@@ -1,4 +1,4 @@
-"""Numba by one click: offered where it helps, installed by Slicer's pip, used by the next run, harmless otherwise."""
+"""Installing Numba with one click: offered where it helps, used by the next run, harmless if it fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from test_running import run
 
 pytest.importorskip("numba", reason="the [fast] extra is not installed")
 
-#: Hides Numba from a Python as long as a file is not there; where another file is, a broken Numba is found.
+#: Hides Numba from Python until the file `installed` exists; if `broken` exists, a broken Numba is found there.
 HIDE = """
 import os, sys
 if not os.path.exists({installed!r}):
@@ -24,7 +24,7 @@ if os.path.exists({broken!r}):
 
 @pytest.fixture(scope="session")
 def kernel_weights(tmp_path_factory) -> str:
-    """A checkpoint of a small network that the kernels know."""
+    """A checkpoint of a small network that the kernels support."""
     import torch
     from lvnet.checkpoint import save_checkpoint
     from lvnet.network import LVNet
@@ -43,7 +43,7 @@ def kernel_weights(tmp_path_factory) -> str:
 
 @pytest.fixture
 def without(ready, slicer, kernel_weights, monkeypatch, tmp_path) -> Any:
-    """`ready` in a Slicer without Numba: neither its own process nor the worker finds it until pip has installed it."""
+    """`ready` in a Slicer without Numba: neither Slicer nor the worker finds it until pip has installed it."""
     from LVNetSegmentationLib.panel import faster
 
     installed, broken = tmp_path / "installed", tmp_path / "broken"
@@ -66,14 +66,14 @@ def without(ready, slicer, kernel_weights, monkeypatch, tmp_path) -> Any:
 
 
 def offered(bench: Any) -> bool:
-    """Whether hint and row agree that Numba can be had."""
+    """Whether Numba is offered; checks that the hint and the row agree."""
     assert bench.ui.fasterButton.isVisible() == bench.ui.fasterLabel.isVisible()
     assert bench.ui.fasterButton.isVisible() <= (not bench.ui.numbaButton.isHidden())
     return bench.ui.fasterButton.isVisible()
 
 
 def worked(bench: Any) -> Any:
-    """Lets the window live until what a click has begun is over."""
+    """Processes events until the action started by a click is finished."""
     bench.until(lambda: not bench.panel.faster._working)
     bench.events(0.05)
     return bench.ui.numbaInfoLabel.text()
@@ -112,7 +112,7 @@ def test_an_installation_that_fails_is_one_line_and_everything_works_as_before(w
     assert line.startswith("Numba could not be installed (pip ended with code 1); everything works as before")
     assert without.ui.fasterLabel.text() == line
     assert without.log().count("Numba could not be installed") == 1
-    # The button in Advanced stays for another try; the worker is still warm.
+    # The button in Advanced remains for another try; the worker is still running.
     assert not without.ui.numbaButton.isHidden() and without.ui.numbaButton.isEnabled()
     run(without)
     assert without.widget.logic.service.worker_pid == pid

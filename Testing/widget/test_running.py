@@ -1,4 +1,4 @@
-"""Apply, progress, Cancel, errors: with the real worker process, on real nodes."""
+"""Apply, progress, Cancel and errors, with the real worker process and real nodes."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_closing_the_panel_during_a_run_ends_the_worker(ready):
 
 
 def test_the_window_is_never_blocked_for_a_tenth_of_a_second_by_a_run_on_a_large_scan(ready, phantom):
-    """512 x 512 x 150 voxels, and a network that finds something in nearly every corner of them."""
+    """512 x 512 x 150 voxels, and a network that predicts organ in nearly every part of them."""
     large = np.ascontiguousarray(np.repeat(np.repeat(phantom[0].array, 6, axis=1), 6, axis=2)[:, :512, :512])
     large = np.ascontiguousarray(np.repeat(large, 4, axis=0)[:150])
     node = ready.slicer.util.addVolumeFromArray(large, name="large")

@@ -1,4 +1,4 @@
-"""The module's own self-test, which a real Slicer runs, runs here too."""
+"""Runs the module's own self-test, which a real Slicer runs too."""
 
 from __future__ import annotations
 

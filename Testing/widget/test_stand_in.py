@@ -1,4 +1,4 @@
-"""The stand-in itself: it refuses what PythonQt and Slicer refuse, and offers no more than is used."""
+"""Tests of the stand-in: it rejects what PythonQt and Slicer reject, and offers only what is used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FACING = [MODULE / "LVNetSegmentation.py", *sorted((MODULE / "LVNetSegmentationL
 
 @pytest.fixture
 def product(slicer, module):
-    """Runs a line as if it stood in a file of the product."""
+    """Runs a line of code as if it were in a file of the product."""
     from LVNetSegmentationLib.panel import findings
 
     def run(line: str, **names):
@@ -88,8 +88,8 @@ def test_an_object_that_was_destroyed_says_so(slicer, product):
         product("label.text = 'b'", label=label)
 
 
-def test_the_panel_survives_that_its_widgets_are_destroyed_before_it_is_told(bench, slicer):
-    """So it is when Slicer exits."""
+def test_the_panel_survives_that_its_widgets_are_destroyed_before_it_is_notified(bench, slicer):
+    """This happens when Slicer exits."""
     bench.ui.applyButton.text()
     widget = bench.widget
     for child in list(widget.ui.__dict__.values()):
@@ -138,7 +138,7 @@ def test_samples_without_addresses_are_refused(slicer):
 
 @pytest.fixture
 def wrapped(slicer):
-    """Parameters of each kind, on a node of their own."""
+    """Parameters of each kind, on a separate node."""
     from typing import Annotated, Union
 
     from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
@@ -227,7 +227,7 @@ def test_only_the_widgets_that_slicer_knows_are_bound(slicer, wrapped):
 
 
 def test_the_stand_ins_functions_take_what_slicers_take(slicer):
-    """Names and order of parameters, as the sources of both versions have them."""
+    """Names and order of parameters are those in the sources of both versions."""
     from slicer_windows.pythonqt import api_entries
 
     checked = 0
@@ -235,7 +235,7 @@ def test_the_stand_ins_functions_take_what_slicers_take(slicer):
         function = stand_in_of(entry.owner, entry.name) if entry.kind == "function" else None
         if function is None:
             continue
-        # Slicer's own functions are those of the later version.
+        # slicer-core contains the functions of the later version.
         own_of_slicer = entry.owner in ("slicer.util", "VTKObservationMixin")
         for evidence in (entry.in_5_12,) if own_of_slicer else (entry.in_5_8, entry.in_5_12):
             found = re.search(r"def \w+\(([^)]*)", evidence)
@@ -248,7 +248,7 @@ def test_the_stand_ins_functions_take_what_slicers_take(slicer):
 
 
 def stand_in_of(owner: str, name: str):
-    """The function of the stand-in, or None where Slicer's own is used or nothing stands in."""
+    """The function of the stand-in, or None if Slicer's own is used or there is none."""
     import SampleData
     import slicer.ScriptedLoadableModule as base
     import slicer.util
@@ -267,7 +267,7 @@ def stand_in_of(owner: str, name: str):
 
 
 def test_no_call_of_qt_or_mrml_in_the_product_has_keywords(slicer):
-    """PythonQt and VTK take none; functions of Slicer's Python do."""
+    """PythonQt and VTK accept no keywords; Slicer's Python functions do."""
     from slicer_windows.pythonqt import api_entries
 
     compiled = {re.split(r"[( ]", entry.name)[0] for entry in api_entries() if entry.kind in ("slot", "method")}
@@ -279,7 +279,7 @@ def test_no_call_of_qt_or_mrml_in_the_product_has_keywords(slicer):
 
 
 def test_this_pyside_keeps_count_of_none(slicer):
-    """PySide6 6.12.0 drops a reference to None with each call, until Python aborts; hence the upper bound."""
+    """PySide6 6.12.0 loses a reference to None with each call, until Python aborts; hence the upper bound."""
     import qt
 
     label = qt.QLabel("a")
@@ -290,7 +290,7 @@ def test_this_pyside_keeps_count_of_none(slicer):
 
 
 def names_below(module_name: str) -> set:
-    """What the product reads of a module: `qt.QTimer` is QTimer."""
+    """The names that the product reads from a module: `qt.QTimer` is QTimer."""
     found = set()
     for path in FACING:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -6,8 +6,8 @@ module uses it:
 - `qt` and `ctk`: the classes that the panel and its .ui file name;
 - `slicer.qMRMLWidget`, `slicer.qMRMLNodeComboBox`, `slicer.app`, `slicer.i18n`, `slicer.parameterNodeWrapper`,
   `slicer.ScriptedLoadableModule` and the GUI functions of `slicer.util`;
-- everything else of `slicer` is real: nodes, scene, events and logics come from slicer-core.
+- everything else in `slicer` is real: nodes, scene, events and logics come from slicer-core.
 
-A panel that works here is consistent with these names; `api_names.txt` and its test check that the names
-exist in Slicer with these signatures.  Only a real Slicer is conclusive.
+A panel that works here uses these names correctly; `api_names.txt` and its test check that the names exist in Slicer
+with these signatures.  A final check needs a real Slicer.
 """

@@ -85,7 +85,7 @@ class SegmentEditor:
 
 
 class Pip:
-    """slicer.util.pip_install: installs nothing, remembers what it was asked for, and does what a test says.
+    """Replaces slicer.util.pip_install: installs nothing, records its arguments, and behaves as a test specifies.
 
     Attributes:
         asked: the arguments of each call.
@@ -96,16 +96,16 @@ class Pip:
         self.forget()
 
     def forget(self) -> None:
-        """Starts anew, for another test."""
+        """Resets everything for another test."""
         self.asked: List[List[str]] = []
         self.answer: Callable[[], None] = self.fail
 
     def fail(self) -> None:
-        """As Slicer's `logProcessOutput` does where pip ends with an error."""
+        """Fails as Slicer's `logProcessOutput` does when pip ends with an error."""
         raise subprocess.CalledProcessError(1, ["PythonSlicer", "-m", "pip", "install"])
 
     def install(self, requirements: Any, /) -> None:
-        """Slicer 5.8 takes one argument, and of these kinds only; while pip runs, it lets the window react."""
+        """Slicer 5.8 takes one argument of these types only; while pip runs, the window keeps processing events."""
         if type(requirements) not in (str, list):
             raise ValueError("pip_install requirement input must be string or list")
         assert all(isinstance(part, str) for part in requirements)
@@ -115,10 +115,10 @@ class Pip:
 
 
 def start(folder: Path = MODULE_FOLDER) -> Any:
-    """Starts Qt and slicer-core once a process.
+    """Starts Qt and slicer-core once per process.
 
     Args:
-        folder: where the module file lies; it is put first on Python's path, as in Slicer.
+        folder: contains the module file; it is put first on Python's path, as in Slicer.
 
     Returns:
         The module `slicer`.

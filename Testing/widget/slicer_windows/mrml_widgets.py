@@ -101,7 +101,7 @@ class qMRMLNodeComboBox(PythonQtObject, QtWidgets.QWidget):
         before = self.currentNode()
         self._set(wanted)
         if wanted is not None and self.currentNode() is wanted and before is not wanted:
-            # Slicer's selector does that by sending itself a key event, which counts as one of the user.
+            # Slicer's selector does that by sending itself a key event, which counts as a user's action.
             self.nodeActivated.emit(wanted)
 
     def _set(self, wanted: Optional[Any]) -> None:

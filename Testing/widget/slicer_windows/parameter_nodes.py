@@ -1,7 +1,7 @@
 """slicer.parameterNodeWrapper: typed access to a parameter node, and its binding to widgets.
 
-As strict as Slicer's own, with which it was compared (5.8.1 and 5.12.3): names and format of the stored values, so that
-a scene saved here opens in Slicer; the types that a parameter accepts; values that are cached until the node is
+It is as strict as Slicer's own, with which it was compared (5.8.1 and 5.12.3): names and format of the stored values,
+so that a scene saved here opens in Slicer; the accepted types of a parameter; values that are cached until the node is
 modified; which widget is bound to which type of parameter, by which signal; and what happens when widgets are
 destroyed.  Features that the module does not use are left out: parameter packs, lists, enums, other widgets.
 """

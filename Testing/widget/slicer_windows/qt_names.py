@@ -1,4 +1,4 @@
-"""The module `qt`: the names that the panel uses, no more."""
+"""The module `qt`, with only the names that the panel uses."""
 
 from __future__ import annotations
 

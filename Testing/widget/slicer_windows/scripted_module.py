@@ -1,4 +1,4 @@
-"""slicer.ScriptedLoadableModule: the four base classes, as far as the module relies on them."""
+"""slicer.ScriptedLoadableModule: the four base classes, as far as the module depends on them."""
 
 from __future__ import annotations
 
