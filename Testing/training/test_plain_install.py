@@ -1,4 +1,4 @@
-"""What `lvnet-train` says where the extra [train] is not installed."""
+"""Messages of `lvnet-train` if the extra [train] is not installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lvnet.phantom import make_phantom
 from lvnet.recipe import LIVER
 from lvnet_training.cli import _parser
 
-#: Runs the command with the packages of the extra hidden, as in `pip install lvnet-segmentation`.
+#: Runs the command with the packages of the extra hidden, as after `pip install lvnet-segmentation`.
 EXTRAS = ("lightning", "matplotlib", "tensorboard", "tqdm", "yaml")
 PLAIN = """
 import sys

@@ -1,4 +1,4 @@
-"""The panel in the width that Slicer gives it, and the sentences in it."""
+"""The panel at the width that Slicer gives it, and the texts in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from lvnet.worker.client.job import JobState
 from stalls import StallWatch
 
-#: What a panel of 400 pixels, the usual width, leaves beside its scroll bar.
+#: The usual panel width of 400 pixels without the scroll bar.
 WIDTH = 372
 LONG = "the liver has a hole of 3 ml, which is more than the largest that is usually seen; look at slices 20 to 35"
 
@@ -116,7 +116,7 @@ def test_a_broken_file_of_a_batch_is_named_once(warm, tmp_path):
 
 
 def test_show_3d_does_not_hold_the_window(bench, phantom):
-    """A liver of 512 x 512 x 119 voxels, for which it used to take three quarters of a second."""
+    """A liver of 512 x 512 x 119 voxels, which used to block the window for three quarters of a second."""
     label = phantom[1]
     wide = np.repeat(np.repeat(label.array, 6, axis=1), 6, axis=2)[:, :512, :512]
     wide = np.ascontiguousarray(np.repeat(wide, 3, axis=0)[:119])
@@ -135,7 +135,7 @@ def test_show_3d_does_not_hold_the_window(bench, phantom):
 
 
 def test_the_scan_is_handed_over_in_time_while_the_event_loop_holds_the_interpreter(warm, phantom):
-    """Other threads of Python get a turn every 20 ms only, as in a busy Slicer."""
+    """Other Python threads run only every 20 ms, as in a busy Slicer."""
     import threading
     import time
 

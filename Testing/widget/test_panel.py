@@ -1,4 +1,4 @@
-"""The panel opens, explains itself, follows the scene, and comes back with a saved one."""
+"""The panel: opening, help texts, changes of the scene, and saved scenes."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def test_the_panel_passes_on_every_setting_that_the_scene_keeps(bench, monkeypat
     from LVNetSegmentationLib.panel import modulepanel
 
     defaults = SegmentOptions().to_dict()
-    # The series goes with a folder, and the panel leaves the search for the organ on.
+    # `series` needs a folder, and the panel always uses the organ search.
     del defaults["series"], defaults["search"]
     assert bench.panel.settings() == defaults
     bench.parameters.overlap, bench.parameters.threads, bench.parameters.postprocess = 0.25, 3, False
     assert bench.panel.settings() == {**defaults, "overlap": 0.25, "threads": 3, "postprocess": False}
-    # Another setting, for which the parameter node has an attribute.
+    # An additional setting that the parameter node has as an attribute.
     monkeypatch.setattr(modulepanel, "settings_of", lambda: {**settings_of(), "keepWarm": None})
     assert bench.panel.settings()["keepWarm"] is True
 
@@ -205,7 +205,7 @@ def test_reloading_the_module_reads_its_library_again(bench, slicer, monkeypatch
 
 
 def test_every_button_can_be_clicked_while_nothing_is_chosen(bench, tmp_path):
-    """What cannot be done is off; what can be clicked does no harm."""
+    """Unavailable actions are disabled; everything that can be clicked is harmless."""
     import qt
 
     for widget in vars(bench.ui).values():
@@ -266,7 +266,7 @@ def test_the_sample_is_computed_elsewhere_while_the_window_lives(slicer, module,
         while loader.loading:
             bench.events()
             watch.turn()
-    # Two: the scan, and none twice.
+    # Two calls: the scan was added only once.
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 1
     assert slicer.util.getNode("Synthetic abdomen").GetImageData().GetNumberOfPoints() > 1_000_000
     reference = slicer.util.getNode("Synthetic abdomen reference")

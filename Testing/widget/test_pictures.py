@@ -1,6 +1,6 @@
-"""Pictures of the panel on a synthetic abdomen, light and dark.
+"""Pictures of the panel with a synthetic abdomen, in light and dark style.
 
-`LVNET_SCREENSHOTS=FOLDER` keeps them there; those of the repository lie in Resources/Screenshots.
+`LVNET_SCREENSHOTS=FOLDER` saves them in a folder; those of the repository are in Resources/Screenshots.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def gallery(bench, slicer, folder) -> Gallery:
 
 
 class Gallery:
-    """Takes each picture twice, light and dark."""
+    """Takes each picture twice, in light and dark style."""
 
     def __init__(self, bench, folder: Path) -> None:
         self.bench = bench
@@ -41,7 +41,7 @@ class Gallery:
         self.palettes = {"": self.application.palette(), "-dark": dark_palette()}
 
     def grab(self, *sections: str) -> QtGui.QPixmap:
-        """The panel with only some sections open, as high as it needs."""
+        """The panel with only some sections open, as high as necessary."""
         for name in ("segment", "compare", "batch", "advanced", "log"):
             getattr(self.bench.ui, f"{name}CollapsibleButton").collapsed = name not in sections
         parent = self.bench.widget.parent
@@ -52,7 +52,7 @@ class Gallery:
         return parent.grab()
 
     def take(self, name: str, *sections: str, views=()) -> None:
-        """Saves one picture of the panel, with slices beside it where there are any."""
+        """Saves one picture of the panel, with slices beside it if there are any."""
         for ending, palette in self.palettes.items():
             self.application.setPalette(palette)
             picture = self.grab(*sections)
@@ -100,7 +100,7 @@ def test_pictures_for_the_tutorial_and_the_catalogue(bench, gallery):
 
 
 def arrays(bench):
-    """The scan, what was found, and the reference, on the grid of the scan."""
+    """The scan, the result and the reference, on the grid of the scan."""
     from LVNetSegmentationLib.nodes import ownSegmentIds, volumeFromNode
 
     read = bench.slicer.util.arrayFromSegmentBinaryLabelmap
