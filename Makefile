@@ -37,7 +37,8 @@ endif
 	@echo "demo/liver.seg.nrrd opens in 3D Slicer; demo/overlay.png shows it"
 
 # One process a layer: the real slicer and a stand-in for it cannot share one.  Three streams of layers that take about
-# as long run side by side, with one thread each: tests wait for processes, so that two would not fill two cores.
+# as long run side by side, with one thread each: tests often wait for subprocesses,
+# so that three streams use two cores better.
 # COVERAGE=1 also measures how much of lvnet the tests run, and takes half as long again.
 COVERAGE ?=
 test-first test-second test-third: export OMP_NUM_THREADS = 1
@@ -46,7 +47,7 @@ PYTEST = $(BIN)/python -m pytest -q -m "not slow" --durations=12 --durations-min
 test: $(VENV)/ready
 	rm -f .coverage .coverage.*
 	sh Testing/dicom-validator.sh
-	$(MAKE) --no-print-directory -j3 -Oline test-first test-second test-third
+	$(MAKE) --no-print-directory -j3 $(if $(filter output-sync,$(.FEATURES)),-Oline) test-first test-second test-third
 ifneq ($(COVERAGE),)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90

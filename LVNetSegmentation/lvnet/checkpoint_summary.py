@@ -28,9 +28,9 @@ def checkpoint_summary(path: Optional[str] = None) -> Dict[str, Any]:
     licence = str(provenance.get("licence") or provenance.get("license") or "")
     summary = f"{recipe.name}, for {', '.join(organs)}"
     if scores:
-        # Of scans that chose the epoch: the second decimal is the last that means anything on another scan.
-        summary += f". On scans like those that it was checked on, expect a DICE of about {_first(scores):.2f}"
-        summary += "; less on unusual ones, such as low dose, no contrast or large tumours"
+        # The training was developed on these scans: on others, not even the second decimal is certain.
+        summary += f". Mean DICE on the validation scans: {_first(scores):.2f}; expect less on other scans, above all"
+        summary += " with fluid next to the liver, low dose or large tumours"
     return {
         "name": recipe.name,
         "organs": organs,

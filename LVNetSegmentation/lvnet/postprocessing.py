@@ -1,11 +1,10 @@
-"""Tidying a label map: one piece a class, without holes.
+"""Postprocessing: keeps the largest connected component of each class and fills its holes.
 
-Pieces are joined through voxel faces (6-connectivity).  Through edges and corners, a speck of noise
-or a strip along the neighbouring organ hangs on to the liver by a single voxel's corner; no real
-part of an organ does at CT resolution.  Holes are judged by the same rule, so that a wall of voxels
-that touch by their edges is closed.
+Components are joined through voxel faces (6-connectivity).  With 26-connectivity, noise or a strip along a
+neighbouring organ would be joined to the liver by a single corner; no real part of an organ is joined like that at CT
+resolution.  Holes follow the same rule, so that a wall of voxels that touch by their edges counts as closed.
 
-A class is handled inside its bounding box, with five bytes a voxel of it beside the result.
+Each class is processed inside its bounding box, which takes five bytes per voxel of the box beside the result.
 """
 
 from __future__ import annotations

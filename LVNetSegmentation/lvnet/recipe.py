@@ -244,7 +244,7 @@ class Recipe:
             raise ConfigurationError("two classes share one label value")
         known = [organ.value for organ in self.anatomy.organs] if self.anatomy is not None else []
         if len(set(known)) != len(known) or not set(known) <= {c.value for c in self.classes}:
-            raise ConfigurationError("an organ of the anatomy is there twice, or is none of the classes")
+            raise ConfigurationError("`anatomy` lists an organ twice, or one that is not among the classes")
         divisor = self.architecture.depth_divisor
         if self.preprocessing.slab_depth % divisor:
             raise ConfigurationError(
@@ -256,8 +256,8 @@ class Recipe:
     def expects(self) -> Anatomy:
         """The anatomy to judge by.
 
-        Weights that say nothing of it, as all did at first, are judged by what is known of the liver if it is one of
-        their classes, and by nothing else.
+        Weights without `anatomy`, such as those of early versions, use that of the liver if one of their classes is
+        the liver, and none otherwise.
         """
         if self.anatomy is not None:
             return self.anatomy

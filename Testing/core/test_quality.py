@@ -1,6 +1,8 @@
 """The expected quality of a result: the features that are measured, and the prediction made from them."""
 
+import csv
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,6 +131,14 @@ def test_noise_is_no_fault_of_the_organ():
     for measured, verdict in (({}, "look"), ({1: {"spread": 20.0}}, "ok"), ({1: {"spread": 60.0}}, "look")):
         checks = self_check(noisy, noisy.with_array(labels), None, Recipe(), measured=measured)
         assert next(check for check in checks if check.name == "liver spread").verdict == verdict
+
+
+def test_no_good_result_has_a_spread_that_is_called_unusual():
+    with open(Path(__file__).parents[2] / "training" / "calibration.csv", encoding="utf-8") as file:
+        spreads = [float(row["spread"]) for row in csv.DictReader(file) if float(row["dice"]) >= 0.94]
+    low, high = Recipe().expects.organs[0].smoothed_spread_hu.ok
+    assert len(spreads) > 90
+    assert low < min(spreads) and max(spreads) < high
 
 
 def test_the_model_travels_in_the_recipe_and_impossible_ones_are_refused():

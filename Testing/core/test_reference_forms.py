@@ -341,5 +341,5 @@ def test_a_missing_package_is_named_in_one_line(tmp_path, series, monkeypatch, p
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(DependencyError, match=r"pip install 'lvnet-segmentation\[dicom\]'"):
+    with pytest.raises(DependencyError, match=r'pip install "lvnet-segmentation\[dicom\]"'):
         evaluate(OURS, path)

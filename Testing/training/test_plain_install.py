@@ -72,7 +72,7 @@ def test_the_commands_here_are_all_but_tables():
 def assert_one_line(result):
     assert result.returncode == 2, result.stderr
     assert result.stderr.count("\n") == 1 and "Traceback" not in result.stderr
-    assert result.stderr.rstrip().endswith("pip install '.[train]'")
+    assert result.stderr.rstrip().endswith('pip install ".[train]"')
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -134,6 +134,20 @@ def test_show_3d_does_not_hold_the_window(bench, phantom):
     assert watch.longest < 0.2, watch.gaps
 
 
+def test_a_new_result_is_in_view_in_3d_if_the_last_one_was_shown_there(warm):
+    layout = warm.slicer.app.layout_manager
+    before = layout.resets
+    warm.ui.applyButton.click()
+    warm.idle()
+    assert layout.resets == before
+    warm.ui.show3DButton.click()
+    shown = layout.resets
+    assert shown > before
+    warm.ui.applyButton.click()
+    warm.idle()
+    assert layout.resets == shown + 1
+
+
 def test_the_scan_is_handed_over_in_time_while_the_event_loop_holds_the_interpreter(warm, phantom):
     """Other Python threads run only every 20 ms, as in a busy Slicer."""
     import threading

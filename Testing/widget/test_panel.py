@@ -58,11 +58,17 @@ def test_presets_and_formats_are_those_of_the_core(bench):
     assert box.itemText(0) == "LiTS challenge"
 
 
+def test_only_what_a_clinician_needs_is_unfolded(bench):
+    names = ("segment", "compare", "batch", "advanced", "log")
+    folded = [name for name in names if getattr(bench.ui, f"{name}CollapsibleButton").collapsed]
+    assert folded == ["compare", "batch", "advanced", "log"]
+
+
 def test_without_a_volume_apply_says_why_it_is_off(bench):
     assert not bench.ui.applyButton.isEnabled()
     assert bench.ui.applyButton.toolTip() == "Choose an input volume."
-    assert bench.ui.batchButton.toolTip() == "The scene holds no volume."
-    assert bench.ui.compareButton.toolTip() == "Choose the segmentation that is to be judged."
+    assert bench.ui.batchButton.toolTip() == "The scene contains no volume."
+    assert bench.ui.compareButton.toolTip() == "Choose the segmentation to evaluate."
     assert bench.ui.show3DButton.toolTip() == "There is no segmentation yet."
 
 
@@ -76,7 +82,7 @@ def test_the_first_volume_is_chosen_when_the_panel_is_opened(bench, phantom):
 def test_what_the_bundled_weights_segment_and_how_well_is_shown(bench):
     text = bench.ui.weightsInfoLabel.text()
     assert text.startswith("Bundled weights: lvnet-liver, for liver. ")
-    assert "expect a DICE of about 0.95" in text
+    assert "Mean DICE on the validation scans: 0.95; expect less on other scans" in text
 
 
 def test_weights_that_cannot_be_read_keep_apply_off_and_say_why(ready, tmp_path):
@@ -126,7 +132,7 @@ def test_a_volume_that_is_no_ct_is_a_question_in_the_panel_not_a_pop_up(bench, p
 
 def test_a_device_that_a_scene_names_stays_chosen_where_it_is_absent(bench):
     bench.parameters.device = "cuda:3"
-    assert bench.ui.deviceComboBox.currentText() == "cuda:3 (not seen here yet)"
+    assert bench.ui.deviceComboBox.currentText() == "cuda:3 (not found on this computer)"
     bench.panel.run.devices.offer([{"id": "cpu", "name": "CPU", "freeMemory": None}])
     assert bench.parameters.device == "cuda:3"
 

@@ -75,6 +75,7 @@ def test_pictures_for_the_tutorial_and_the_catalogue(bench, gallery):
     gallery.take("running", "segment")
     assert bench.panel.busy
     bench.idle(300)
+    assert any("expected dice of the liver" in line.lower() for line in bench.findings())
     gallery.take("segment", "segment")
 
     bench.parameters.referenceNode = bench.reference

@@ -33,7 +33,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         package = next((name for name in _EXTRAS if (name == missing if error.name else name in missing)), None)
         if package is None:
             raise
-        print(f"lvnet-train: this command needs {package}; run: pip install '.[train]'", file=sys.stderr)
+        print(f'lvnet-train: this command needs {package}; run: pip install ".[train]"', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(

@@ -77,7 +77,7 @@ def figure_of(width: float, height: float, colour: str = "white") -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise DependencyError("pictures need matplotlib; pip install '.[train]'") from error
+        raise DependencyError('pictures need matplotlib; pip install ".[train]"') from error
     return Figure(figsize=(width, height), facecolor=colour)
 
 

@@ -55,7 +55,7 @@ class BatchSection:
             self,
             text=_("Start"),
             toolTip=_("Segment them all, one after the other."),
-            toolTipOfCancel=_("Stop; what is done stays."),
+            toolTipOfCancel=_("Stop; finished results are kept."),
         )
 
     @property
@@ -99,7 +99,7 @@ class BatchSection:
         if self._panel.weightsProblem:
             return self._panel.weightsProblem
         if not parameters.batchOfFolder:
-            return "" if volumesOfScene() else _("The scene holds no volume.")
+            return "" if volumesOfScene() else _("The scene contains no volume.")
         if not os.path.isdir(parameters.batchInputFolder):
             return _("Choose a folder of scans.")
         if not parameters.batchOutputFolder:
@@ -245,7 +245,7 @@ class BatchSection:
     def _onFolderCancelled(self) -> None:
         self._folderJob = None
         self._panel.addToLog(_("The batch was cancelled"))
-        self._stopped(_("Cancelled; what was done stays."))
+        self._stopped(_("Cancelled; finished results are kept."))
 
     def _finish(self, done: int, count: int) -> None:
         line = _("{done} of {count} scans segmented in {duration}").format(

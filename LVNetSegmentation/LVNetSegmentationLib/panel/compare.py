@@ -102,11 +102,11 @@ class CompareSection:
         elif self._panel.busy:
             reason = _("A volume is being segmented.")
         elif compared is None:
-            reason = _("Choose the segmentation that is to be judged.")
+            reason = _("Choose the segmentation to evaluate.")
         elif reference is None:
             reason = _("Choose a reference.")
         elif self._compared.count() == 0 or self._reference.count() == 0:
-            reason = _("One of the two holds no segment.")
+            reason = _("The segmentation or the reference contains no segment.")
         elif self._reference.chosen() is None:
             reason = _("With the labels of {set} the reference has no {organ}; choose a segment or another data set.")
             reason = reason.format(set=_DATA_SETS.get(dataSet, dataSet), organ=self._compared.organ())

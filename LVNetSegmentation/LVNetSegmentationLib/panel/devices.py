@@ -51,7 +51,7 @@ class DeviceChooser:
         """Selects a device."""
         if identifier not in self._identifiers:
             self._identifiers.append(identifier)
-            self._box.addItem(_("{device} (not seen here yet)").format(device=identifier))
+            self._box.addItem(_("{device} (not found on this computer)").format(device=identifier))
         self._box.currentIndex = self._identifiers.index(identifier)
 
     def _onActivated(self, index: int) -> None:

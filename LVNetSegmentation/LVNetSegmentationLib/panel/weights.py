@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Callable, Optional
 from lvnet.errors import LVNetError
 from slicer.i18n import tr as _
 
+from .wording import sentence
+
 if TYPE_CHECKING:
     from ..interfaces import Json, QLabel, ctkPathLineEdit
 
@@ -48,7 +50,7 @@ class WeightsChooser:
             self._label.toolTip = facts.get("licence") or ""
             self.problem = ""
         except LVNetError as error:
-            self._label.text = self.problem = str(error)
+            self._label.text = self.problem = sentence(str(error))
 
     def remember(self) -> None:
         """Adds the chosen file to the history of the path."""

@@ -57,7 +57,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         print("lvnet: too little free memory; close other programs, or use smaller images", file=sys.stderr)
         return EXIT_USER_ERROR
     except (KeyboardInterrupt, Cancelled):
-        print("lvnet: interrupted, nothing was written", file=sys.stderr)
+        print("lvnet: interrupted; results that were finished before are kept", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader closed the pipe, as in `lvnet info | head`.

@@ -17,7 +17,7 @@ def run_phantom(options: argparse.Namespace) -> int:
     if options.count < 1:
         raise ConfigurationError(f"--count must be at least 1, not {options.count}")
     if options.seed < 0:
-        raise ConfigurationError(f"--seed must not be negative, not {options.seed}")
+        raise ConfigurationError(f"--seed must be 0 or more, not {options.seed}")
     for seed in range(options.seed, options.seed + options.count):
         folder = Path(options.output)
         if options.count > 1:

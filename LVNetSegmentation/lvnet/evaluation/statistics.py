@@ -1,4 +1,4 @@
-"""What many cases say together: averages with their uncertainty, and two methods compared.
+"""Summary statistics over cases: averages with their uncertainty, and the comparison of two methods.
 
 The intervals are percentile bootstrap intervals: cases are drawn again with replacement, always by
 the same random numbers, so that the same scores give the same interval.
@@ -22,7 +22,7 @@ def summarised(values: Sequence[float]) -> Dict[str, Any]:
     """Mean, sample standard deviation and median of one metric.
 
     Args:
-        values: one a case; those that are not finite are left out and counted.
+        values: one per case; those that are not finite are left out and counted.
 
     Returns:
         Valid JSON: `mean`, `sd`, `median`, `mean_ci95` and `median_ci95` ([low, high]), each None
@@ -49,12 +49,12 @@ def compared(values: Sequence[float], others: Sequence[float]) -> Dict[str, Any]
     """Two methods on the same cases.
 
     Args:
-        values: one metric of the one method, one number a case.
+        values: one metric of the first method, one number per case.
         others: the other method's, in the same order; cases where either is not finite are left
             out and counted.
 
     Returns:
-        Valid JSON: `mean` and `other_mean`; `mean_difference` (the one minus the other) with
+        Valid JSON: `mean` and `other_mean`; `mean_difference` (first minus second) with
         `mean_difference_ci95`; `wilcoxon_p`, two-sided, of the signed-rank test, not corrected
         for the number of metrics; each None with a reason where it cannot be said; `count`,
         `undefined`.

@@ -17,7 +17,7 @@ _CAUSED_BY_DATA = (
     AttributeError, KeyError, IndexError, TypeError, ValueError, ArithmeticError, EOFError, NotImplementedError,
     RuntimeError,
 )  # fmt: skip
-_EXTRA = "pip install 'lvnet-segmentation[dicom]'"
+_EXTRA = 'pip install "lvnet-segmentation[dicom]"'
 
 
 def open_object(name: str, path: str) -> Any:

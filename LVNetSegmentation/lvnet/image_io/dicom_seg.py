@@ -150,7 +150,7 @@ def load_highdicom(what: str = "DICOM SEG", instead: str = ".seg.nrrd") -> Any:
             import highdicom
     except ImportError as error:
         raise DependencyError(
-            f"writing a {what} needs the package highdicom: pip install 'lvnet-segmentation[dicom]' (Python 3.10 or"
+            f'writing a {what} needs the package highdicom: pip install "lvnet-segmentation[dicom]" (Python 3.10 or'
             f" newer), or write {instead} instead"
         ) from error
     return highdicom

@@ -58,8 +58,8 @@ class SegmentOptions:
         0.5,
         Setting(
             number_within(*OVERLAP_RANGE, "must lie between 0 and 0.9"),
-            "overlap of neighbouring slabs of slices, 0 to 0.9 (default 0.5)", float, "the overlap of slabs",
-            "--overlap", "F",
+            "overlap of neighbouring slabs (blocks of slices), as a fraction, 0 to 0.9 (default 0.5)", float,
+            "the overlap of slabs", "--overlap", "F",
         ),
     )  # fmt: skip
     series: Optional[str] = setting(

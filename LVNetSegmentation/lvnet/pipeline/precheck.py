@@ -1,4 +1,4 @@
-"""Whether a scan can be expected to give what the weights are made for: asked by every way into the program."""
+"""Input checks: whether a scan is likely to show what the weights segment; used by command line, worker and Slicer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def check_scan(scan: Volume, weights: Union[Recipe, str, Path, None] = None) -> 
     """Looks at a scan before it is segmented; loads no network and needs no PyTorch.
 
     Args:
-        scan: (z, y, x) voxels, in HU as far as anybody knows.
+        scan: (z, y, x) voxels, supposedly in HU.
         weights: a checkpoint's recipe or its path; None takes the bundled one.
 
     Returns:
-        What was found, the gravest first; empty where there is nothing to say.
+        The findings, most severe first; empty if there are none.
 
     Raises:
         CheckpointError: the weights cannot be used.

@@ -109,13 +109,13 @@ def launch_for(kernel: str, x: Tensor, size: int) -> Launch:
     return found or default_launch(kernel, size)
 
 
-#: Who wants to know what is asked for, the last first.
+#: Active recorders of requested launches, the innermost last.
 _listeners: List[Dict[str, Asked]] = []
 
 
 @contextmanager
 def listening() -> Iterator[Dict[str, Asked]]:
-    """What is asked for meanwhile, by key."""
+    """Records the launches that are requested meanwhile, by key."""
     asked: Dict[str, Asked] = {}
     _listeners.append(asked)
     try:
@@ -126,7 +126,7 @@ def listening() -> Iterator[Dict[str, Asked]]:
 
 @lru_cache(maxsize=16)
 def chosen_on(device: torch.device) -> Dict[str, Launch]:
-    """What was chosen for a GPU, by key; those who choose add to it and call :func:`keep`."""
+    """The launches chosen for a GPU, by key; tuning adds to them and calls :func:`keep`."""
     path = file_for(device)
     return {} if path is None else read(path)
 

@@ -62,7 +62,9 @@ class Request:
         """
         for name, fits in cls.checks.items():
             if not fits(message.get(name)):
-                raise ConfigurationError(f"the request {cls.do!r} cannot have {shown(message.get(name))} as {name}")
+                raise ConfigurationError(
+                    f"invalid value of {name!r} in the request {cls.do!r}: {shown(message.get(name))}"
+                )
         return cls._read(message)
 
     @classmethod
