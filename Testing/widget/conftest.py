@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import html
 import importlib
-import itertools
 import os
 import re
 import sys
@@ -77,21 +75,6 @@ def phantom() -> Any:
     return make_phantom(7, size=(40, 96, 96), spacing=(5.0, 4.2, 4.2))
 
 
-_turns = itertools.count(1)
-
-
-def turn(slicer: Any) -> None:
-    """One turn of the event loop, as in a busy Slicer: other Python threads run only every tenth turn.
-
-    PySide6 releases the GIL whenever it waits; PythonQt holds it, and so does this function.
-    """
-    slicer.qt_application.processEvents()
-    if next(_turns) % 10:
-        ctypes.PyDLL(None).usleep(2000)
-    else:
-        time.sleep(0.002)
-
-
 class Bench:
     """The panel in an open window, with helpers for tests."""
 
@@ -112,10 +95,12 @@ class Bench:
         return self.widget.panel
 
     def events(self, seconds: float = 0.0) -> None:
-        """Processes events for a while."""
+        """Processes events for a while; other Python threads hardly run meanwhile, see `event_loop`."""
+        from slicer_windows.event_loop import turn
+
         end = time.monotonic() + seconds
         while True:
-            turn(self.slicer)
+            turn()
             if time.monotonic() >= end:
                 return
 

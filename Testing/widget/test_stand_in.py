@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import itertools
 import re
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -125,6 +128,30 @@ def test_an_hourglass_runs_events(slicer):
     QtCore.QTimer.singleShot(0, lambda: happened.append("job ended"))
     with slicer.util.WaitCursor():
         assert happened == ["job ended"]
+
+
+def test_a_thread_that_always_wants_to_run_hardly_gets_a_turn(slicer):
+    """PySide6's own `processEvents` lets it run in most turns, Slicer's event loop does not."""
+    from slicer_windows.event_loop import turn
+
+    steps, ended, turns_with_steps = itertools.count(), threading.Event(), 0
+
+    def work():
+        while not ended.is_set():
+            next(steps)
+            time.sleep(0)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    usual = sys.getswitchinterval()
+    for _ in range(60):
+        before = next(steps)
+        turn()
+        turns_with_steps += next(steps) > before + 1
+    ended.set()
+    thread.join()
+    assert 1 <= turns_with_steps <= 12
+    assert sys.getswitchinterval() == usual
 
 
 def test_samples_without_addresses_are_refused(slicer):

@@ -18,6 +18,8 @@ from typing import Any, Callable, Dict, Iterator, List
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
+from .event_loop import process_events
+
 MODULE_FOLDER = Path(__file__).parents[3] / "LVNetSegmentation"
 
 
@@ -45,7 +47,7 @@ def _wait_cursor(show: bool = True) -> Iterator[None]:
         yield
         return
     QtWidgets.QApplication.setOverrideCursor(QtGui.QCursor(QtCore.Qt.CursorShape.WaitCursor))
-    QtWidgets.QApplication.processEvents()
+    process_events()
     try:
         yield
     finally:
@@ -110,7 +112,7 @@ class Pip:
             raise ValueError("pip_install requirement input must be string or list")
         assert all(isinstance(part, str) for part in requirements)
         self.asked.append(shlex.split(requirements) if isinstance(requirements, str) else list(requirements))
-        QtWidgets.QApplication.processEvents()
+        process_events()
         self.answer()
 
 
