@@ -17,7 +17,7 @@ from lvnet.worker.messages.results import CompareResult
 
 from .evaluating import resultOf
 from .interfaces import Json
-from .masks import ComparedNode, Mask, maskOf
+from .masks import ComparedNode, Mask, maskInSteps
 
 
 class CompareJob(RemoteJob[CompareResult]):
@@ -50,16 +50,19 @@ class CompareJob(RemoteJob[CompareResult]):
     def _begin(self) -> None:
         preset_named(self._preset)
         segmentation, segment, _reference, _referenceSegment = self._wanted
-        self._masks = [maskOf(segmentation, segment, resample=self._resample)]
         self._exchange = self._service.make_exchange()
-        self._handOver = Steps(self._handBothOver(self._exchange))
+        first = Steps(maskInSteps(segmentation, segment, resample=self._resample))
+        first.advance()
+        self._handOver = Steps(self._handBothOver(self._exchange, first))
 
-    def _handBothOver(self, exchange: Exchange) -> Work[Tuple[Place, Place]]:
-        (one,) = self._masks
+    def _handBothOver(self, exchange: Exchange, first: Steps[Mask]) -> Work[Tuple[Place, Place]]:
+        while not first.advance():
+            yield
+        one = first.result
         _segmentation, _segment, reference, referenceSegment = self._wanted
         # In a separate turn of the event loop, since each of the two takes a while.
-        other = maskOf(reference, referenceSegment, like=one.name, resample=self._resample)
-        self._masks.append(other)
+        other = yield from maskInSteps(reference, referenceSegment, like=one.name, resample=self._resample)
+        self._masks = [one, other]
         yield
         yield from hand_over(one.volume, exchange, PREDICTION_FILE)
         yield from hand_over(other.volume, exchange, REFERENCE_FILE)

@@ -7,22 +7,20 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 import numpy as np
 import slicer
 import vtk
-from lvnet.errors import GeometryError, ImageError
+from lvnet.errors import ImageError
 from lvnet.volume import Volume
+from lvnet.worker.client.steps import Steps, Work
 from vtk.util.numpy_support import vtk_to_numpy
 
 from . import nodes
 from .choosing import chosenLabels, chosenSegments
+from .worldmasks import PlacedMask, inWorld
 
 #: Nodes that can be compared.
 ComparedNode = Union[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLLabelMapVolumeNode]
-#: Limit for the voxels of a mask that is resampled because of its transform.
-_MOST_VOXELS = 1_000_000_000
 #: Images with more distinct values are not label maps.
 _MOST_LABELS = 256
 _PIECE = 1 << 18
-#: Cosine of the angle between two axes up to which they count as perpendicular.
-_PERPENDICULAR = 1e-4
 
 
 class Mask(NamedTuple):
@@ -42,7 +40,19 @@ class Mask(NamedTuple):
 def maskOf(
     node: Optional[ComparedNode], which: Optional[Union[str, int]], like: Optional[str] = None, resample: bool = True
 ) -> Mask:
+    """A mask of a segmentation node or a label map volume node, made at once; see :func:`maskInSteps`."""
+    steps = Steps(maskInSteps(node, which, like, resample))
+    while not steps.advance():
+        pass
+    return steps.result
+
+
+def maskInSteps(
+    node: Optional[ComparedNode], which: Optional[Union[str, int]], like: Optional[str] = None, resample: bool = True
+) -> Work[Mask]:
     """A mask of a segmentation node or a label map volume node; neither is changed.
+
+    The node is read in the first step; only a transform that bends or shears needs more than one.
 
     Args:
         node: vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode.
@@ -67,25 +77,11 @@ def maskOf(
         placed, name = _labelImage(node, which)
     else:
         raise ImageError(f"{node.GetName()} is neither a segmentation nor a label map; choose another reference")
-    volume, notes = _inWorld(placed, node, name, resample)
+    volume, notes = yield from inWorld(placed, node, name, resample)
     return Mask(volume, name, said + notes)
 
 
-class _Placed(NamedTuple):
-    """A mask in the local coordinates of a node.
-
-    Attributes:
-        array: (z, y, x) uint8, zeros and ones.
-        ijkToRas: (4, 4), for indices that begin at the extent.
-        extent: six numbers, as in VTK.
-    """
-
-    array: np.ndarray
-    ijkToRas: np.ndarray
-    extent: List[int]
-
-
-def _united(parts: List[_Placed], name: str) -> _Placed:
+def _united(parts: List[PlacedMask], name: str) -> PlacedMask:
     """Merges masks that lie on the same lattice.
 
     Raises:
@@ -103,14 +99,14 @@ def _united(parts: List[_Placed], name: str) -> _Placed:
         first = [part.extent[2 * axis] - target[2 * axis] for axis in (2, 1, 0)]
         window = array[tuple(slice(f, f + n) for f, n in zip(first, part.array.shape))]
         np.maximum(window, part.array, out=window)
-    return _Placed(array, grid, target)
+    return PlacedMask(array, grid, target)
 
 
 def _shapeOf(extent: Sequence[int]) -> Tuple[int, ...]:
     return tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
 
 
-def _segmentImage(node: slicer.vtkMRMLSegmentationNode, identifier: str) -> _Placed:
+def _segmentImage(node: slicer.vtkMRMLSegmentationNode, identifier: str) -> PlacedMask:
     """The mask of a segment in local coordinates, on the whole reference geometry of the node if it has one."""
     segmentation = node.GetSegmentation()
     name = segmentation.GetSegment(identifier).GetName()
@@ -134,7 +130,9 @@ def _segmentImage(node: slicer.vtkMRMLSegmentationNode, identifier: str) -> _Pla
     return _placed(stored, segment.GetLabelValue(), whole if known else None)
 
 
-def _placed(stored: slicer.vtkOrientedImageData, value: int, whole: Optional[slicer.vtkOrientedImageData]) -> _Placed:
+def _placed(
+    stored: slicer.vtkOrientedImageData, value: int, whole: Optional[slicer.vtkOrientedImageData]
+) -> PlacedMask:
     """The mask, on the grid `whole` if the stored voxels lie on it."""
     matrix = vtk.vtkMatrix4x4()
     stored.GetImageToWorldMatrix(matrix)
@@ -158,10 +156,10 @@ def _placed(stored: slicer.vtkOrientedImageData, value: int, whole: Optional[sli
         voxels = vtk_to_numpy(stored.GetPointData().GetScalars()).reshape(inner)
         first = [extent[2 * axis] - target[2 * axis] for axis in (2, 1, 0)]
         array[tuple(slice(f, f + n) for f, n in zip(first, inner))] = voxels == value
-    return _Placed(array, nodes.arrayFromMatrix(matrix), target)
+    return PlacedMask(array, nodes.arrayFromMatrix(matrix), target)
 
 
-def _labelImage(node: slicer.vtkMRMLScalarVolumeNode, which: Optional[Union[str, int]]) -> Tuple[_Placed, str]:
+def _labelImage(node: slicer.vtkMRMLScalarVolumeNode, which: Optional[Union[str, int]]) -> Tuple[PlacedMask, str]:
     volume = nodes.viewOfNode(node)
     if volume.array.dtype.kind not in "biu":
         raise ImageError(f"{node.GetName()} is not a label map: its voxels are not integers; choose another reference")
@@ -173,78 +171,7 @@ def _labelImage(node: slicer.vtkMRMLScalarVolumeNode, which: Optional[Union[str,
     extent = [0, size[0] - 1, 0, size[1] - 1, 0, size[2] - 1]
     array = (volume.array == chosen[0] if len(chosen) == 1 else np.isin(volume.array, chosen)).astype(np.uint8)
     name = f"{'labels' if len(chosen) > 1 else 'label'} {' + '.join(str(value) for value in chosen)}"
-    return _Placed(array, nodes.arrayFromMatrix(matrix), extent), f"{node.GetName()} ({name})"
-
-
-def imageOf(array: np.ndarray, ijkToRas: np.ndarray, extent: List[int]) -> slicer.vtkOrientedImageData:
-    """An oriented image of (z, y, x) uint8 voxels that fill the extent."""
-    from vtk.util.numpy_support import numpy_to_vtk
-
-    matrix = vtk.vtkMatrix4x4()
-    for row in range(4):
-        for column in range(4):
-            matrix.SetElement(row, column, float(ijkToRas[row, column]))
-    image = slicer.vtkOrientedImageData()
-    image.SetExtent([int(edge) for edge in extent])
-    scalars = numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
-    image.GetPointData().SetScalars(scalars)
-    image.SetGeometryFromImageToWorldMatrix(matrix)
-    return image
-
-
-def _inWorld(placed: _Placed, node: ComparedNode, name: str, resample: bool) -> Tuple[Volume, Tuple[str, ...]]:
-    transform = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, transform)
-    linear = vtk.vtkTransform()
-    if slicer.vtkOrientedImageDataResample.IsTransformLinear(transform, linear):
-        moved = nodes.arrayFromMatrix(linear.GetMatrix()) @ placed.ijkToRas
-        volume = _volumeOf(placed.array, placed.extent, moved, name)
-        axes = volume.direction_matrix
-        if np.abs(axes.T @ axes - np.eye(3)).max() < _PERPENDICULAR:
-            return volume, ()
-    if not resample:
-        raise GeometryError(
-            f"{name} lies under a transform that bends or shears it, so it has to be resampled; harden the transform"
-        )
-    note = f"{name} lies under a transform that bends or shears it: it was resampled, which adds up to half a voxel"
-    resampled = _resampledInWorld(imageOf(placed.array, placed.ijkToRas, placed.extent), transform)
-    matrix = vtk.vtkMatrix4x4()
-    resampled.GetImageToWorldMatrix(matrix)
-    extent = list(resampled.GetExtent())
-    shape = tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
-    voxels = vtk_to_numpy(resampled.GetPointData().GetScalars()).reshape(shape)
-    return _volumeOf(voxels, extent, nodes.arrayFromMatrix(matrix), name), (note,)
-
-
-def _resampledInWorld(
-    image: slicer.vtkOrientedImageData, transform: vtk.vtkAbstractTransform
-) -> slicer.vtkOrientedImageData:
-    """The mask on a grid along the world axes, with its smallest spacing."""
-    bounds = [0.0] * 6
-    slicer.vtkOrientedImageDataResample.TransformOrientedImageDataBounds(image, transform, bounds)
-    step = min(image.GetSpacing())
-    size = [max(1, int(np.ceil((bounds[2 * axis + 1] - bounds[2 * axis]) / step)) + 2) for axis in range(3)]
-    if np.prod([float(length) for length in size]) > _MOST_VOXELS:
-        raise GeometryError("a transform makes the mask too large to compare; check the transform")
-    grid = np.diag([step, step, step, 1.0])
-    grid[:3, 3] = [bounds[2 * axis] - step / 2 for axis in range(3)]
-    extent = [0, size[0] - 1, 0, size[1] - 1, 0, size[2] - 1]
-    reference = imageOf(np.zeros(size[::-1], np.uint8), grid, extent)
-    moved = slicer.vtkOrientedImageData()
-    if not slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
-        image, reference, moved, False, False, transform
-    ):
-        raise GeometryError("the mask cannot be brought through its parent transform; harden the transform")
-    return moved
-
-
-def _volumeOf(voxels: np.ndarray, extent: List[int], ijkToRas: np.ndarray, name: str) -> Volume:
-    # Indices of the image begin at its extent, those of an array at zero.
-    first = np.array([extent[0], extent[2], extent[4], 1.0])
-    shifted = ijkToRas.copy()
-    shifted[:3, 3] = (ijkToRas @ first)[:3]
-    spacing, origin, direction = nodes.gridOf(shifted, name)
-    return Volume(voxels, spacing, origin, direction, name)
+    return PlacedMask(array, nodes.arrayFromMatrix(matrix), extent), f"{node.GetName()} ({name})"
 
 
 def _valuesOf(array: np.ndarray, name: str) -> List[int]:

@@ -293,7 +293,7 @@ def test_a_comparison_that_cannot_be_made_is_one_line_in_the_panel(pair, monkeyp
     def fail(*_args, **_kwargs):
         raise GeometryError("the two lie on different grids; resample one of them")
 
-    monkeypatch.setattr("LVNetSegmentationLib.comparing.maskOf", fail)
+    monkeypatch.setattr("LVNetSegmentationLib.comparing.maskInSteps", fail)
     compare(pair)
     assert pair.ui.compareStatusLabel.text() == "The two lie on different grids; resample one of them"
     assert not pair.ui.metricsTableWidget.isVisible()
@@ -313,8 +313,17 @@ def test_closing_the_scene_takes_the_numbers_away(pair, slicer):
     assert not pair.ui.copyButton.isEnabled()
 
 
-def test_a_large_comparison_does_not_hold_the_window(bench, phantom):
-    """512 x 512 x 119 voxels, as the case that used to block the window for a second."""
+def matrix_of(values):
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(values.ravel())
+    return matrix
+
+
+@pytest.mark.parametrize("sheared", [False, True])
+def test_a_large_comparison_does_not_hold_the_window(bench, phantom, sheared):
+    """512 x 512 x 119 voxels, which used to block the window for one second, and for two under a gantry tilt."""
     label = phantom[1]
     wide = np.repeat(np.repeat(label.array, 6, axis=1), 6, axis=2)[:, :512, :512]
     wide = np.ascontiguousarray(np.repeat(wide, 3, axis=0)[:119])
@@ -322,6 +331,13 @@ def test_a_large_comparison_does_not_hold_the_window(bench, phantom):
     drawn, found = (label.__class__(array, label.spacing) for array in (wide, np.roll(wide, 3, axis=1)))
     bench.parameters.comparedNode = bench.add_segmentation(found, node, "found")
     bench.parameters.referenceNode = bench.add_segmentation(drawn, node, "drawn")
+    if sheared:
+        tilt = np.eye(4)
+        tilt[1, 2] = 0.3
+        transform = bench.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        transform.SetMatrixTransformToParent(matrix_of(tilt))
+        for compared in (bench.parameters.comparedNode, bench.parameters.referenceNode):
+            compared.SetAndObserveTransformNodeID(transform.GetID())
     bench.events(0.2)
     with StallWatch() as watch:
         bench.ui.compareButton.click()
