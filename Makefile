@@ -47,6 +47,7 @@ PYTEST = $(BIN)/python -m pytest -q -m "not slow" --durations=12 --durations-min
 test: $(VENV)/ready
 	rm -f .coverage .coverage.*
 	sh Testing/dicom-validator.sh
+	-sh Testing/system-libraries.sh
 	$(MAKE) --no-print-directory -j3 $(if $(filter output-sync,$(.FEATURES)),-Oline) test-first test-second test-third
 ifneq ($(COVERAGE),)
 	$(BIN)/python -m coverage combine --quiet
@@ -66,9 +67,9 @@ test-second: $(VENV)/ready
 test-third: export COVERAGE_FILE = .coverage.third
 test-third: $(VENV)/ready
 	$(PYTEST) Testing/faults
-	$(PYTEST) Testing/mrml
 	$(PYTEST) Testing/fuzz
 	sh Testing/system-libraries.sh
+	$(PYTEST) Testing/mrml
 	$(PYTEST) Testing/widget
 
 test-slow: $(VENV)/ready
