@@ -129,7 +129,7 @@ def table_2_of(runs: Mapping[str, Any]) -> Table:
         cells = [title, str(len(scores) or "-")]
         for metric, heading, digits in paper.METRICS:
             value, missing = _mean([case.get(metric) for case in scores])
-            cells += [_number(printed.get(metric), digits), _number(value, digits)]
+            cells += [in_digits(printed.get(metric), digits), in_digits(value, digits)]
             if missing:
                 gaps.append(f"{heading} of {title}: mean without {missing} undefined")
         rows.append(tuple(cells))
@@ -171,7 +171,8 @@ def _change(ours: float, paper: float) -> str:
     return "0" if ours == paper else f"{100 * (ours / paper - 1):+.3f} %"
 
 
-def _number(value: Optional[float], digits: int) -> str:
+def in_digits(value: Optional[float], digits: int) -> str:
+    """A number with that many decimals; a dash for None."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 

@@ -20,6 +20,10 @@ Requests::
     {"do": "devices", "id": 3}
     {"do": "torch", "id": 4}
     {"do": "pace", "id": 5, ...}                    estimated speed of a scan; plus any other setting
+    {"do": "compare", "id": 6, "folder": "...", "spacing": ..., "reference_spacing": ..., "preset": "lits", ...}
+                                                     two masks in the folder; see `messages.requests`
+    {"do": "phantom", "id": 7, "folder": "...", "seed": 1}
+                                                     makes a synthetic scan in the folder
     {"do": "cancel", "id": 1}                        stops request 1, queued or running
 
 Answers::

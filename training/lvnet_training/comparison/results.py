@@ -15,7 +15,7 @@ from lvnet.evaluation.statistics import compared, summarised
 
 from .. import paper
 from ..config import Config
-from ..paper_tables import Rows, Table, table_2_of
+from ..paper_tables import Rows, Table, in_digits, table_2_of
 from ..splits import Split
 from .contestants import REFERENCE, Contestant
 
@@ -108,7 +108,7 @@ def tests_table(results: Mapping[str, Any]) -> Optional[Table]:
             interval = test["mean_difference_ci95"]
             rows.append(
                 (
-                    entry["title"], heading, _number(test["mean"], digits), _number(test["other_mean"], digits),
+                    entry["title"], heading, in_digits(test["mean"], digits), in_digits(test["other_mean"], digits),
                     "-" if interval is None else f"{interval[0]:+.{digits}f} to {interval[1]:+.{digits}f}",
                     "-" if test["wilcoxon_p"] is None else f"{test['wilcoxon_p']:.4f}", str(test["count"]),
                 )
@@ -132,7 +132,7 @@ def cost_table(results: Mapping[str, Any]) -> Table:
             (
                 entry["title"], f"{entry['parameters']:,}", f"{entry['macs'] / 1e9:,.2f}", f"{entry['megabytes']:.2f}",
                 f"{patches:,}", f"{entry['voxels'] / 1e6:,.1f}", pace,
-                _number(entry["seconds_a_scan"], 1), _number(entry["extra_mib"], 0),
+                in_digits(entry["seconds_a_scan"], 1), in_digits(entry["extra_mib"], 0),
             )
         )  # fmt: skip
     sizes = sorted({entry["macs_input"] for entry in results["networks"].values()})
@@ -172,10 +172,6 @@ def _mean(values: Sequence[float]) -> Optional[float]:
 
 def _largest(values: Sequence[float]) -> Optional[float]:
     return max((value for value in values if math.isfinite(value)), default=None)
-
-
-def _number(value: Optional[float], digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _processor() -> str:
