@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import inspect
 import itertools
 import re
 import sys
@@ -251,46 +250,6 @@ def test_only_the_widgets_that_slicer_knows_are_bound(slicer, wrapped):
             wrapped.connectParametersToGui({name: widget})
     with pytest.raises(ValueError, match="Cannot find a param"):
         wrapped.connectParametersToGui({"off": qt.QCheckBox()})
-
-
-def test_the_stand_ins_functions_take_what_slicers_take(slicer):
-    """Names and order of parameters are those in the sources of both versions."""
-    from slicer_windows.pythonqt import api_entries
-
-    checked = 0
-    for entry in api_entries():
-        function = stand_in_of(entry.owner, entry.name) if entry.kind == "function" else None
-        if function is None:
-            continue
-        # slicer-core contains the functions of the later version.
-        own_of_slicer = entry.owner in ("slicer.util", "VTKObservationMixin")
-        for evidence in (entry.in_5_12,) if own_of_slicer else (entry.in_5_8, entry.in_5_12):
-            found = re.search(r"def \w+\(([^)]*)", evidence)
-            assert found, entry
-            wanted = [part.split("=")[0].split(":")[0].strip(" *") for part in found.group(1).split(",")]
-            own = list(inspect.signature(function).parameters)
-            assert own == [name for name in wanted if name][: len(own)], entry.name
-            checked += 1
-    assert checked >= 19
-
-
-def stand_in_of(owner: str, name: str):
-    """The function of the stand-in, or None if Slicer's own is used or there is none."""
-    import SampleData
-    import slicer.ScriptedLoadableModule as base
-    import slicer.util
-
-    if owner == "parameterNodeWrapper class":
-        from LVNetSegmentationLib.parameters import LVNetSegmentationParameterNode
-
-        return getattr(LVNetSegmentationParameterNode, name)
-    if owner == "VTKObservationMixin":
-        return getattr(slicer.util.VTKObservationMixin, name)
-    if owner == "SampleDataLogic":
-        return getattr(SampleData.SampleDataLogic, name)
-    if owner == "ScriptedLoadableModule*" and name != "runTest":
-        return next(vars(kind)[name] for kind in vars(base).values() if isinstance(kind, type) and name in vars(kind))
-    return None
 
 
 def test_no_call_of_qt_or_mrml_in_the_product_has_keywords(slicer):

@@ -106,7 +106,7 @@ class Pip:
         """Fails as Slicer's `logProcessOutput` does when pip ends with an error."""
         raise subprocess.CalledProcessError(1, ["PythonSlicer", "-m", "pip", "install"])
 
-    def install(self, requirements: Any, /) -> None:
+    def install(self, requirements: Any) -> None:
         """Slicer 5.8 takes one argument of these types only; while pip runs, the window keeps processing events."""
         if type(requirements) not in (str, list):
             raise ValueError("pip_install requirement input must be string or list")
@@ -152,9 +152,9 @@ def start(folder: Path = MODULE_FOLDER) -> Any:
     slicer.qt_application = qt_application
     slicer.messages = []
     util.loadUI = loader.load_ui
-    util.modulePath = lambda name: str(folder / f"{name}.py")
+    util.modulePath = lambda moduleName: str(folder / f"{moduleName}.py")
     util.WaitCursor = _wait_cursor
-    util.setSliceViewerLayers = _show_layers
+    util.setSliceViewerLayers = _recording(util.setSliceViewerLayers)
     slicer.pip = Pip()
     util.pip_install = slicer.pip.install
     util.selectModule = lambda module: slicer.messages.append({"module": module})
@@ -164,14 +164,27 @@ def start(folder: Path = MODULE_FOLDER) -> Any:
     return slicer
 
 
-def _show_layers(background: Any = "keep-current", fit: bool = False) -> None:
-    """Shows a volume in every slice view; Slicer's function has more parameters, but only these two are used."""
-    import slicer
+def _recording(show_layers: Callable[..., None]) -> Callable[..., None]:
+    """Slicer's own function for the layers of the slice views, which also records what it was asked for.
 
-    slicer.messages.append({"background": background, "fit": fit})
-    for index in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
-        node = slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
-        node.SetBackgroundVolumeID(background.GetID())
+    There are no slice views whose content could be fitted: Slicer's function does that through the layout manager.
+    """
+
+    def setSliceViewerLayers(
+        background: Any = "keep-current",
+        foreground: Any = "keep-current",
+        label: Any = "keep-current",
+        foregroundOpacity: Any = None,
+        labelOpacity: Any = None,
+        fit: bool = False,
+        rotateToVolumePlane: bool = False,
+    ) -> None:
+        import slicer
+
+        slicer.messages.append({"background": background, "fit": fit})
+        show_layers(background, foreground, label, foregroundOpacity, labelOpacity, False, rotateToVolumePlane)
+
+    return setSliceViewerLayers
 
 
 def _offer_pythonslicer() -> None:

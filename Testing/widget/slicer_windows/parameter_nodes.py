@@ -321,8 +321,12 @@ class _Wrapper:
         self.parameterNode.Modified()
 
 
-def parameterNodeWrapper(kind: type) -> type:
-    """The decorator: annotated names of the class become parameters."""
+def parameterNodeWrapper(classtype: Optional[type] = None) -> Any:
+    """The decorator, with or without parentheses: annotated names of the class become parameters."""
+    return _wrapped if classtype is None else _wrapped(classtype)
+
+
+def _wrapped(kind: type) -> type:
     hints = typing.get_type_hints(kind, include_extras=True)
     names: List[str] = list(hints)
     for name in RESERVED:

@@ -9,6 +9,10 @@ from typing import Any, Callable, Dict, List
 sources: Dict[str, List[SampleDataSource]] = {}
 
 
+#: What a source has one of for each file; the last four may be left out of a source of several files.
+LISTS = ("uris", "fileNames", "nodeNames", "checksums", "loadFiles", "loadFileTypes")
+
+
 class SampleDataSource:
     """A list of files and their addresses; their numbers are checked as in Slicer."""
 
@@ -27,12 +31,23 @@ class SampleDataSource:
         loadFileProperties: Any = None,
         loadFileType: Any = None,
     ) -> None:
+        if loadFileType is not None and loadFileTypes is not None:
+            raise ValueError("loadFileType and loadFileTypes cannot be specified at the same time")
         self.sampleName, self.customDownloader, self.thumbnailFileName = sampleName, customDownloader, thumbnailFileName
+        self.sampleDescription = sampleName if sampleDescription is None else sampleDescription
+        self.loadFileProperties = {} if loadFileProperties is None else loadFileProperties
+        self.uris, self.fileNames = uris, fileNames
+        self.nodeNames, self.checksums, self.loadFiles = nodeNames, checksums, loadFiles
+        self.loadFileTypes = loadFileType if loadFileTypes is None else loadFileTypes
         if isinstance(uris, str):
-            uris, fileNames, nodeNames, checksums = [uris], [fileNames], [nodeNames], [checksums]
-        self.uris, self.fileNames, self.nodeNames, self.checksums = uris, fileNames, nodeNames, checksums
+            for name in LISTS:
+                setattr(self, name, [getattr(self, name)])
+        elif isinstance(uris, (list, tuple)):
+            for name in LISTS[2:]:
+                if getattr(self, name) is None:
+                    setattr(self, name, [None] * len(uris))
         # None has no length: a TypeError, as in Slicer.
-        if not len(uris) == len(fileNames) == len(nodeNames) == len(checksums):
+        if len({len(getattr(self, name)) for name in LISTS}) > 1:
             raise ValueError("All fields of sample data source must have the same length")
 
 
@@ -60,8 +75,12 @@ class SampleDataLogic:
             fileNames=fileNames,
             nodeNames=nodeNames,
             checksums=checksums,
+            loadFiles=loadFiles,
             customDownloader=customDownloader,
             thumbnailFileName=thumbnailFileName,
+            loadFileTypes=loadFileTypes,
+            loadFileProperties=loadFileProperties,
+            loadFileType=loadFileType,
         )
         sources.setdefault(category, []).append(source)
 
