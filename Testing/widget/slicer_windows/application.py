@@ -14,30 +14,13 @@ import tempfile
 import types
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Iterator, List
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from .event_loop import process_events
 
 MODULE_FOLDER = Path(__file__).parents[3] / "LVNetSegmentation"
-
-
-class Application:
-    """slicer.app, as far as the module uses it."""
-
-    def __init__(self) -> None:
-        self.connected: Dict[str, List[Callable[..., None]]] = {}
-        self.layout_manager = LayoutManager()
-
-    def connect(self, signal: str, slot: Callable[..., None]) -> None:
-        self.connected.setdefault(signal, []).append(slot)
-
-    def clipboard(self) -> QtGui.QClipboard:
-        return QtWidgets.QApplication.clipboard()
-
-    def layoutManager(self) -> LayoutManager:
-        return self.layout_manager
 
 
 @contextlib.contextmanager
@@ -52,38 +35,6 @@ def _wait_cursor(show: bool = True) -> Iterator[None]:
         yield
     finally:
         QtWidgets.QApplication.restoreOverrideCursor()
-
-
-class LayoutManager:
-    """slicer.app.layoutManager(): one 3D view, which counts how often it was reset."""
-
-    threeDViewCount = 1
-
-    def __init__(self) -> None:
-        self.resets = 0
-
-    def threeDWidget(self, index: int, /) -> Any:
-        assert index == 0
-        return self
-
-    def threeDView(self) -> Any:
-        return self
-
-    def resetFocalPoint(self) -> None:
-        self.resets += 1
-
-
-class SegmentEditor:
-    """slicer.modules.SegmentEditorWidget.editor: records the nodes that it is given."""
-
-    def __init__(self) -> None:
-        self.given: Dict[str, Any] = {}
-
-    def setSegmentationNode(self, node: Any, /) -> None:
-        self.given["segmentation"] = node
-
-    def setSourceVolumeNode(self, node: Any, /) -> None:
-        self.given["volume"] = node
 
 
 class Pip:
@@ -132,7 +83,7 @@ def start(folder: Path = MODULE_FOLDER) -> Any:
     util = importlib.import_module("slicer.util")
     _start_mrml(slicer)
 
-    from . import ctk_names, loader, mrml_widgets, parameter_nodes, qt_names, sample_data, scripted_module
+    from . import ctk_names, loader, mrml_widgets, parameter_nodes, qt_names, sample_data, scripted_module, slicer_app
 
     sys.modules["qt"] = qt_names.module()
     ctk = types.ModuleType("ctk")
@@ -148,7 +99,7 @@ def start(folder: Path = MODULE_FOLDER) -> Any:
         sys.modules[f"slicer.{name}"] = made
         setattr(slicer, name, made)
     slicer.qMRMLWidget, slicer.qMRMLNodeComboBox = mrml_widgets.qMRMLWidget, mrml_widgets.qMRMLNodeComboBox
-    slicer.app = Application()
+    slicer.app = slicer_app.qSlicerApplication()
     slicer.qt_application = qt_application
     slicer.messages = []
     util.loadUI = loader.load_ui
@@ -158,7 +109,7 @@ def start(folder: Path = MODULE_FOLDER) -> Any:
     slicer.pip = Pip()
     util.pip_install = slicer.pip.install
     util.selectModule = lambda module: slicer.messages.append({"module": module})
-    slicer.modules.SegmentEditorWidget = SimpleNamespace(editor=SegmentEditor())
+    slicer.modules.SegmentEditorWidget = SimpleNamespace(editor=slicer_app.qMRMLSegmentEditorWidget())
     sys.modules["SampleData"] = sample_data.module()
     _offer_pythonslicer()
     return slicer

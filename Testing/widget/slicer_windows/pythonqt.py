@@ -1,12 +1,20 @@
-"""Imitates the differences of PythonQt from PySide6, as strictly as PythonQt itself.
+"""Imitates the differences of PythonQt from PySide6, compared with PythonQt 4.1.0 in Slicer 5.12.3.
 
 The product's code sees Qt objects as PythonQt shows them:
 
-- a property is read and written without a call, and accepts values of its own type only;
-- any other name is a slot or a method, which can be neither overwritten nor called with keywords;
-- `QTimer.singleShot` is not a property (PythonQt hides it, because a static slot has the same name);
-- nothing else exists: neither what PySide6 adds, nor a name that `api_names.txt` does not list;
+- a property is read and written without a call; a value of an enum is read as an int;
+- any other name is a slot, a method or a signal, which cannot be overwritten, and new names cannot be added;
+- constructors, slots and methods take no keywords: PySide6 would take those of a constructor for properties;
+- `QTimer.singleShot` is not a property;
 - reading anything of an object that C++ has destroyed raises a ValueError.
+
+Where PythonQt lets a mistake pass, the stand-in does not:
+
+- a name that `api_names.txt` does not list does not exist;
+- a property takes values of its own type only, whereas PythonQt converts: 3 to "3", "yes" to True, 3.5 to 3, and the
+  value of any enum to that of another;
+- `connect` raises an error.  PythonQt only prints that a signal does not exist, and returns False; it notices when the
+  signal is emitted that a slot cannot be called, or takes more arguments than the signal has.
 
 All other code, including the tests, sees PySide6 as it is.
 """
@@ -15,7 +23,6 @@ from __future__ import annotations
 
 import ast
 import enum
-import inspect
 import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Set
@@ -23,7 +30,10 @@ from typing import Any, Callable, Dict, List, NamedTuple, Set
 from PySide6 import QtCore
 from shiboken6 import isValid
 
-#: Properties that PythonQt does not show: PythonQtClassInfo::lookForPropertyAndCache.
+from .connections import check_connection
+
+#: Properties that PythonQt does not show.  It has no rule for them: in both versions, its lookForPropertyAndCache
+#: (PythonQtClassInfo.cpp) compares the names with "QTimer" and "singleShot", which is a static method too.
 HIDDEN_PROPERTIES = {("QTimer", "singleShot")}
 _PLAIN = {"bool": (bool,), "int": (int,), "double": (int, float), "QString": (str,), "QStringList": (list, tuple)}
 
@@ -71,9 +81,12 @@ def seen_by_product(depth: int) -> bool:
 
 
 def listed_kind(kind: type, name: str) -> str:
-    """The kind listed for a name of a class or its bases; empty if it is not listed."""
-    for base in kind.__mro__:
-        entry = _LISTED.get(base.__name__, {}).get(name)
+    """The kind listed for a name of a class or its bases; empty if it is not listed.
+
+    `listed_as` of a class names further bases, which it has in Slicer only.
+    """
+    for shown in (*getattr(kind, "listed_as", ()), *(base.__name__ for base in kind.__mro__)):
+        entry = _LISTED.get(shown, {}).get(name)
         if entry:
             return entry
     return ""
@@ -98,9 +111,12 @@ def read(widget: Any, name: str, method: Callable[[], Any]) -> Any:
     if not isValid(widget):
         raise ValueError(f"Trying to read {name!r} on a destroyed {shown} object")
     kind = listed_kind(type(widget), name)
-    if property_named(widget, name) is not None:
+    described = property_named(widget, name)
+    if described is not None:
         if kind != "property":
             raise AttributeError(f"{shown}.{name} is a property, and not listed as one in api_names.txt")
+        if described.isEnumType():
+            return method()().value
         return QtCore.QObject.property(widget, "objectName" if name == "name" else name)
     if kind not in ("slot", "method"):
         raise AttributeError(f"{shown} has no attribute named '{name}' (in api_names.txt: {kind or 'not listed'})")
@@ -114,27 +130,50 @@ def write(widget: Any, name: str, value: Any) -> None:
         raise AttributeError(f"Trying to set property '{name}' on a destroyed {shown} object")
     described = property_named(widget, name)
     if described is None:
-        known = QtCore.QObject.metaObject(widget)
-        slots = {bytes(known.method(index).name()).decode() for index in range(known.methodCount())}
-        if name in slots or hasattr(type(widget), name):
-            raise AttributeError(f"Slot '{name}' can not be overwritten on {shown} object")
-        raise AttributeError(f"Attribute '{name}' does not exist on {shown} and creating new attributes is not allowed")
+        raise AttributeError(_why_not_writable(type(widget), name))
     if listed_kind(type(widget), name) != "property":
         raise AttributeError(f"{shown}.{name} is not listed as a property in api_names.txt")
     if not described.isWritable():
         raise AttributeError(f"Property '{name}' of {shown} object is not writable")
-    kinds = _PLAIN.get(described.typeName())
-    fits = isinstance(value, kinds) if kinds else not isinstance(value, str)
-    if described.typeName() != "bool" and isinstance(value, bool):
-        fits = False
-    if described.isEnumType():
-        fits = isinstance(value, (enum.Enum, int))
-    if not fits:
+    if not (_is_enum_value(widget, described, value) if described.isEnumType() else _fits(described.typeName(), value)):
         raise AttributeError(
             f"Property '{name}' of type '{described.typeName()}' does not accept an object of type"
-            f" {type(value).__name__} ({value})"
+            f" {type(value).__name__} ({value!r})"
         )
     QtCore.QObject.setProperty(widget, name, value)
+
+
+def _why_not_writable(kind: type, name: str) -> str:
+    """PythonQt's words for a name that is not a property."""
+    known = getattr(kind, name, None)
+    if isinstance(known, (QtCore.Signal, QtCore.SignalInstance)):
+        return f"Signal '{name}' can not be overwritten on {kind.__name__} object"
+    if known is not None:
+        return f"Slot '{name}' can not be overwritten on {kind.__name__} object"
+    return f"'{name}' does not exist on {kind.__name__} and creating new attributes on C++ objects is not allowed"
+
+
+def _fits(type_name: str, value: Any) -> bool:
+    """Whether a value has the type of a property, other than an enum."""
+    if isinstance(value, bool):
+        return type_name == "bool"
+    kinds = _PLAIN.get(type_name)
+    return isinstance(value, kinds) if kinds else not isinstance(value, str)
+
+
+def _is_enum_value(widget: QtCore.QObject, described: QtCore.QMetaProperty, value: Any) -> bool:
+    """Whether a value is one for a property with an enum: a number, or one or more of the names, as in PythonQt."""
+    if isinstance(value, enum.Enum):
+        return isinstance(value, type(getattr(widget, described.name())()))
+    if isinstance(value, str):
+        names = described.enumerator()
+        return bool((names.keysToValue if described.isFlagType() else names.keyToValue)(value)[1])
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**31) <= value < 2**31
+
+
+def _refuse_keywords(name: str, keywords: Dict[str, Any]) -> None:
+    if keywords:
+        raise ValueError(f"Called {name}() with keyword arguments, but called slot does not support kwargs.")
 
 
 class Slot:
@@ -145,9 +184,13 @@ class Slot:
         self._function = function
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        if keywords:
-            raise TypeError(f"{self._name}() takes no keyword arguments: PythonQt would leave {list(keywords)} out")
-        result = self._function(*[part.wrapped if isinstance(part, Handle) else part for part in arguments])
+        _refuse_keywords(self._name, keywords)
+        try:
+            result = self._function(*[part.wrapped if isinstance(part, Handle) else part for part in arguments])
+        except TypeError as error:
+            if error.__traceback__ and error.__traceback__.tb_next:
+                raise  # from within a Python function
+            raise ValueError(f"Called {self._name}() with wrong arguments: {arguments}") from error
         undressed = isinstance(result, QtCore.QObject) and not isinstance(result, PythonQtObject)
         return Handle(result) if undressed else result
 
@@ -175,6 +218,11 @@ class PythonQtObject:
     #: Signals with arguments unknown to Qt itself: C++ signature -> attribute of this class.
     own_signals: Dict[str, str] = {}
 
+    def __new__(cls, *_arguments: Any, **keywords: Any) -> Any:
+        if seen_by_product(1):
+            _refuse_keywords(cls.__name__, keywords)
+        return super().__new__(cls)
+
     def __getattribute__(self, name: str) -> Any:
         if name not in _NAMED or not seen_by_product(1):
             return super().__getattribute__(name)
@@ -200,25 +248,6 @@ class PythonQtObject:
         return bool(QtCore.QObject.connect(self, QtCore.SIGNAL(signature), slot))
 
 
-def check_connection(sender: Any, signature: str, slot: Callable[..., Any]) -> None:
-    """Raises if the signal does not exist with exactly these arguments, or the slot cannot take them."""
-    meta = QtCore.QObject.metaObject(sender)
-    if signature not in sender.own_signals and meta.indexOfSignal(signature) < 0:
-        raise TypeError(f"{type(sender).__name__} has no signal {signature}")
-    inside = signature[signature.index("(") + 1 : -1]
-    offered = len(inside.split(",")) if inside else 0
-    if not callable(slot):
-        raise TypeError(f"{slot!r} cannot be called")
-    try:
-        parameters = inspect.signature(slot).parameters.values()
-    except ValueError:  # C functions have no signature
-        return
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    needed = sum(p.kind in positional and p.default is p.empty for p in parameters)
-    if needed > offered:
-        raise TypeError(f"{signature} gives {offered} arguments, and {slot} needs {needed}")
-
-
 def dressed(kind: type) -> type:
     """A class of PySide6 with the behaviour of PythonQt, under the same name."""
     return type(kind.__name__, (PythonQtObject, kind), {"connect": PythonQtObject.connect})
@@ -226,6 +255,11 @@ def dressed(kind: type) -> type:
 
 class _Value:
     """Mixin for classes other than QObject: every name is a method, and only listed ones exist."""
+
+    def __new__(cls, *_arguments: Any, **keywords: Any) -> Any:
+        if seen_by_product(1):
+            _refuse_keywords(cls.__name__, keywords)
+        return super().__new__(cls)
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
@@ -236,7 +270,7 @@ class _Value:
         return Slot(name, found)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"'{name}' can not be overwritten on {type(self).__name__} object")
+        raise AttributeError(_why_not_writable(type(self), name))
 
 
 def dressed_value(kind: type) -> type:

@@ -55,6 +55,6 @@ def module() -> types.ModuleType:
     made.QTimer = dressed(QtCore.QTimer)
     made.QFileDialog = QFileDialog
     made.QDesktopServices = QDesktopServices
-    made.QUrl = QtCore.QUrl
+    made.QUrl = dressed_value(QtCore.QUrl)
     made.QTableWidgetItem = dressed_value(QtWidgets.QTableWidgetItem)
     return made
