@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-from lvnet.worker.client.job import JobState
 from stalls import StallWatch
 
 #: The usual panel width of 400 pixels without the scroll bar.
@@ -152,6 +151,8 @@ def test_the_scan_is_handed_over_in_time_while_the_event_loop_holds_the_interpre
     """Other Python threads run only every 20 ms, as in a busy Slicer."""
     import threading
     import time
+
+    from lvnet.worker.client.job import JobState
 
     large = np.ascontiguousarray(np.repeat(np.repeat(phantom[0].array, 5, axis=1), 5, axis=2)[:, :400, :400])
     node = warm.slicer.util.addVolumeFromArray(np.repeat(large, 3, axis=0), name="large")

@@ -132,7 +132,7 @@ def test_a_folder_batch_can_be_cancelled(ready, phantom, tmp_path):
     assert ready.panel.busy
     ready.ui.batchButton.click()
     ready.idle()
-    assert ready.ui.batchStatusLabel.text() == "Cancelled; what was done stays."
+    assert ready.ui.batchStatusLabel.text() == "Cancelled; finished results are kept."
     told = rows(ready)
     assert all(" ml" in words for words in told.values())
     assert {f"{name.partition('.')[0]}.seg.nrrd" for name in told} <= {p.name for p in (tmp_path / "out").iterdir()}
