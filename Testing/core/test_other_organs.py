@@ -194,5 +194,5 @@ def test_an_anatomy_that_cannot_be_is_refused_in_one_line(anatomy):
 
 
 def test_an_organ_of_no_class_is_refused():
-    with pytest.raises(ConfigurationError, match="none of the classes"):
+    with pytest.raises(ConfigurationError, match="not among the classes"):
         Recipe(anatomy=Anatomy(organs=(Organ(2),)))

@@ -209,15 +209,16 @@ def test_the_search_tells_what_it_does_and_stops_when_it_is_cancelled():
     shares = [share for share, _ in seen]
     assert shares == sorted(shares) and shares[-1] == 1.0
     stages = list(dict.fromkeys(stage for _, stage in seen))
-    assert stages[:3] == ["looking for the organ", "preparing the scan", "segmenting"]
+    assert stages[:2] == ["reading the scan", "checking the scan"]
+    assert stages[2:5] == ["looking for the organ", "preparing the scan", "segmenting"]
     stop = []
 
     def progress(share, stage):
         stop.append(stage)
 
     with pytest.raises(Cancelled):
-        segment(body(), model=model_of(Brightness()), progress=progress, cancelled=lambda: len(stop) > 1)
-    assert set(stop) == {"looking for the organ"}
+        segment(body(), model=model_of(Brightness()), progress=progress, cancelled=lambda: len(stop) > 3)
+    assert stop[-1] == "looking for the organ" and "preparing the scan" not in stop
 
 
 def test_slices_of_the_networks_grid_are_prepared_as_they_are_in_the_whole():
