@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Callable, List, Optional, Tuple, Union
 
 import slicer
-from lvnet.pipeline.options import SegmentOptions, settings_of
+from lvnet.pipeline.options import settings_of
 
 from .machinelogic import MachineLogic
 from .parameters import LVNetSegmentationParameterNode
@@ -58,37 +58,30 @@ class LVNetSegmentationLogic(MachineLogic):
         self,
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         segmentationNode: Optional[slicer.vtkMRMLSegmentationNode] = None,
-        device: str = SegmentOptions.device,
-        weights: Optional[str] = None,
-        overlap: Optional[float] = None,
-        postprocess: bool = SegmentOptions.postprocess,
-        threads: Optional[int] = None,
+        *,
         progress: Optional[Callable[[float, str], None]] = None,
-        **more: Setting,
+        **settings: Setting,
     ) -> slicer.vtkMRMLSegmentationNode:
         """Segments a volume and returns the segmentation node; blocks until done, and needs no main window.
 
         Args:
             volumeNode: a CT in HU.
             segmentationNode: receives the segments; None adds a new one, named after the volume.
-            device: auto, cpu, cuda, cuda:N or mps.
-            weights: a checkpoint file; None takes the bundled one.
-            overlap: fraction by which neighbouring slabs overlap, 0 to 0.9; None takes the default.
-            postprocess: keep the largest component and fill its holes.
-            threads: number of CPU threads; None takes all cores.
-            more: any further setting of lvnet.pipeline.SegmentOptions.
             progress: called with the fraction done (0 to 1) and the stage.
+            settings: those of lvnet.pipeline.SegmentOptions by name; None stands for the default.  `device` (auto, cpu,
+                cuda, cuda:N or mps), `weights` (a checkpoint file; by default the bundled one), `overlap` (fraction by
+                which neighbouring slabs overlap, 0 to 0.9), `postprocess` (keep the largest component and fill its
+                holes), `search` (search for the organ on a coarse grid first) and `threads` (by default all cores).
 
         Raises:
             LVNetError: a problem that the user can solve; one line says what is wrong and what to do.
+            TypeError: a keyword is not a setting.
         """
-        settings = _settings(
-            more, device=device, weights=weights, overlap=overlap, postprocess=postprocess, threads=threads
-        )
+        known: Settings = _checked(settings)
         job = self.segmentAsync(
             volumeNode,
             segmentationNode,
-            **settings,
+            **known,
             onProgress=None if progress is None else lambda share, stage, _remaining: progress(share, stage),
         )
         return job.wait()[0]
@@ -97,16 +90,12 @@ class LVNetSegmentationLogic(MachineLogic):
         self,
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         segmentationNode: Optional[slicer.vtkMRMLSegmentationNode] = None,
-        device: str = SegmentOptions.device,
-        weights: Optional[str] = None,
-        overlap: Optional[float] = None,
-        postprocess: bool = SegmentOptions.postprocess,
-        threads: Optional[int] = None,
+        *,
         onProgress: Optional[ProgressCallback] = None,
         onDone: Optional[Callable[[slicer.vtkMRMLSegmentationNode, Outcome], None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
-        **more: Setting,
+        **settings: Setting,
     ) -> Job:
         """Segments a volume in the worker process without blocking Slicer.
 
@@ -114,8 +103,7 @@ class LVNetSegmentationLogic(MachineLogic):
         one fails with a message that says so.
 
         Args:
-            volumeNode, segmentationNode, device, weights, overlap, postprocess, threads, more: see
-                :meth:`segment`.
+            volumeNode, segmentationNode, settings: see :meth:`segment`.
             onProgress: called with the fraction done, the stage and the remaining seconds or None.
             onDone: called with the segmentation node and a LVNetSegmentationLib.outcome.Outcome.
             onError: called with one sentence: what went wrong and what to do.
@@ -134,29 +122,21 @@ class LVNetSegmentationLogic(MachineLogic):
             if onDone is not None:
                 onDone(node, outcome)
 
-        settings = _settings(
-            more, device=device, weights=weights, overlap=overlap, postprocess=postprocess, threads=threads
-        )
         callbacks = Callbacks(onProgress, done, onError, onCancelled)
-        return self._start(SegmentJob(self.service, volumeNode, segmentationNode, settings, callbacks))
+        return self._start(SegmentJob(self.service, volumeNode, segmentationNode, _checked(settings), callbacks))
 
     def segmentFolderAsync(
         self,
         inputFolder: str,
         outputFolder: str,
         suffix: str = ".seg.nrrd",
-        device: str = SegmentOptions.device,
-        weights: Optional[str] = None,
-        overlap: Optional[float] = None,
-        postprocess: bool = SegmentOptions.postprocess,
-        threads: Optional[int] = None,
+        *,
         onProgress: Optional[ProgressCallback] = None,
         onDone: Optional[Callable[[List[Json]], None]] = None,
         onError: Optional[Callable[[str], None]] = None,
         onCancelled: Optional[Callable[[], None]] = None,
         onScan: Optional[Callable[[Json], None]] = None,
-        series: Optional[str] = None,
-        **more: Setting,
+        **settings: Setting,
     ) -> Job:
         """Segments every scan in a folder (image files, or folders of DICOM files) into another folder.
 
@@ -169,8 +149,8 @@ class LVNetSegmentationLogic(MachineLogic):
                 `checks`, `input_checks`, `scan_notes`, `seconds` and more.
             onScan: called with each of these dicts when its scan is finished; then with one for each entry of the
                 folder that is not a scan: `input` and `left_out`, the reason.
-            series: UID, number or description of the series in each DICOM folder; None takes the most suitable.
-            more: any further setting of lvnet.pipeline.SegmentOptions.
+            settings: see :meth:`segment`; also `series` (UID, number or description of the series in each DICOM folder;
+                by default the most suitable).
 
         Returns:
             A job, see :meth:`segmentAsync`.
@@ -180,18 +160,9 @@ class LVNetSegmentationLogic(MachineLogic):
 
         from .dependencies import ensureTorch
 
-        settings = _settings(
-            more,
-            device=device,
-            weights=weights,
-            overlap=overlap,
-            postprocess=postprocess,
-            threads=threads,
-            series=series,
-        )
         callbacks = Callbacks(onProgress, onDone, onError, onCancelled)
         places = (inputFolder, outputFolder, suffix)
-        return self._start(FolderJob(self.service, *places, settings, callbacks, onScan, prepare=ensureTorch))
+        return self._start(FolderJob(self.service, *places, _checked(settings), callbacks, onScan, prepare=ensureTorch))
 
     def evaluate(
         self,
@@ -306,13 +277,13 @@ class LVNetSegmentationLogic(MachineLogic):
             logging.info("LV-Net Segmentation: %s", line)
 
 
-def _settings(more: Settings, **given: Setting) -> Settings:
-    """The segmentation settings, by their names in SegmentOptions.
+def _checked(settings: Settings) -> Settings:
+    """The same settings.
 
     Raises:
-        TypeError: a further keyword is not a setting.
+        TypeError: a keyword is not one of them.
     """
-    unknown = [name for name in more if name not in settings_of()]
+    unknown = [name for name in settings if name not in settings_of()]
     if unknown:
-        raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
-    return {**given, **more}
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}; the settings are {', '.join(settings_of())}")
+    return settings
