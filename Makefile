@@ -63,7 +63,6 @@ test-first: $(VENV)/ready
 test-second: export COVERAGE_FILE = .coverage.second
 test-second: $(VENV)/ready
 	$(PYTEST) Testing/training
-	$(PYTEST) Testing/benchmarks
 	$(PYTEST) Testing/cmake
 
 test-third: export COVERAGE_FILE = .coverage.third
@@ -73,6 +72,7 @@ test-third: $(VENV)/ready
 	sh Testing/system-libraries.sh
 	$(PYTEST) Testing/mrml
 	$(PYTEST) Testing/widget
+	$(PYTEST) Testing/benchmarks
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -q -m slow Testing/core
