@@ -49,18 +49,16 @@ class CompareJob(RemoteJob[CompareResult]):
 
     def _begin(self) -> None:
         preset_named(self._preset)
-        segmentation, segment, _reference, _referenceSegment = self._wanted
         self._exchange = self._service.make_exchange()
-        first = Steps(maskInSteps(segmentation, segment, resample=self._resample))
-        first.advance()
-        self._handOver = Steps(self._handBothOver(self._exchange, first))
+        self._handOver = Steps(self._handBothOver(self._exchange))
+        # The first step reads the segmentation.
+        self._handOver.advance(seconds=0.0)
 
-    def _handBothOver(self, exchange: Exchange, first: Steps[Mask]) -> Work[Tuple[Place, Place]]:
-        while not first.advance():
-            yield
-        one = first.result
-        _segmentation, _segment, reference, referenceSegment = self._wanted
+    def _handBothOver(self, exchange: Exchange) -> Work[Tuple[Place, Place]]:
+        segmentation, segment, reference, referenceSegment = self._wanted
+        one = yield from maskInSteps(segmentation, segment, resample=self._resample)
         # In a separate turn of the event loop, since each of the two takes a while.
+        yield
         other = yield from maskInSteps(reference, referenceSegment, like=one.name, resample=self._resample)
         self._masks = [one, other]
         yield

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Callable, List, Optional, Tuple, Union
 
 import slicer
-from lvnet.pipeline.options import settings_of
+from lvnet.pipeline.options import refuse_unknown
 
 from .machinelogic import MachineLogic
 from .parameters import LVNetSegmentationParameterNode
@@ -77,7 +77,7 @@ class LVNetSegmentationLogic(MachineLogic):
             LVNetError: a problem that the user can solve; one line says what is wrong and what to do.
             TypeError: a keyword is not a setting.
         """
-        known: Settings = _checked(settings)
+        known: Settings = settings
         job = self.segmentAsync(
             volumeNode,
             segmentationNode,
@@ -122,8 +122,9 @@ class LVNetSegmentationLogic(MachineLogic):
             if onDone is not None:
                 onDone(node, outcome)
 
+        refuse_unknown(settings)
         callbacks = Callbacks(onProgress, done, onError, onCancelled)
-        return self._start(SegmentJob(self.service, volumeNode, segmentationNode, _checked(settings), callbacks))
+        return self._start(SegmentJob(self.service, volumeNode, segmentationNode, settings, callbacks))
 
     def segmentFolderAsync(
         self,
@@ -160,9 +161,10 @@ class LVNetSegmentationLogic(MachineLogic):
 
         from .dependencies import ensureTorch
 
+        refuse_unknown(settings)
         callbacks = Callbacks(onProgress, onDone, onError, onCancelled)
         places = (inputFolder, outputFolder, suffix)
-        return self._start(FolderJob(self.service, *places, _checked(settings), callbacks, onScan, prepare=ensureTorch))
+        return self._start(FolderJob(self.service, *places, settings, callbacks, onScan, prepare=ensureTorch))
 
     def evaluate(
         self,
@@ -275,15 +277,3 @@ class LVNetSegmentationLogic(MachineLogic):
         computed = f"{outcome.seconds:.1f} s with {outcome.computePath.name} on {outcome.device}"
         for line in [*outcome.lines, computed]:
             logging.info("LV-Net Segmentation: %s", line)
-
-
-def _checked(settings: Settings) -> Settings:
-    """The same settings.
-
-    Raises:
-        TypeError: a keyword is not one of them.
-    """
-    unknown = [name for name in settings if name not in settings_of()]
-    if unknown:
-        raise TypeError(f"unexpected keyword argument {unknown[0]!r}; the settings are {', '.join(settings_of())}")
-    return settings

@@ -17,7 +17,7 @@ from . import nodes
 
 #: Limit for the voxels of a mask that is resampled because of its transform.
 _MOST_VOXELS = 1_000_000_000
-#: Voxels that are resampled in one step; they take about 50 ms under a transform that bends.
+#: Voxels that are resampled in one step: few enough for the window to stay responsive.
 _STEP_VOXELS = 500_000
 #: Cosine of the angle between two axes up to which they count as perpendicular.
 _PERPENDICULAR = 1e-4

@@ -20,7 +20,6 @@ from .preprocessing import Prepared, prepare
 from .progress import CancelCheck, Progress, never_cancelled, raise_if_cancelled, silent
 from .quality import Expected
 from .recipe import Recipe
-from .scanchecks import refuse_impossible
 from .search import find_part, is_unsure, reaches_out
 from .selfcheck import Check, DoubtfulRegions
 from .slabs import predict
@@ -150,7 +149,7 @@ def run(
     progress: Progress = silent,
     cancelled: CancelCheck = never_cancelled,
 ) -> Segmentation:
-    """Segments a volume with a loaded network; see :func:`lvnet.pipeline.segment_volume`.
+    """Segments a volume with a loaded network; :func:`lvnet.pipeline.segment_volume` has checked it.
 
     Raises:
         LVNetError: the scan cannot be segmented.
@@ -158,7 +157,6 @@ def run(
     """
     with readable_memory_errors():
         raise_if_cancelled(cancelled)
-        refuse_impossible(scan)
         short: List[str] = []
         # A probability map must cover the whole scan, including places far from the organ.
         search = options.search and not probabilities

@@ -117,17 +117,17 @@ def test_a_setting_that_is_added_to_the_options_goes_from_the_logics_keywords_to
 ):
     from dataclasses import dataclass
 
+    from lvnet.pipeline import options
     from lvnet.pipeline.options import SegmentOptions, settings_of
     from lvnet.pipeline.settings import Setting, count_within, setting
     from lvnet.worker.client import folder_job
-    from LVNetSegmentationLib import logic as module
     from LVNetSegmentationLib import segmenting
 
     @dataclass(frozen=True)
     class More(SegmentOptions):
         tile: int = setting(1, Setting(count_within(1, 8, "must be 1 to 8"), "of rows", int, "the tile", "--tile"))
 
-    monkeypatch.setattr(module, "settings_of", lambda: settings_of(More))
+    monkeypatch.setattr(options, "settings_of", lambda kind=More: settings_of(kind))
     for file in (folder_job, segmenting):
         monkeypatch.setattr(file, "SegmentOptions", More)
     sent = []

@@ -57,7 +57,7 @@ class RunSection:
         self._aboutVolume: Tuple[Optional[tuple], List[Tuple[str, str]]] = (None, [])
         self._input = ""
         self._settings: Settings = {}
-        self._sceneIsGone = False
+        #: The input of the last run; empty once its scene is closed.
         self._inputOfRun = ""
         self.devices = DeviceChooser(ui.deviceComboBox, panel.setterOf("device"))
         self.weights = WeightsChooser(ui.weightsPathLineEdit, ui.weightsInfoLabel, logic.weightsInfo)
@@ -203,7 +203,7 @@ class RunSection:
         self._panel.addToLog(_("Segmenting {name}").format(name=volumeNode.GetName()))
         self.weights.remember()
         self._logic.keepWarm = parameters.keepWarm
-        self._settings, self._sceneIsGone = self._panel.settings(), False
+        self._settings = self._panel.settings()
         self._ui.progressBar.value = 0
         self._showStatus(_("Starting..."))
         self._job = self._logic.segmentAsync(
@@ -247,7 +247,7 @@ class RunSection:
         pace.remember(self._settings["device"], litresOf(volumeNode), outcome.seconds)
         parameters = self._panel.currentParameters()
         # Another volume may be chosen by now, for example by loading a scene; the result does not belong to it.
-        if parameters.inputVolume is not None and parameters.inputVolume.GetID() == outcome.volumeNodeID:
+        if self._inputIsThatOfTheRun():
             parameters.outputSegmentation = segmentationNode
             parameters.comparedNode = segmentationNode
             self._show(volumeNode, outcome, took)
@@ -288,9 +288,9 @@ class RunSection:
         self._panel.refresh()
 
     def _inputIsThatOfTheRun(self) -> bool:
-        """Whether the panel still shows the volume of the run, to which its errors refer."""
+        """Whether the panel still shows the volume of the run, to which its results and errors refer."""
         self._followInput(self._panel.currentParameters())
-        return not self._sceneIsGone and self._input == self._inputOfRun
+        return bool(self._inputOfRun) and self._input == self._inputOfRun
 
     def _stopped(self) -> None:
         self._job = None
@@ -304,7 +304,7 @@ class RunSection:
     def sceneCloses(self) -> None:
         """Cancels the run and clears its results, because the scene is closed."""
         self.cancel()
-        self._sceneIsGone, self._input = True, ""
+        self._inputOfRun = self._input = ""
         self.forget()
 
     def forget(self) -> None:

@@ -145,6 +145,17 @@ def settings_of(options: type = SegmentOptions) -> Dict[str, Setting]:
     return {field.name: field.metadata["setting"] for field in fields(options)}
 
 
+def refuse_unknown(keywords: Mapping[str, Any]) -> None:
+    """Checks that keyword arguments are settings.
+
+    Raises:
+        TypeError: one is not.
+    """
+    unknown = [name for name in keywords if name not in settings_of()]
+    if unknown:
+        raise TypeError(f"there is no setting {unknown[0]!r}; the settings are {', '.join(settings_of())}")
+
+
 def check_setting(name: str, value: Any) -> None:
     """Checks one value.
 

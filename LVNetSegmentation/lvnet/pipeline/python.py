@@ -11,7 +11,7 @@ from ..inference import Model, Segmentation
 from ..memory import readable_memory_errors
 from ..progress import CancelCheck, Progress, never_cancelled, silent
 from ..scanchecks import Finding
-from .options import SegmentOptions, settings_of
+from .options import SegmentOptions, refuse_unknown
 from .scan import load, segment_volume
 
 #: Settings that a loaded model has already.
@@ -49,9 +49,7 @@ def segment(
         Cancelled: `cancelled` returned True.
         TypeError: a keyword is not a setting.
     """
-    unknown = [name for name in settings if name not in settings_of()]
-    if unknown:
-        raise TypeError(f"segment() has no setting {unknown[0]!r}; the settings are {', '.join(settings_of())}")
+    refuse_unknown(settings)
     given = {name: value for name, value in settings.items() if model is None or name not in _OF_THE_MODEL}
     options = SegmentOptions.from_request(given)
     findings: List[Finding] = []
