@@ -154,9 +154,11 @@ def test_winograds_matrices_are_a_convolution():
     assert np.all(winograd.output_matrix()[:, winograd.POINT_OF_BIAS] == 1)
 
 
+@pytest.mark.parametrize("name", ["elu", "scaled_elu"])
 @pytest.mark.parametrize("lanes", LANES)
-def test_the_kernels_elu_is_exact_to_a_hundred_thousandth(lanes):
+def test_the_kernels_elu_is_exact_to_a_hundred_thousandth(lanes, name):
     import numba
+    from lvnet.acceleration.layout.workspace import LOG2_E
     from lvnet.acceleration.kernels.vector_code import VectorCode
     from numba.core import types
     from numba.extending import intrinsic
@@ -165,7 +167,7 @@ def test_the_kernels_elu_is_exact_to_a_hundred_thousandth(lanes):
     def elu(typing, address):
         def generate(context, builder, signature, arguments):
             code = VectorCode(builder, lanes)
-            code.store(code.elu(code.load(arguments[0])), arguments[0])
+            code.store(getattr(code, name)(code.load(arguments[0])), arguments[0])
             return context.get_dummy_value()
 
         return types.void(types.int64), generate
@@ -176,9 +178,10 @@ def test_the_kernels_elu_is_exact_to_a_hundred_thousandth(lanes):
             elu(address + 4 * lanes * i)
 
     x = np.concatenate([np.linspace(-12, 3, 4000), [-1e30, -200, -88, -0.0, 0.0, 1e-30, -1e-30, 1e30], np.zeros(56)])
-    values = x.astype(np.float32)
+    factor = LOG2_E if name == "scaled_elu" else 1
+    values = (factor * x).astype(np.float32)
     values = values[: len(values) // 16 * 16].copy()
-    expected = F.elu(torch.from_numpy(values.astype(np.float64))).numpy()
+    expected = factor * F.elu(torch.from_numpy(values.astype(np.float64) / factor)).numpy()
     run(values.ctypes.data, len(values) // lanes)
     assert np.abs(values / np.maximum(1, np.abs(expected)) - expected / np.maximum(1, np.abs(expected))).max() < 1e-5
 

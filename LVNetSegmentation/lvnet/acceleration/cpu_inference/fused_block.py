@@ -11,7 +11,7 @@ from ..kernels.catalogue import irb_kernels
 from ..kernels.processor import register_lanes
 from ..layout.memory import aligned, in_order, laid_out, voxel_bytes
 from ..layout.winograd import transform_weights
-from ..layout.workspace import GANG
+from ..layout.workspace import ABREAST, LOG2_E, gang_size
 from ..threads import run_jobs
 from .folding import FoldedIRB, FoldedNetwork
 
@@ -28,19 +28,22 @@ class FusedIRB:
         lanes = lanes or register_lanes()
         if not fits(block, lanes):
             raise ValueError(f"a block of {block.expand[0].shape} does not fit vectors of {lanes}")
+        self.lanes = lanes
         wide, self.channels = block.expand[0].shape
-        self.kernels, self.groups, self.kept = irb_kernels(lanes), wide // lanes, len(block.project[1])
-        self.results = -(-self.kept // lanes) * lanes
-        self.expand = laid_out(block.expand[0].reshape(-1, GANG * lanes, self.channels).transpose(0, 2, 1))
-        self.expand_bias = laid_out(block.expand[1])
+        self.kernels, self.groups, self.results = irb_kernels(lanes), wide // lanes, len(block.project[1])
+        # The kernels compute log2(e) ELU(x / log2(e)): the layers before and after absorb the factors.
+        expand = (LOG2_E * block.expand[0]).reshape(-1, ABREAST * lanes, self.channels)
+        self.expand, self.expand_bias = laid_out(expand.transpose(0, 2, 1)), laid_out(LOG2_E * block.expand[1])
         taps = transform_weights(block.depthwise[0])  # point, channel, kz, ky
         taps = taps.reshape(len(taps), self.groups, lanes, 5, 5).transpose(1, 0, 4, 3, 2)
         self.depthwise = laid_out(taps)  # group, point, ky, kz, channel
-        self.depthwise_bias = laid_out(block.depthwise[1])
-        more = (0, self.results - self.kept)
-        self.project = laid_out(np.pad(block.project[0].T, ((0, 0), more)))
-        self.project_bias = laid_out(np.pad(block.project[1], more))
-        self.residual = None if block.residual is None else laid_out(np.pad(block.residual.T, ((0, 0), more)))
+        self.depthwise_bias = laid_out(LOG2_E * block.depthwise[1])
+        project = block.project[0] / LOG2_E
+        if block.residual is None:
+            self.project, self.residual = laid_out(project.T), None
+        else:
+            self.project, self.residual = laid_out(project), laid_out(block.residual)
+        self.project_bias = laid_out(block.project[1])
         self.zeros = laid_out(np.zeros(lanes))
 
     def __call__(self, x: Tensor, out: Tensor, threads: int) -> None:
@@ -56,7 +59,8 @@ class FusedIRB:
         slices, height, width, _ = x.shape
         rows, columns = _tile_size(slices, height, width, threads)
         places = [(top, left) for top in range(0, height, rows) for left in range(0, width, columns)]
-        size = self.kernels.workspace(slices, self.channels, self.results, rows, columns)
+        gang = gang_size(self.lanes, self.groups, slices, columns)
+        size = self.kernels.workspace(gang, slices, self.channels, self.results, rows, columns)
         spare = [aligned((size,)) for _ in range(max(1, threads))]
 
         def compute(place: Tuple[int, int]) -> None:
@@ -64,7 +68,7 @@ class FusedIRB:
             work = spare.pop()
             self.kernels.tile(
                 x.data_ptr(), voxel_bytes(x), out.data_ptr(), voxel_bytes(out), slices, height, width,
-                self.channels, self.results, self.kept, self.groups, self.expand.ctypes.data,
+                self.channels, self.results, self.groups, gang, self.expand.ctypes.data,
                 self.expand_bias.ctypes.data, self.depthwise.ctypes.data, self.depthwise_bias.ctypes.data,
                 self.zeros.ctypes.data, self.project.ctypes.data, self.project_bias.ctypes.data,
                 0 if self.residual is None else self.residual.ctypes.data,
@@ -79,7 +83,7 @@ def fits(block: FoldedIRB, lanes: int = 0) -> bool:
     """Whether the kernels support a block's kernel size and numbers of channels."""
     lanes = lanes or register_lanes()
     wide, channels = block.expand[0].shape
-    return block.depthwise[0].shape[1:] == (5, 5, 5) and wide % (GANG * lanes) == 0 and channels % lanes == 0
+    return block.depthwise[0].shape[1:] == (5, 5, 5) and wide % (ABREAST * lanes) == 0 and channels % lanes == 0
 
 
 def network_fits(folded: FoldedNetwork, lanes: int = 0) -> bool:
@@ -97,7 +101,7 @@ def _tile_size(slices: int, height: int, width: int, threads: int) -> Tuple[int,
     The ring of transformed rows must fit in the L2 cache (1 MB for 16 slices of 32 columns), and there
     must be enough tiles to keep every thread busy.
     """
-    for rows, columns in ((32, 32), (16, 32)):
+    for rows, columns in ((64, 32), (32, 32), (16, 32)):
         if -(-height // rows) * -(-width // columns) >= 4 * threads:
             return rows, columns
     return 8, 32

@@ -28,11 +28,11 @@ class IRBKernels:
 
     Attributes:
         tile: computes one tile.
-        workspace: maps (slices, channels, results, rows, columns) to the number of float32 that `tile` needs.
+        workspace: maps (gang, slices, channels, results, rows, columns) to the number of float32 that `tile` needs.
     """
 
     tile: Kernel
-    workspace: Callable[[int, int, int, int, int], int]
+    workspace: Callable[[int, int, int, int, int, int], int]
 
 
 @lru_cache(maxsize=2)

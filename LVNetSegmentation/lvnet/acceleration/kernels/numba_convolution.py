@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba.core import types
 
 from ..layout.winograd import OUTPUTS, POINTS, transform_output
-from ..layout.workspace import RING
+from ..layout.workspace import RING, TOGETHER
 from .numba_rows import input_row, way_ahead
 from .numba_winograd import winograd_kernels
 from .vector_code import Loop, VectorCode, intrinsic, put_word, stack_memory
@@ -27,7 +27,7 @@ def functions(lanes: int, activated: int, measured: int, pulled: int) -> Dict[st
     measured = measured or pulled  # sums are computed in both cases
     transform_row = input_row(lanes, bool(activated))
     parts = winograd_kernels(lanes)
-    fill, convolve, strides, together = parts.fill, parts.convolve, parts.strides, parts.together
+    fill, convolve, strides = parts.fill, parts.convolve, parts.strides
 
     @intrinsic
     def finish_row(typing: Any, sums: Any, point_stride: Any, tile_stride: Any, tiles: Any, out: Any, voxel: Any,
@@ -116,13 +116,13 @@ def functions(lanes: int, activated: int, measured: int, pulled: int) -> Dict[st
                 continue
             upper = 2 * (pair - 2)
             for point in range(POINTS):
-                for t in range(0, tiles, together):
+                for t in range(0, tiles, TOGETHER):
                     for r in range(RING):
                         row_at = work + (upper + r) % RING * row_bytes
                         put_word(table + 8 * r, row_at + point * point_bytes + t * tile_bytes)
                     target = sums + point * sum_bytes + t * sum_tile_bytes
                     convolve(table, weights + point * 25 * size, zeros, slices, target, target + sum_row_bytes,
-                             tile_bytes, sum_tile_bytes)  # fmt: skip
+                             tile_bytes, sum_tile_bytes, target, 0)  # fmt: skip
             for r in range(min(2, rows - upper)):
                 for z in range(slices):
                     place = z * plane + ((top + upper + r) * width + left) * voxel

@@ -14,7 +14,7 @@ from numba.core import types
 
 from ..layout.workspace import STEM_COLUMNS
 from .numba_projection import row_projection
-from .vector_code import Loop, VectorCode, intrinsic, vector_copy
+from .vector_code import Loop, VectorCode, intrinsic
 
 
 def functions(lanes: int) -> Dict[str, Callable[..., None]]:
@@ -128,7 +128,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
 
         return signature(2), generate
 
-    project, copy = row_projection(lanes, lanes), vector_copy(lanes)
+    project = row_projection(lanes)
 
     def stem(x, padded_height, padded_width, height, width, channels, weights, bias, out, voxel,
              first, last):  # fmt: skip
@@ -178,10 +178,7 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
     def pointwise(x, width, channels, weights, bias, results, out, first, last):
         for number in range(first, last):
             source, target = x + number * width * channels * 4, out + number * width * results * 4
-            for v in range(width):
-                copy(bias, target + v * results * 4, results // lanes)
-            for c in range(0, channels, lanes):
-                project(source + 4 * c, channels * 4, width, weights + c * results * 4, results, target)
+            project(source, channels * 4, width, channels, weights, results, bias, 0, target, results * 4, bias)
             elu_vectors(target, width * results // lanes)
 
     return {"stem": stem, "halve": halve, "double": double, "pointwise": pointwise}

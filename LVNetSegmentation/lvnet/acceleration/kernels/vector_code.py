@@ -15,6 +15,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic as numba_intrinsic
 
+from ..layout.workspace import LOG2_E
+
 #: Numba's decorator for functions that emit their own instructions; it changes their signature, hence Any.
 intrinsic: Any = numba_intrinsic
 
@@ -95,6 +97,30 @@ class VectorCode:
         first = self.builder.insert_element(nothing, self.builder.load(place, align=4), ir.Constant(ir.IntType(32), 0))
         return self.builder.shuffle_vector(first, nothing, ir.Constant(self.integers, [0] * self.lanes))
 
+    def shuffle(self, a: Any, b: Any, order: Sequence[int]) -> Any:
+        """Lanes of two vectors in a new order, those of b numbered after those of a."""
+        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), list(order)))
+
+    def lane_sums(self, vectors: Sequence[Any]) -> Any:
+        """One vector from as many as it has lanes: lane i is the sum of all lanes of vector i."""
+        n = self.lanes
+
+        def merge(a: Any, b: Any, first: Sequence[int], second: Sequence[int]) -> Any:
+            return self.add(self.shuffle(a, b, first), self.shuffle(a, b, second))
+
+        # Within each four lanes one instruction interleaves two vectors; whole fours are moved afterwards.
+        low = [lane + k for lane in range(0, n, 4) for k in (0, n, 1, n + 1)]
+        high = [lane + 2 for lane in low]
+        fours = []
+        for i in range(0, n, 4):
+            a, b, c, d = vectors[i : i + 4]
+            fours.append(merge(merge(a, c, low, high), merge(b, d, low, high), low, high))
+        while len(fours) > 1:
+            step = len(fours) // 2 * 4
+            kept = [lane for lane in range(2 * n) if lane // step % 2 == 0]
+            fours = [merge(a, b, kept, [lane + step for lane in kept]) for a, b in zip(fours[::2], fours[1::2])]
+        return fours[0]
+
     def interleave(self, a: Any, b: Any) -> Tuple[Any, Any]:
         """a0 b0 a1 b1 ... in two vectors."""
         n, index = self.lanes, ir.IntType(32)
@@ -136,11 +162,25 @@ class VectorCode:
             return self.larger(x, self.builder.fsub(self.exp_below_zero(x), self.splat(1.0)))
         return self.larger(x, self.multiply_add(*self._exp_factors(x), self.splat(-1.0)))
 
+    def scaled_elu(self, x: Any) -> Any:
+        """log2(e) ELU(x / log2(e)) within 6e-6: with AVX-512 two instructions fewer than ELU."""
+        if self.lanes == 16:
+            fraction = self._avx512("reduce", x, ir.Constant(ir.IntType(32), _DOWN))
+            power = self._avx512("scalef", self._polynomial(_SCALED_ABOVE, fraction), x)
+            negative = self.builder.fcmp_ordered("<", x, self.splat(0.0))
+            return self.builder.select(negative, self.builder.fsub(power, self.splat(LOG2_E)), x)
+        builder = self.builder
+        clipped = self.larger(self.smaller(x, self.splat(0.0)), self.splat(-40.0))
+        shifted = self.add(clipped, self.splat(_ROUND))
+        fraction = self.subtract(clipped, builder.fsub(shifted, self.splat(_ROUND)))
+        power = self._power_of_two(shifted)
+        return self.larger(x, self.multiply_add(self._polynomial(_SCALED_AROUND, fraction), power, self.splat(-LOG2_E)))
+
     def exp_below_zero(self, x: Any) -> Any:
         """exp(min(x, 0)) within 4e-6: the slope of ELU."""
         if self.lanes == 16:
             # AVX-512 has an instruction for the fraction of a number, and one to multiply by a power of two.
-            scaled = self.multiply(self.smaller(x, self.splat(0.0)), self.splat(_LOG2_E))
+            scaled = self.multiply(self.smaller(x, self.splat(0.0)), self.splat(LOG2_E))
             fraction = self._avx512("reduce", scaled, ir.Constant(ir.IntType(32), _DOWN))
             return self._avx512("scalef", self._polynomial(_EXP2_ABOVE, fraction), scaled)
         return self.multiply(*self._exp_factors(x))
@@ -151,12 +191,16 @@ class VectorCode:
         negative = self.larger(self.smaller(x, self.splat(0.0)), self.splat(-30.0))
         # Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the lowest bits, together with the 127
         # that exponents are stored with; from there it is shifted into the exponent.
-        shifted = self.scaled(negative, _LOG2_E, self.splat(_ROUND))
+        shifted = self.scaled(negative, LOG2_E, self.splat(_ROUND))
         whole = builder.fsub(shifted, self.splat(_ROUND))
-        fraction = builder.fsub(self.multiply(negative, self.splat(_LOG2_E)), whole, flags=_CONTRACT)
+        fraction = builder.fsub(self.multiply(negative, self.splat(LOG2_E)), whole, flags=_CONTRACT)
+        return self._polynomial(_EXP2_AROUND, fraction), self._power_of_two(shifted)
+
+    def _power_of_two(self, shifted: Any) -> Any:
+        """2^n of n + _ROUND: an integer in the lowest bits moves into the exponent."""
         left = ir.Constant(self.integers, [23] * self.lanes)
-        power = builder.bitcast(builder.shl(builder.bitcast(shifted, self.integers), left), self.vector)
-        return self._polynomial(_EXP2_AROUND, fraction), power
+        bits = self.builder.bitcast(shifted, self.integers)
+        return self.builder.bitcast(self.builder.shl(bits, left), self.vector)
 
     def _polynomial(self, coefficients: Sequence[float], x: Any) -> Any:
         """A polynomial, its coefficients lowest first."""
@@ -261,7 +305,7 @@ def _exp2_polynomial(degree: int, middle: float) -> List[float]:
     return [float(c) for c in np.linalg.lstsq(powers / np.exp2(points)[:, None], np.ones(400), rcond=None)[0]]
 
 
-_LOG2_E = 1.4426950408889634
 _ROUND = 1.5 * 2**23 + 127
 _DOWN = 1  # AVX-512's rounding towards the smaller number
 _EXP2_AROUND, _EXP2_ABOVE = _exp2_polynomial(4, 0.0), _exp2_polynomial(4, 0.5)
+_SCALED_AROUND, _SCALED_ABOVE = ([LOG2_E * c for c in p] for p in (_EXP2_AROUND, _EXP2_ABOVE))

@@ -12,8 +12,12 @@ from .winograd import OUTPUTS, POINTS
 
 #: Transformed rows that are kept: an output row needs five, and two rows are computed at once.
 RING = 6
-#: Groups that pass through an IRB block together: they share the reading of the input and the output sums.
-GANG = 2
+#: Groups of channels that are expanded at once.
+ABREAST = 2
+#: Bytes of the transformed rows that an IRB block keeps, which must stay in the L2 cache.
+KEPT_BYTES = 832 << 10
+#: An IRB block's kernels compute log2(e) ELU(x / log2(e)); its weights absorb the factors.
+LOG2_E = 1.4426950408889634
 #: Columns that the stem computes at once.
 STEM_COLUMNS = 8
 #: Rows that are summed in float32 before they are added to float64 sums.
@@ -25,9 +29,13 @@ GRADIENT_ROWS = 8
 GRADIENT_RING = GRADIENT_ROWS + TAPS - 1
 
 
-def tiles_together(lanes: int) -> int:
-    """Tiles of four voxels that are convolved at once: 20 sums fit in 32 registers, 10 in 16."""
-    return 2 if lanes == 16 else 1
+#: Tiles of four voxels that are convolved at once.
+TOGETHER = 2
+
+
+def columns_together(lanes: int) -> int:
+    """Columns that are expanded at once: with two groups, 24 sums fit in 32 registers, 12 in 16."""
+    return 12 if lanes == 16 else 6
 
 
 def ring_strides(lanes: int) -> Callable[[int, int], Tuple[int, int, int, int, int]]:
@@ -36,7 +44,7 @@ def ring_strides(lanes: int) -> Callable[[int, int], Tuple[int, int, int, int, i
     It returns the number of tiles of four voxels, and the bytes between points and between rows, for the ring
     of transformed rows and for the sums.
     """
-    size, together = 4 * lanes, tiles_together(lanes)
+    size, together = 4 * lanes, TOGETHER
 
     def strides(slices: int, columns: int) -> Tuple[int, int, int, int, int]:
         tiles = ((columns + OUTPUTS - 1) // OUTPUTS + together - 1) // together * together
@@ -47,16 +55,27 @@ def ring_strides(lanes: int) -> Callable[[int, int], Tuple[int, int, int, int, i
     return strides
 
 
-def irb_workspace(lanes: int) -> Callable[[int, int, int, int, int], int]:
-    """Maps (slices, channels, results, rows, columns) to the number of float32 that a tile of an IRB block needs."""
-    strides = ring_strides(lanes)
+def gang_size(lanes: int, groups: int, slices: int, columns: int) -> int:
+    """How many groups of channels pass through a tile of an IRB block together.
 
-    def workspace(slices: int, channels: int, results: int, rows: int, columns: int) -> int:
+    They share the reading of the input and the sums of the output; the fewer the slices, the more rings of
+    transformed rows fit in the cache.
+    """
+    fitting = KEPT_BYTES // (RING * ring_strides(lanes)(slices, columns)[2])
+    return max(ABREAST, min(groups, fitting) // ABREAST * ABREAST)
+
+
+def irb_workspace(lanes: int) -> Callable[[int, int, int, int, int, int], int]:
+    """Maps (gang, slices, channels, results, rows, columns) to the float32 that a tile of an IRB block needs."""
+    strides, block = ring_strides(lanes), columns_together(lanes)
+
+    def workspace(gang: int, slices: int, channels: int, results: int, rows: int, columns: int) -> int:
         tiles, _, row_bytes, _, sum_row_bytes = strides(slices, columns)
-        packed = ((rows + 1) // 2 + 2) * slices * (tiles + 1) * channels * 8
-        total = rows * slices * columns * results
-        convolved = 2 * slices * tiles * OUTPUTS * GANG * lanes
-        return (GANG * RING * row_bytes + 2 * sum_row_bytes) // 4 + convolved + packed + total
+        blocks = (OUTPUTS * (tiles + 1) + block - 1) // block
+        convolved = 2 * slices * tiles * OUTPUTS * gang * lanes
+        row = blocks * block * (ABREAST * lanes + channels)
+        total = rows * slices * ((columns + lanes - 1) // lanes * lanes) * results
+        return (gang * RING * row_bytes + 2 * sum_row_bytes) // 4 + convolved + row + total
 
     return workspace
 
