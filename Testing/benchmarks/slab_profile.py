@@ -65,7 +65,7 @@ def measure(task: harness.Task) -> Dict[str, Any]:
     for name, blocks in (("encoder", fast.encoder), ("decoder", fast.decoder)):
         for i, block in enumerate(blocks):
             blocks[i] = clock.wrap(f"IRB block, {name} {i + 1}", block, of_block(block, lanes))
-    stages.stem = clock.wrap("stem, 5x5x5", stages.stem, of_stem(len(stages.start), lanes))
+    stages.stem = clock.wrap("stem, 5x5x5", stages.stem, of_stem(stages.channels, lanes))
     stages.halve = clock.wrap("halving", stages.halve, of_halving(lanes))
     stages.double = clock.wrap("doubling", stages.double, of_doubling(lanes))
     stages.pointwise = clock.wrap("1x1x1 between stages", stages.pointwise, of_pointwise(lanes))

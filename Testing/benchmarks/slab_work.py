@@ -38,6 +38,11 @@ def of_elu(lanes: int) -> int:
     return 10 if lanes == 16 else 12
 
 
+def of_scaled_elu(lanes: int) -> int:
+    """Vector instructions of `VectorCode.scaled_elu`."""
+    return 8 if lanes == 16 else 12
+
+
 def of_block(block: Any, lanes: int) -> Count:
     """Work of an IRB block (`FusedIRB`)."""
     channels, wide, results = block.channels, block.groups * lanes, block.results
@@ -46,19 +51,20 @@ def of_block(block: Any, lanes: int) -> Count:
     def count(x: Any, *_: Any) -> Work:
         voxels = _voxels(x)
         winograd = _KERNEL**2 * POINTS / OUTPUTS + (_TRANSFORM_INPUT + _TRANSFORM_OUTPUT) / OUTPUTS
-        vectors = wide / lanes * (channels + 2 * of_elu(lanes) + winograd) + (wide + residual) * results / lanes
-        operations = wide * (channels + _KERNEL**3) + (wide + residual) * block.kept
-        return Work(voxels * operations, voxels * vectors, voxels * 4.0 * (channels + block.kept))
+        vectors = wide / lanes * (channels + 2 * of_scaled_elu(lanes) + winograd) + (wide + residual) * results / lanes
+        operations = wide * (channels + _KERNEL**3) + (wide + residual) * results
+        return Work(voxels * operations, voxels * vectors, voxels * 4.0 * (channels + results))
 
     return count
 
 
 def of_stem(channels: int, lanes: int) -> Count:
-    """Work of the first convolution."""
+    """Work of the first convolution; transforming its one channel is not counted."""
 
     def count(x: Any, *_: Any) -> Work:
         voxels = float(x.numel())
-        vectors = channels / lanes * (_KERNEL**3 + of_elu(lanes))
+        winograd = (_KERNEL**2 * POINTS + _TRANSFORM_OUTPUT) / OUTPUTS
+        vectors = channels / lanes * (winograd + of_elu(lanes))
         return Work(voxels * channels * _KERNEL**3, voxels * vectors, voxels * 4.0 * (1 + channels))
 
     return count

@@ -158,8 +158,8 @@ def test_winograds_matrices_are_a_convolution():
 @pytest.mark.parametrize("lanes", LANES)
 def test_the_kernels_elu_is_exact_to_a_hundred_thousandth(lanes, name):
     import numba
-    from lvnet.acceleration.layout.workspace import LOG2_E
     from lvnet.acceleration.kernels.vector_code import VectorCode
+    from lvnet.acceleration.layout.workspace import LOG2_E
     from numba.core import types
     from numba.extending import intrinsic
 

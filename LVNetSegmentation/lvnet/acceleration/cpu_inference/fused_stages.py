@@ -11,10 +11,15 @@ from torch import Tensor
 from ..kernels.catalogue import stage_kernels
 from ..kernels.processor import register_lanes
 from ..layout.memory import in_order, laid_out, voxel_bytes
-from ..layout.workspace import STEM_COLUMNS
+from ..layout.winograd import OUTPUTS, POINT_OF_BIAS, POINTS, transform_weights
+from ..layout.workspace import STEM_COLUMNS, stem_padding
 from ..threads import run_parts
 from .folding import FoldedNetwork, Linear
 from .network import TorchStages
+
+
+#: The kernels write whole cache lines past the caches.
+_ALIGNED = 64
 
 
 class FusedStages(TorchStages):
@@ -33,10 +38,14 @@ class FusedStages(TorchStages):
         # Weights laid out for the kernels, by the id() of the original; `folded` keeps the originals alive.
         self.folded = folded
         self.matrices: Dict[int, Tuple[np.ndarray, np.ndarray]] = {}
+        self.channels = len(weight)
         self.plain_stem = weight.shape[1:] != (1, 5, 5, 5) or weight.shape[0] % self.lanes
         if not self.plain_stem:
-            taps = weight[:, 0].reshape(-1, self.lanes, 125).transpose(0, 2, 1)
-            self.taps, self.start = laid_out(taps), laid_out(folded.stem[1])
+            taps = transform_weights(np.moveaxis(weight[:, 0], 2, 3))  # point, channel, kz, kx
+            taps = taps.reshape(POINTS, -1, self.lanes, 25).transpose(1, 0, 3, 2)
+            start = np.zeros((len(taps), POINTS, self.lanes))
+            start[:, POINT_OF_BIAS] = folded.stem[1].reshape(-1, self.lanes)
+            self.taps, self.start = laid_out(taps), laid_out(start)
 
     def stem(self, x: Tensor, threads: int) -> Tensor:
         """Convolution and ELU of (channels, D, H, W)."""
@@ -44,10 +53,11 @@ class FusedStages(TorchStages):
         if self.plain_stem or width < STEM_COLUMNS:
             return super().stem(x, threads)
         # NumPy pads: PyTorch's threads would busy-wait afterwards and take CPU time from ours.
-        padded = np.pad(x[0].numpy(), 2)
-        out = torch.empty((slices, height, width, len(self.start)))
-        run_parts(self.kernels.stem, slices * height, threads, padded.ctypes.data, *padded.shape[1:], height, width,
-                  len(self.start), self.taps.ctypes.data, self.start.ctypes.data, out.data_ptr(),
+        padded = np.pad(x[0].numpy(), stem_padding(height, width))
+        out = torch.empty((slices, height, width, self.channels))
+        fours = slices * -(-height // OUTPUTS)
+        run_parts(self.kernels.stem, fours, threads, padded.ctypes.data, *padded.shape[1:], height, width,
+                  self.channels, self.taps.ctypes.data, self.start.ctypes.data, out.data_ptr(),
                   voxel_bytes(out))  # fmt: skip
         return out
 
@@ -62,6 +72,9 @@ class FusedStages(TorchStages):
 
     def double(self, x: Tensor, out: Tensor, threads: int) -> None:
         """Trilinear up-sampling by two into `out`."""
+        if out.data_ptr() % _ALIGNED or voxel_bytes(out) % _ALIGNED:
+            super().double(x, out, threads)
+            return
         x = in_order(x)
         slices, height, width, channels = x.shape
         run_parts(self.kernels.double, 4 * slices * height, threads, x.data_ptr(), voxel_bytes(x), slices, height,

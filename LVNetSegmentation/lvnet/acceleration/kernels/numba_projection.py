@@ -12,8 +12,11 @@ from .vector_code import Loop, VectorCode, intrinsic, word
 
 
 @lru_cache(maxsize=8)
-def row_projection(lanes: int, biased: bool = False) -> Any:
-    """The kernel for vectors of `lanes` values; to what is at `begin` it adds a bias, if `biased`, and the products."""
+def row_projection(lanes: int, biased: bool = False, activated: bool = False) -> Any:
+    """The kernel for vectors of `lanes` values: to what is at `begin` it adds the products.
+
+    It also adds a bias, if `biased`, and applies ELU, if `activated`.
+    """
     size = 4 * lanes
     # Sums that are computed at once: 16 fit in 32 registers, 8 in 16.
     together = 16 if lanes == 16 else 8
@@ -50,6 +53,7 @@ def row_projection(lanes: int, biased: bool = False) -> Any:
                     ]
                 )
                 for i, total in enumerate(sums):
+                    total = code.elu(total) if activated else total
                     code.store(total, targets[i // vectors], i % vectors * size)
                 return context.get_dummy_value()
 

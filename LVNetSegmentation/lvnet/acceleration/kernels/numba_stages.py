@@ -12,8 +12,8 @@ import numba
 from llvmlite import ir
 from numba.core import types
 
-from ..layout.workspace import STEM_COLUMNS
 from .numba_projection import row_projection
+from .numba_stem import stem_kernel
 from .vector_code import Loop, VectorCode, intrinsic
 
 
@@ -23,33 +23,6 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
 
     def signature(integers: int, floats: int = 0) -> Any:
         return types.void(*[types.int64] * integers, *[types.float32] * floats)
-
-    @intrinsic
-    def stem_columns(typing: Any, x: Any, slice_bytes: Any, row_bytes: Any, weights: Any, bias: Any, out: Any,
-                     voxel: Any) -> Any:  # fmt: skip
-        """Eight neighbouring outputs; `x` is the first input that the first of them depends on."""
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            code = VectorCode(builder, lanes)
-            x, slice_bytes, row_bytes, weights, bias, out, voxel = arguments
-            sums = [code.load(bias)] * STEM_COLUMNS
-            five = ir.Constant(ir.IntType(64), 5)
-            slices = Loop(builder, five, sums)
-            plane = code.offset(x, builder.mul(slices.index, slice_bytes))
-            rows = Loop(builder, five, slices.values)
-            line = code.offset(plane, builder.mul(rows.index, row_bytes))
-            taps = code.offset(weights, code.times(slices.index, 25 * size), code.times(rows.index, 5 * size))
-            sums = list(rows.values)
-            numbers = [code.broadcast(line, 4 * i) for i in range(STEM_COLUMNS + 4)]
-            for kx in range(5):
-                tap = code.load(taps, kx * size)
-                sums = [code.multiply_add(numbers[i + kx], tap, total) for i, total in enumerate(sums)]
-            sums = slices.close(rows.close(sums))
-            for i, total in enumerate(sums):
-                code.store(code.elu(total), code.offset(out, code.times(voxel, i)))
-            return context.get_dummy_value()
-
-        return signature(7), generate
 
     @intrinsic
     def mean_of_eight(typing: Any, x: Any, voxel: Any, row: Any, plane: Any, out: Any, count: Any) -> Any:
@@ -98,53 +71,23 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
 
             # Column -1 is column 0 again; outputs 2x - 1 and 2x follow from columns x - 1 and x.
             begin = mixed(ir.Constant(ir.IntType(64), 0))
-            code.store(begin, out)
+            code.stream(begin, out)
             loop = Loop(builder, width, [begin])
             value = mixed(builder.mul(loop.index, x_voxel))
             right = code.offset(out, builder.mul(loop.index, code.times(voxel, 2)))
             before = code.offset(right, builder.sub(ir.Constant(ir.IntType(64), 0), voxel))
             # There is no output before the first column: this value is overwritten by the next store.
             at_start = builder.icmp_signed("==", loop.index, ir.Constant(ir.IntType(64), 0))
-            code.store(between(loop.values[0], value), builder.select(at_start, right, before))
-            code.store(between(value, loop.values[0]), right)
+            code.stream(between(loop.values[0], value), builder.select(at_start, right, before))
+            code.stream(between(value, loop.values[0]), right)
             last = loop.close([value])
             end = code.offset(out, builder.mul(width, code.times(voxel, 2)))
-            code.store(last[0], code.offset(end, builder.sub(ir.Constant(ir.IntType(64), 0), voxel)))
+            code.stream(last[0], code.offset(end, builder.sub(ir.Constant(ir.IntType(64), 0), voxel)))
             return context.get_dummy_value()
 
         return signature(8, 4), generate
 
-    @intrinsic
-    def elu_vectors(typing: Any, x: Any, count: Any) -> Any:
-        """Applies ELU to `count` vectors in place."""
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            code = VectorCode(builder, lanes)
-            loop = Loop(builder, arguments[1], [])
-            place = code.offset(arguments[0], code.times(loop.index, size))
-            code.store(code.elu(code.load(place)), place)
-            loop.close([])
-            return context.get_dummy_value()
-
-        return signature(2), generate
-
-    project = row_projection(lanes)
-
-    def stem(x, padded_height, padded_width, height, width, channels, weights, bias, out, voxel,
-             first, last):  # fmt: skip
-        row_bytes = padded_width * 4
-        slice_bytes = padded_height * row_bytes
-        for number in range(first, last):
-            z, y = number // height, number % height
-            for g in range(channels // lanes):
-                column = 0
-                while column < width:
-                    # The last block of columns may overlap the one before it.
-                    column = min(column, width - STEM_COLUMNS)
-                    stem_columns(x + z * slice_bytes + y * row_bytes + column * 4, slice_bytes, row_bytes,
-                                 weights + g * 125 * size, bias + g * size,
-                                 out + (number * width + column) * voxel + g * size, voxel)  # fmt: skip
-                    column += STEM_COLUMNS
+    project = row_projection(lanes, activated=True)
 
     def halve(x, x_voxel, height, width, channels, out, voxel, first, last):
         # height and width are the output's.
@@ -179,6 +122,5 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
         for number in range(first, last):
             source, target = x + number * width * channels * 4, out + number * width * results * 4
             project(source, channels * 4, width, channels, weights, results, bias, 0, target, results * 4, bias)
-            elu_vectors(target, width * results // lanes)
 
-    return {"stem": stem, "halve": halve, "double": double, "pointwise": pointwise}
+    return {"stem": stem_kernel(lanes), "halve": halve, "double": double, "pointwise": pointwise}

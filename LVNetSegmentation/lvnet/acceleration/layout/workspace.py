@@ -18,8 +18,8 @@ ABREAST = 2
 KEPT_BYTES = 832 << 10
 #: An IRB block's kernels compute log2(e) ELU(x / log2(e)); its weights absorb the factors.
 LOG2_E = 1.4426950408889634
-#: Columns that the stem computes at once.
-STEM_COLUMNS = 8
+#: Columns that the stem computes at once, and those that it transforms together.
+STEM_COLUMNS, STEM_SPAN = 8, 64
 #: Rows that are summed in float32 before they are added to float64 sums.
 BLOCK = 1024
 #: For the weight gradient: radius and taps of the filter along an axis, gradient rows processed together, and
@@ -78,6 +78,15 @@ def irb_workspace(lanes: int) -> Callable[[int, int, int, int, int, int], int]:
         return (gang * RING * row_bytes + 2 * sum_row_bytes) // 4 + convolved + row + total
 
     return workspace
+
+
+def stem_padding(height: int, width: int) -> Tuple[Tuple[int, int], ...]:
+    """Zeros before and after each axis of the stem's input (D, H, W).
+
+    They are the padding of the convolution and what the kernels read to the end of the last rows and span.
+    """
+    span = max(width, STEM_SPAN) + 32
+    return (2, 2), (2, 2 + -height % OUTPUTS), (2, span - width)
 
 
 def ring_workspace(lanes: int) -> Callable[[int, int], int]:
