@@ -17,7 +17,6 @@ from ..threads import run_parts
 from .folding import FoldedNetwork, Linear
 from .network import TorchStages
 
-
 #: The kernels write whole cache lines past the caches.
 _ALIGNED = 64
 
