@@ -29,10 +29,16 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [str(ROOT / "LVNetSegmentation"), str(ROOT / "training")]
 sys.path[:0] = SOURCES
 
-#: glibc keeps freed memory for the next tensors, as `lvnet.acceleration.allocator` sets it in our own processes.
+#: glibc keeps freed memory for the next tensors, in large pages, as `lvnet.acceleration.allocator` sets it in our own
+#: processes.
 ALLOCATORS: Dict[str, Dict[str, str]] = {
     "default": {},
-    "tuned": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647", "MALLOC_TOP_PAD_": "67108864"},
+    "tuned": {
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": "18446744073709551615",
+        "MALLOC_TOP_PAD_": "67108864",
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    },
 }
 #: Makes PyTorch and our kernels work without AVX-512, as on most desktop processors.
 AVX2 = {

@@ -20,6 +20,8 @@ from .vector_code import Loop, VectorCode, intrinsic
 def functions(lanes: int) -> Dict[str, Callable[..., None]]:
     """The kernels `stem`, `halve`, `double` and `pointwise` for vectors of `lanes` float32, not yet compiled."""
     size = 4 * lanes
+    # Past the caches only whole cache lines are written fast.
+    write = VectorCode.stream if lanes == 16 else VectorCode.store
 
     def signature(integers: int, floats: int = 0) -> Any:
         return types.void(*[types.int64] * integers, *[types.float32] * floats)
@@ -71,18 +73,18 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
 
             # Column -1 is column 0 again; outputs 2x - 1 and 2x follow from columns x - 1 and x.
             begin = mixed(ir.Constant(ir.IntType(64), 0))
-            code.stream(begin, out)
+            write(code, begin, out)
             loop = Loop(builder, width, [begin])
             value = mixed(builder.mul(loop.index, x_voxel))
             right = code.offset(out, builder.mul(loop.index, code.times(voxel, 2)))
             before = code.offset(right, builder.sub(ir.Constant(ir.IntType(64), 0), voxel))
             # There is no output before the first column: this value is overwritten by the next store.
             at_start = builder.icmp_signed("==", loop.index, ir.Constant(ir.IntType(64), 0))
-            code.stream(between(loop.values[0], value), builder.select(at_start, right, before))
-            code.stream(between(value, loop.values[0]), right)
+            write(code, between(loop.values[0], value), builder.select(at_start, right, before))
+            write(code, between(value, loop.values[0]), right)
             last = loop.close([value])
             end = code.offset(out, builder.mul(width, code.times(voxel, 2)))
-            code.stream(last[0], code.offset(end, builder.sub(ir.Constant(ir.IntType(64), 0), voxel)))
+            write(code, last[0], code.offset(end, builder.sub(ir.Constant(ir.IntType(64), 0), voxel)))
             return context.get_dummy_value()
 
         return signature(8, 4), generate
