@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 import numpy as np
 import torch
@@ -12,14 +12,13 @@ from ..kernels.catalogue import TileKernels, convolution_kernels, weight_kernels
 from ..kernels.processor import register_lanes
 from ..layout.memory import aligned, laid_out
 from ..layout.winograd import POINTS, transform_weights, weights_from_products
+from ..layout.workspace import KEPT_BYTES
 from ..threads import run_jobs
 
-#: Rows and columns of a tile; its ring of transformed rows fits in the L2 cache.
-_TILE = (32, 32)
-#: The same for the weight gradient; its rows of one point fit in the L1 cache.
-_TILE_OF_WEIGHTS = (32, 16)
-#: Item, group of channels, first row, first column.
-Job = Tuple[int, int, int, int]
+#: Rows of a tile.
+_ROWS = 32
+#: First item, first group of channels, number of groups, first row, first column.
+Job = Tuple[int, int, int, int, int]
 
 
 def convolve(
@@ -56,14 +55,11 @@ def convolve(
     def compute(job: Job, start: int, top: int, rows: int, left: int, columns: int, work: int, sums: int) -> None:
         kernels.tile(
             x.data_ptr() + start, out.data_ptr() + start, beside_at + start, channels * 4, slices, height, width,
-            taps[job[1]].ctypes.data, values[job[1]].ctypes.data, top, rows, left, columns, work, sums,
+            job[2], taps[job[1]].ctypes.data, values[job[1]].ctypes.data, top, rows, left, columns, work, sums,
         )  # fmt: skip
 
-    jobs, results = _in_tiles(x.shape, kernels, _TILE, compute)
-    sums = np.zeros((2, channels // lanes, lanes))
-    for job, result in zip(jobs, results):
-        sums[:, job[1]] += result.reshape(2, lanes)
-    return out, torch.from_numpy(sums.reshape(2, channels))
+    sums = _in_tiles(x.shape, kernels, compute).reshape(-1, 2, lanes)
+    return out, torch.from_numpy(sums.transpose(1, 0, 2).reshape(2, channels))
 
 
 def weight_gradient(
@@ -86,14 +82,11 @@ def weight_gradient(
 
     def compute(job: Job, start: int, top: int, rows: int, left: int, columns: int, work: int, sums: int) -> None:
         kernels.tile(
-            x.data_ptr() + start, gradient.data_ptr() + start, channels * 4, slices, height, width,
+            x.data_ptr() + start, gradient.data_ptr() + start, channels * 4, slices, height, width, job[2],
             values[job[1]].ctypes.data, top, rows, left, columns, work, sums,
         )  # fmt: skip
 
-    jobs, results = _in_tiles(x.shape, kernels, _TILE_OF_WEIGHTS, compute)
-    sums = np.zeros((channels // lanes, POINTS * 25 * lanes))
-    for job, result in zip(jobs, results):
-        sums[job[1]] += result
+    sums = _in_tiles(x.shape, kernels, compute)
     products = sums.reshape(-1, POINTS, 5, 5, lanes).transpose(1, 3, 2, 0, 4).reshape(POINTS, 5, 5, channels)
     taps = weights_from_products(products)  # kz, ky, channel, kx
     return torch.from_numpy(taps.transpose(2, 0, 1, 3).astype(np.float32)).unsqueeze(1)
@@ -106,33 +99,40 @@ def _by_group(parameters: Optional[Tensor], channels: int, lanes: int) -> np.nda
     return laid_out(parameters.detach().numpy().reshape(3, -1, lanes).transpose(1, 0, 2))
 
 
-def _in_tiles(
-    shape: torch.Size, kernels: TileKernels, tile: Tuple[int, int], compute: Callable[..., None]
-) -> Tuple[List[Job], np.ndarray]:
-    """Calls `compute` for every group of channels of every tile; returns the jobs and the sums of each."""
+def _in_tiles(shape: torch.Size, kernels: TileKernels, compute: Callable[..., None]) -> np.ndarray:
+    """Calls `compute` for all groups of channels of every tile; returns the sums of each group, float64."""
     batch, channels, slices, height, width = shape
-    lanes, workspace = kernels.lanes, kernels.workspace(shape[2], tile[1])
+    lanes, threads = kernels.lanes, max(1, torch.get_num_threads())
+    groups = channels // lanes
+    # Neighbouring groups lie side by side in memory: the more of them a job takes, the less it waits for data.
+    columns = next((c for c in (32, 16) if 4 * kernels.workspace(groups, slices, c) <= KEPT_BYTES), 8)
+    together = max(1, min(groups, KEPT_BYTES // (4 * kernels.workspace(1, slices, columns))))
+    tiles = batch * -(-height // _ROWS) * -(-width // columns)
+    while tiles * -(-groups // together) < 4 * threads and together > 1:
+        together = -(-together // 2)
     jobs = [
-        (n, group, top, left)
+        (n, first, min(together, groups - first), top, left)
         for n in range(batch)
-        for top in range(0, height, tile[0])
-        for left in range(0, width, tile[1])
-        for group in range(channels // lanes)
+        for top in range(0, height, _ROWS)
+        for left in range(0, width, columns)
+        for first in range(0, groups, together)
     ]
-    threads = torch.get_num_threads()
-    spare = [aligned((workspace,)) for _ in range(max(1, threads))]
+    spare = [aligned((kernels.workspace(together, slices, columns),)) for _ in range(threads)]
     count, kind = kernels.results
-    results = np.zeros((len(jobs), count), kind)
+    results = np.zeros((len(jobs), together, count), kind)
     item = slices * height * width * channels * 4
 
     def run(number: int) -> None:
         job = jobs[number]
-        n, group, top, left = job
+        n, first, _, top, left = job
         work = spare.pop()
-        start = n * item + group * lanes * 4
-        rows, columns = min(tile[0], height - top), min(tile[1], width - left)
-        compute(job, start, top, rows, left, columns, work.ctypes.data, results[number].ctypes.data)
+        start = n * item + first * lanes * 4
+        rows, wide = min(_ROWS, height - top), min(columns, width - left)
+        compute(job, start, top, rows, left, wide, work.ctypes.data, results[number].ctypes.data)
         spare.append(work)
 
     run_jobs(range(len(jobs)), run, threads)
-    return jobs, results
+    sums = np.zeros((groups, count))
+    for (_, first, number, _, _), result in zip(jobs, results):
+        sums[first : first + number] += result[:number]
+    return sums

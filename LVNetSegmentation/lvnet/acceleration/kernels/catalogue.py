@@ -130,18 +130,18 @@ def _norm_kernels(lanes: int, together: int) -> NormKernels:
 
 @dataclass(frozen=True)
 class TileKernels:
-    """A training kernel that processes one group of channels of one tile.
+    """A training kernel that processes some groups of channels of one tile.
 
     Attributes:
         lanes: channels per group.
         tile: computes one tile.
-        workspace: maps (slices, columns) to the number of float32 that `tile` needs.
-        results: number and dtype of the sums that it writes.
+        workspace: maps (groups, slices, columns) to the number of float32 that `tile` needs.
+        results: number and dtype of the sums that it writes for each group.
     """
 
     lanes: int
     tile: Kernel
-    workspace: Callable[[int, int], int]
+    workspace: Callable[[int, int, int], int]
     results: Tuple[int, str]
 
 

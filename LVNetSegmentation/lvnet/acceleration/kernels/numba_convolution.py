@@ -54,7 +54,8 @@ def functions(lanes: int, activated: int, measured: int, pulled: int) -> Dict[st
                     x = code.load(source)
                     code.prefetch(code.offset(source, ahead))
                     value = code.multiply(value, code.exp_below_zero(code.multiply_add(x, scale, shift)))
-                code.stream(value, target)
+                # Past the caches only whole cache lines are written fast.
+                (code.stream if lanes == 16 else code.store)(value, target)
                 if measured:
                     value = builder.select(wanted, value, zero)
                     centred = code.subtract(x if pulled else value, mean)
@@ -84,17 +85,18 @@ def functions(lanes: int, activated: int, measured: int, pulled: int) -> Dict[st
 
     memory, few_sums = stack_memory(8 * RING), stack_memory(2 * size)
 
-    def tile(x, out, beside, voxel, slices, height, width, weights, parameters, top, rows, left, columns, work,
+    def tile(x, out, beside, voxel, slices, height, width, groups, weights, parameters, top, rows, left, columns, work,
              totals):  # fmt: skip
-        """One group of channels of rows top..top + rows - 1 and columns left..left + columns - 1 of every slice.
+        """Some groups of channels of rows top..top + rows - 1 and columns left..left + columns - 1 of every slice.
 
-        x, out and beside are addresses of the group's first channel of (slices, height, width) voxels,
-        `voxel` bytes apart; `weights` holds (point, ky, kz) vectors, `parameters` scale, shift and mean.
-        `totals` receives two sums per lane, float64, starting from zero.
+        x, out and beside are addresses of the first group's first channel of (slices, height, width) voxels,
+        `voxel` bytes apart.  For each group, `weights` holds (point, ky, kz) vectors, `parameters` scale, shift and
+        mean, and `totals` receives two sums per lane, float64, starting from zero.
         """
         tiles, point_bytes, row_bytes, sum_bytes, sum_row_bytes = strides(slices, columns)
         tile_bytes, sum_tile_bytes = slices * size, (slices + 2) * size
-        sums = work + RING * row_bytes
+        group_bytes = RING * row_bytes
+        sums = work + groups * group_bytes
         zeros = sums + 2 * sum_row_bytes
         spare = zeros + size
         fill(zeros, 1)
@@ -102,37 +104,40 @@ def functions(lanes: int, activated: int, measured: int, pulled: int) -> Dict[st
         fill(few, 2)
         plane, line = height * width * voxel, width * voxel
         for pair in range((rows + 1) // 2 + 2):
-            slot = work + 2 * pair % RING * row_bytes
             for r in range(2):
-                y = top - 2 + 2 * pair + r
-                if 0 <= y < height:
-                    for z in range(slices):
-                        transform_row(x + z * plane + y * line, voxel, left - 2, width, tiles,
-                                      slot + r * row_bytes + z * size, point_bytes, tile_bytes,
-                                      way_ahead(z, slices, plane, line), parameters)  # fmt: skip
-                else:
-                    fill(slot + r * row_bytes, row_bytes // size)
+                y, slot = top - 2 + 2 * pair + r, work + (2 * pair + r) % RING * row_bytes
+                if not 0 <= y < height:
+                    for g in range(groups):
+                        fill(slot + g * group_bytes, row_bytes // size)
+                    continue
+                # All groups of a row, which are neighbours in memory, before the next row.
+                for z in range(slices):
+                    for g in range(groups):
+                        transform_row(x + z * plane + y * line + g * size, voxel, left - 2, width, tiles,
+                                      slot + g * group_bytes + z * size, point_bytes, tile_bytes,
+                                      way_ahead(z, slices, plane, line), parameters + 3 * g * size)  # fmt: skip
             if pair < 2:
                 continue
             upper = 2 * (pair - 2)
-            for point in range(POINTS):
-                for t in range(0, tiles, TOGETHER):
-                    for r in range(RING):
-                        row_at = work + (upper + r) % RING * row_bytes
-                        put_word(table + 8 * r, row_at + point * point_bytes + t * tile_bytes)
-                    target = sums + point * sum_bytes + t * sum_tile_bytes
-                    convolve(table, weights + point * 25 * size, zeros, slices, target, target + sum_row_bytes,
-                             tile_bytes, sum_tile_bytes, target, 0)  # fmt: skip
-            for r in range(min(2, rows - upper)):
-                for z in range(slices):
-                    place = z * plane + ((top + upper + r) * width + left) * voxel
-                    finish_row(sums + r * sum_row_bytes + (z + 2) * size, sum_bytes, sum_tile_bytes,
-                               (columns + OUTPUTS - 1) // OUTPUTS, out + place, voxel, columns, spare, zeros,
-                               beside + place, way_ahead(z, slices, plane, line), parameters,
-                               few)  # fmt: skip
-            if measured:
-                # Sums of two rows are float32; these are added up in float64.
-                add_up(few, totals, 2 * lanes)
-                fill(few, 2)
+            for g in range(groups):
+                for point in range(POINTS):
+                    for t in range(0, tiles, TOGETHER):
+                        for r in range(RING):
+                            row_at = work + g * group_bytes + (upper + r) % RING * row_bytes
+                            put_word(table + 8 * r, row_at + point * point_bytes + t * tile_bytes)
+                        target = sums + point * sum_bytes + t * sum_tile_bytes
+                        convolve(table, weights + (g * POINTS + point) * 25 * size, zeros, slices, target,
+                                 target + sum_row_bytes, tile_bytes, sum_tile_bytes, target, 0)  # fmt: skip
+                for r in range(min(2, rows - upper)):
+                    for z in range(slices):
+                        place = z * plane + ((top + upper + r) * width + left) * voxel + g * size
+                        finish_row(sums + r * sum_row_bytes + (z + 2) * size, sum_bytes, sum_tile_bytes,
+                                   (columns + OUTPUTS - 1) // OUTPUTS, out + place, voxel, columns, spare, zeros,
+                                   beside + place, way_ahead(z, slices, plane, line), parameters + 3 * g * size,
+                                   few)  # fmt: skip
+                if measured:
+                    # Sums of two rows are float32; these are added up in float64.
+                    add_up(few, totals + 16 * g * lanes, 2 * lanes)
+                    fill(few, 2)
 
     return {"tile": tile}

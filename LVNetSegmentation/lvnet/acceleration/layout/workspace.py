@@ -22,11 +22,9 @@ LOG2_E = 1.4426950408889634
 STEM_COLUMNS, STEM_SPAN = 8, 64
 #: Rows that are summed in float32 before they are added to float64 sums.
 BLOCK = 1024
-#: For the weight gradient: radius and taps of the filter along an axis, gradient rows processed together, and
-#: transformed input rows that these need.
+#: For the weight gradient: radius and taps of the filter along an axis, and gradient rows processed together.
 RADIUS, TAPS = 2, 5
-GRADIENT_ROWS = 8
-GRADIENT_RING = GRADIENT_ROWS + TAPS - 1
+GRADIENT_ROWS = RING - TAPS + 1
 
 
 #: Tiles of four voxels that are convolved at once.
@@ -89,13 +87,13 @@ def stem_padding(height: int, width: int) -> Tuple[Tuple[int, int], ...]:
     return (2, 2), (2, 2 + -height % OUTPUTS), (2, span - width)
 
 
-def ring_workspace(lanes: int) -> Callable[[int, int], int]:
-    """Maps (slices, columns) to the number of float32 that a tile of the convolution needs in training."""
+def ring_workspace(lanes: int) -> Callable[[int, int, int], int]:
+    """Maps (groups, slices, columns) to the float32 that a tile of the convolution needs in training."""
     strides = ring_strides(lanes)
 
-    def workspace(slices: int, columns: int) -> int:
+    def workspace(groups: int, slices: int, columns: int) -> int:
         _, _, row_bytes, _, sum_row_bytes = strides(slices, columns)
-        return (RING * row_bytes + 2 * sum_row_bytes) // 4 + 2 * lanes
+        return (groups * RING * row_bytes + 2 * sum_row_bytes) // 4 + 2 * lanes
 
     return workspace
 
@@ -117,12 +115,11 @@ def weight_strides(lanes: int) -> Callable[[int, int], Tuple[int, int, int, int]
     return strides
 
 
-def weight_workspace(lanes: int) -> Callable[[int, int], int]:
-    """Maps (slices, columns) to the number of float32 that a tile of the weight gradient needs."""
+def weight_workspace(lanes: int) -> Callable[[int, int, int], int]:
+    """Maps (groups, slices, columns) to the float32 that a tile of the weight gradient needs."""
     strides = weight_strides(lanes)
 
-    def workspace(slices: int, columns: int) -> int:
-        row_bytes = strides(slices, columns)[3]
-        return (GRADIENT_RING + GRADIENT_ROWS) * row_bytes // 4
+    def workspace(groups: int, slices: int, columns: int) -> int:
+        return groups * (RING + GRADIENT_ROWS) * strides(slices, columns)[3] // 4
 
     return workspace
