@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 from torch import Tensor
@@ -14,6 +14,7 @@ from ..layout.winograd import transform_weights
 from ..layout.workspace import ABREAST, LOG2_E, gang_size
 from ..threads import run_jobs
 from .folding import FoldedIRB, FoldedNetwork
+from .tiling import Tiling, tiling
 
 
 class FusedIRB:
@@ -22,13 +23,14 @@ class FusedIRB:
     Args:
         block: its weights; the kernel size is 5.
         lanes: channels per group; 0 takes the number that fills a vector register.
+        division: of the block; None takes what is fastest on this processor.
     """
 
-    def __init__(self, block: FoldedIRB, lanes: int = 0) -> None:
+    def __init__(self, block: FoldedIRB, lanes: int = 0, division: Optional[Tiling] = None) -> None:
         lanes = lanes or register_lanes()
         if not fits(block, lanes):
             raise ValueError(f"a block of {block.expand[0].shape} does not fit vectors of {lanes}")
-        self.lanes = lanes
+        self.lanes, self.division = lanes, division or tiling(lanes)
         wide, self.channels = block.expand[0].shape
         self.kernels, self.groups, self.results = irb_kernels(lanes), wide // lanes, len(block.project[1])
         # The kernels compute log2(e) ELU(x / log2(e)): the layers before and after absorb the factors.
@@ -57,9 +59,9 @@ class FusedIRB:
         """
         x = in_order(x)
         slices, height, width, _ = x.shape
-        rows, columns = _tile_size(slices, height, width, threads)
+        rows, columns = _tile_size(height, width, self.division.columns, threads)
         places = [(top, left) for top in range(0, height, rows) for left in range(0, width, columns)]
-        gang = gang_size(self.lanes, self.groups, slices, columns)
+        gang = gang_size(self.lanes, self.groups, slices, columns, self.division.kept_bytes)
         size = self.kernels.workspace(gang, slices, self.channels, self.results, rows, columns)
         spare = [aligned((size,)) for _ in range(max(1, threads))]
 
@@ -95,13 +97,9 @@ def network_fits(folded: FoldedNetwork, lanes: int = 0) -> bool:
     )
 
 
-def _tile_size(slices: int, height: int, width: int, threads: int) -> Tuple[int, int]:
-    """Rows and columns of a tile; the larger it is, the less is computed twice at its borders.
-
-    The ring of transformed rows must fit in the L2 cache (1 MB for 16 slices of 32 columns), and there
-    must be enough tiles to keep every thread busy.
-    """
-    for rows, columns in ((64, 32), (32, 32), (16, 32)):
+def _tile_size(height: int, width: int, columns: int, threads: int) -> Tuple[int, int]:
+    """Rows and columns of a tile: the more rows, the less is computed twice, but every thread must have tiles."""
+    for rows in (64, 32, 16):
         if -(-height // rows) * -(-width // columns) >= 4 * threads:
             return rows, columns
-    return 8, 32
+    return 8, columns

@@ -164,8 +164,10 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
                         source = convolved + (r * slices + z) * group_slice
                         begin = target = total + ((upper + r) * slices + z) * total_row
                         if residual:
-                            reduce_row(source, voxel_bytes, columns, count, project + first * size, groups * size,
-                                       results, target)  # fmt: skip
+                            # In steps that do not depend on the gang, so that neither does rounding.
+                            for g in range(0, count, ABREAST):
+                                reduce_row(source + g * size, voxel_bytes, columns, ABREAST,
+                                           project + (first + g) * size, groups * size, results, target)  # fmt: skip
                             continue
                         weights, voxel = project + first * size * results, results * 4
                         place = (z * height + top + upper + r) * width + left

@@ -14,8 +14,6 @@ from .winograd import OUTPUTS, POINTS
 RING = 6
 #: Groups of channels that are expanded at once.
 ABREAST = 2
-#: Bytes of the transformed rows that an IRB block keeps, which must stay in the L2 cache.
-KEPT_BYTES = 832 << 10
 #: An IRB block's kernels compute log2(e) ELU(x / log2(e)); its weights absorb the factors.
 LOG2_E = 1.4426950408889634
 #: Columns that the stem computes at once, and those that it transforms together.
@@ -53,13 +51,13 @@ def ring_strides(lanes: int) -> Callable[[int, int], Tuple[int, int, int, int, i
     return strides
 
 
-def gang_size(lanes: int, groups: int, slices: int, columns: int) -> int:
+def gang_size(lanes: int, groups: int, slices: int, columns: int, kept_bytes: int) -> int:
     """How many groups of channels pass through a tile of an IRB block together.
 
     They share the reading of the input and the sums of the output; the fewer the slices, the more rings of
     transformed rows fit in the cache.
     """
-    fitting = KEPT_BYTES // (RING * ring_strides(lanes)(slices, columns)[2])
+    fitting = kept_bytes // (RING * ring_strides(lanes)(slices, columns)[2])
     return max(ABREAST, min(groups, fitting) // ABREAST * ABREAST)
 
 

@@ -1,0 +1,113 @@
+"""How an IRB block is divided on this processor: measured once per computer, and kept beside the compiled kernels.
+
+Results do not depend on it: every voxel is computed by the same operations in the same order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional
+
+import numpy as np
+import torch
+
+from ...files import write_whole
+from ..keeping import cache_folder
+from ..kernels.processor import target
+from .folding import FoldedIRB
+
+
+class Tiling(NamedTuple):
+    """What suits a processor's caches.
+
+    Attributes:
+        columns: of a tile.
+        kept_bytes: of the transformed rows that a thread keeps; they should stay in its L2 cache.
+    """
+
+    columns: int
+    kept_bytes: int
+
+
+#: The first is used where nothing is measured; the others suit smaller and larger caches.
+CHOICES = (Tiling(32, 832 << 10), Tiling(32, 416 << 10), Tiling(16, 416 << 10), Tiling(32, 1664 << 10))
+#: Another choice must take less than this fraction of the first one's time: smaller differences are noise.
+_MARGIN = 0.93
+_FORMAT = 1
+_MOST_BYTES = 1 << 12
+
+
+@lru_cache(maxsize=2)
+def tiling(lanes: int) -> Tiling:
+    """The choice for kernels of one register width; measured if it is not kept, in less than a second."""
+    path = _path(lanes)
+    if path is None:
+        return CHOICES[0]
+    kept = _read(path)
+    if kept is not None:
+        return CHOICES[kept]
+    found = fastest(_measurement(lanes))
+    _keep(path, found)
+    return CHOICES[found]
+
+
+def fastest(seconds_of: Callable[[Tiling], float], rounds: int = 3) -> int:
+    """Index of the fastest of :data:`CHOICES`; each is measured `rounds` times, in turns, and its best time counts."""
+    best = [min(times) for times in zip(*([seconds_of(choice) for choice in CHOICES] for _ in range(rounds)))]
+    index = best.index(min(best))
+    return index if best[index] < _MARGIN * best[0] else 0
+
+
+def _measurement(lanes: int) -> Callable[[Tiling], float]:
+    """A function that returns the seconds of one thread for a part of the network's widest block."""
+    from .fused_block import FusedIRB
+
+    random = np.random.default_rng(0)
+    channels, wide = 32, 128
+    block = FoldedIRB(
+        expand=(random.normal(size=(wide, channels)), random.normal(size=wide)),
+        depthwise=(random.normal(size=(wide, 5, 5, 5)) / 50, random.normal(size=wide)),
+        project=(random.normal(size=(channels, wide)) / 10, random.normal(size=channels)),
+        residual=None,
+    )
+    x = torch.from_numpy(random.normal(size=(16, 64, 64, channels)).astype(np.float32))
+    out = torch.empty_like(x)
+
+    def seconds(choice: Tiling) -> float:
+        fused = FusedIRB(block, lanes, choice)
+        began = time.perf_counter()
+        fused(x, out, 1)
+        return time.perf_counter() - began
+
+    return seconds
+
+
+def _path(lanes: int) -> Optional[Path]:
+    folder = cache_folder()
+    if folder is None:
+        return None
+    identity = json.dumps([_FORMAT, lanes, target(), CHOICES]).encode()
+    return folder / f"tiling-{hashlib.sha256(identity).hexdigest()[:24]}.json"
+
+
+def _read(path: Path) -> Optional[int]:
+    """The index in a file; None for one that is missing or damaged."""
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            return None
+        index = json.loads(path.read_text(encoding="utf-8"))["choice"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return index if type(index) is int and 0 <= index < len(CHOICES) else None
+
+
+def _keep(path: Path, index: int) -> None:
+    with suppress(OSError):
+        os.makedirs(path.parent, mode=0o700, exist_ok=True)
+        write_whole(path, json.dumps({"choice": index, **CHOICES[index]._asdict()}).encode())
