@@ -51,7 +51,7 @@ def pretend() -> None:
     gpu, paths, swaps = torch.device("cuda"), swapping._paths, swapping._swaps
     swapping._paths = lambda network, device: paths(network, gpu)
     swapping._swaps = lambda device: swaps("cuda")
-    modules.TritonDepthwiseConv3d.forward = lambda self, x: depthwise.depthwise_conv3d(x, self.weight)  # type: ignore[method-assign]
+    modules.TritonDepthwiseConv3d.forward = lambda self, x: depthwise.depthwise_conv3d(x, self.weight, self.bias)  # type: ignore[method-assign]
 
 
 def proof(task: harness.Task) -> Dict[str, Any]:

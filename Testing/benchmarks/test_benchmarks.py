@@ -437,3 +437,13 @@ def test_a_process_that_takes_too_long_is_ended_with_what_it_has_started(harness
     while Path(f"/proc/{helper}/stat").exists() and Path(f"/proc/{helper}/stat").read_text().split()[2] != "Z":
         assert time.monotonic() < deadline, "what it has started goes on"
         time.sleep(0.05)
+
+
+def test_whole_commands_are_compared_with_the_import_of_torch(tmp_path):
+    result, rows = quick("start", tmp_path)
+    assert result["left_out"] == {}
+    seconds = result["seconds"]
+    assert list(seconds) == ["import torch", "lvnet --help", "lvnet info", "lvnet segment"]
+    assert seconds["lvnet --help"] < seconds["import torch"] < seconds["lvnet segment"]
+    assert 0 < result["own"] < seconds["lvnet segment"]
+    assert len(rows) == 6

@@ -10,9 +10,9 @@ import torch
 from lvnet import acceleration
 from lvnet.acceleration import accelerate, swapping
 from lvnet.acceleration.cpu_inference import folding, tiled_block
-from lvnet.acceleration.cpu_inference.folding import fold_network
 from lvnet.acceleration.cpu_inference.network import CPUNetwork
 from lvnet.acceleration.cpu_inference.tiled_block import TiledIRB, elu_
+from lvnet.acceleration.folding import fold_network
 from lvnet.checkpoint import load_checkpoint
 from lvnet.network import LVNet
 from lvnet.recipe import Architecture

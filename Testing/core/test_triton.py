@@ -88,7 +88,8 @@ def machine_code(kernel, kind, architecture, warps, **sizes):
     if kind == "fp16":
         # Triton compiles a kernel anew for sizes of 1, which it takes for constants.
         sizes.update({name: 1 for name in ("depth", "rows", "row_blocks", "column_blocks") if name in kernel.arg_names})
-    pointers = {"x": kind, "weight": kind, "gradient": kind, "out": kind if "weight" in kernel.arg_names else "fp32"}
+    pointers = {"x": kind, "weight": kind, "bias": "fp32", "gradient": kind}
+    pointers["out"] = kind if "weight" in kernel.arg_names else "fp32"
     types = {name: "*" + pointer for name, pointer in pointers.items()}
     signature = {name: "constexpr" if name in sizes else types.get(name, "i32") for name in kernel.arg_names}
     source = ASTSource(fn=kernel, signature=signature, constexprs=sizes)
@@ -98,7 +99,7 @@ def machine_code(kernel, kind, architecture, warps, **sizes):
 for architecture, kind, k, number in ((80, "bf16", 5, 0), (90, "fp16", 3, -1), (90, "fp32", 7, 0), (90, "bf16", 5, -1)):
     how, sums = candidates("convolve", k)[number], candidates("weigh", k)[number]
     one = machine_code(kernels._convolve, kind, architecture, how.warps, K=k, REPEAT=how.repeat, BLOCK_W=how.columns,
-                       BLOCK_C=how.channels, SUM=tl.float32)
+                       BLOCK_C=how.channels, ELU=number < 0, SUM=tl.float32)
     two = machine_code(kernels._weigh, kind, architecture, sums.warps, K=k, BLOCK_W=sums.columns,
                        BLOCK_C=sums.channels, SUM=tl.float32)
     assert one[:4] == two[:4] == b"\\x7fELF"
@@ -106,7 +107,8 @@ for architecture, kind, k, number in ((80, "bf16", 5, 0), (90, "fp16", 3, -1), (
 # Each stage of a network has its own sizes: none of them makes Triton compile anew, but whether channels fill a load.
 for kernel in (kernels._convolve, kernels._weigh):
     sizes = [p.name for p in kernel.params if not p.is_constexpr and not p.do_not_specialize]
-    assert sizes == [p.name for p in kernel.params if p.name in ("x", "weight", "gradient", "out", "channels")], sizes
+    known = ("x", "weight", "bias", "gradient", "out", "channels")
+    assert sizes == [p.name for p in kernel.params if p.name in known], sizes
 """
 
 
@@ -339,12 +341,21 @@ def classes_of(network):
     return {type(module) for module in network.modules()}
 
 
-def test_on_a_gpu_a_copy_infers_with_the_networks_own_tensors_and_the_network_stays_plain(tritons):
-    network = LVNet(Architecture(widths=(4, 6), kernel_size=3)).eval()
+def test_on_a_gpu_a_copy_without_batch_norm_infers_and_the_network_stays_plain(tritons):
+    network = LVNet(Architecture(widths=(4, 6), kernel_size=3))
+    x = torch.randn(1, 1, 4, 8, 12)
+    for _ in range(3):
+        network(x)  # moves the running mean and variance
+    network.eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    wanted = network(x)
     fast = accelerate(network)
     assert tritons in classes_of(fast) and tritons not in classes_of(network)
-    assert all(a is b for a, b in zip(fast.parameters(), network.parameters()))
-    assert all(a is b for a, b in zip(fast.buffers(), network.buffers()))
+    assert torch.nn.BatchNorm3d not in classes_of(fast)
+    assert (fast(x) - wanted).abs().max() < 1e-5
+    # The heads and the output convolution, which have no batch norm, are shared.
+    assert fast.output.weight is network.output.weight
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
 def test_on_a_gpu_the_network_itself_trains_with_the_kernels(tritons):

@@ -81,6 +81,28 @@ def test_result_and_gradients_are_those_of_double_precision(shape, k, kind, monk
     check(shape, k, kind, monkeypatch)
 
 
+@pytest.mark.parametrize(
+    ("shape", "k", "kind"),
+    [
+        ((1, 33, 1, 2, 3), 5, SINGLE),
+        ((2, 5, 2, 11, 2), 3, HALF),
+        ((1, 2, 1, 2, 19), 5, BRAIN),
+        ((1, 3, 1, 3, 5), 3, DOUBLE),
+    ],
+)
+def test_bias_and_elu_are_those_of_double_precision(shape, k, kind, monkeypatch):
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(shape, generator=generator).to(kind)
+    weight = torch.randn((shape[1], 1, k, k, k), generator=generator).to(kind)
+    bias = torch.randn(shape[1], generator=generator)
+    wanted = F.elu(F.conv3d(x.double(), weight.double(), bias.double(), padding=k // 2, groups=shape[1]))
+    poison(monkeypatch)
+    found = depthwise_cuda._forward(depthwise_cuda._dense(x), weight, bias)
+    assert found.dtype == kind and found.isfinite().all()
+    limit = ROUNDING[kind] * wanted.abs() + ROUNDING[SINGLE if kind != DOUBLE else DOUBLE] * wanted.abs().max()
+    assert bool(((found.double() - wanted).abs() <= limit + 1e-12).all())
+
+
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])
 def test_random_shapes(seed, monkeypatch):
     draw = torch.Generator().manual_seed(seed)
@@ -160,11 +182,11 @@ def test_tuning_takes_the_fastest_launch_that_is_right_and_uses_it_from_then_on(
     quick, wrong, broken = candidates(CONVOLVE, 3)[3:6]
     right, used, launched, kept = triton_depthwise.convolve, [], [], {}
 
-    def convolve(x, weight, out, launch=None):
+    def convolve(x, weight, out, launch=None, bias=None):
         launched.append(launch)
         if launch == broken:
             raise RuntimeError("out of resource: registers")
-        right(x, weight, out, launch)
+        right(x, weight, out, launch, bias)
         if launch == wrong:
             out *= 1.001
 

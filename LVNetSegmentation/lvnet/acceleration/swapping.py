@@ -18,7 +18,7 @@ from .proof import Trial, check_logits
 from .switch import switched_off
 
 if TYPE_CHECKING:
-    from .cpu_inference.folding import FoldedNetwork
+    from .folding import FoldedNetwork
 
 #: Maps the class of a plain module to the class that computes the same, faster, from the same parameters.
 Swaps = Dict[Type[nn.Module], Type[nn.Module]]
@@ -57,8 +57,8 @@ def _paths(network: nn.Module, device: torch.device) -> Tuple[Dict[str, Maker], 
     architecture = getattr(network, "architecture", None)
     if device.type != "cpu" or architecture is None or not architecture.plain:
         return {}, ""
-    from .cpu_inference.folding import fold_network
     from .cpu_inference.network import CPUNetwork
+    from .folding import fold_network
 
     lvnet: Any = network
     folded = fold_network(lvnet)
@@ -85,7 +85,7 @@ def _numba_would_help(folded: FoldedNetwork) -> bool:
 
 
 def _with_triton(network: nn.Module) -> Optional[nn.Module]:
-    """A copy that shares the network's tensors and computes its depth-wise convolutions with Triton kernels."""
+    """A copy that computes depth-wise convolutions with Triton kernels, and has batch norm in its weights."""
     kinds = _swaps("cuda")
     if not any(_present(network, swaps) for swaps in kinds.values()):
         return None
@@ -93,6 +93,9 @@ def _with_triton(network: nn.Module) -> Optional[nn.Module]:
     fast = copy.deepcopy(network, shared)
     for swaps in kinds.values():
         swap(fast, swaps)
+    from .gpu.modules import fold_norms
+
+    fold_norms(fast)
     return fast
 
 

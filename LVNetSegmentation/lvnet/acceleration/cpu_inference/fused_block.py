@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from typing import Optional, Tuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from ..folding import FoldedIRB, FoldedNetwork
 from ..kernels.catalogue import irb_kernels
 from ..kernels.processor import register_lanes
 from ..layout.memory import aligned, in_order, laid_out, voxel_bytes
 from ..layout.winograd import transform_weights
 from ..layout.workspace import ABREAST, LOG2_E, gang_size
 from ..threads import run_jobs
-from .folding import FoldedIRB, FoldedNetwork
-from .tiling import Tiling, tiling
+from .tiling import SecondsOf, Tiling, tiling
 
 
 class FusedIRB:
@@ -30,7 +32,7 @@ class FusedIRB:
         lanes = lanes or register_lanes()
         if not fits(block, lanes):
             raise ValueError(f"a block of {block.expand[0].shape} does not fit vectors of {lanes}")
-        self.lanes, self.division = lanes, division or tiling(lanes)
+        self.lanes, self.division = lanes, division or tiling(lanes, measurement)
         wide, self.channels = block.expand[0].shape
         self.kernels, self.groups, self.results = irb_kernels(lanes), wide // lanes, len(block.project[1])
         # The kernels compute log2(e) ELU(x / log2(e)): the layers before and after absorb the factors.
@@ -95,6 +97,28 @@ def network_fits(folded: FoldedNetwork, lanes: int = 0) -> bool:
     return all(width % lanes == 0 for width in widths) and all(
         fits(block, lanes) for block in (*folded.encoder, *folded.decoder)
     )
+
+
+def measurement(lanes: int) -> SecondsOf:
+    """For :func:`.tiling.tiling`: returns the seconds of one thread for a part of the network's widest block."""
+    random = np.random.default_rng(0)
+    channels, wide = 32, 128
+    block = FoldedIRB(
+        expand=(random.normal(size=(wide, channels)), random.normal(size=wide)),
+        depthwise=(random.normal(size=(wide, 5, 5, 5)) / 50, random.normal(size=wide)),
+        project=(random.normal(size=(channels, wide)) / 10, random.normal(size=channels)),
+        residual=None,
+    )
+    x = torch.from_numpy(random.normal(size=(16, 64, 64, channels)).astype(np.float32))
+    out = torch.empty_like(x)
+
+    def seconds(choice: Tiling) -> float:
+        fused = FusedIRB(block, lanes, choice)
+        began = time.perf_counter()
+        fused(x, out, 1)
+        return time.perf_counter() - began
+
+    return seconds
 
 
 def _tile_size(height: int, width: int, columns: int, threads: int) -> Tuple[int, int]:

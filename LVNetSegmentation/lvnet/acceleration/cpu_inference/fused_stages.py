@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..folding import FoldedNetwork, Linear
 from ..kernels.catalogue import stage_kernels
 from ..kernels.processor import register_lanes
 from ..layout.memory import in_order, laid_out, voxel_bytes
 from ..layout.winograd import OUTPUTS, POINT_OF_BIAS, POINTS, transform_weights
 from ..layout.workspace import STEM_COLUMNS, stem_padding
 from ..threads import run_parts
-from .folding import FoldedNetwork, Linear
 from .network import TorchStages
 
 #: The kernels write whole cache lines past the caches.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from .folding import FoldedIRB, FoldedNetwork, Linear
+from ..folding import FoldedIRB, FoldedNetwork, Linear
 from .tiled_block import TiledIRB, elu_
 
 #: Computes an IRB block of (D, H, W, C) into a tensor (D, H, W, out), with the given number of threads.

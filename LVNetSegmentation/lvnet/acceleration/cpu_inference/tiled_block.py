@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from .folding import FoldedIRB
+from ..folding import FoldedIRB
 
 #: Rows and columns of a tile, and expanded channels per group.
 TILE, GROUP = 32, 32

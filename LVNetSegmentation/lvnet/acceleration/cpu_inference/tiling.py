@@ -8,19 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
-import numpy as np
-import torch
-
 from ...files import write_whole
 from ..keeping import cache_folder
 from ..kernels.processor import target
-from .folding import FoldedIRB
 
 
 class Tiling(NamedTuple):
@@ -35,6 +30,8 @@ class Tiling(NamedTuple):
     kept_bytes: int
 
 
+#: Measures a choice.
+SecondsOf = Callable[[Tiling], float]
 #: The first is used where nothing is measured; the others suit smaller and larger caches.
 CHOICES = (Tiling(32, 832 << 10), Tiling(32, 416 << 10), Tiling(16, 416 << 10), Tiling(32, 1664 << 10))
 #: Another choice must take less than this fraction of the first one's time: smaller differences are noise.
@@ -44,48 +41,29 @@ _MOST_BYTES = 1 << 12
 
 
 @lru_cache(maxsize=2)
-def tiling(lanes: int) -> Tiling:
-    """The choice for kernels of one register width; measured if it is not kept, in less than a second."""
+def tiling(lanes: int, measurement: Callable[[int], SecondsOf]) -> Tiling:
+    """The choice for kernels of one register width.
+
+    Args:
+        lanes: float32 per vector register.
+        measurement: maps `lanes` to a function that measures a choice; called if none is kept.
+    """
     path = _path(lanes)
     if path is None:
         return CHOICES[0]
     kept = _read(path)
     if kept is not None:
         return CHOICES[kept]
-    found = fastest(_measurement(lanes))
+    found = fastest(measurement(lanes))
     _keep(path, found)
     return CHOICES[found]
 
 
-def fastest(seconds_of: Callable[[Tiling], float], rounds: int = 3) -> int:
+def fastest(seconds_of: SecondsOf, rounds: int = 3) -> int:
     """Index of the fastest of :data:`CHOICES`; each is measured `rounds` times, in turns, and its best time counts."""
     best = [min(times) for times in zip(*([seconds_of(choice) for choice in CHOICES] for _ in range(rounds)))]
     index = best.index(min(best))
     return index if best[index] < _MARGIN * best[0] else 0
-
-
-def _measurement(lanes: int) -> Callable[[Tiling], float]:
-    """A function that returns the seconds of one thread for a part of the network's widest block."""
-    from .fused_block import FusedIRB
-
-    random = np.random.default_rng(0)
-    channels, wide = 32, 128
-    block = FoldedIRB(
-        expand=(random.normal(size=(wide, channels)), random.normal(size=wide)),
-        depthwise=(random.normal(size=(wide, 5, 5, 5)) / 50, random.normal(size=wide)),
-        project=(random.normal(size=(channels, wide)) / 10, random.normal(size=channels)),
-        residual=None,
-    )
-    x = torch.from_numpy(random.normal(size=(16, 64, 64, channels)).astype(np.float32))
-    out = torch.empty_like(x)
-
-    def seconds(choice: Tiling) -> float:
-        fused = FusedIRB(block, lanes, choice)
-        began = time.perf_counter()
-        fused(x, out, 1)
-        return time.perf_counter() - began
-
-    return seconds
 
 
 def _path(lanes: int) -> Optional[Path]:

@@ -29,21 +29,27 @@ _OLDEST_TRITON = (3, 3)
 _given_up = False
 
 
-def depthwise_conv3d(x: Tensor, weight: Tensor) -> Tensor:
+def depthwise_conv3d(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     """Like :class:`torch.nn.Conv3d`, for tensors on a GPU.
 
     Under autocast x is cast to autocast's half-precision type, as by PyTorch's own convolution; the
     weight keeps its type, and sums are in float32.
+
+    Args:
+        x: (N, C, D, H, W).
+        weight: (C, 1, k, k, k).
+        bias: (C,); if given, the result is ELU(convolution + bias), which has no gradient.
     """
     kind = _autocast_type()
     if kind is not None and x.dtype != torch.float64:
         x = x.to(kind)
     if usable(x, weight):
         try:
-            return TritonDepthwiseFunction.apply(x, weight)
+            return TritonDepthwiseFunction.apply(x, weight) if bias is None else _forward(_dense(x), weight, bias)
         except Exception as error:
             _give_up(error)
-    return F.conv3d(x, weight, padding=weight.shape[-1] // 2, groups=weight.shape[0])
+    out = F.conv3d(x, weight, bias, padding=weight.shape[-1] // 2, groups=weight.shape[0])
+    return out if bias is None else F.elu(out, inplace=True)
 
 
 def usable(x: Tensor, weight: Tensor) -> bool:
@@ -97,16 +103,24 @@ def _difference(device: torch.device, kind: torch.dtype, kernel_size: int) -> st
     shape, k = (1, 48, 2, 3, 9), kernel_size
     x, pull = (torch.randn(shape, generator=generator).to(kind) for _ in range(2))
     weight = torch.randn((48, 1, k, k, k), generator=generator).to(kind).float()
+    bias = torch.randn(48, generator=generator)
     how: Any = {"padding": k // 2, "groups": 48}
     # Computed on the CPU in float32, in whatever mode the caller runs.
     wanted = (
         F.conv3d(x.float(), weight, **how),
+        F.elu(F.conv3d(x.float(), weight, bias, **how)),
         plain_gradients.conv3d_input(shape, weight, pull.float(), **how),
         plain_gradients.conv3d_weight(x.float(), weight.shape, pull.float(), **how),
     )
     x, pull, weight = (_dense(t.to(device)) for t in (x, pull, weight))
-    found = _forward(x, weight), _input_gradient(pull, weight), _weight_gradient(x, pull, weight)
-    for what, got, want in zip(("result", "gradient to the input", "gradient to the weights"), found, wanted):
+    found = (
+        _forward(x, weight),
+        _forward(x, weight, bias.to(device)),
+        _input_gradient(pull, weight),
+        _weight_gradient(x, pull, weight),
+    )
+    names = ("result", "result with ELU", "gradient to the input", "gradient to the weights")
+    for what, got, want in zip(names, found, wanted):
         error = float((got.cpu().float() - want).abs().max() / want.abs().max())
         if not error < (1e-5 if kind == torch.float32 else 1e-2):
             return f"the {what} of the k={k} kernel in {kind} is off by {error:.2g}"
@@ -149,11 +163,11 @@ class TritonDepthwiseFunction(torch.autograd.Function):
         return to_x, to_weight
 
 
-def _forward(x: Tensor, weight: Tensor) -> Tensor:
+def _forward(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     from . import triton_depthwise
 
     out = _room_like(x)
-    triton_depthwise.convolve(_channels_last(x), _taps(weight.to(x.dtype)), _channels_last(out))
+    triton_depthwise.convolve(_channels_last(x), _taps(weight.to(x.dtype)), _channels_last(out), bias=bias)
     return out
 
 

@@ -32,10 +32,14 @@ _SIZES = ("batch", "depth", "height", "width", "rows", "column_blocks", "row_blo
 
 @triton.jit(do_not_specialize=[name for name in _SIZES if name not in ("batch", "groups")])
 def _convolve(  # type: ignore[no-untyped-def]
-    x, weight, out, depth, height, width, channels, rows, column_blocks, row_blocks, channel_blocks,
-    K: tl.constexpr, REPEAT: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, SUM: tl.constexpr,  # noqa: N803
+    x, weight, bias, out, depth, height, width, channels, rows, column_blocks, row_blocks, channel_blocks,
+    K: tl.constexpr, REPEAT: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, ELU: tl.constexpr,  # noqa: N803
+    SUM: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
-    """`rows` rows of one slice of the output, REPEAT * BLOCK_W columns, BLOCK_C channels."""
+    """`rows` rows of one slice of the output, REPEAT * BLOCK_W columns, BLOCK_C channels.
+
+    With ELU the bias is added and ELU applied before the output is stored.
+    """
     radius: tl.constexpr = K // 2
     place = tl.program_id(0)
     # A thread computes REPEAT columns of the same channels, so that a tap is loaded once for all of them.
@@ -78,7 +82,11 @@ def _convolve(  # type: ignore[no-untyped-def]
                 sums = added
         target = out + ((scan + z) * height + row - radius) * width * channels + channel
         done = tl.where(row - radius >= first, width, 0)
-        tl.store(target + column * channels, sums[0].to(out.dtype.element_ty), mask=known & (column < done))
+        total = sums[0]
+        if ELU:
+            total = total + tl.load(bias + channel, mask=known, other=0.0).to(SUM)
+            total = tl.where(total > 0, total, tl.exp(total) - 1)
+        tl.store(target + column * channels, total.to(out.dtype.element_ty), mask=known & (column < done))
         sums = sums[1:] + (nothing,)
 
 
@@ -138,14 +146,17 @@ def _weigh(  # type: ignore[no-untyped-def]
             tl.store(target + ((K - 1 - j) * K + kx) * channels, total, mask=known)
 
 
-def convolve(x: Tensor, weight: Tensor, out: Tensor, launch: Optional[Launch] = None) -> None:
-    """Depth-wise convolution with zero padding.
+def convolve(
+    x: Tensor, weight: Tensor, out: Tensor, launch: Optional[Launch] = None, bias: Optional[Tensor] = None
+) -> None:
+    """Depth-wise convolution with zero padding, or ELU(convolution + bias).
 
     Args:
         x: (N, D, H, W, C), dense.
         weight: (k, k, k, C), dense; k is 3, 5 or 7.
         out: same shape as x; every element is written, with the same bits whatever the launch is.
         launch: how the work is divided; None: as chosen for this GPU and shape.
+        bias: (C,), dense; None: the convolution alone.
     """
     batch, depth, height, width, channels = x.shape
     how = launch or launch_for(CONVOLVE, x, weight.shape[0])
@@ -158,8 +169,10 @@ def convolve(x: Tensor, weight: Tensor, out: Tensor, launch: Optional[Launch] = 
     row_blocks = triton.cdiv(height, rows)
     _launch(
         _convolve, batch * depth * column_blocks * channel_blocks * row_blocks, how.warps,
-        x, weight, out, depth, height, width, channels, rows, column_blocks, row_blocks, channel_blocks,
-        K=weight.shape[0], REPEAT=repeat, BLOCK_W=how.columns, BLOCK_C=how.channels, SUM=_sum_type(x),
+        x, weight, weight if bias is None else bias, out, depth, height, width, channels, rows, column_blocks,
+        row_blocks, channel_blocks,
+        K=weight.shape[0], REPEAT=repeat, BLOCK_W=how.columns, BLOCK_C=how.channels, ELU=bias is not None,
+        SUM=_sum_type(x),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from ...network import LVNet
+    from ..network import LVNet
 
 #: A weight and its bias, float64.
 Linear = Tuple[np.ndarray, np.ndarray]
