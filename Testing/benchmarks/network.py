@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> Dict[str, Any]:
     kept: Dict[str, Any] = {}
     for name in options.networks:
         # Ours chooses memory format and allocator itself, whatever the options say.
-        choices = [("channels_last", "default")] if name == "lvnet" else pairs
+        choices = [("channels_last", "default")] if name in networks.OURS else pairs
         names = {f"{name}, {f}, {a} allocator": (f, a) for f, a in choices}
         found, failed = harness.in_turns({n: partial(once, name, f, a, 1) for n, (f, a) in names.items()}, 1)
         if not found:
@@ -108,7 +108,7 @@ def table(result: Mapping[str, Any]) -> str:
     for name, seconds in result["seconds"].items():
         low, high = result["spread"][name]
         setting = result["best"][name]
-        how = "its own" if name == "lvnet" else f"{setting['format']}, {setting['allocator']} allocator"
+        how = "its own" if name in networks.OURS else f"{setting['format']}, {setting['allocator']} allocator"
         ratio = result["ratios"].get(name)
         parameters = f"{result['parameters'][name] / 1e6:.2f} M"
         times = "-" if ratio is None else f"{ratio:.2f}"

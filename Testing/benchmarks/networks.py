@@ -7,12 +7,15 @@ from typing import Any, Callable, Dict, Sequence, Tuple
 #: Command-line name -> name in the table.  `lvnet` is ours, `lvnet-stock` the same with PyTorch's own operations.
 TITLES: Dict[str, str] = {
     "lvnet": "LV-Net (ours)",
+    "lvnet-tiles": "LV-Net (ours) without Numba",
     "lvnet-stock": "LV-Net, stock PyTorch",
     "vnet": "V-Net",
     "unet3d": "3D U-Net",
     "unet": "U-Net, slice by slice",
     "nnunet": "nnU-Net's default, 31 M",
 }
+#: Those that choose memory format and allocator themselves.
+OURS = ("lvnet", "lvnet-tiles")
 FORMATS = ("contiguous", "channels_last")
 #: Environment variables of the child process by network.
 EXTRA = {"lvnet-stock": {"LVNET_ACCELERATION": "off"}}
@@ -82,8 +85,13 @@ def prepared(name: str, memory_format: str, device: str = "cpu") -> Any:
 
 def for_inference(name: str, network: Any) -> Callable[[Any], Any]:
     """The callable that maps an input to logits; for our network, with the accelerations of `lvnet.acceleration`."""
-    if name != "lvnet":
+    if name not in OURS:
         return network
+    if name == "lvnet-tiles":
+        from lvnet.acceleration.cpu_inference.network import CPUNetwork
+        from lvnet.acceleration.folding import fold_network
+
+        return CPUNetwork(fold_network(network))
     from lvnet.acceleration import accelerate
 
     return accelerate(network)
@@ -91,7 +99,7 @@ def for_inference(name: str, network: Any) -> Callable[[Any], Any]:
 
 def keep_pages_as_ours_do(name: str) -> None:
     """Sets the allocator for our networks, as our own processes do."""
-    if name == "lvnet":
+    if name in OURS:
         from lvnet.acceleration.allocator import keep_pages
 
         keep_pages()

@@ -45,15 +45,16 @@ def quick(name, folder, *options):
 
 
 def test_networks_are_compared_each_at_its_best(tmp_path):
-    result, rows = quick("network", tmp_path, "--networks", "lvnet", "vnet")
+    result, rows = quick("network", tmp_path, "--networks", "lvnet", "lvnet-tiles", "vnet")
     assert result["left_out"] == {}
     assert result["ratios"]["vnet"] == result["seconds"]["vnet"] / result["seconds"]["lvnet"]
-    assert result["parameters"] == {"lvnet": 1_663_026, "vnet": 65_173_903}
+    assert result["parameters"] == {"lvnet": 1_663_026, "lvnet-tiles": 1_663_026, "vnet": 65_173_903}
     assert len(result["trials"]["vnet"]) == 2
     chosen = min(result["trials"]["vnet"].values())
     setting = result["best"]["vnet"]
     assert result["trials"]["vnet"][f"vnet, {setting['format']}, {setting['allocator']} allocator"] == chosen
-    assert [row.split("|")[1].strip() for row in rows[2:]] == ["LV-Net (ours)", "V-Net"]
+    names = {row.split("|")[1].strip() for row in rows[2:]}
+    assert names == {"LV-Net (ours)", "LV-Net (ours) without Numba", "V-Net"}
 
 
 def test_the_time_of_a_slab_is_divided_among_its_parts(tmp_path):
