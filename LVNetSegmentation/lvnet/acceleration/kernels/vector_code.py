@@ -121,13 +121,6 @@ class VectorCode:
             fours = [merge(a, b, kept, [lane + step for lane in kept]) for a, b in zip(fours[::2], fours[1::2])]
         return fours[0]
 
-    def interleave(self, a: Any, b: Any) -> Tuple[Any, Any]:
-        """a0 b0 a1 b1 ... in two vectors."""
-        n, index = self.lanes, ir.IntType(32)
-        order = [k // 2 + (k % 2) * n for k in range(2 * n)]
-        masks = [ir.Constant(ir.VectorType(index, n), part) for part in (order[:n], order[n:])]
-        return self.builder.shuffle_vector(a, b, masks[0]), self.builder.shuffle_vector(a, b, masks[1])
-
     def add(self, a: Any, b: Any) -> Any:
         """a + b."""
         return self.builder.fadd(a, b, flags=_CONTRACT)
