@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from lvnet import acceleration
-from lvnet.acceleration import accelerate, swapping
-from lvnet.acceleration.cpu_inference import folding, tiled_block
+from lvnet.acceleration import accelerate, folding, swapping
+from lvnet.acceleration.cpu_inference import tiled_block
 from lvnet.acceleration.cpu_inference.network import CPUNetwork
 from lvnet.acceleration.cpu_inference.tiled_block import TiledIRB, elu_
 from lvnet.acceleration.folding import fold_network
