@@ -125,10 +125,11 @@ def functions(lanes: int) -> Dict[str, Callable[..., None]]:
                             expand_row(source, voxel, blocks, channels, expand + (first + g) * channels * size,
                                        expand_bias + (first + g) * size, row)  # fmt: skip
                             # The convolution is padded with zeros.
-                            for v in range(2 - left):
-                                fill(row + v * ABREAST * size, ABREAST)
-                            for v in range(width - left + 2, OUTPUTS * (tiles + 1)):
-                                fill(row + v * ABREAST * size, ABREAST)
+                            if left < 2:
+                                fill(row, (2 - left) * ABREAST)
+                            right = width - left + 2
+                            if right < OUTPUTS * (tiles + 1):
+                                fill(row + right * ABREAST * size, (OUTPUTS * (tiles + 1) - right) * ABREAST)
                             for i in range(ABREAST):
                                 transform_row(row + i * size, tiles, slot + (g + i) * group_bytes + z * size,
                                               point_bytes, tile_bytes)  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic as numba_intrinsic
 
 from ..layout.workspace import LOG2_E
@@ -270,7 +270,9 @@ def stack_memory(size: int) -> Any:
     @intrinsic
     def memory(typing: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            place = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(8), size + 64))
+            # Numba's own helper would zero the memory, and for much of it call a function of the C library.
+            with builder.goto_entry_block():
+                place = builder.alloca(ir.ArrayType(ir.IntType(8), size + 64))
             address = builder.add(builder.ptrtoint(place, WORD), word(63))
             return builder.and_(address, word(-64))
 
