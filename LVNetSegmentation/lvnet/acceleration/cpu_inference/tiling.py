@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
-from ...files import write_whole
-from ..keeping import cache_folder
+from ..keeping import cache_folder, keep_choice, read_choice
 from ..kernels.processor import target
+from ..layout.workspace import KEPT_BYTES
 
 
 class Tiling(NamedTuple):
@@ -33,7 +31,12 @@ class Tiling(NamedTuple):
 #: Measures a choice.
 SecondsOf = Callable[[Tiling], float]
 #: The first is used where nothing is measured; the others suit smaller and larger caches.
-CHOICES = (Tiling(32, 832 << 10), Tiling(32, 416 << 10), Tiling(16, 416 << 10), Tiling(32, 1664 << 10))
+CHOICES = (
+    Tiling(32, KEPT_BYTES),
+    Tiling(32, KEPT_BYTES // 2),
+    Tiling(16, KEPT_BYTES // 2),
+    Tiling(32, 2 * KEPT_BYTES),
+)
 #: Another choice must take less than this fraction of the first one's time: smaller differences are noise.
 _MARGIN = 0.93
 _FORMAT = 1
@@ -55,7 +58,7 @@ def tiling(lanes: int, measurement: Callable[[int], SecondsOf]) -> Tiling:
     if kept is not None:
         return CHOICES[kept]
     found = fastest(measurement(lanes))
-    _keep(path, found)
+    keep_choice(path, {"choice": found, **CHOICES[found]._asdict()})
     return CHOICES[found]
 
 
@@ -76,16 +79,6 @@ def _path(lanes: int) -> Optional[Path]:
 
 def _read(path: Path) -> Optional[int]:
     """The index in a file; None for one that is missing or damaged."""
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            return None
-        index = json.loads(path.read_text(encoding="utf-8"))["choice"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return None
+    kept = read_choice(path, _MOST_BYTES)
+    index = kept.get("choice") if isinstance(kept, dict) else None
     return index if type(index) is int and 0 <= index < len(CHOICES) else None
-
-
-def _keep(path: Path, index: int) -> None:
-    with suppress(OSError):
-        os.makedirs(path.parent, mode=0o700, exist_ok=True)
-        write_whole(path, json.dumps({"choice": index, **CHOICES[index]._asdict()}).encode())

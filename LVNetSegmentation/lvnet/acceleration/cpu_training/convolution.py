@@ -12,10 +12,11 @@ from ..kernels.catalogue import TileKernels, convolution_kernels, weight_kernels
 from ..kernels.processor import register_lanes
 from ..layout.memory import aligned, laid_out
 from ..layout.winograd import POINTS, transform_weights, weights_from_products
+from ..layout.workspace import KEPT_BYTES
 from ..threads import run_jobs
 
-#: Rows of a tile, and bytes of its transformed rows, which should stay in the L2 cache.
-_ROWS, _KEPT_BYTES = 32, 832 << 10
+#: Rows of a tile.
+_ROWS = 32
 #: First item, first group of channels, number of groups, first row, first column.
 Job = Tuple[int, int, int, int, int]
 
@@ -104,8 +105,8 @@ def _in_tiles(shape: torch.Size, kernels: TileKernels, compute: Callable[..., No
     lanes, threads = kernels.lanes, max(1, torch.get_num_threads())
     groups = channels // lanes
     # Neighbouring groups lie side by side in memory: the more of them a job takes, the less it waits for data.
-    columns = next((c for c in (32, 16) if 4 * kernels.workspace(groups, slices, c) <= _KEPT_BYTES), 8)
-    together = max(1, min(groups, _KEPT_BYTES // (4 * kernels.workspace(1, slices, columns))))
+    columns = next((c for c in (32, 16) if 4 * kernels.workspace(groups, slices, c) <= KEPT_BYTES), 8)
+    together = max(1, min(groups, KEPT_BYTES // (4 * kernels.workspace(1, slices, columns))))
     tiles = batch * -(-height // _ROWS) * -(-width // columns)
     while tiles * -(-groups // together) < 4 * threads and together > 1:
         together = -(-together // 2)

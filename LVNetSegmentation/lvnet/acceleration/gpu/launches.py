@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +18,7 @@ from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 import torch
 from torch import Tensor
 
-from ...files import write_whole
-from ..keeping import cache_folder
+from ..keeping import cache_folder, keep_choice, read_choice
 
 CONVOLVE, WEIGH = "convolve", "weigh"
 _FORMAT = 1
@@ -147,26 +145,20 @@ def file_for(device: torch.device) -> Optional[Path]:
 
 def read(path: Path) -> Dict[str, Launch]:
     """The launches of a file that are among the candidates; none of one that is missing or damaged."""
+    stored = read_choice(path, _MOST_BYTES)
+    found: Dict[str, Launch] = {}
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            return {}
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        found: Dict[str, Launch] = {}
         for key, values in stored.items():
             kernel, size = key.split(" ")[:2]
             launch = Launch(**values)
             # The candidate rather than the values: 32.0 equals 32, and is none.
             found.update((key, one) for one in candidates(kernel, int(size[1:])) if one == launch)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return {}
     return found
 
 
 def keep(path: Optional[Path], launches: Mapping[str, Launch]) -> None:
     """Writes launches for the next start; where that is impossible they are chosen again one day."""
-    if path is None:
-        return
-    text = json.dumps({key: asdict(launch) for key, launch in sorted(launches.items())}, indent=1)
-    with suppress(OSError):
-        os.makedirs(path.parent, mode=0o700, exist_ok=True)
-        write_whole(path, text.encode())
+    if path is not None:
+        keep_choice(path, {key: asdict(launch) for key, launch in sorted(launches.items())})

@@ -12,6 +12,10 @@ from .winograd import OUTPUTS, POINTS
 
 #: Transformed rows that are kept: an output row needs five, and two rows are computed at once.
 RING = 6
+#: Tiles of four voxels that are convolved at once.
+TOGETHER = 2
+#: Bytes of the transformed rows that a thread keeps, which should stay in the L2 cache.
+KEPT_BYTES = 832 << 10
 #: Groups of channels that are expanded at once.
 ABREAST = 2
 #: An IRB block's kernels compute log2(e) ELU(x / log2(e)); its weights absorb the factors.
@@ -25,10 +29,6 @@ RADIUS, TAPS = 2, 5
 GRADIENT_ROWS = RING - TAPS + 1
 
 
-#: Tiles of four voxels that are convolved at once.
-TOGETHER = 2
-
-
 def columns_together(lanes: int) -> int:
     """Columns that are expanded at once: with two groups, 24 sums fit in 32 registers, 12 in 16."""
     return 12 if lanes == 16 else 6
@@ -40,10 +40,10 @@ def ring_strides(lanes: int) -> Callable[[int, int], Tuple[int, int, int, int, i
     It returns the number of tiles of four voxels, and the bytes between points and between rows, for the ring
     of transformed rows and for the sums.
     """
-    size, together = 4 * lanes, TOGETHER
+    size = 4 * lanes
 
     def strides(slices: int, columns: int) -> Tuple[int, int, int, int, int]:
-        tiles = ((columns + OUTPUTS - 1) // OUTPUTS + together - 1) // together * together
+        tiles = ((columns + OUTPUTS - 1) // OUTPUTS + TOGETHER - 1) // TOGETHER * TOGETHER
         # One extra vector, so that the points do not all map to the same cache set.
         points, sums = (tiles * slices + 1) * size, (tiles * (slices + 2) + 1) * size
         return tiles, points, POINTS * points, sums, POINTS * sums
