@@ -337,10 +337,11 @@ def test_in_evaluation_mode_the_faster_network_gives_the_networks_own_bits():
 
 
 def wrong_gradient_to_weights(monkeypatch):
-    from lvnet.acceleration.cpu_training import depthwise
+    from lvnet.acceleration.cpu_training import depthwise, irb
 
     right = depthwise.weight_gradient
-    monkeypatch.setattr(depthwise, "weight_gradient", lambda *a, **k: right(*a, **k) * 1.01)
+    for module in (depthwise, irb):
+        monkeypatch.setattr(module, "weight_gradient", lambda *a, **k: right(*a, **k) * 1.01)
 
 
 def wrong_winograd(monkeypatch):
@@ -375,6 +376,20 @@ def wrong_pointwise(monkeypatch):
     monkeypatch.setattr(F, "linear", lambda *a: right(*a) * 1.01)
 
 
+def wrong_block(monkeypatch):
+    from lvnet.acceleration.cpu_training import irb
+
+    right = irb.input_gradient_factors
+    monkeypatch.setattr(irb, "input_gradient_factors", lambda *a: (right(*a)[0] * 1.01, *right(*a)[1:]))
+
+
+def wrong_block_with_fixed_norm(monkeypatch):
+    from lvnet.acceleration.cpu_training import irb
+
+    right = irb.input_gradient_factors
+    monkeypatch.setattr(irb, "input_gradient_factors", lambda *a: right(*a[:-1], True))
+
+
 def broken_compiler(monkeypatch):
     from lvnet.acceleration.cpu_training import pooling
 
@@ -390,6 +405,8 @@ def broken_compiler(monkeypatch):
         (wrong_gradient_to_weights, ["TrainedIRBBlock", "TrainedDepthwiseConv3d"], ["TrainedNormalisedConv"]),
         (wrong_winograd, ["TrainedIRBBlock", "TrainedDepthwiseConv3d"], ["TrainedNormalisedConv"]),
         (wrong_norm, ["TrainedNormalisedConv"], ["TrainedDownSampling"]),
+        (wrong_block, ["TrainedIRBBlock"], ["TrainedNormalisedConv"]),
+        (wrong_block_with_fixed_norm, ["TrainedIRBBlock"], ["TrainedNormalisedConv"]),
         (wrong_pooling, ["TrainedDownSampling"], ["TrainedIRBBlock", "TrainedUpSampling"]),
         (wrong_upsampling, ["TrainedUpSampling"], ["TrainedIRBBlock", "TrainedDownSampling"]),
         (wrong_pointwise, ["TrainedPointwiseConv3d"], ["TrainedIRBBlock"]),

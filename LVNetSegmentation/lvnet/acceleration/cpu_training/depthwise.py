@@ -74,7 +74,7 @@ class NormDepthwise(torch.autograd.Function):
         to_weight = weight_gradient(x, gradient, values, activated=True)
         # Stride 1 and an odd kernel: the gradient is the same convolution, kernel flipped.
         pulled, sums = convolve(gradient, weight.flip(2, 3, 4), values, beside=x)
-        to_x, to_scale, to_bias = gradient_to_input(x, pulled, scale, mean, variance, ctx.eps, sums)
+        to_x, to_scale, to_bias = gradient_to_input(x, pulled, scale, (mean, variance), ctx.eps, sums)
         return to_x, to_scale, to_bias, None, to_weight, None
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from ...network import DepthwiseConv3d, DownSampling, IRBBlock, NormalisedConv, PointwiseConv3d, UpSampling
 from .depthwise import DepthwiseConv3dFunction, norm_elu_depthwise
+from .irb import irb_block, supports
 from .norm import batch_norm_elu
 from .pooling import Double, Halve
 
@@ -72,23 +73,26 @@ class TrainedNormalisedConv(NormalisedConv):
 
 
 class TrainedIRBBlock(IRBBlock):
-    """An IRB block whose first ELU is computed as the depth-wise convolution reads its input, and never stored."""
+    """An IRB block whose layers share passes over memory, also with batch norm fixed (evaluation mode)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, D, H, W) to the same shape."""
-        norm: Any = self.expand[1]
-        convolution: Any = self.depthwise[0]
-        following: Any = self.depthwise[1]
-        weight = convolution.weight
-        if not (
-            all(_moves(n, x) and n.running_mean is not None for n in (norm, following))
-            and weight.requires_grad
+        norms: Any = [part[1] for part in (self.expand, self.depthwise, self.project)]
+        convolutions: Any = [part[0] for part in (self.expand, self.depthwise, self.project)]
+        expand, weight, project = (convolution.weight for convolution in convolutions)
+        known = (
+            weight.requires_grad
             and weight.shape[-3:] == (5, 5, 5)
             and weight.shape[0] % 16 == 0
             and _trains(x, weight)
-        ):
-            return super().forward(x)
-        return x + self.project(norm_elu_depthwise(self.expand[0](x), norm, weight, following))
+            and all(norm.affine and norm.running_mean is not None for norm in norms)
+        )
+        moving = [_moves(norm, x) for norm in norms]
+        if known and supports(x.shape[1], weight.shape[0]) and (all(moving) or not any(n.training for n in norms)):
+            return irb_block(x, expand, weight, project, norms)
+        if known and all(moving):
+            return x + self.project(norm_elu_depthwise(convolutions[0](x), norms[0], weight, norms[1]))
+        return super().forward(x)
 
 
 class TrainedDownSampling(DownSampling):

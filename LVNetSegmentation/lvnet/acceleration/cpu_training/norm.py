@@ -13,6 +13,9 @@ from ..kernels.processor import register_lanes
 from ..layout.workspace import BLOCK
 from ..threads import run_parts
 
+#: Mean and variance of each channel.
+Moments = Tuple[Tensor, Tensor]
+
 
 class BatchNormELU(torch.autograd.Function):
     """Batch norm over (N, D, H, W) in training mode, followed by ELU if asked for.
@@ -38,10 +41,9 @@ class BatchNormELU(torch.autograd.Function):
         """Gradients w.r.t. x, weight and bias."""
         x, weight, mean, variance, values = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
-        kernel = norm_kernels(register_lanes(), x.shape[1]).gradient_sums[ctx.elu]
-        values = torch.cat([values, mean[None]])
-        sums = _run(kernel, x, gradient, None, values, sums=2)
-        results = gradient_to_input(x, gradient, weight, mean, variance, ctx.eps, sums, values if ctx.elu else None)
+        sums = gradient_sums(x, gradient, mean, values if ctx.elu else None)
+        elu = torch.cat([values, mean[None]]) if ctx.elu else None
+        results = gradient_to_input(x, gradient, weight, (mean, variance), ctx.eps, sums, elu)
         return (*results, None, None, None, None)
 
 
@@ -56,8 +58,7 @@ def gradient_to_input(
     x: Tensor,
     gradient: Tensor,
     weight: Tensor,
-    mean: Tensor,
-    variance: Tensor,
+    moments_of_x: Moments,
     eps: float,
     sums: Tensor,
     elu: Optional[Tensor] = None,
@@ -67,30 +68,75 @@ def gradient_to_input(
     Args:
         x: the norm's input, channels-last.
         gradient: w.r.t. the norm's output, or w.r.t. that of the ELU after it if `elu` is given.
-        weight, mean, variance, eps: of the norm.
+        weight, moments_of_x, eps: of the norm.
         sums: (2, C) float64, of g and g (x - mean), where g is the gradient w.r.t. the norm's output.
         elu: (3, C) scale, shift and mean of a norm that is followed by ELU.
 
     Returns:
         Gradients w.r.t. x, weight and bias.
     """
-    total, with_x = sums.numpy()
-    inverse = 1 / np.sqrt(variance.numpy().astype(np.float64) + eps)
     count = x.numel() // x.shape[1]
+    factors, of_weight, of_bias = input_gradient_factors(weight, moments_of_x, eps, sums, count)
+    to_x = torch.empty_like(x)
+    input_gradient(x, gradient, factors, to_x, elu)
+    return to_x, of_weight, of_bias
+
+
+def input_gradient_factors(
+    weight: Tensor, moments_of_x: Moments, eps: float, sums: Tensor, count: int, moving: bool = True
+) -> Tuple[Tensor, Tensor, Tensor]:
+    """The backward pass of batch norm as numbers per channel; see :func:`gradient_to_input`.
+
+    Args:
+        count: values per channel.
+        moving: mean and variance were those of x; otherwise they are constants.
+
+    Returns:
+        (4, C) mean, a, b and c, with which the gradient w.r.t. x is a g + b (x - mean) + c; then the gradients
+        w.r.t. weight and bias.
+    """
+    total, with_x = sums.numpy()
+    mean, variance = (value.numpy() for value in moments_of_x)
+    inverse = 1 / np.sqrt(variance.astype(np.float64) + eps)
     # Gradient w.r.t. x: w / s * (g - mean(g) - x^ * mean(g x^)), with x^ = (x - mean) / s.
     scale = weight.detach().numpy() * inverse
-    slope = -scale * inverse * inverse * with_x / count
-    values = np.zeros((6, x.shape[1]), np.float32)
-    values[:3] = [0 * scale, 0 * scale, mean.numpy()] if elu is None else elu.numpy()
-    values[3:] = scale, slope, -scale * total / count
-    to_x = torch.empty_like(x)
-    kernel = norm_kernels(register_lanes(), x.shape[1]).gradient[elu is not None]
-    _run(kernel, x, gradient, to_x, torch.from_numpy(values))
+    slope = -scale * inverse * inverse * with_x / count * moving
+    factors = np.stack([mean, scale, slope, -scale * total / count * moving]).astype(np.float32)
     of_weight, of_bias = (with_x * inverse).astype(np.float32), total.astype(np.float32)
-    return to_x, torch.from_numpy(of_weight), torch.from_numpy(of_bias)
+    return torch.from_numpy(factors), torch.from_numpy(of_weight), torch.from_numpy(of_bias)
 
 
-def batch_norm_elu(x: Tensor, norm: nn.BatchNorm3d, elu: bool, of_x: Optional[Tuple[Tensor, Tensor]] = None) -> Tensor:
+def input_gradient(x: Tensor, gradient: Tensor, factors: Tensor, out: Tensor, elu: Optional[Tensor] = None) -> None:
+    """Writes the gradient w.r.t. x to `out`, which may be `gradient`; see :func:`input_gradient_factors`."""
+    values = torch.zeros((6, x.shape[1]))
+    values[:3] = elu if elu is not None else values[:3]
+    values[2:] = factors
+    kernel = norm_kernels(register_lanes(), x.shape[1]).gradient[elu is not None]
+    _run(kernel, x, gradient, out, values)
+
+
+def gradient_sums(x: Tensor, gradient: Tensor, mean: Tensor, elu: Optional[Tensor] = None) -> Tensor:
+    """(2, C) float64 sums of g and g (x - mean), where g is the gradient w.r.t. the norm's output.
+
+    Args:
+        gradient: w.r.t. that output, or w.r.t. that of the ELU after it if `elu` is given.
+        elu: (2, C) scale and shift of a norm that is followed by ELU.
+    """
+    values = torch.zeros((3, x.shape[1]))
+    values[:2] = elu if elu is not None else values[:2]
+    values[2] = mean
+    kernel = norm_kernels(register_lanes(), x.shape[1]).gradient_sums[elu is not None]
+    return _run(kernel, x, gradient, None, values, sums=2)
+
+
+def add_normed(x: Tensor, values: Tensor, other: Tensor) -> Tensor:
+    """other + scale x + shift, with `values` (2, C) scale and shift; both channels-last."""
+    out = torch.empty_like(x)
+    _run(norm_kernels(register_lanes(), x.shape[1]).add, x, other, out, values)
+    return out
+
+
+def batch_norm_elu(x: Tensor, norm: nn.BatchNorm3d, elu: bool, of_x: Optional[Moments] = None) -> Tensor:
     """Computes `norm` in training mode, with its update of the running statistics, and ELU if `elu`.
 
     Args:
@@ -116,7 +162,7 @@ def move_running(norm: nn.BatchNorm3d, mean: Tensor, variance: Tensor, count: in
         norm.running_var.mul_(1 - share).add_(variance, alpha=share * count / max(1, count - 1))
 
 
-def moments(x: Tensor) -> Tuple[Tensor, Tensor]:
+def moments(x: Tensor) -> Moments:
     """Mean and variance of each channel of (N, C, D, H, W) channels-last."""
     # Sums are of differences from one voxel's values, so that no digits are lost where the mean is large.
     pivot = x[0, :, 0, 0, 0].contiguous()

@@ -99,6 +99,7 @@ class NormKernels:
     Attributes:
         sums: tensor x; parameter pivot; sums of x - pivot and of its square, two rows of C per block.
         apply: tensors x, out; parameters scale, shift.
+        add: tensors x, other, out = other + scale * x + shift; parameters scale, shift.
         gradient_sums: tensors x, gradient w.r.t. the output; parameters scale, shift, mean; sums of g
             and of g (x - mean), where g is the gradient w.r.t. the input of ELU.
         gradient: tensors x, gradient w.r.t. the output, gradient w.r.t. x; parameters scale, shift,
@@ -106,6 +107,7 @@ class NormKernels:
     """
 
     sums: Kernel
+    add: Kernel
     apply: Dict[bool, Kernel]
     gradient_sums: Dict[bool, Kernel]
     gradient: Dict[bool, Kernel]
@@ -115,7 +117,7 @@ def norm_kernels(lanes: int, channels: int) -> NormKernels:
     """The kernels for rows of `channels` numbers."""
     groups = channels // lanes
     # Reading 512 contiguous bytes at a time takes two thirds of the time of one cache line per row.
-    return _norm_kernels(lanes, next(n for n in (8, 4, 2, 1) if groups % n == 0))
+    return _norm_kernels(lanes, next(n for n in (128 // lanes, 8, 4, 2, 1) if groups % n == 0))
 
 
 @lru_cache(maxsize=8)
@@ -125,7 +127,42 @@ def _norm_kernels(lanes: int, together: int) -> NormKernels:
     def both(name: str) -> Dict[bool, Kernel]:
         return {False: found[name], True: found[f"{name}_elu"]}
 
-    return NormKernels(found["sums"], both("apply"), both("gradient_sums"), both("gradient"))
+    return NormKernels(found["sums"], found["add"], both("apply"), both("gradient_sums"), both("gradient"))
+
+
+@dataclass(frozen=True)
+class PointwiseKernels:
+    """The 1x1x1 convolutions of an IRB block in training, with what surrounds them; see :mod:`.numba_pointwise`.
+
+    x and the result p of the block's last convolution have C channels, y (expanded) and z (convolved) have W, a
+    multiple of twice the vector length and at most `workspace.WIDEST`.  Sums have one part for each block of rows.
+    The last arguments of each are the number of rows, that of a block, C, W, and the range of blocks, `first` to
+    `last` - 1.
+
+    Attributes:
+        expand: x, weights (C, W), y (written), pivot (W), sums of y - pivot and of its square (2, W).
+        project: z, scale and shift of its norm (2, W), weights (W, C), p (written), pivot (C), sums (2, C); ELU
+            follows the norm.
+        project_back: p, gradient w.r.t. the result of p's norm, that norm's (4, C), z, its scale, shift and mean
+            (3, W), weights (C, W), gradient w.r.t. the input of ELU (written), sums of it and of it times (z - mean)
+            (2, W), gradient of the weights (C, W).
+        expand_back: y, gradient w.r.t. the result of its norm, that norm's (4, W), x, weights (W, C), what is added to
+            the gradient w.r.t. x, that gradient (written), gradient of the weights (C, W).
+
+    The (4, ...) of a norm are mean, a, b, c: the gradient w.r.t. its input u is a times that w.r.t. its result, plus
+    b (u - mean) + c.
+    """
+
+    expand: Kernel
+    project: Kernel
+    project_back: Kernel
+    expand_back: Kernel
+
+
+@lru_cache(maxsize=2)
+def pointwise_kernels(lanes: int) -> PointwiseKernels:
+    """The kernels for one width of register."""
+    return PointwiseKernels(**_opened("numba_pointwise", lanes))
 
 
 @dataclass(frozen=True)

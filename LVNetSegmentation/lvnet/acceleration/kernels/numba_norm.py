@@ -91,6 +91,11 @@ def functions(lanes: int, together: int) -> Dict[str, Kernel]:
 
         return step
 
+    def add_step(code: VectorCode, constants: Any, rows: Any, sums: Any) -> Any:
+        value = code.multiply_add(code.load(rows[0]), constants[0], constants[1])
+        code.stream(code.add(value, code.load(rows[1])), rows[2])
+        return []
+
     def pulled(code: VectorCode, x: Any, gradient: Any, scale: Any, shift: Any, elu: bool) -> Any:
         """The gradient w.r.t. the input of ELU."""
         if not elu:
@@ -116,7 +121,7 @@ def functions(lanes: int, together: int) -> Dict[str, Kernel]:
 
         return step
 
-    found = {"sums": kernel(1, 1, sum_step, 2)}
+    found = {"sums": kernel(1, 1, sum_step, 2), "add": kernel(3, 2, add_step)}
     for elu, end in ((False, ""), (True, "_elu")):
         found["apply" + end] = kernel(2, 2, apply_step(elu))
         found["gradient_sums" + end] = kernel(2, 3, gradient_sum_step(elu), 2)

@@ -24,6 +24,8 @@ LOG2_E = 1.4426950408889634
 STEM_COLUMNS, STEM_SPAN = 8, 64
 #: Rows that are summed in float32 before they are added to float64 sums.
 BLOCK = 1024
+#: The 1x1x1 convolutions of an IRB block in training: rows that pass through the caches together, at most so wide.
+CHUNK_ROWS, WIDEST = 24, 256
 #: For the weight gradient: radius and taps of the filter along an axis, and gradient rows processed together.
 RADIUS, TAPS = 2, 5
 GRADIENT_ROWS = RING - TAPS + 1
@@ -74,6 +76,11 @@ def irb_workspace(lanes: int) -> Callable[[int, int, int, int, int, int], int]:
         return (gang * RING * row_bytes + 2 * sum_row_bytes) // 4 + convolved + row + total
 
     return workspace
+
+
+def summed_rows(rows: int) -> int:
+    """Rows whose sums the 1x1x1 convolutions of an IRB block compute in float32: few enough to share among threads."""
+    return CHUNK_ROWS * (80 if rows > 1 << 15 else 10)
 
 
 def stem_padding(height: int, width: int) -> Tuple[Tuple[int, int], ...]:
