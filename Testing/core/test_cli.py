@@ -300,6 +300,26 @@ def test_the_bar_is_drawn_on_a_terminal_and_nowhere_else(capsys):
     assert capsys.readouterr().err == ""
 
 
+#: Runs a command and prints what Python will search for garbage when the process ends.
+SEARCHED = """
+import gc, json
+from lvnet.cli import main
+assert main() == 0
+print(json.dumps({"exempt": gc.get_freeze_count(), "searched": len(gc.get_objects())}))
+"""
+
+
+@pytest.mark.parametrize("name", ["segment", "info"])
+def test_a_start_and_an_end_lose_no_time_with_a_search_for_garbage_in_pytorch(weights, scan, tmp_path, name):
+    more = {"segment": [scan, "-o", tmp_path / "liver.nrrd", "--device", "cpu", "--quiet"], "info": []}[name]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    arguments = [sys.executable, "-c", SEARCHED, name, *map(str, more), "--weights", weights]
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["exempt"] > 100_000, "PyTorch alone has more objects"
+    assert found["searched"] < found["exempt"] / 10
+
+
 def heed_interrupts():
     """Restores SIGINT: children of a background process, such as a CI job, ignore Ctrl+C by default."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,8 +1,11 @@
-"""Free memory as reported by the operating system."""
+"""Free memory as reported by the operating system, and the settings of our own processes."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
+import sys
+import weakref
 
 import pytest
 from lvnet import system
@@ -47,3 +50,66 @@ def test_memory_that_was_kept_can_be_given_back(monkeypatch):
     assert release_pages() in (True, False)
     monkeypatch.setattr("sys.platform", "win32")
     assert release_pages() is False
+
+
+@pytest.fixture
+def ours(monkeypatch):
+    """Makes this process ours for a test; afterwards Python searches everything for garbage again."""
+    monkeypatch.setitem(system._process, "ours", True)
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def test_what_stays_is_not_searched_for_garbage_while_it_is_imported_or_later(ours):
+    with system.staying_imports():
+        assert not gc.isenabled()
+        module = {"objects": [{"number": number} for number in range(1000)]}
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 1000
+    assert not any(found is module for found in gc.get_objects())
+
+
+def test_garbage_is_freed_as_ever_after_the_imports(ours):
+    class Node:
+        pass
+
+    with system.staying_imports():
+        pass
+    node = Node()
+    node.itself, alive = node, weakref.ref(node)
+    del node
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_failed_import_leaves_the_search_for_garbage_on(ours):
+    with pytest.raises(ImportError), system.staying_imports():
+        raise ImportError
+    assert gc.isenabled()
+
+
+def test_a_process_that_searches_for_no_garbage_keeps_to_that(ours):
+    gc.disable()
+    with system.staying_imports():
+        pass
+    assert not gc.isenabled()
+
+
+def test_a_program_that_uses_ours_searches_for_garbage_as_before(ours, monkeypatch):
+    monkeypatch.setitem(system._process, "ours", False)
+    with system.staying_imports():
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_only_a_process_with_triton_is_searched_at_its_end(ours, monkeypatch, loaded):
+    with system.staying_imports():
+        pass
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    if loaded:
+        monkeypatch.setitem(sys.modules, "triton", object())
+    system._thaw()
+    assert (gc.get_freeze_count() == 0) is loaded

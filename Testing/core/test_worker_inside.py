@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import threading
 
 import numpy as np
 import pytest
+from lvnet import system
 from lvnet.errors import ConfigurationError, ImageError
 from lvnet.progress import never_cancelled, silent
 from lvnet.worker import server as server_module
@@ -58,6 +60,17 @@ def serve(*requests, idle=0.2, after=None):
 
 def kinds(answers):
     return [answer["type"] for answer in answers]
+
+
+def test_pytorch_is_not_searched_for_garbage(monkeypatch):
+    monkeypatch.setitem(system._process, "ours", True)
+    gc.unfreeze()
+    try:
+        tasks.load_torch()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 100_000, "PyTorch alone has more objects"
+    finally:
+        gc.unfreeze()
 
 
 def test_a_request_is_accepted_and_answered_and_idleness_ends_it():

@@ -15,7 +15,7 @@ from typing import Any, Optional, Sequence
 from ..errors import Cancelled, ConfigurationError, LVNetError
 from ..files import home
 from ..pipeline.options import settings_of
-from ..system import let_waiting_threads_sleep
+from ..system import claim_process, let_waiting_threads_sleep
 from .parser import build_parser
 from .terminal import one_line
 
@@ -32,7 +32,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command.
 
     Args:
-        arguments: without the program's name; None takes `sys.argv`.
+        arguments: without the program's name; None takes `sys.argv`; the process is then this command's own.
 
     Returns:
         The exit code.
@@ -40,6 +40,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = build_parser().parse_args(given)
     options.given = given
+    if arguments is None:
+        claim_process()
     let_waiting_threads_sleep()
     previous = _interrupt_on_termination()
     try:

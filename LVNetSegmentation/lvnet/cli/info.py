@@ -11,6 +11,7 @@ from typing import Any, Dict
 
 from .._version import __version__
 from ..image_io import list_scans
+from ..system import staying_imports
 from .terminal import json_text, printable
 
 
@@ -72,11 +73,12 @@ def gather(path: Any = None) -> Dict[str, Any]:
     Raises:
         CheckpointError: the weights cannot be read.
     """
-    import torch
+    with staying_imports():
+        import torch
 
-    from ..checkpoint import load_checkpoint
-    from ..complexity import measure
-    from ..devices import list_devices
+        from ..checkpoint import load_checkpoint
+        from ..complexity import measure
+        from ..devices import list_devices
 
     checkpoint = load_checkpoint(path)
     recipe = checkpoint.recipe

@@ -7,6 +7,7 @@ from typing import Any
 
 from .._version import __version__
 from ..pipeline.options import settings_of
+from ..system import staying_imports
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -223,6 +224,8 @@ def _run(module: str, function: str) -> Any:
     def run(options: argparse.Namespace) -> int:
         import importlib
 
-        return int(getattr(importlib.import_module(f".{module}", __package__), function)(options))
+        with staying_imports():
+            command = importlib.import_module(f".{module}", __package__)
+        return int(getattr(command, function)(options))
 
     return run

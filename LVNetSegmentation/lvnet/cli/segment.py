@@ -14,6 +14,7 @@ from ..pipeline.output import MAPS, Output
 from ..pipeline.report import ScanReport, failure
 from ..scanchecks import NOTE, Finding
 from ..selfcheck import OK
+from ..system import staying_imports
 from ..volume import Volume
 from .cohort import SegmentOne, asked_for, run_cohort, run_list
 from .terminal import ProgressBar, json_text, one_line
@@ -68,9 +69,12 @@ def run_segment(arguments: argparse.Namespace) -> int:
 
 def _model(arguments: argparse.Namespace, options: SegmentOptions) -> Model:
     from ..acceleration.allocator import keep_pages
-    from ..pipeline.scan import load
 
     keep_pages()
+    with staying_imports():
+        import torch  # noqa: F401 - the largest of all imports
+
+        from ..pipeline.scan import load
     model = load(options)
     if not arguments.quiet:
         path = model.compute_path

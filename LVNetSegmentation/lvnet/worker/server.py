@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional, Set
 
 from .._version import __version__
 from ..errors import Cancelled
-from ..system import let_waiting_threads_sleep
+from ..system import claim_process, let_waiting_threads_sleep
 from .exchange import remove_folder
 from .messages.answers import (
     Accepted,
@@ -181,6 +181,7 @@ def main(arguments: List[str]) -> int:
         The exit code: 0, or 3 after a failure that only a new process can recover from.
     """
     options = dict(zip(arguments[::2], arguments[1::2]))
+    claim_process()
     let_waiting_threads_sleep()
     faulthandler.enable(sys.stderr)
     # Output printed by libraries must not mix with the messages, and no library may read our stdin.

@@ -28,7 +28,7 @@ from ..errors import LVNetError
 from ..pipeline.options import SegmentOptions
 from ..progress import CancelCheck, Progress, raise_if_cancelled
 from ..recipe import LabelClass
-from ..system import available_memory
+from ..system import available_memory, staying_imports
 from .exchange import SCAN_FILE, write_array
 from .handing import handed_over
 from .messages.answers import FailureKind
@@ -77,7 +77,8 @@ def load_torch() -> Any:
         if importlib.util.find_spec("torch") is None:
             raise TorchError(FailureKind.TORCH_MISSING, "PyTorch is not installed")
         try:
-            module = importlib.import_module("torch")
+            with staying_imports():
+                module = importlib.import_module("torch")
             version = str(module.__version__)
         except Exception as error:  # a broken installation fails in many ways: OSError, ImportError, AttributeError
             raise TorchError(
