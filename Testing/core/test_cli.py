@@ -320,6 +320,18 @@ def test_a_start_and_an_end_lose_no_time_with_a_search_for_garbage_in_pytorch(we
     assert found["searched"] < found["exempt"] / 10
 
 
+def test_one_scan_loads_neither_the_evaluation_nor_the_page_of_a_cohort(weights, scan, tmp_path):
+    program = "import sys; from lvnet.cli import main; assert main() == 0; print(*sorted(sys.modules))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    given = ["segment", str(scan), "-o", str(tmp_path / "liver.nrrd"), "--weights", weights, "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *given], env=environment, capture_output=True, text=True, check=True
+    )
+    modules = set(done.stdout.split())
+    assert "lvnet.inference" in modules
+    assert not {"lvnet.evaluation", "lvnet.metrics", "lvnet.report", "lvnet.cohort.page"} & modules
+
+
 def heed_interrupts():
     """Restores SIGINT: children of a background process, such as a CI job, ignore Ctrl+C by default."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -14,7 +14,6 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from ..batch import Job, Plan
 from ..checkpoint import BUNDLED_WEIGHTS
 from ..cohort import Ledger, Shard, State
-from ..cohort.page import page_of
 from ..cohort.rows import table_of
 from ..errors import ConfigurationError, ImageError, LVNetError
 from ..files import sha256_of, write_whole
@@ -174,6 +173,8 @@ def write_tables(ledger: Ledger, planned: Plan) -> None:
     Raises:
         ImageError: they cannot be written.
     """
+    from ..cohort.page import page_of  # imports the charts of reports, which a single scan does without
+
     with ledger.tables():
         results = ledger.results_so_far()
         left_out = [f"{one.path.name}: {one.reason}" for one in planned.left_out]

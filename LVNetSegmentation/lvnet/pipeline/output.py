@@ -10,7 +10,6 @@ from ..image_io import IMAGE_SUFFIXES, check_output_path, write_image, write_lab
 from ..image_io.dicom_seg import SegSource, open_seg_source, write_dicom_seg
 from ..image_io.dicom_sr import INSTEAD_OF_SR, SR, SR_SUFFIX
 from ..volume import Volume
-from .measuring import write_measurements
 
 if TYPE_CHECKING:
     from ..inference import Model, Segmentation
@@ -78,6 +77,8 @@ class Output:
             checksum = model.checkpoint.checksum if model.checkpoint else ""
             segmentation = write_dicom_seg(result.labels, self.target, self._seg, model.recipe, checksum)
         if self.measurements is not None:
+            from .measuring import write_measurements  # imports the evaluation, which most runs do without
+
             write_measurements(scan, result, model, self.measurements, self._sr, segmentation)
         for name, path in self.maps.items():
             soft = getattr(result, name)
