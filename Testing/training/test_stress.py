@@ -47,6 +47,16 @@ def test_every_kind_is_made_from_mild_to_severe_and_its_truth_is_kept(scans, str
         assert np.abs(np.sort(scan.array.ravel()[::7].astype(int)) - np.sort(original.array.ravel()[::7])).max() > 0
 
 
+def test_a_set_made_from_another_has_two_pathologies_and_names_the_scan_that_both_came_from(stress, tmp_path):
+    folder, _ = stress
+    first = next(folder.glob("dark-liver-*"))
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / first.name).symlink_to(first)
+    make_stress_set(tmp_path / "one", tmp_path / "two", per_kind=1)
+    facts = json.loads(next((tmp_path / "two").glob("low-dose-*/stress.json")).read_text())
+    assert facts["source"] == json.loads((first / "stress.json").read_text())["source"]
+
+
 def test_a_severe_mass_is_larger_than_a_mild_one(stress):
     folder, _ = stress
     sizes = {}

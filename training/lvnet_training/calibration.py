@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import List, Mapping, Optional, Sequence, Tuple
@@ -23,6 +22,7 @@ from lvnet.progress import Progress, silent
 from lvnet.quality import FEATURES, Quality
 
 from .sources import Source, find_cases
+from .stress import original_of
 from .validation import load_pairs
 
 #: A DICE below the first should be flagged, one of at least the second should not.
@@ -90,8 +90,7 @@ def collect(
 
 
 def _group(source: Source, patients: Mapping[str, str]) -> str:
-    facts = source.scan.parent / "stress.json"
-    name = json.loads(facts.read_text(encoding="utf-8"))["source"] if facts.exists() else source.name
+    name = original_of(source)
     return patients.get(name) or name
 
 

@@ -27,7 +27,7 @@ from .pathology.artefacts import add_arms, add_low_dose, add_metal
 from .pathology.brightness import shift_brightness
 from .pathology.fluid import add_ascites, add_effusion
 from .pathology.masses import add_lesions, add_mass
-from .sources import find_cases
+from .sources import Source, find_cases
 from .validation import load_pairs, score
 
 #: Number of scans per kind.
@@ -86,7 +86,8 @@ def make_stress_set(
     Existing cases are kept.
 
     Args:
-        data: labelled data set, such as the validation scans.
+        data: labelled data set, such as the validation scans, or another stress set: its scans then have two
+            pathologies.
         output: folder for the set.
         seed: random seed.
         per_kind: number of scans per kind, from the mildest to the most severe, using the scans in turn.
@@ -115,8 +116,15 @@ def make_stress_set(
             if made is None:
                 left_out.append(f"{case} is left out: there is no room for the pathology in this scan")
                 continue
-            _write(output, case, made, {"kind": kind, "severity": severity, "source": source.name, "seed": seed})
+            facts = {"kind": kind, "severity": severity, "source": original_of(source), "seed": seed}
+            _write(output, case, made, facts)
     return left_out
+
+
+def original_of(source: Source) -> str:
+    """The case from which a case of a stress set was made, also through another stress set; else its own name."""
+    facts = source.scan.parent / "stress.json"
+    return str(json.loads(facts.read_text(encoding="utf-8"))["source"]) if facts.exists() else source.name
 
 
 def _made(
