@@ -1,8 +1,8 @@
 """Numba kernels for the 1x1x1 convolutions of an IRB block in training, channels-last, fused with what surrounds them.
 
-A block of rows (voxels) passes through a kernel in chunks that stay in the cache; tensors as wide as the block's middle
-are read or written once each.  Every block is computed by one thread in a fixed order, so that results do not depend on
-the number of threads.
+Rows (voxels) pass through a kernel in chunks that stay in the cache; tensors as wide as the middle of the IRB block are
+read or written once each.  Each thread computes blocks of rows, each of them in a fixed order, so that results do not
+depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ def functions(lanes: int) -> Dict[str, Kernel]:
     widen_rows = row_products(lanes)
     narrow_rows = row_products(lanes, begun=True)
     add_outer = outer_products(lanes)
-    middle = stack_memory(4 * CHUNK_ROWS * WIDEST)
-    beside = stack_memory(4 * CHUNK_ROWS * WIDEST)
-    narrow = stack_memory(4 * CHUNK_ROWS * WIDEST)
+    chunk = stack_memory(4 * CHUNK_ROWS * WIDEST)
 
     def elementwise(tensors: int, parameters: int, step: Callable[..., Sequence[Any]], sums: int = 0) -> Any:
         """Two functions that apply `step` to one row, some vectors at a time: for an even number of vectors, and any.
@@ -93,23 +91,12 @@ def functions(lanes: int) -> Dict[str, Kernel]:
             fill(target, 2 * wide // lanes)
             for start in range(block * per, min(rows, (block + 1) * per), CHUNK_ROWS):
                 count = min(CHUNK_ROWS, min(rows, (block + 1) * per) - start)
-                expand_rows(
-                    x + start * channels * 4,
-                    weights,
-                    out + start * wide * 4,
-                    0,
-                    pivot,
-                    target,
-                    count,
-                    channels,
-                    wide,
-                    0,
-                    0,
-                )
+                source = x + start * channels * 4
+                expand_rows(source, weights, out + start * wide * 4, 0, pivot, target, count, channels, wide, 0, 0)
 
     def project(z, values, weights, out, pivot, sums, rows, per, channels, wide, first, last):
         row = wide * 4
-        elu = middle()
+        elu = chunk()
         for block in range(first, last):
             target = sums + block * 2 * channels * 4
             fill(target, 2 * channels // lanes)
@@ -125,7 +112,7 @@ def functions(lanes: int) -> Dict[str, Kernel]:
         p, gradient, norm, z, values, weights, out, sums, products, rows, per, channels, wide, first, last
     ):
         row, thin = wide * 4, channels * 4
-        elu, pulled, of_p = middle(), beside(), narrow()
+        elu, pulled, of_p = chunk(), chunk(), chunk()
         for block in range(first, last):
             target, outer = sums + block * 2 * row, products + block * channels * row
             fill(target, 2 * wide // lanes)
@@ -143,7 +130,7 @@ def functions(lanes: int) -> Dict[str, Kernel]:
 
     def expand_back(y, gradient, norm, x, weights, begin, out, products, rows, per, channels, wide, first, last):
         row, thin = wide * 4, channels * 4
-        of_y = middle()
+        of_y = chunk()
         for block in range(first, last):
             outer = products + block * channels * row
             fill(outer, channels * wide // lanes)
