@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from .convolution import convolve, weight_gradient
-from .norm import batch_norm_elu, gradient_to_input, moments, move_running, norm_parameters
+from .norm import (
+    batch_norm_elu,
+    gradient_to_input,
+    moments,
+    moments_from_sums,
+    move_running,
+    norm_parameters,
+)
 
 
 class DepthwiseConv3dFunction(torch.autograd.Function):
@@ -56,12 +63,10 @@ class NormDepthwise(torch.autograd.Function):
         values = norm_parameters(scale, bias, mean, variance, eps)
         out, sums = convolve(x, weight, torch.cat([values, pivot[None]]), activated=True, measured=True)
         count = x.numel() // x.shape[1]
-        shifted = sums[0] / count
-        out_mean = (shifted + pivot).float()
-        out_variance = (sums[1] / count - shifted * shifted).clamp(min=0).float()
+        of_out = moments_from_sums(sums[0], sums[1], pivot, count)
         ctx.save_for_backward(x, scale, weight, mean, variance, values)
         ctx.eps = eps
-        statistics = (mean, variance, out_mean, out_variance)
+        statistics = (mean, variance, *of_out)
         ctx.mark_non_differentiable(*statistics)
         return (out, *statistics)
 

@@ -24,6 +24,7 @@ from .norm import (
     gradient_sums,
     input_gradient,
     input_gradient_factors,
+    moments_from_sums,
     move_running,
     norm_parameters,
 )
@@ -80,13 +81,13 @@ class IRB(torch.autograd.Function):
         pivots = [expand.detach().flatten(1) @ x[0, :, 0, 0, 0], *(norm.running_mean.clone() for norm in norms[1:])]
         y = _wide_like(x, wide)
         matrix = laid_out(expand.detach().flatten(1).numpy().T)
-        sums = _run(kernels.expand, (x, matrix, y, pivots[0]), x, wide, wide)
+        (sums,) = _run(kernels.expand, (x, matrix, y, pivots[0]), x, wide, (2, wide))
         first = values(0, pivots[0], sums)
         z, sums = convolve(y, depthwise, torch.cat([first, pivots[1][None]]), activated=True, measured=True)
         second = values(1, pivots[1], sums)
         p = torch.empty_like(x)
         matrix = laid_out(project.detach().flatten(1).numpy().T)
-        sums = _run(kernels.project, (z, second, matrix, p, pivots[2]), x, wide, channels)
+        (sums,) = _run(kernels.project, (z, second, matrix, p, pivots[2]), x, wide, (2, channels))
         out = add_normed(p, values(2, pivots[2], sums), x)
         statistics = [value for pair in moments for value in pair]
         ctx.save_for_backward(x, y, z, p, expand, depthwise, project, first, second, *parameters, *statistics)
@@ -115,9 +116,8 @@ class IRB(torch.autograd.Function):
         pulled = torch.empty_like(z)
         values = torch.cat([second, moments[1][0][None]])
         matrix = laid_out(project.detach().flatten(1).numpy())
-        sums, of_project = _run_back(
-            kernels.project_back, (p, gradient, last, z, values, matrix, pulled), x, wide, True
-        )
+        inputs: Sequence[Any] = (p, gradient, last, z, values, matrix, pulled)
+        sums, of_project = _run(kernels.project_back, inputs, x, wide, (2, wide), (channels, wide))
         input_gradient(z, pulled, factors(1, sums), pulled)
         values = torch.cat([first, moments[0][0][None]])
         of_depthwise = weight_gradient(y, pulled, values, activated=True)
@@ -127,9 +127,10 @@ class IRB(torch.autograd.Function):
         matrix = laid_out(expand.detach().flatten(1).numpy())
         last = factors(0, sums)
         inputs = (y, pulled, last, x, matrix, gradient, to_x)
-        of_expand = _run_back(kernels.expand_back, inputs, x, wide, False)[1]
+        (of_expand,) = _run(kernels.expand_back, inputs, x, wide, (channels, wide))
         return (
-            to_x, of_expand.t().reshape(expand.shape), of_depthwise, of_project.reshape(project.shape), *of_norms, None,
+            to_x, of_expand.float().t().reshape(expand.shape), of_depthwise,
+            of_project.float().reshape(project.shape), *of_norms, None,
         )  # fmt: skip
 
 
@@ -138,8 +139,7 @@ def _moments(norm: nn.BatchNorm3d, pivot: Tensor, sums: Tensor, rows: int) -> Mo
     if not norm.training:
         assert norm.running_mean is not None and norm.running_var is not None
         return norm.running_mean.clone(), norm.running_var.clone()
-    shifted = sums[0] / rows
-    return (shifted + pivot).float(), (sums[1] / rows - shifted * shifted).clamp(min=0).float()
+    return moments_from_sums(sums[0], sums[1], pivot, rows)
 
 
 def _wide_like(x: Tensor, channels: int) -> Tensor:
@@ -148,29 +148,16 @@ def _wide_like(x: Tensor, channels: int) -> Tensor:
     return torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last_3d)
 
 
-def _run(kernel: Any, inputs: Sequence[Any], x: Tensor, wide: int, summed: int) -> Tensor:
-    """Runs a kernel of the forward pass; returns its sums (2, summed), float64."""
-    rows = x.numel() // x.shape[1]
-    block = summed_rows(rows)
-    blocks = -(-rows // block)
-    sums = np.empty((blocks, 2, summed), np.float32)
-    places = [_address(value) for value in (*inputs, sums)]
-    run_parts(kernel, blocks, torch.get_num_threads(), *places, rows, block, x.shape[1], wide)
-    return torch.from_numpy(sums.sum(axis=0, dtype=np.float64))
-
-
-def _run_back(kernel: Any, inputs: Sequence[Any], x: Tensor, wide: int, summed: bool) -> Tuple[Tensor, Tensor]:
-    """Runs a kernel of the backward pass; returns its sums (2, wide), float64, and the gradient (C, wide)."""
+def _run(kernel: Any, inputs: Sequence[Any], x: Tensor, wide: int, *sizes: Tuple[int, int]) -> List[Tensor]:
+    """Runs a kernel over all rows; returns its sums, one float64 tensor for each of `sizes`."""
     channels = x.shape[1]
     rows = x.numel() // channels
     block = summed_rows(rows)
     blocks = -(-rows // block)
-    sums = np.empty((blocks if summed else 0, 2, wide), np.float32)
-    products = np.empty((blocks, channels, wide), np.float32)
-    places = [_address(value) for value in (*inputs, *([sums] if summed else []), products)]
+    parts = [np.empty((blocks, *size), np.float32) for size in sizes]
+    places = [_address(value) for value in (*inputs, *parts)]
     run_parts(kernel, blocks, torch.get_num_threads(), *places, rows, block, channels, wide)
-    of_weights = torch.from_numpy(products.sum(axis=0, dtype=np.float64)).float()
-    return torch.from_numpy(sums.sum(axis=0, dtype=np.float64)), of_weights
+    return [torch.from_numpy(part.sum(axis=0, dtype=np.float64)) for part in parts]
 
 
 def _address(value: Any) -> int:

@@ -109,7 +109,8 @@ def input_gradient_factors(
 def input_gradient(x: Tensor, gradient: Tensor, factors: Tensor, out: Tensor, elu: Optional[Tensor] = None) -> None:
     """Writes the gradient w.r.t. x to `out`, which may be `gradient`; see :func:`input_gradient_factors`."""
     values = torch.zeros((6, x.shape[1]))
-    values[:3] = elu if elu is not None else values[:3]
+    if elu is not None:
+        values[:3] = elu
     values[2:] = factors
     kernel = norm_kernels(register_lanes(), x.shape[1]).gradient[elu is not None]
     _run(kernel, x, gradient, out, values)
@@ -123,7 +124,8 @@ def gradient_sums(x: Tensor, gradient: Tensor, mean: Tensor, elu: Optional[Tenso
         elu: (2, C) scale and shift of a norm that is followed by ELU.
     """
     values = torch.zeros((3, x.shape[1]))
-    values[:2] = elu if elu is not None else values[:2]
+    if elu is not None:
+        values[:2] = elu
     values[2] = mean
     kernel = norm_kernels(register_lanes(), x.shape[1]).gradient_sums[elu is not None]
     return _run(kernel, x, gradient, None, values, sums=2)
@@ -168,6 +170,11 @@ def moments(x: Tensor) -> Moments:
     pivot = x[0, :, 0, 0, 0].contiguous()
     total, squares = _run(norm_kernels(register_lanes(), x.shape[1]).sums, x, None, None, pivot[None], sums=2)
     count = x.numel() // x.shape[1]
+    return moments_from_sums(total, squares, pivot, count)
+
+
+def moments_from_sums(total: Tensor, squares: Tensor, pivot: Tensor, count: int) -> Moments:
+    """Mean and variance of `count` values per channel from the sums of value - pivot and of its square."""
     shifted = total / count
     return (shifted + pivot).float(), (squares / count - shifted * shifted).clamp(min=0).float()
 

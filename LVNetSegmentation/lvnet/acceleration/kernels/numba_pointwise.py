@@ -89,8 +89,9 @@ def functions(lanes: int) -> Dict[str, Kernel]:
         for block in range(first, last):
             target = sums + block * 2 * wide * 4
             fill(target, 2 * wide // lanes)
-            for start in range(block * per, min(rows, (block + 1) * per), CHUNK_ROWS):
-                count = min(CHUNK_ROWS, min(rows, (block + 1) * per) - start)
+            end = min(rows, (block + 1) * per)
+            for start in range(block * per, end, CHUNK_ROWS):
+                count = min(CHUNK_ROWS, end - start)
                 source = x + start * channels * 4
                 expand_rows(source, weights, out + start * wide * 4, 0, pivot, target, count, channels, wide, 0, 0)
 
@@ -100,8 +101,9 @@ def functions(lanes: int) -> Dict[str, Kernel]:
         for block in range(first, last):
             target = sums + block * 2 * channels * 4
             fill(target, 2 * channels // lanes)
-            for start in range(block * per, min(rows, (block + 1) * per), CHUNK_ROWS):
-                count = min(CHUNK_ROWS, min(rows, (block + 1) * per) - start)
+            end = min(rows, (block + 1) * per)
+            for start in range(block * per, end, CHUNK_ROWS):
+                count = min(CHUNK_ROWS, end - start)
                 source = z + start * row
                 for v in range(count):
                     activate(source + v * row, elu + v * row, values, wide)
@@ -117,8 +119,9 @@ def functions(lanes: int) -> Dict[str, Kernel]:
             target, outer = sums + block * 2 * row, products + block * channels * row
             fill(target, 2 * wide // lanes)
             fill(outer, channels * wide // lanes)
-            for start in range(block * per, min(rows, (block + 1) * per), CHUNK_ROWS):
-                count = min(CHUNK_ROWS, min(rows, (block + 1) * per) - start)
+            end = min(rows, (block + 1) * per)
+            for start in range(block * per, end, CHUNK_ROWS):
+                count = min(CHUNK_ROWS, end - start)
                 for v in range(count):
                     at = (start + v) * thin
                     adjust_any(p + at, gradient + at, of_p + v * thin, norm, channels)
@@ -134,8 +137,9 @@ def functions(lanes: int) -> Dict[str, Kernel]:
         for block in range(first, last):
             outer = products + block * channels * row
             fill(outer, channels * wide // lanes)
-            for start in range(block * per, min(rows, (block + 1) * per), CHUNK_ROWS):
-                count = min(CHUNK_ROWS, min(rows, (block + 1) * per) - start)
+            end = min(rows, (block + 1) * per)
+            for start in range(block * per, end, CHUNK_ROWS):
+                count = min(CHUNK_ROWS, end - start)
                 for v in range(count):
                     at = (start + v) * row
                     adjust(y + at, gradient + at, of_y + v * row, norm, wide)
